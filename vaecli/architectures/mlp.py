@@ -1,0 +1,55 @@
+"""Fully connected encoder and decoder networks."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from vaecli.architectures.activations import Activation, activation
+from vaecli.validation import PositiveInt
+
+
+def hidden_layers(sizes: Sequence[int], activation_name: Activation) -> list[nn.Module]:
+    """Linear layers from sizes[0] through to sizes[-1], each followed by the activation."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), activation(activation_name)]
+    return layers
+
+
+class MLPDecoderNetwork(nn.Module):
+    """z (N, D) -> parameters (N, n_params, *x_shape)."""
+
+    def __init__(self, sizes: Sequence[int], activation_name: Activation, out_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*hidden_layers(sizes, activation_name))
+        self.output = nn.Linear(sizes[-1], math.prod(out_shape))
+        self.out_shape = out_shape
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.output(self.body(z)).unflatten(-1, self.out_shape)
+
+    def start_at(self, params: Tensor) -> None:
+        """Begin with the output bias at `params` (n_params, *x_shape)."""
+        self.output.bias.data.copy_(params.flatten())
+
+
+class MLP:
+    """Multilayer perceptrons, the decoder's hidden layers being the encoder's in reverse.
+
+    hidden: widths of the encoder's hidden layers, from the data to the latents; [] gives linear maps.
+    """
+
+    def __init__(self, hidden: list[PositiveInt] | None = None, activation: Activation = "relu") -> None:
+        self.hidden = [400] if hidden is None else hidden
+        self.activation: Activation = activation
+
+    def encoder(self, x_shape: tuple[int, ...], n_features: int) -> nn.Module:
+        """x (B, *x_shape) -> (B, n_features)."""
+        sizes = [math.prod(x_shape), *self.hidden]
+        return nn.Sequential(nn.Flatten(), *hidden_layers(sizes, self.activation), nn.Linear(sizes[-1], n_features))
+
+    def decoder(self, latent_dim: int, n_params: int, x_shape: tuple[int, ...]) -> nn.Module:
+        """z (N, D) -> (N, n_params, *x_shape)."""
+        return MLPDecoderNetwork([latent_dim, *reversed(self.hidden)], self.activation, (n_params, *x_shape))

@@ -1,0 +1,167 @@
+"""Configuration to objects, and run folders back to models."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from vaecli.datasets.mnist import default_root
+from vaecli.datasets.split import Split
+from vaecli.decoders.base import DataRange, Decoder
+from vaecli.errors import UserError
+from vaecli.training import checkpoint
+from vaecli.vae import VAE
+from vaecli.validation import check_arguments
+
+Config = dict[str, Any]  # a resolved configuration: nested dicts, lists and scalars
+
+
+def instantiate(config: Config, group: str, trusted: bool = False, **supplied: Any) -> Any:
+    """Call the `_target_` of `config[group]` with its other entries, checked, and what the program supplies.
+
+    trusted: the configuration comes from a checkpoint, so that only the classes of vaecli's own group are built.
+    """
+    node = config.get(group)
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
+    target = resolve(node["_target_"], f"vaecli.{group}s" if trusted else None)
+    values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
+    arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
+    try:
+        return target(**arguments, **supplied)
+    except ValueError as error:  # a combination that only the class itself can judge
+        raise UserError(f"{group}={node.get('name', target.__name__)}: {error}") from None
+
+
+def resolve(target: str, package: str | None) -> Callable[..., Any]:
+    """The class or function that a dotted path names; with `package`, only one that is defined in its modules.
+
+    A path is followed no further than one attribute of one module, and that attribute must have been defined there:
+    what a module merely imports cannot be reached through it.
+    """
+    module_name, _, name = target.rpartition(".")
+    if package is not None and not re.fullmatch(re.escape(package) + r"(\.[a-z]\w*)+\.\w+", target):
+        raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"cannot import {target!r}: {error}") from None
+    if package is not None and getattr(found, "__module__", None) != module_name:
+        raise UserError(f"the configuration asks for {target!r}, which is not defined there: refused")
+    return found
+
+
+def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False) -> VAE:
+    """The model that a configuration describes, for observations of x_shape, with fresh weights."""
+    latent_dim = config["latent_dim"]
+    architecture = instantiate(config, "architecture", trusted)
+    posterior = instantiate(config, "posterior", trusted, latent_dim=latent_dim)
+    decoder = instantiate(config, "decoder", trusted, x_shape=x_shape)
+    return VAE(
+        encoder_network=architecture.encoder(x_shape, posterior.n_features),
+        posterior=posterior,
+        decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
+        decoder=decoder,
+        prior=instantiate(config, "prior", trusted, latent_dim=latent_dim),
+        latent_dim=latent_dim,
+        x_shape=x_shape,
+    )
+
+
+def start_at_mean(model: VAE, train: Split) -> None:
+    """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
+    start = model.decoder.start(train.mean().reshape(model.x_shape))
+    start_at = getattr(model.decoder_network, "start_at", None)
+    if start is not None and start_at is not None:
+        start_at(start)
+
+
+def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
+    """Refuse data that the decoder cannot score; otherwise its warning about them, if it has one."""
+    low, high = (float(v) / train.levels for v in (train.x.min(), train.x.max()))
+    binary = train.redraw or (train.levels == 1 and bool(((train.x == 0) | (train.x == 1)).all()))
+    try:
+        return decoder.check(DataRange(low, high, binary))
+    except ValueError as error:
+        raise UserError(str(error) + (f", or experiment={recipe}" if recipe else "")) from None
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` (the fastest there is), cpu, cuda, cuda:1 ... or mps."""
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        raise UserError(f"device={name}: not available on this machine; allowed here: auto, {', '.join(available)}")
+    return torch.device(name)
+
+
+class Run(NamedTuple):
+    """A trained model and where it comes from."""
+
+    folder: Path
+    config: Config
+    model: VAE  # in evaluation mode, on the device asked for
+    dataset: Any  # made from the configuration, its data not yet loaded
+    epoch: int
+    checkpoint: str  # best or last
+
+
+def load_run(run: str, which: str = "best", device: str = "auto") -> Run:
+    """Rebuild the model of a run's checkpoint. Nothing but vaecli's own classes is built."""
+    folder = find_run(run)
+    path = folder / "checkpoints" / f"{which}.pt"
+    if not path.is_file() and which == "best" and (folder / "checkpoints" / "last.pt").is_file():
+        raise UserError(f"{folder} has no best checkpoint yet (no epoch was finished): use checkpoint=last")
+    state = checkpoint.load(path)
+    config, place = state["config"], pick_device(device)
+    try:
+        with torch.device("meta"):  # shapes only: memory is taken for what the file holds, not for what it claims
+            model = build_vae(config, tuple(state["x_shape"]), trusted=True)
+        model.load_state_dict(state["model"], assign=True)
+        dataset = instantiate(localise(config), "dataset", trusted=True)
+    except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0][:150]
+        raise UserError(f"{path} does not fit its own configuration: {reason}") from None
+    return Run(folder, config, model.to(place).eval(), dataset, state["epoch"], which)
+
+
+def localise(config: Config) -> Config:
+    """The configuration with a data folder that is not on this machine replaced by this machine's own."""
+    root = config["dataset"].get("root")
+    if root is None or Path(root).exists():
+        return config
+    return {**config, "dataset": {**config["dataset"], "root": str(default_root())}}
+
+
+def find_run(run: str) -> Path:
+    """The folder of a run; `latest` is the newest one with a checkpoint anywhere under outputs."""
+    if run != "latest":
+        folder = Path(run).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"run={run}: there is no such folder; give a run's folder or run=latest")
+        if not any((folder / "checkpoints").glob("*.pt")):
+            raise UserError(f"run={run}: this folder holds no checkpoint (checkpoints/best.pt or last.pt)")
+        return folder
+    found = [Path(place, name) for place, _, names in os.walk("outputs") for name in names if name.endswith(".pt")]
+    found = [path for path in found if path.parent.name == "checkpoints"]
+    if not found:
+        raise UserError(
+            f"run=latest: no run with a checkpoint under {Path('outputs').absolute()}; train one: vae train"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent.parent
+
+
+def load(run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto") -> VAE:
+    """The trained model of a run, ready for use: `encode`, `decode`, `sample`."""
+    return load_run(os.fspath(run), checkpoint, device).model

@@ -1,0 +1,66 @@
+"""`vae COMMAND key=value ...`: finds the command, composes its configuration, and turns errors into messages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from vaecli.errors import UserError, nearest
+
+COMMANDS = ("train", "sample", "reconstruct")
+WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+
+
+def main() -> None:
+    """The console script `vae`."""
+    args = sys.argv[1:]
+    if not args or args[0] in ("-h", "--help", "help"):
+        from vaecli.help import overview
+
+        print(overview(COMMANDS))
+        sys.exit(0)
+    if args[0] in ("-V", "--version"):
+        from vaecli import __version__
+
+        print(f"vaecli {__version__}")
+        sys.exit(0)
+    if args[0] not in COMMANDS:
+        hint = nearest(args[0], COMMANDS) or f"; known: {', '.join(COMMANDS)}"
+        stop(f"unknown command {args[0]}{hint}")
+    dispatch(args[0], args[1:], f"vae {args[0]}")
+
+
+def train() -> None:
+    """The console script `vae-train`."""
+    if sys.argv[1:2] in (["-V"], ["--version"]):
+        sys.argv[:] = ["vae", "--version"]
+        main()
+    dispatch("train", sys.argv[1:], "vae-train")
+
+
+def dispatch(command: str, args: list[str], program: str) -> None:
+    """Run a command; the process ends with 0, with 1 after a message, or with 130 after an interrupt."""
+    if "--help" in args or "-h" in args:
+        from vaecli.help import command_help
+
+        print(command_help(command, [arg for arg in args if not arg.startswith("-")]))
+        sys.exit(0)
+    if not any(name in os.environ for name in WAITS):
+        # Threads that wait for each other give up their core after some 100 microseconds. By default they spin for
+        # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
+        os.environ["GOMP_SPINCOUNT"] = "30000"
+    try:
+        from vaecli.hydra_app import run
+
+        run(command, args, program)
+    except UserError as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def stop(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

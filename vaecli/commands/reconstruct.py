@@ -1,0 +1,135 @@
+"""`vae reconstruct`: observations through the encoder and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from vaecli.build import Run, load_run
+from vaecli.commands.common import (
+    Checkpoint,
+    Mode,
+    Observations,
+    Part,
+    choose,
+    output_path,
+    read_input,
+    run_view,
+    write_arrays,
+)
+from vaecli.differences import titles
+from vaecli.errors import UserError
+from vaecli.evaluation import evaluating
+from vaecli.objectives.elbo import ELBO
+from vaecli.training.logger import save_figure
+from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
+
+TERMS_SAMPLES = 100  # draws of z for each observation's ELBO
+
+
+@dataclass
+class Config:
+    run: str | list[str]
+    checkpoint: Checkpoint
+    split: Part
+    n: PositiveInt
+    indices: list[NonNegativeInt] | None
+    input: str | None
+    mode: Mode
+    seed: Seed
+    device: str
+    output: str | None
+    format: Literal["png", "npz"]
+
+
+class Reconstruction(NamedTuple):
+    """One run's view of N observations."""
+
+    x: Tensor  # (N, *x_shape): mean of p(x|z), or a draw, at the posterior's mean
+    terms: dict[str, Tensor]  # each (N,), nats: elbo, log_px, kl
+
+
+def main(values: dict[str, Any]) -> Path:
+    """Write observations and their reconstructions, print each one's ELBO; the path written."""
+    config = Config(**check_arguments(Config, values))
+    names = [config.run] if isinstance(config.run, str) else config.run
+    if not names:
+        raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
+    runs = [load_run(name, config.checkpoint, config.device) for name in names]
+    check_same_shape(runs)
+    path = output_path(config.output, runs[0].folder, "reconstructions", config.format)
+    seen = observations(runs[0], config)
+    found = [reconstruct(run, seen.x, config.mode, config.seed) for run in runs]
+    labels = titles([run.config for run in runs], [run.folder.name for run in runs])
+    print_terms(seen, found, labels)
+    if config.format == "npz":
+        write_arrays(path, x=seen.x.cpu(), y=seen.y, reconstruction=stacked([one.x for one in found]),
+                     **{term: stacked([one.terms[term] for one in found]) for term in found[0].terms})  # fmt: skip
+    else:
+        rows = [(label if len(runs) > 1 else "reconstruction", one.x) for label, one in zip(labels, found, strict=True)]
+        notes = [f"ELBO {elbo:.1f}" for elbo in found[0].terms["elbo"]] if len(runs) == 1 else None
+        save_figure(path, run_view(runs[0]).reconstructions(seen.x.cpu(), rows, notes=notes))
+    print(f"wrote {path}")
+    return path
+
+
+def observations(run: Run, config: Config) -> Observations:
+    if config.input is not None:
+        return read_input(run, config.input)
+    return choose(run, config.split, config.n, config.indices, config.seed)
+
+
+def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0) -> Reconstruction:
+    """Decode the posterior means of x (N, *x_shape); estimate each ELBO from TERMS_SAMPLES draws of z."""
+    objective, again, terms = ELBO(TERMS_SAMPLES), [], []
+    x = x.to(next(run.model.parameters()).device)
+    with evaluating(run.model, seed):
+        for part in x.split(20):
+            p_x = run.model.decode(run.model.encode(part).mean)
+            again.append((p_x.sample() if mode == "draw" else p_x.mean).cpu())
+            terms.append({key: value.cpu() for key, value in objective(run.model, part, 0).metrics.items()})
+    keys = ("elbo", "log_px", "kl")
+    return Reconstruction(torch.cat(again), {key: torch.cat([term[key] for term in terms]) for key in keys})
+
+
+def stacked(values: Sequence[Tensor]) -> Tensor:
+    """One run's values as they are, several runs' with the runs leading."""
+    return values[0] if len(values) == 1 else torch.stack(list(values))
+
+
+def check_same_shape(runs: Sequence[Run]) -> None:
+    for run in runs[1:]:
+        if run.model.x_shape != runs[0].model.x_shape:
+            raise UserError(
+                f"run={run.folder}: its observations have shape {run.model.x_shape}, "
+                f"those of {runs[0].folder} {runs[0].model.x_shape}; give runs on the same data"
+            )
+
+
+def print_terms(seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> None:
+    """A table with the ELBO's terms of each observation, one for each run."""
+    for label, one in zip(labels, found, strict=True):
+        table = Table(
+            "observation", *(["label"] if seen.y is not None else []), title=label if len(found) > 1 else None
+        )
+        for heading in ("ELBO", "log p(x|z)", "KL"):
+            table.add_column(heading, justify="right")
+        for i, name in enumerate(seen.names):
+            y = [label_text(seen.y[i])] if seen.y is not None else []
+            table.add_row(name, *y, *(f"{value[i]:.2f}" for value in one.terms.values()))
+        Console().print(table)
+
+
+def label_text(y: Tensor) -> str:
+    return (
+        str(int(y))
+        if y.ndim == 0 and not y.is_floating_point()
+        else ", ".join(f"{v:.3f}" for v in y.reshape(-1).tolist())
+    )

@@ -1,0 +1,44 @@
+"""scikit-learn's bundled handwritten digits: real images without a download."""
+
+import torch
+
+from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
+from vaecli.errors import UserError
+from vaecli.validation import NonNegativeInt, PositiveInt, Seed
+
+TEST_SIZE = 300
+
+
+class Digits:
+    """1,797 images of 8x8 pixels with 17 grey levels, scaled to [0, 1]; labels 0 to 9.
+
+    The images come ordered by writer, so they are shuffled once, with a fixed seed, before the last 300 become the
+    test set and the `val_size` before them the validation set. Source: Alpaydin and Kaynak (1998), UCI repository.
+    """
+
+    grid = None
+    label_names = tuple("0123456789")
+
+    def __init__(
+        self,
+        val_size: NonNegativeInt = 200,
+        limit: PositiveInt | None = None,
+        binarize: Binarize = "none",
+        binarize_seed: Seed = 0,
+    ) -> None:
+        self.val_size, self.limit = val_size, limit
+        self.binarize, self.binarize_seed = binarize, binarize_seed
+
+    def load(self) -> Splits:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError as error:
+            raise UserError(f"dataset=digits needs scikit-learn: pip install scikit-learn ({error})") from None
+        digits = load_digits()
+        x = torch.from_numpy(digits.images).to(torch.uint8).unsqueeze(1)  # (1797, 1, 8, 8)
+        y = torch.from_numpy(digits.target).to(torch.int64)
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+        x, y = x[order], y[order]
+        train, val = hold_out(x[:-TEST_SIZE], y[:-TEST_SIZE], self.val_size)
+        parts = [train, val, (x[-TEST_SIZE:], y[-TEST_SIZE:])]
+        return image_splits(parts, 16, self.binarize, self.binarize_seed, self.limit)

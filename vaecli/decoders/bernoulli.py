@@ -1,0 +1,42 @@
+"""Binary pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Distribution, Independent
+
+from vaecli.decoders.base import DataRange, Decoder
+
+GREY = (
+    "grey values under decoder=bernoulli: log p(x|z) and the ELBO are then expectations over binary images drawn with "
+    "these grey values as probabilities, not densities of the grey data, and compare with no binarised figure. "
+    "Use dataset.binarize=dynamic for a proper likelihood."
+)
+
+
+class Bernoulli(Decoder):
+    """Independent binary pixels: log p(x|z) = sum_i x_i log s(a_i) + (1 - x_i) log s(-a_i), s the logistic function.
+
+    Kingma and Welling (2014), appendix C.1. Grey x in [0, 1] are allowed with a warning: the sum is then the expected
+    log-probability of binary images drawn from Bernoulli(x).
+    """
+
+    n_params = 1
+
+    def forward(self, logits: Tensor) -> Distribution:  # type: ignore[override]
+        pixels = TorchBernoulli(logits=logits, validate_args=False)
+        return Independent(pixels, len(self.x_shape), validate_args=False)
+
+    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+        """The mean's logits; `margin` keeps pixels that never change at a finite one."""
+        return torch.logit(mean, eps=margin).unsqueeze(0)
+
+    def check(self, data: DataRange) -> str | None:
+        if data.low < 0 or data.high > 1:
+            raise ValueError(
+                f"decoder=bernoulli scores values in [0, 1], but the data lie in [{data.low:.4g}, {data.high:.4g}]: "
+                "use decoder=gaussian_identity"
+            )
+        return None if data.binary else GREY

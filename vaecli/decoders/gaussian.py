@@ -1,0 +1,45 @@
+"""Real-valued observations with independent normal noise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional as F
+
+from vaecli.decoders.base import Decoder
+from vaecli.validation import PositiveFloat
+
+
+class Gaussian(Decoder):
+    """Diagonal normal: log p(x|z) = -1/2 sum_i [((x_i - m_i) / s_i)^2 + 2 log s_i + log 2 pi].
+
+    Kingma and Welling (2014), appendix C.2. The network emits the mean m and, unless `sigma` fixes it, the log-scale.
+
+    sigma: the scale of every dimension; None: learned for each dimension and observation
+    min_scale: floor of a learned scale. A dimension that never varies (the border of MNIST) has a density that grows
+        without bound as its scale shrinks, so the objective has no maximum without one. It is smooth,
+        log s = log min_scale + softplus(a - log min_scale): s > min_scale always, s ~ exp(a) far above it.
+    """
+
+    def __init__(
+        self, x_shape: tuple[int, ...], sigma: PositiveFloat | None = None, min_scale: PositiveFloat = 0.01
+    ) -> None:
+        super().__init__(x_shape)
+        self.n_params = 2 if sigma is None else 1
+        self.sigma = sigma
+        self.log_min = math.log(min_scale)
+
+    def forward(self, loc: Tensor, log_scale: Tensor | None = None) -> Distribution:  # type: ignore[override]
+        if log_scale is None:
+            assert self.sigma is not None
+            scale = torch.as_tensor(self.sigma, dtype=loc.dtype, device=loc.device).expand_as(loc)
+        else:
+            scale = torch.exp(self.log_min + F.softplus(log_scale - self.log_min))
+        return Independent(Normal(loc, scale, validate_args=False), len(self.x_shape), validate_args=False)
+
+    def start(self, mean: Tensor) -> Tensor:
+        """The data's mean, and log-scale 0."""
+        return torch.stack([mean, torch.zeros_like(mean)][: self.n_params])

@@ -1,0 +1,89 @@
+"""Exact means over a data set: sums over observations, divided by their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, kl_divergence
+
+from vaecli.datasets.split import Split
+from vaecli.objectives.elbo import Estimate, Objective
+from vaecli.vae import VAE
+
+CHUNK = 500  # observations at a time where nothing is trained
+
+
+class Totals:
+    """Running sums of an objective's metrics and loss, kept on their device: adding to them never waits for it."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.rows: list[Tensor] = []
+        self.counts: list[int] = []
+
+    def add(self, estimate: Estimate) -> None:
+        self.names = [*estimate.metrics, "loss"]
+        sums = torch.stack(list(estimate.metrics.values())).detach().sum(-1)
+        count = len(estimate.metrics["elbo"])
+        self.rows.append(torch.cat([sums, estimate.loss.detach().reshape(1) * count]))
+        self.counts.append(count)
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the observations added so far."""
+        total = torch.stack(self.rows).cpu().double().sum(0) / sum(self.counts)
+        return dict(zip(self.names, total.tolist(), strict=True))
+
+    def latest(self) -> dict[str, float]:
+        """Each metric's mean over the last batch added; waits for the device."""
+        return dict(zip(self.names, (self.rows[-1] / self.counts[-1]).tolist(), strict=True))
+
+
+@contextmanager
+def evaluating(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Evaluation mode without gradients and with random numbers from `seed`; both put back as they were at the end."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    others = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(others, device_type=device.type if others else "cuda"), torch.no_grad():
+        torch.manual_seed(seed)
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(was_training)
+
+
+def batches(split: Split, size: int = CHUNK) -> Iterator[Tensor]:
+    """The observations of a split in order, (size, *x_shape) at a time."""
+    for start in range(0, len(split), size):
+        yield split.batch(slice(start, start + size))
+
+
+def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:
+    """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation."""
+    totals = Totals()
+    with evaluating(model, seed):
+        for x in batches(split):
+            totals.add(objective(model, x, step))
+    return totals.means()
+
+
+def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor:
+    """The mean over a split of each latent's share of KL(q(z|x) || p(z)), (D,), in nats, for independent latents."""
+    total = torch.zeros(model.latent_dim)
+    with evaluating(model, seed):
+        p_z = cast(Independent, model.prior(model.encode)).base_dist
+        for x in batches(split):
+            q_z = cast(Independent, model.encode(x)).base_dist
+            total += kl_divergence(q_z, p_z).sum(0).cpu()
+    return total / len(split)
+
+
+def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:
+    """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
+    parts = [model.decode(part) for part in z.split(chunk)]
+    return torch.cat([(p_x.sample() if draw else p_x.mean).cpu() for p_x in parts])

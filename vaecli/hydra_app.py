@@ -1,0 +1,128 @@
+"""One command as a Hydra application, with Hydra's errors in our words."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vaecli.conf_files import conf_folder, groups
+from vaecli.errors import UserError, nearest
+from vaecli.validation import unknown_key
+
+
+def run(command: str, args: list[str], program: str) -> None:
+    """Compose the configuration of `command` from `args` and run it, once or for each job of a sweep.
+
+    Raises UserError for whatever the user can mend.
+    """
+    check_flags(args)
+    OmegaConf.register_new_resolver("slug", slug, replace=True)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they become messages in one place, cli.py
+    sys.argv = [program, *args]
+    failures: list[str] = []
+    jobs = 0
+
+    def task(config: DictConfig) -> Any:
+        nonlocal jobs
+        jobs += 1
+        try:
+            return execute(command, config, program)
+        except UserError as error:
+            failures.append(str(error))
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
+                raise
+        return None  # a single run: reported below, without Hydra's own preface
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(task)()
+    except UserError as error:
+        raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, command, args)) from None
+    if failures:
+        raise UserError(failures[0])
+
+
+def execute(command: str, config: DictConfig, program: str) -> Any:
+    """Run one command with a composed configuration."""
+    missing = OmegaConf.missing_keys(config)
+    if missing:
+        key = min(missing)
+        raise UserError(f"{key} has no value: give {key}=...")
+    values = OmegaConf.to_container(config, resolve=True)
+    module = importlib.import_module(f"vaecli.commands.{command}")
+    hydra_config = HydraConfig.get()
+    if command != "train":
+        return module.main(values)
+    line = shlex.join([program, *hydra_config.overrides.task])
+    folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
+    return module.main(values, line, folder)
+
+
+def slug(text: str, length: int = 80) -> str:
+    """`decoder=gaussian,latent_dim=2` -> `decoder-gaussian_latent_dim-2`: safe in file names and on command lines."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text).replace(",", "_")).strip(".-_")[:length]
+
+
+def check_flags(args: list[str]) -> None:
+    """Refuse a flag that Hydra does not have, which would otherwise end in its usage text and exit code 2."""
+    known = get_args_parser()._option_string_actions
+    for arg in args:
+        flag = arg.split("=", 1)[0]
+        if arg.startswith("-") and flag not in known and not (arg[1] != "-" and arg[:2] in known):
+            raise UserError(f"unknown flag {flag}{nearest(flag, known) or '; --help lists the flags'}")
+
+
+def explain(error: Exception, command: str, args: list[str]) -> str:
+    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one."""
+    words = [arg for i, arg in enumerate(args) if not arg.startswith("-") and (i == 0 or args[i - 1][0] != "-")]
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            return f"{word}: expected key=value"
+    found = groups() if command == "train" else {}
+    for word in words:
+        key, _, value = word.partition("=")
+        options = [value] if re.fullmatch(r"[\w-]+", value) else []
+        for option in options:
+            if key in found and option not in found[key] and "Could not find" in str(error):
+                hint = nearest(option, found[key])
+                return f"{key}={option}: no such option{hint}\nThere are: {', '.join(found[key])}"
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        return unknown_key(unknown[1], known_keys(command, words))
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "full_key" not in line]
+    return "; ".join(lines[:2])
+
+
+def known_keys(command: str, words: list[str]) -> list[str]:
+    """Every key of the command's configuration, with the options that `words` choose."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        valid = [w for w in words if w.partition("=")[2] in groups().get(w.partition("=")[0], [])]
+        config = hydra.compose(command, valid)
+    return (
+        [*groups(), *flat_keys(OmegaConf.to_container(config))]
+        if command == "train"
+        else flat_keys(OmegaConf.to_container(config))
+    )
+
+
+def flat_keys(node: Any, prefix: str = "") -> list[str]:
+    """The dotted keys of the leaves of nested dicts, but for the program's own."""
+    if not isinstance(node, dict):
+        return [prefix]
+    inner = [flat_keys(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
+    return [key for keys in inner for key in keys if not key.endswith((".name", "._target_"))]

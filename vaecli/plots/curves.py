@@ -1,0 +1,219 @@
+"""Figures of observations that are curves: x_shape (P,), the values of a function on a grid of P points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import BoundaryNorm
+from matplotlib.figure import Figure
+
+from vaecli.plots.style import (
+    BLUE,
+    COLOURS,
+    DARK,
+    LABEL,
+    SMALL,
+    array,
+    bands,
+    canvas,
+    grid_shape,
+    latent,
+    limits,
+    locator,
+    numbers,
+    one_each,
+    sequential,
+    some,
+    text_size,
+    tidy,
+    wrap,
+    zero_line,
+)
+
+SEPARATE = 30  # up to so many samples get axes of their own
+
+
+class CurvePlots:
+    """Figures of curves: every method takes tensors or arrays and returns a matplotlib Figure.
+
+    grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
+    """
+
+    def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
+        self.grid = array(grid, name="grid")
+        if self.grid.ndim != 1:
+            raise ValueError(f"grid: expected the shape (P,), got {self.grid.shape}")
+        self.label, self.x_label = label, x_label
+        self.x_shape = self.grid.shape
+
+    def samples(self, x: Any, title: str | None = None) -> Figure:
+        """x (N, P): up to 30 curves each in axes of their own on one scale, more of them together in one."""
+        x = array(x, *self.x_shape)
+        return self._separate(x, title) if len(x) <= SEPARATE else self._together(x, title)
+
+    def reconstructions(
+        self, x: Any, rows: list[tuple[str, Any]], title: str | None = None, notes: list[str] | None = None
+    ) -> Figure:
+        """x (N, P) with each (label, curves (N, P)) over it, beneath each the errors, on one scale; notes: N texts."""
+        x = array(x, *self.x_shape)
+        fits = [(label, array(values, *self.x_shape)) for label, values in rows]
+        parts = bands(len(x), 5)
+        columns = parts[0].stop
+        figure = canvas(max(1.9 * columns + 0.8, 4.5), 2.9 * len(parts) + 0.4 + 0.25 * len(fits), title)
+        axes = figure.subplots(2 * len(parts), columns, squeeze=False, height_ratios=[5, 3] * len(parts), sharex=True)
+        scale = limits(*(values - x for _, values in fits), np.zeros(1))
+        cells = [(2 * band, column) for band in range(len(parts)) for column in range(columns)]
+        for i, (row, column) in enumerate(cells):
+            upper, lower = axes[row, column], axes[row + 1, column]
+            if i >= len(x):
+                upper.remove()
+                lower.remove()
+                continue
+            self._reconstruction(upper, lower, x[i], [values[i] for _, values in fits])
+            lower.set_ylim(*scale)
+            lower.tick_params(labelbottom=True, labelleft=column == 0)
+            if i + columns >= len(x):
+                lower.set_xlabel(self.x_label, fontsize=LABEL)
+            if notes:
+                upper.set_title(wrap(notes[i], 1.7, SMALL), fontsize=SMALL)
+        self._label_reconstructions(figure, axes, [label for label, _ in fits])
+        return figure
+
+    def strips(
+        self,
+        x: Any,
+        row_labels: list[str],
+        column_labels: list[str] | None = None,
+        title: str | None = None,
+        mark: list[int] | None = None,
+    ) -> Figure:
+        """x (R, S, P): axes per row with its S curves from dark to light; the curves in `mark` (-1 the last) thick."""
+        x = array(x, *self.x_shape)
+        names = column_labels or [str(s + 1) for s in range(x.shape[1])]
+        one_each(row_labels, x.shape[0], "row_labels")
+        one_each(names, x.shape[1], "column_labels")
+        columns = 1 if len(x) == 1 else 2
+        rows = -(-len(x) // columns)
+        figure = canvas(6.0 if columns == 1 else 8.4, max(2.3 * rows, 3.4), title)
+        axes = self._grid(figure, rows, columns, x)
+        colours = sequential(x.shape[1])
+        thick = {column % x.shape[1] for column in mark or []}
+        for ax, label, curves in zip(axes.flat, row_labels, x, strict=False):
+            for s, curve in enumerate(curves):
+                ax.plot(self.grid, curve, color=colours(s), linewidth=3.0 if s in thick else 1.3)
+            ax.set_title(wrap(label, 3.2, LABEL), fontsize=LABEL)
+        self._finish(figure, axes, len(x))
+        _colourbar(figure, names)
+        return figure
+
+    def manifold(self, x: Any, values: Any, dims: tuple[int, int], title: str | None = None) -> Figure:
+        """x (n, n, P), each in small axes titled with its z; x[i, j] is at the dims (values[j], values[i]).
+
+        values[j] grows to the right and values[i] upwards; dims count from 0, their labels from 1.
+        """
+        x, values = array(x, *self.x_shape), array(values, name="values")
+        n, printed = len(values), numbers(values)
+        figure = canvas(max(1.15 * n + 0.6, 4.0), max(1.05 * n + 0.7, 3.6), title)
+        axes = self._grid(figure, n, n, x)
+        for i in range(n):
+            for j in range(n):
+                ax = axes[n - 1 - i, j]
+                ax.plot(self.grid, x[i, j], color=BLUE, linewidth=1.4)
+                ax.set_title(f"({printed[j]}, {printed[i]})", fontsize=SMALL, pad=2)
+        self._finish(figure, axes, n * n)
+        across = f"{self.x_label}      ({latent(dims[0])} grows to the right, {latent(dims[1])} upwards)"
+        figure.supxlabel(across, fontsize=LABEL)
+        return figure
+
+    def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure:
+        """target and fit (P,) in the left axes, fit - target in the right."""
+        target, fit = array(target, *self.x_shape), array(fit, *self.x_shape)
+        figure = canvas(8.0, 3.4, title)
+        left, right = figure.subplots(1, 2)
+        left.plot(self.grid, target, color=DARK, linewidth=3.0, alpha=0.45, label="target")
+        left.plot(self.grid, fit, color=COLOURS[0], linewidth=1.5, label="fit")
+        left.legend(fontsize=LABEL, frameon=False)
+        right.plot(self.grid, fit - target, color=COLOURS[0], linewidth=1.5)
+        zero_line(right)
+        for ax, label in ((left, self.label), (right, "fit \N{MINUS SIGN} target")):
+            tidy(ax)
+            ax.set_xlabel(self.x_label, fontsize=LABEL)
+            ax.set_ylabel(label, fontsize=LABEL)
+        return figure
+
+    def _separate(self, x: np.ndarray, title: str | None) -> Figure:
+        rows, columns = grid_shape(len(x), 0.8)
+        figure = canvas(max(1.5 * columns + 0.5, 4.0), max(1.25 * rows + 0.5, 3.0), title)
+        axes = self._grid(figure, rows, columns, x)
+        for ax, curve in zip(axes.flat, x, strict=False):
+            ax.plot(self.grid, curve, color=BLUE, linewidth=1.5)
+        self._finish(figure, axes, len(x))
+        return figure
+
+    def _together(self, x: np.ndarray, title: str | None) -> Figure:
+        figure = canvas(6.4, 4.4, title)
+        axes = self._grid(figure, 1, 1, x)
+        points = np.stack([np.broadcast_to(self.grid, x.shape), x], axis=-1)  # (N, P, 2)
+        alpha = float(np.clip(20 / len(x), 0.05, 0.5))
+        axes[0, 0].add_collection(LineCollection(list(points), colors=BLUE, linewidths=1.0, alpha=alpha))
+        self._finish(figure, axes, 1)
+        return figure
+
+    def _reconstruction(self, upper: Axes, lower: Axes, x: np.ndarray, fits: list[np.ndarray]) -> None:
+        upper.plot(self.grid, x, color=DARK, linewidth=3.0, alpha=0.45)
+        for k, fit in enumerate(fits):
+            colour = COLOURS[k % len(COLOURS)]
+            upper.plot(self.grid, fit, color=colour, linewidth=1.3)
+            lower.plot(self.grid, fit - x, color=colour, linewidth=1.3)
+        zero_line(lower)
+        for ax in (upper, lower):
+            tidy(ax)
+            ax.yaxis.set_major_locator(locator(5))
+            ax.xaxis.set_major_locator(locator(3))
+
+    def _label_reconstructions(self, figure: Figure, axes: np.ndarray, labels: list[str]) -> None:
+        for row, ax in enumerate(axes[:, 0]):
+            ax.set_ylabel("error" if row % 2 else self.label, fontsize=LABEL)
+        figure.align_ylabels(axes[:, 0])
+        width = figure.get_size_inches()[0] - 0.8
+        names = ["data", *(wrap(label, width, LABEL) for label in labels)]
+        fits = sum(text_size(name, LABEL)[0] + 0.7 for name in names) < width
+        columns = len(names) if fits else 1
+        # Below, as an outer legend above would lie on the title.
+        figure.legend(axes[0, 0].lines, names, loc="outside lower center", ncols=columns, fontsize=LABEL, frameon=False)
+
+    def _grid(self, figure: Figure, rows: int, columns: int, x: np.ndarray) -> np.ndarray:
+        """Axes (rows, columns) on one scale that holds x (..., P) and zero."""
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        axes[0, 0].set(xlim=limits(self.grid, pad=0.02), ylim=limits(x, np.zeros(1)))
+        axes[0, 0].xaxis.set_major_locator(locator(3 if columns > 2 else 5))
+        axes[0, 0].yaxis.set_major_locator(locator(5))
+        return axes
+
+    def _finish(self, figure: Figure, axes: np.ndarray, n: int) -> None:
+        """Label a grid of axes of which the first n are used, and take the others away."""
+        columns = axes.shape[1]
+        for i, ax in enumerate(axes.flat):
+            if i >= n:
+                ax.remove()
+                continue
+            tidy(ax)
+            zero_line(ax)
+            ax.tick_params(labelbottom=i + columns >= n, labelleft=i % columns == 0)
+        figure.supxlabel(self.x_label, fontsize=LABEL)
+        figure.supylabel(self.label, fontsize=LABEL)
+
+
+def _colourbar(figure: Figure, labels: list[str]) -> None:
+    """Which colour is which column; at most eight are named."""
+    n = len(labels)
+    mappable = ScalarMappable(BoundaryNorm((np.arange(n + 1) - 0.5).tolist(), n), sequential(n))
+    shown = some(n)
+    bar = figure.colorbar(mappable, ax=figure.axes, ticks=shown, aspect=30, pad=0.02)
+    bar.minorticks_off()
+    bar.ax.set_yticklabels([labels[s] for s in shown], fontsize=SMALL)
+    bar.ax.tick_params(length=0)

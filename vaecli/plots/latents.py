@@ -1,0 +1,131 @@
+"""The posterior's means: one latent at a time against the prior, and two against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+
+from vaecli.plots.style import BLUE, DARK, LABEL, SMALL, array, canvas, latent, number, text_size, tidy, wrap
+
+# Petroff (2021), ten colours told apart with colour blindness; the next ten classes have another marker.
+CLASSES = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+MARKERS = ("o", "^")
+
+
+class Colouring(NamedTuple):
+    """What a scatter is coloured by."""
+
+    values: np.ndarray | None  # (N,): class numbers from 0, or a parameter
+    name: str = ""  # the parameter's
+    classes: Sequence[str] = ()  # the names of the classes; none for a parameter
+
+
+def latents(
+    loc: Any,
+    labels: Any,
+    dims: tuple[int, int],
+    kl: Any = None,
+    label_names: list[str] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Histograms of up to eight latents beside N(0, 1), and a scatter of two, coloured by their labels.
+
+    loc (N, D) are posterior means; labels (N,) integers are classes, (N, d) or (N,) floats are parameters with a
+    scatter each; kl (D,) in nats picks the latents that say most. dims count from 0, the printed latents from 1.
+    label_names name the classes, or the parameters.
+    """
+    loc = array(loc)
+    if loc.ndim != 2:
+        raise ValueError(f"loc: expected the shape (N, D), got {loc.shape}")
+    colourings = _colourings(labels, label_names)
+    rows, columns = (len(colourings), 1) if len(colourings) <= 2 else (-(-len(colourings) // 2), 2)
+    right_width = 5.2 * columns + (0.9 if colourings[0].classes else 0.0)
+    legend = sum(text_size(name, LABEL)[1] + 0.08 for name in colourings[0].classes)
+    figure = canvas(4.0 + right_width, max(4.8, 4.4 * rows, legend + 0.4), title)
+    left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[4.0, right_width]))
+    _histograms(left, loc, None if kl is None else array(kl, loc.shape[1], name="kl"))
+    axes = right.subplots(rows, columns, squeeze=False)
+    for ax, colouring in zip(axes.flat, colourings, strict=False):
+        _scatter(ax, loc[:, list(dims)], colouring)
+        ax.set_xlabel(latent(dims[0]), fontsize=LABEL)
+        ax.set_ylabel(latent(dims[1]), fontsize=LABEL)
+    for ax in axes.flat[len(colourings) :]:
+        ax.remove()
+    return figure
+
+
+def _colourings(labels: Any, names: list[str] | None) -> list[Colouring]:
+    if labels is None:
+        return [Colouring(None)]
+    values = np.asarray(labels)
+    if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) <= 20:
+        kinds, codes = np.unique(values, return_inverse=True)
+        classes = [wrap(names[kind] if names else str(kind), 1.4, LABEL) for kind in kinds]
+        return [Colouring(codes, classes=classes)]
+    columns = values.reshape(len(values), -1).T.astype(float)
+    return [Colouring(column, names[i] if names else "label") for i, column in enumerate(columns)]
+
+
+def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None) -> None:
+    shown = np.arange(loc.shape[1]) if kl is None else np.argsort(-kl)
+    shown = shown[:8]
+    columns = 1 if len(shown) <= 4 else 2
+    axes = figure.subplots(-(-len(shown) // columns), columns, squeeze=False, sharex=True)
+    reach = max(4.0, float(np.abs(loc[:, shown]).max()))
+    bins = np.linspace(-reach, reach, int(np.clip(reach / 0.1, 40, 200)) + 1)
+    t = np.linspace(-4.0, 4.0, 200)
+    for ax, dim in zip(axes.flat, shown, strict=False):
+        ax.hist(loc[:, dim], bins, density=True, histtype="stepfilled", color=BLUE, alpha=0.7)
+        ax.plot(t, np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi), color=DARK, linewidth=1.2, linestyle="--")
+        name = latent(dim) if kl is None else f"{latent(dim)}   KL {number(kl[dim], 2)}"
+        ax.set_title(name, fontsize=LABEL, pad=3)
+        ax.set_yticks([])
+        tidy(ax)
+        ax.spines["left"].set_visible(False)
+    for ax in axes.flat[len(shown) :]:
+        ax.remove()
+    figure.supxlabel("posterior mean (dashed: N(0, 1))", fontsize=LABEL)
+
+
+def _scatter(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
+    """z (N, 2) in a square view about 0 that holds every point, with circles of radius 1 to 5 where they fit."""
+    reach = max(1.2, 1.06 * float(np.abs(z).max()))
+    for radius in range(1, 6):
+        if radius <= reach:
+            ax.add_patch(
+                Circle((0, 0), radius, fill=False, color=DARK, alpha=0.7, linestyle="--", linewidth=0.8, zorder=3)
+            )
+    size, values = float(np.clip(20000 / len(z), 3, 25)), colouring.values
+    if values is None:
+        ax.scatter(z[:, 0], z[:, 1], size, color=BLUE, alpha=0.5, linewidths=0)
+    elif colouring.classes:
+        _classes(ax, z, values, colouring.classes, size)
+    else:
+        points = ax.scatter(z[:, 0], z[:, 1], size, c=values, cmap="viridis", linewidths=0)
+        bar = ax.figure.colorbar(points, ax=ax, fraction=0.05, pad=0.02)
+        bar.set_label(colouring.name, fontsize=LABEL)
+        bar.ax.tick_params(labelsize=SMALL)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    tidy(ax)
+
+
+def _classes(ax: Axes, z: np.ndarray, codes: np.ndarray, names: Sequence[str], size: float) -> None:
+    """Points in the order they come, so that no class hides another, and a legend."""
+    colours = np.array([CLASSES[k % 10] for k in range(len(names))])
+    for block, marker in enumerate(MARKERS):
+        mine = codes // 10 == block
+        ax.scatter(z[mine, 0], z[mine, 1], size, c=colours[codes[mine]], marker=marker, alpha=0.8, linewidths=0)
+    entries = [
+        Line2D([], [], color=colours[k], marker=MARKERS[k // 10], linestyle="", label=name)
+        for k, name in enumerate(names)
+    ]
+    ax.figure.legend(handles=entries, loc="outside right center", frameon=False, fontsize=LABEL, handletextpad=0.2)

@@ -1,0 +1,147 @@
+"""What every figure shares: colours, text sizes, text that fits, arrays at the door. No pyplot and no global state."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+DPI = 100
+TITLE, LABEL, SMALL = 12, 10, 8.5  # text sizes in points
+
+DARK, GREY = "#222222", "#8c8c8c"
+BLUE, ORANGE = "#0072b2", "#d55e00"
+# Okabe & Ito (2008) without its yellow and black: told apart with any common colour blindness, on white.
+COLOURS = (ORANGE, BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def array(x: Any, *shape: int, name: str = "x") -> np.ndarray:
+    """Tensor or array (..., *shape) as a float numpy array; ValueError if its last axes are not `shape`."""
+    values = torch.as_tensor(x).detach().cpu().double().numpy()
+    if values.shape[values.ndim - len(shape) :] != shape or values.ndim < len(shape):
+        expected = ", ".join(["...", *map(str, shape)])
+        raise ValueError(f"{name}: expected the shape ({expected}), got {values.shape}")
+    return values
+
+
+def one_each(labels: Sequence[str], n: int, name: str) -> None:
+    """ValueError unless there are n labels."""
+    if len(labels) != n:
+        raise ValueError(f"{name}: expected {n}, got {len(labels)}")
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A number for a label: fixed digits, a true minus sign and no negative zero."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def numbers(values: np.ndarray) -> list[str]:
+    """Labels for the values of an axis, with the digits that tell neighbours apart."""
+    step = np.abs(np.diff(values)).min() if len(values) > 1 else 1.0
+    digits = 1 if step >= 0.1 else 2
+    return [number(value, digits) for value in values]
+
+
+def latent(dim: int) -> str:
+    """The printed name of latent `dim`: 0 is $z_1$."""
+    return f"$z_{{{dim + 1}}}$"
+
+
+def text_size(text: str, size: float) -> tuple[float, float]:
+    """Width and height in inches of (several lines of) text at `size` points."""
+    renderer, font = RendererAgg(1, 1, DPI), FontProperties(size=size)
+    lines = text.split("\n")
+    math = text.count("$") >= 2
+    width = max(renderer.get_text_width_height_descent(line, font, math)[0] for line in lines)
+    return width / DPI, len(lines) * size * 1.25 / 72
+
+
+def wrap(text: str, width: float, size: float) -> str:
+    """`text` broken into lines no wider than `width` inches at `size` points; its own line breaks are kept."""
+    return "\n".join(_wrap_line(line, width, size) for line in text.split("\n"))
+
+
+def _wrap_line(line: str, width: float, size: float) -> str:
+    natural = text_size(line, size)[0]
+    if natural <= width:
+        return line
+    columns = max(1, int(1.2 * len(line) * width / natural))
+    while columns > 1 and text_size(textwrap.fill(line, columns), size)[0] > width:
+        columns -= 1
+    return textwrap.fill(line, columns)
+
+
+def canvas(width: float, height: float, title: str | None = None) -> Figure:
+    """An empty figure of width x height inches, with constrained layout, its title wrapped to fit."""
+    lines = wrap(title, width - 0.3, TITLE) if title else ""
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
+    figure = Figure((width, height + _extra(lines)), DPI, facecolor="white", layout=layout)
+    if lines:
+        figure.suptitle(lines, fontsize=TITLE)
+    return figure
+
+
+def _extra(title: str) -> float:
+    return text_size(title, TITLE)[1] + 0.1 if title else 0.0
+
+
+def tidy(ax: Axes, size: float = SMALL) -> None:
+    """Small tick labels, few ticks, no upper and right spines."""
+    ax.tick_params(labelsize=size, length=3)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def zero_line(ax: Axes) -> None:
+    ax.axhline(0.0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+
+
+def sequential(n: int) -> ListedColormap:
+    """n colours from dark to light, short of the yellow that is lost on white."""
+    return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, n)))
+
+
+def limits(*arrays: np.ndarray, pad: float = 0.05) -> tuple[float, float]:
+    """The common range of the finite values, padded; never empty."""
+    values = np.concatenate([np.ravel(a) for a in arrays])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return -1.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    margin = pad * (high - low) or max(abs(high), 1.0) * pad
+    return low - margin, high + margin
+
+
+def locator(most: int) -> MaxNLocator:
+    """At most so many intervals between ticks, of round lengths."""
+    return MaxNLocator(most, steps=[1, 2, 5, 10])
+
+
+def some(n: int) -> list[int]:
+    """Which of n neighbouring places to label, evenly spaced: all up to 12, then every second, and so on."""
+    return list(range(0, n, -(-n // 12)))
+
+
+def grid_shape(n: int, aspect: float = 1.0) -> tuple[int, int]:
+    """Rows and columns for n cells of height / width `aspect`: nearly square, rather wide, and full if it can be."""
+    ideal = np.sqrt(n * aspect)
+    full = [c for c in range(1, n + 1) if n % c == 0 and 0.8 <= c / ideal <= 1.45]
+    columns = min(full, key=lambda c: abs(np.log(c / (1.05 * ideal))), default=min(n, int(np.ceil(ideal))))
+    return -(-n // columns), columns
+
+
+def bands(n: int, most: int) -> Sequence[slice]:
+    """Split n columns into as few bands of at most `most` as will do, as equal as can be."""
+    count = -(-n // most)
+    width = -(-n // count)
+    return [slice(start, min(start + width, n)) for start in range(0, n, width)]

@@ -1,0 +1,23 @@
+"""The standard normal prior."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+
+class StandardNormal(nn.Module):
+    """p(z) = N(z; 0, I)."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(latent_dim))
+        self.register_buffer("scale", torch.ones(latent_dim))
+
+    def forward(self, encode: Callable[[Tensor], Distribution] | None = None) -> Distribution:
+        """Distribution of batch shape () and event shape (D,); `encode` is there for priors that reuse q(z|x)."""
+        return Independent(Normal(self.loc, self.scale, validate_args=False), 1, validate_args=False)

@@ -1,0 +1,28 @@
+"""Learning-rate schedules, stepped after every optimizer step."""
+
+from torch.optim import Optimizer, lr_scheduler
+
+from vaecli.validation import NonNegativeFloat, PositiveFloat
+
+Scheduler = lr_scheduler.LRScheduler
+
+
+def constant(optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> Scheduler:
+    """The optimizer's own rate throughout."""
+    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+def cosine(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, min_lr: NonNegativeFloat = 0.0) -> Scheduler:
+    """From the optimizer's rate to `min_lr` at the last step, along half a cosine (Loshchilov and Hutter, 2017)."""
+    return lr_scheduler.CosineAnnealingLR(optimizer, T_max=total_steps, eta_min=min_lr)
+
+
+def exponential(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: PositiveFloat = 0.99) -> Scheduler:
+    """The optimizer's rate times `gamma` after each epoch."""
+    return lr_scheduler.StepLR(optimizer, step_size=steps_per_epoch, gamma=gamma)
+
+
+def one_cycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, max_lr: PositiveFloat = 5e-3) -> Scheduler:
+    """Up to `max_lr` in the first 30% of all steps and down to nearly nothing (Smith and Topin, 2018)."""
+    # the last call comes after the last step and asks for one rate more than there are steps
+    return lr_scheduler.OneCycleLR(optimizer, max_lr=max_lr, total_steps=total_steps + 1)

@@ -1,0 +1,37 @@
+"""Stopping between two steps when the user or the machine asks for it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupt:
+    """While active, SIGINT and SIGTERM only set `requested`; a second signal ends the process as it always would."""
+
+    def __init__(self) -> None:
+        self.requested: int | None = None  # the signal's number
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {number: signal.signal(number, self.handle) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        self.requested = number
+        self.restore()
+
+    def restore(self) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}

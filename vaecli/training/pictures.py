@@ -1,0 +1,45 @@
+"""What a model makes of a few observations while it trains."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vaecli.datasets.split import Splits
+from vaecli.evaluation import evaluating, kl_per_dim
+from vaecli.plots.training import curves
+from vaecli.plots.view import View
+from vaecli.training.logger import RunLogger
+from vaecli.vae import VAE
+
+N_DATA, N_RECONSTRUCTED, N_SAMPLED = 64, 10, 64
+
+
+class Pictures:
+    """Looks at the data once, and at reconstructions, samples and the KL of each latent every so many epochs."""
+
+    def __init__(self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int, epochs: int) -> None:
+        self.model, self.splits, self.view, self.logger = model, splits, view, logger
+        self.every, self.epochs = every, epochs
+        self.watched = splits.val or splits.train
+
+    def data(self) -> None:
+        with evaluating(self.model):
+            x = self.splits.train.batch(slice(0, N_DATA)).cpu()
+        self.logger.picture("data", self.view.samples(x, f"{len(x)} training observations"))
+
+    def epoch_done(self, epoch: int) -> None:
+        if epoch % self.every and epoch != self.epochs:
+            return
+        with evaluating(self.model):
+            x = self.watched.batch(slice(0, N_RECONSTRUCTED))
+            again = self.model.decode(self.model.encode(x).mean).mean
+            new = self.model.sample(N_SAMPLED).mean
+        self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
+        self.logger.kl_histogram(kl_per_dim(self.model, self.watched), epoch)
+
+    def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
+        self.logger.picture("reconstructions", self.view.reconstructions(x, [("reconstruction", again)]), epoch)
+        self.logger.picture("samples", self.view.samples(new, f"samples after epoch {epoch}"), epoch)
+
+    def curves(self) -> None:
+        self.logger.picture("curves", curves(self.logger.history))

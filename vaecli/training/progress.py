@@ -1,0 +1,82 @@
+"""What a user sees while a model trains: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """Counts observations over all epochs; `say` gets a line for each epoch, at most one every `every` seconds."""
+
+    def __init__(self, n_train: int, epochs: int, console: Console, say: Callable[[str], None], every: float = 1.0):
+        self.n_train, self.epochs, self.say, self.every = n_train, epochs, say, every
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=n_train * epochs, epoch=0, text="")
+        self.started = self.last_tick = time.perf_counter()
+        self.last_line = 0.0
+        self.done = 0
+        self.epoch_started = (self.started, 0)  # when, and after how many observations
+
+    def __enter__(self) -> TrainingProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def seconds_left(self) -> float:
+        """At the pace so far, validation and pictures included."""
+        return (self.n_train * self.epochs - self.done) * (time.perf_counter() - self.started) / max(self.done, 1)
+
+    def start_epoch(self) -> None:
+        self.epoch_started = (time.perf_counter(), self.done)
+
+    def tick(self, epoch: int, count: int, metrics: Callable[[], dict[str, float]]) -> None:
+        """`count` more observations were trained on; `metrics` is asked only when the bar is drawn."""
+        self.done += count
+        now = time.perf_counter()
+        if self.bar.disable or now - self.last_tick < 0.1:
+            return
+        self.last_tick = now
+        started, before = self.epoch_started
+        speed = (self.done - before) / max(now - started, 1e-9)
+        self.bar.update(self.task, completed=self.done, epoch=epoch, text=f"{terms(metrics())}  {speed:,.0f}/s")
+
+    def epoch(self, epoch: int, train: dict[str, float], val: dict[str, float] | None, seconds: float) -> None:
+        """An epoch's figures; its pass over the training data took `seconds`."""
+        now = time.perf_counter()
+        if now - self.last_line < self.every and 1 < epoch < self.epochs:
+            return
+        self.last_line = now
+        against = f"  val ELBO {val['elbo']:.2f}" if val else ""
+        self.say(
+            f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}  {terms(train)}{against}"
+            f"  {self.n_train / seconds:,.0f}/s  {duration(self.seconds_left())} left"
+        )
+
+
+def terms(metrics: dict[str, float]) -> str:
+    return f"ELBO {metrics['elbo']:.2f}  log p(x|z) {metrics['log_px']:.2f}  KL {metrics['kl']:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader says them: 8 s, 3:20 min, 2:05 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 100 else f"{minutes // 60}:{minutes % 60:02d} h"
