@@ -29,7 +29,7 @@ def default_root() -> Path:
 
 
 class MNIST:
-    """70,000 grey images of 28x28 pixels: 60,000 to train on, the last `val_size` of them set aside, and 10,000 to test.
+    """60,000 grey images of 28x28 pixels to train on, the last `val_size` of them set aside, and 10,000 to test.
 
     source: MNIST (LeCun et al., 1998), FashionMNIST (Xiao et al., 2017) or KMNIST (Clanuwat et al., 2018)
     root: the folder that holds `<source>/raw`; None: see `default_root`. Files that are there are read without a
