@@ -1,0 +1,47 @@
+"""Runs that many tests read, each trained once."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
+Vae = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def vae(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """The real command line in a process of its own."""
+    command = [sys.executable, "-m", "vaecli", *args]
+    return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=240)
+
+
+def trained(folder: Path, *args: str) -> Path:
+    """A run's folder, made by `vae train`."""
+    done = vae("train", *args, f"output={folder / 'run'}", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dynamically binarised digits under a Bernoulli decoder, five latents, 30 epochs."""
+    args = ("dataset.binarize=dynamic", "latent_dim=5", "architecture.hidden=[64]", "epochs=30", "images.every_epochs=30")
+    return trained(tmp_path_factory.mktemp("digits"), *args)
+
+
+@pytest.fixture(scope="session")
+def beta_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Beta curves under unit noise, two latents."""
+    args = ("dataset=beta", "decoder=gaussian_identity", "latent_dim=2", "architecture.hidden=[32,32]", "epochs=8",
+            "images.every_epochs=8")  # fmt: skip
+    return trained(tmp_path_factory.mktemp("beta"), *args)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
