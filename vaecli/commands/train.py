@@ -51,6 +51,7 @@ class Config:
     epochs: PositiveInt
     batch_size: PositiveInt
     seed: Seed
+    start_at_mean: bool
     device: str
     output: str | None
     validate: Every
@@ -121,7 +122,8 @@ def prepare(config: dict[str, Any]) -> Job:
     torch.manual_seed(settings.seed)
     model = build.build_vae(config, splits.train.x_shape)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
-    build.start_at_mean(model, splits.train)
+    if settings.start_at_mean:
+        build.start_at_mean(model, splits.train)
     model.to(device)
     optimizer = build.instantiate(config, "optimizer", params=model.parameters())
     per_epoch = -(-len(splits.train) // settings.batch_size)

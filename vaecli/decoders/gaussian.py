@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ class Gaussian(Decoder):
 
     Kingma and Welling (2014), appendix C.2. The network emits the mean m and, unless `sigma` fixes it, the log-scale.
 
+    loc: the mean as the network emits it (`linear`), or squeezed into (0, 1) as in section 5 of the paper (`sigmoid`)
     sigma: the scale of every dimension; None: learned for each dimension and observation
     min_scale: floor of a learned scale. A dimension that never varies (the border of MNIST) has a density that grows
         without bound as its scale shrinks, so the objective has no maximum without one. It is smooth,
@@ -25,14 +27,20 @@ class Gaussian(Decoder):
     """
 
     def __init__(
-        self, x_shape: tuple[int, ...], sigma: PositiveFloat | None = None, min_scale: PositiveFloat = 0.01
+        self,
+        x_shape: tuple[int, ...],
+        sigma: PositiveFloat | None = None,
+        min_scale: PositiveFloat = 0.01,
+        loc: Literal["linear", "sigmoid"] = "linear",
     ) -> None:
         super().__init__(x_shape)
         self.n_params = 2 if sigma is None else 1
         self.sigma = sigma
+        self.squeeze = loc == "sigmoid"
         self.log_min = math.log(min_scale)
 
     def forward(self, loc: Tensor, log_scale: Tensor | None = None) -> Distribution:  # type: ignore[override]
+        loc = torch.sigmoid(loc) if self.squeeze else loc
         if log_scale is None:
             assert self.sigma is not None
             scale = torch.as_tensor(self.sigma, dtype=loc.dtype, device=loc.device).expand_as(loc)
@@ -40,6 +48,7 @@ class Gaussian(Decoder):
             scale = torch.exp(self.log_min + F.softplus(log_scale - self.log_min))
         return Independent(Normal(loc, scale, validate_args=False), len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor) -> Tensor:
-        """The data's mean, and log-scale 0."""
+    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+        """The data's mean, and log-scale 0; `margin` keeps the logits of a sigmoid's mean finite."""
+        mean = torch.logit(mean, eps=margin) if self.squeeze else mean
         return torch.stack([mean, torch.zeros_like(mean)][: self.n_params])
