@@ -1,15 +1,22 @@
 """Runs that many tests read, each trained once."""
 
+import copy
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import hydra
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+from vaecli.conf_files import conf_folder
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models here are small, and the machine may be busy
 
 Vae = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -27,10 +34,28 @@ def trained(folder: Path, *args: str) -> Path:
     return folder / "run"
 
 
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration that `vae train OVERRIDES` works with."""
+    return copy.deepcopy(_composed(overrides))
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        config: Any = OmegaConf.to_container(hydra.compose("train", list(overrides)), resolve=True)
+    return config
+
+
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dynamically binarised digits under a Bernoulli decoder, five latents, 30 epochs."""
-    args = ("dataset.binarize=dynamic", "latent_dim=5", "architecture.hidden=[64]", "epochs=30", "images.every_epochs=30")
+    args = (
+        "dataset.binarize=dynamic",
+        "latent_dim=5",
+        "architecture.hidden=[64]",
+        "epochs=30",
+        "images.every_epochs=30",
+    )
     return trained(tmp_path_factory.mktemp("digits"), *args)
 
 

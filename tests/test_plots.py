@@ -239,3 +239,44 @@ def test_no_pyplot():
     sources = list(Path(style.__file__).parent.glob("*.py"))
     assert len(sources) > 5
     assert not [path.name for path in sources if re.search("matplotlib.pyplot|import pyplot", path.read_text())]
+
+
+def test_latents_look_at_where_the_points_are():
+    z = torch.randn(2000, 2)
+    z[0] = 300.0
+    figure = check(latents(z, torch.arange(2000) % 10, (0, 1)))
+    scatter = next(ax for ax in figure.axes if ax.get_ylabel())
+    assert 3 < scatter.get_xlim()[1] < 8
+    assert "1 of 2000 lie outside" in words(figure)
+    assert "outside" not in words(latents(torch.randn(2000, 2), None, (0, 1)))
+
+
+def test_one_latent_is_drawn_against_its_labels():
+    for labels, names in [(torch.arange(50) % 3, ["a", "b", "c"]), (torch.rand(50, 2), ["p", "q"]), (None, None)]:
+        check(latents(torch.randn(50, 1), labels, (0, 0), torch.rand(1), names))
+
+
+def test_thumbnails_are_squares():
+    assert make((3, 20, 13)).thumbnails(torch.rand(4, 3, 20, 13)).shape == (4, 3, 20, 20)
+    x = torch.linspace(-3, 5, 30).expand(2, 30)
+    rising = make((30,)).thumbnails(torch.stack([x[0], -x[0]]))
+    assert rising.shape == (2, 1, 32, 32)
+    rows = [int(np.flatnonzero(rising[0, 0][:, column] == 0).mean()) for column in range(4, 28)]
+    assert rows == sorted(rows, reverse=True)
+    np.testing.assert_array_equal(np.flatnonzero(rising[0].min((0, 1)) == 0), np.arange(4, 28))
+    assert (make((30,)).thumbnails(torch.zeros(1, 30)) == 0).any()
+
+
+def test_round_ticks_stand_where_their_tiles_are():
+    figure = check(view((1, 4, 4)).manifold(torch.rand(21, 21, 1, 4, 4), np.linspace(-3, 3, 21), (0, 1)))
+    ax, side = figure.axes[0], figure.axes[0].images[0].get_array().shape[0]
+    labels = [text.get_text() for text in ax.get_xticklabels()]
+    assert labels == [number(v) for v in range(-3, 4)]
+    assert ax.get_xticks()[3] == pytest.approx(side / 2 - 0.5)  # 0 in the middle
+    assert ax.get_yticks()[0] == pytest.approx(side - side / 42 - 0.5)  # -3 in the middle of the lowest tile
+
+
+def test_many_reconstructed_curves_have_colours_of_their_own():
+    x = torch.rand(3, 30)
+    figure = check(make((30,)).reconstructions(x, [(f"draw {k}", x + k) for k in range(12)]))
+    assert len({tuple(line.get_color()) for line in figure.axes[0].lines[1:]}) == 12

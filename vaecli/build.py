@@ -42,8 +42,8 @@ def instantiate(config: Config, group: str, trusted: bool = False, **supplied: A
 def resolve(target: str, package: str | None) -> Callable[..., Any]:
     """The class or function that a dotted path names; with `package`, only one that is defined in its modules.
 
-    A path is followed no further than one attribute of one module, and that attribute must have been defined there:
-    what a module merely imports cannot be reached through it.
+    A path is followed no further than one attribute of one module, and that must then be a class defined there: what a
+    module merely imports cannot be reached through it.
     """
     module_name, _, name = target.rpartition(".")
     if package is not None and not re.fullmatch(re.escape(package) + r"(\.[a-z]\w*)+\.\w+", target):
@@ -52,8 +52,8 @@ def resolve(target: str, package: str | None) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"cannot import {target!r}: {error}") from None
-    if package is not None and getattr(found, "__module__", None) != module_name:
-        raise UserError(f"the configuration asks for {target!r}, which is not defined there: refused")
+    if package is not None and not (isinstance(found, type) and found.__module__ == module_name):
+        raise UserError(f"the configuration asks for {target!r}, which is not a class defined there: refused")
     return found
 
 

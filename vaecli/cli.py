@@ -8,7 +8,19 @@ from typing import NoReturn
 
 from vaecli.errors import UserError, nearest
 
-COMMANDS = ("train", "sample", "reconstruct")
+COMMANDS = (
+    "train",
+    "sample",
+    "reconstruct",
+    "evaluate",
+    "encode",
+    "manifold",
+    "traverse",
+    "interpolate",
+    "fit",
+    "runs",
+    "export",
+)
 WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 

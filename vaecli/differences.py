@@ -7,6 +7,8 @@ from typing import Any
 
 from vaecli.validation import plain
 
+SILENT = ("output", "device", "images.every_epochs", "checkpoint.every_epochs")  # say nothing about the model
+
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one dict with dotted keys; a group's chosen option stands under the group's own name."""
@@ -17,23 +19,45 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         elif key == "name" and prefix:
             found[prefix[:-1]] = value
         elif key != "_target_":
-            found[prefix + key] = value
+            found[prefix + str(key)] = value
     return found
 
 
-def differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """For each configuration, the keys whose values are not the same in all of them.
+def differing(flat: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each flattened configuration, its entries whose values are not the same in all of them.
 
-    Where two runs chose different options of a group, the option's name says it, and the keys that follow from it
-    (decoder.sigma beside decoder) are left out.
+    An entry inside a group (decoder.sigma) counts among the runs that chose the same option of the group: where two
+    runs chose different ones, the option's name tells them apart, and what follows from it is left out. A run that
+    does not say its option, or lacks a key, is compared by what it says.
     """
-    flat = [flatten(config) for config in configs]
-    keys = list(dict.fromkeys(key for one in flat for key in one if key not in ("output", "device")))
-    differing = [key for key in keys if len({plain(one.get(key)) for one in flat}) > 1]
-    told = [key for key in differing if key.split(".", 1)[0] == key or key.split(".", 1)[0] not in differing]
-    # where `samples` differs, so does objective.n_samples, which repeats it
-    told = [key for key in told if key != "objective.n_samples" or "samples" not in told]
-    return [{key: plain(one[key]) for key in told if key in one} for one in flat]
+    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in SILENT]
+    values: dict[str, dict[Any, set[str]]] = {key: {} for key in keys}  # of each key, by its group's option
+    for one in flat:
+        for key in keys:
+            if key in one:
+                values[key].setdefault(option(one, key), set()).add(plain(one[key]))
+    told = [{key: one[key] for key in keys if key in one and varies(values[key], option(one, key))} for one in flat]
+    if any("samples" in one for one in told):  # objective.n_samples repeats it
+        told = [{key: value for key, value in one.items() if key != "objective.n_samples"} for one in told]
+    return told
+
+
+def option(flat: dict[str, Any], key: str) -> str | None:
+    """The option that was chosen of the group that a dotted key belongs to; None for a key of no group."""
+    group, dot, _ = key.partition(".")
+    return plain(flat[group]) if dot and group in flat else None
+
+
+def varies(values: dict[Any, set[str]], chosen: str | None) -> bool:
+    """Whether a key has several values among the runs with the option `chosen`, or with an unknown one."""
+    sets = values.values() if chosen is None else [values[chosen], values.get(None, set())]
+    return len(set().union(*sets)) > 1
+
+
+def differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """For each configuration, the keys (as one types them) in which it differs from the others, and its values."""
+    found = differing([flatten(config) for config in configs])
+    return [{key: plain(value) for key, value in one.items()} for one in found]
 
 
 def titles(configs: Sequence[dict[str, Any]], otherwise: Sequence[str]) -> list[str]:

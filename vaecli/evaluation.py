@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -43,13 +44,20 @@ class Totals:
 
 
 @contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers from `seed`, on the CPU and on `device`; the generators put back as they were at the end."""
+    others = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def evaluating(model: nn.Module, seed: int = 0) -> Iterator[None]:
     """Evaluation mode without gradients and with random numbers from `seed`; both put back as they were at the end."""
     device = next(model.parameters()).device
     was_training = model.training
-    others = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(others, device_type=device.type if others else "cuda"), torch.no_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, device), torch.no_grad():
         model.eval()
         try:
             yield
@@ -81,6 +89,47 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor:
             q_z = cast(Independent, model.encode(x)).base_dist
             total += kl_divergence(q_z, p_z).sum(0).cpu()
     return total / len(split)
+
+
+def posterior_means(model: VAE, split: Split, seed: int = 0) -> Tensor:
+    """The mean of q(z|x) of every observation, (N, D), on the CPU."""
+    with evaluating(model, seed):
+        return torch.cat([model.encode(x).mean.cpu() for x in batches(split)])
+
+
+def active_units(model: VAE, split: Split, threshold: float = 0.01, seed: int = 0) -> Tensor:
+    """Which latents, (D,) of truth values, have a posterior mean whose variance over the split is above `threshold`.
+
+    Burda et al. (2016), section 5.
+    """
+    return posterior_means(model, split, seed).double().var(0, correction=0) > threshold
+
+
+def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
+    """Of the mean of p(x|z) at the posterior's mean, averaged over observations and the numbers of each."""
+    total = 0.0
+    with evaluating(model, seed):
+        for x in batches(split):
+            total += float((model.decode(model.encode(x).mean).mean - x).double().square().sum())
+    return total / (len(split) * math.prod(model.x_shape))
+
+
+def has_mass(model: VAE, split: Split) -> bool:
+    """Whether the decoder gives every observation a probability, not a density: only then are bits per dimension."""
+    with evaluating(model):
+        support = model.decode(next(model.parameters()).new_zeros(1, model.latent_dim)).support
+        if support is None or not support.is_discrete:
+            return False
+        return all(bool(support.check(x).all()) for x in batches(split))
+
+
+def drawn_once(split: Split, seed: int = 0) -> Split:
+    """A split whose pixels are redrawn at each use with one draw put in their place; others as they are."""
+    if not split.redraw:
+        return split
+    with seeded(seed, split.x.device):
+        drawn = torch.cat([x.to(torch.uint8) for x in batches(split)])
+    return Split(drawn, split.y)
 
 
 def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:

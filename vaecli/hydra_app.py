@@ -13,6 +13,7 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -68,12 +69,13 @@ def execute(command: str, config: DictConfig, program: str) -> Any:
     hydra_config = HydraConfig.get()
     if command != "train":
         return module.main(values)
-    line = shlex.join([program, *hydra_config.overrides.task])
+    overrides = list(hydra_config.overrides.task)
     folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
-    return module.main(values, line, folder)
+    keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
+    return module.main(values, module.Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder))
 
 
-def slug(text: str, length: int = 80) -> str:
+def slug(text: str, length: int = 120) -> str:
     """`decoder=gaussian,latent_dim=2` -> `decoder-gaussian_latent_dim-2`: safe in file names and on command lines."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text).replace(",", "_")).strip(".-_")[:length]
 
@@ -90,17 +92,11 @@ def check_flags(args: list[str]) -> None:
 def explain(error: Exception, command: str, args: list[str]) -> str:
     """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one."""
     words = [arg for i, arg in enumerate(args) if not arg.startswith("-") and (i == 0 or args[i - 1][0] != "-")]
-    for word in words:
-        if "=" not in word and not word.startswith("~"):
-            return f"{word}: expected key=value"
     found = groups() if command == "train" else {}
     for word in words:
-        key, _, value = word.partition("=")
-        options = [value] if re.fullmatch(r"[\w-]+", value) else []
-        for option in options:
-            if key in found and option not in found[key] and "Could not find" in str(error):
-                hint = nearest(option, found[key])
-                return f"{key}={option}: no such option{hint}\nThere are: {', '.join(found[key])}"
+        problem = malformed(word) or no_such_option(word, found, str(error))
+        if problem:
+            return problem
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown:
         return unknown_key(unknown[1], known_keys(command, words))
@@ -108,16 +104,34 @@ def explain(error: Exception, command: str, args: list[str]) -> str:
     return "; ".join(lines[:2])
 
 
+def malformed(word: str) -> str | None:
+    """What is wrong with the form of an override."""
+    if "=" not in word and not word.startswith("~"):
+        return f"{word}: expected key=value"
+    try:
+        OverridesParser.create().parse_overrides([word])
+    except HydraException:
+        return f"{word}: cannot be read; put a value with special characters in quotes, as in \"output='a b'\""
+    return None
+
+
+def no_such_option(word: str, found: dict[str, list[str]], error: str) -> str | None:
+    """The message for a choice that its group does not offer."""
+    key, _, value = word.partition("=")
+    wrong = [option for option in value.split(",") if key in found and f"{key}/{option}'" in error]
+    if not wrong:
+        return None
+    hint = nearest(wrong[0], found[key])
+    return f"{key}={wrong[0]}: no such option{hint}\nThere are: {', '.join(found[key])}"
+
+
 def known_keys(command: str, words: list[str]) -> list[str]:
     """Every key of the command's configuration, with the options that `words` choose."""
+    found = groups() if command == "train" else {}
+    valid = [word for word in words if word.partition("=")[2] in found.get(word.partition("=")[0], [])]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
-        valid = [w for w in words if w.partition("=")[2] in groups().get(w.partition("=")[0], [])]
-        config = hydra.compose(command, valid)
-    return (
-        [*groups(), *flat_keys(OmegaConf.to_container(config))]
-        if command == "train"
-        else flat_keys(OmegaConf.to_container(config))
-    )
+        config = OmegaConf.to_container(hydra.compose(command, valid))
+    return [*found, *flat_keys(config)]
 
 
 def flat_keys(node: Any, prefix: str = "") -> list[str]:

@@ -33,7 +33,7 @@ def adamw(
 def sgd(
     params: Iterable[nn.Parameter],
     lr: PositiveFloat = 1e-3,
-    momentum: NonNegativeFloat = 0.0,
+    momentum: NonNegativeFloat = 0.9,
     weight_decay: NonNegativeFloat = 0.0,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum."""

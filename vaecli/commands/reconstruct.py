@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -23,12 +24,13 @@ from vaecli.commands.common import (
     read_input,
     run_view,
     write_arrays,
+    write_figure,
 )
 from vaecli.differences import titles
 from vaecli.errors import UserError
-from vaecli.evaluation import evaluating
+from vaecli.evaluation import CHUNK, decode_all, evaluating
 from vaecli.objectives.elbo import ELBO
-from vaecli.training.logger import save_figure
+from vaecli.plots.view import View
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
 
 TERMS_SAMPLES = 100  # draws of z for each observation's ELBO
@@ -42,6 +44,7 @@ class Config:
     n: PositiveInt
     indices: list[NonNegativeInt] | None
     input: str | None
+    draws: PositiveInt | None
     mode: Mode
     seed: Seed
     device: str
@@ -54,6 +57,8 @@ class Reconstruction(NamedTuple):
 
     x: Tensor  # (N, *x_shape): mean of p(x|z), or a draw, at the posterior's mean
     terms: dict[str, Tensor]  # each (N,), nats: elbo, log_px, kl
+    z: Tensor  # (K, N, D): draws from q(z|x)
+    draws: Tensor  # (K, N, *x_shape): mean of p(x|z), or a draw, at each of them
 
 
 def main(values: dict[str, Any]) -> Path:
@@ -66,16 +71,13 @@ def main(values: dict[str, Any]) -> Path:
     check_same_shape(runs)
     path = output_path(config.output, runs[0].folder, "reconstructions", config.format)
     seen = observations(runs[0], config)
-    found = [reconstruct(run, seen.x, config.mode, config.seed) for run in runs]
+    found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, found, labels)
     if config.format == "npz":
-        write_arrays(path, x=seen.x.cpu(), y=seen.y, reconstruction=stacked([one.x for one in found]),
-                     **{term: stacked([one.terms[term] for one in found]) for term in found[0].terms})  # fmt: skip
+        write_arrays(path, x=seen.x.cpu(), y=seen.y, **arrays(found, config.draws))
     else:
-        rows = [(label if len(runs) > 1 else "reconstruction", one.x) for label, one in zip(labels, found, strict=True)]
-        notes = [f"ELBO {elbo:.1f}" for elbo in found[0].terms["elbo"]] if len(runs) == 1 else None
-        save_figure(path, run_view(runs[0]).reconstructions(seen.x.cpu(), rows, notes=notes))
+        write_figure(path, figure(run_view(runs[0]), seen, found, labels))
     print(f"wrote {path}")
     return path
 
@@ -86,8 +88,11 @@ def observations(run: Run, config: Config) -> Observations:
     return choose(run, config.split, config.n, config.indices, config.seed)
 
 
-def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0) -> Reconstruction:
-    """Decode the posterior means of x (N, *x_shape); estimate each ELBO from TERMS_SAMPLES draws of z."""
+def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: int = 0) -> Reconstruction:
+    """Decode the posterior means of x (N, *x_shape) and `draws` draws of z for each; estimate each ELBO.
+
+    An ELBO is estimated from TERMS_SAMPLES draws of its own.
+    """
     objective, again, terms = ELBO(TERMS_SAMPLES), [], []
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
@@ -95,8 +100,31 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0) -> Reco
             p_x = run.model.decode(run.model.encode(part).mean)
             again.append((p_x.sample() if mode == "draw" else p_x.mean).cpu())
             terms.append({key: value.cpu() for key, value in objective(run.model, part, 0).metrics.items()})
-    keys = ("elbo", "log_px", "kl")
-    return Reconstruction(torch.cat(again), {key: torch.cat([term[key] for term in terms]) for key in keys})
+        z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(CHUNK)], dim=1)
+        drawn = [decode_all(run.model, one, mode == "draw") for one in z]
+    metrics = {key: torch.cat([term[key] for term in terms]) for key in ("elbo", "log_px", "kl")}
+    several = torch.stack(drawn) if drawn else torch.empty(0, *x.shape)
+    return Reconstruction(torch.cat(again), metrics, z.cpu(), several)
+
+
+def arrays(found: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
+    """What an .npz file says of the runs, beside the observations."""
+    several = {"draws": stacked([one.draws for one in found])} if draws else {}
+    if draws and len(found) == 1:  # several runs may have different numbers of latents
+        several["z"] = found[0].z
+    terms = {term: stacked([one.terms[term] for one in found]) for term in found[0].terms}
+    return {"reconstruction": stacked([one.x for one in found]), **terms, **several}
+
+
+def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> Figure:
+    """The observations over each run's reconstructions; with one run, each observation's ELBO above it."""
+    rows = []
+    for label, one in zip(labels, found, strict=True):
+        rows.append((label if len(found) > 1 else "reconstruction", one.x))
+        before = f"{label}, " if len(found) > 1 else ""
+        rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
+    notes = [f"ELBO {elbo:.1f}" for elbo in found[0].terms["elbo"]] if len(found) == 1 else None
+    return view.reconstructions(seen.x.cpu(), rows, notes=notes)
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:

@@ -6,11 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from vaecli.build import load_run
-from vaecli.commands.common import Checkpoint, Mode, output_path, run_view, write_arrays
-from vaecli.evaluation import decode_all, evaluating
-from vaecli.training.logger import save_figure
+from vaecli.commands.common import (
+    Checkpoint,
+    Chunks,
+    Mode,
+    output_path,
+    read_latents,
+    run_view,
+    watch,
+    write_arrays,
+    write_figure,
+)
+from vaecli.evaluation import CHUNK, decode_all, evaluating
 from vaecli.validation import NonNegativeFloat, PositiveInt, Seed, check_arguments
+
+DRAWN = 10_000  # more would not be seen in a picture
 
 
 @dataclass
@@ -18,6 +31,7 @@ class Config:
     run: str
     checkpoint: Checkpoint
     n: PositiveInt
+    z: str | None
     mode: Mode
     temperature: NonNegativeFloat
     seed: Seed
@@ -31,12 +45,18 @@ def main(values: dict[str, Any]) -> Path:
     config = Config(**check_arguments(Config, values))
     run = load_run(config.run, config.checkpoint, config.device)
     path = output_path(config.output, run.folder, "samples", config.format)
+    given = None if config.z is None else read_latents(run, config.z)
     with evaluating(run.model, config.seed):
-        z = run.model.sample_latents(config.n, config.temperature)
-        x = decode_all(run.model, z, draw=config.mode == "draw")
-    if config.format == "npz":
-        write_arrays(path, x=x, z=z.cpu())
-    else:
-        save_figure(path, run_view(run).samples(x, f"{config.n} samples"))
+        z = run.model.sample_latents(config.n, config.temperature) if given is None else given
+        drawn = z if config.format == "npz" else z[:DRAWN]
+        parts = drawn.split(CHUNK)
+        x = (decode_all(run.model, part, draw=config.mode == "draw") for part in watch("decoding", len(parts))(parts))
+        if config.format == "npz":
+            write_arrays(path, x=Chunks((len(z), *run.model.x_shape), x), z=z.cpu())
+        else:
+            what = f"{len(drawn)} samples" if given is None else f"{len(drawn)} given latents, decoded"
+            write_figure(path, run_view(run).samples(torch.cat(list(x)), what))
+    if len(drawn) < len(z):
+        print(f"drew the first {len(drawn)} of {len(z)}; format=npz writes them all")
     print(f"wrote {path}")
     return path

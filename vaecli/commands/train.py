@@ -15,6 +15,7 @@ from rich.console import Console
 import vaecli
 from vaecli import build
 from vaecli.datasets.split import Splits
+from vaecli.differences import SILENT, flatten
 from vaecli.errors import UserError
 from vaecli.evaluation import mean_metrics
 from vaecli.files import check_writable
@@ -25,9 +26,10 @@ from vaecli.training.interrupt import Interrupt
 from vaecli.training.logger import RunLogger
 from vaecli.training.pictures import Pictures
 from vaecli.training.progress import TrainingProgress, duration
+from vaecli.training.threads import share_out
 from vaecli.training.trainer import Plan, Trainer
 from vaecli.vae import VAE
-from vaecli.validation import PositiveInt, Seed, check_arguments
+from vaecli.validation import PositiveInt, Seed, check_arguments, plain
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 
@@ -82,11 +84,20 @@ class Job(NamedTuple):
     warning: str | None
 
 
-def main(config: dict[str, Any], command: str, sweep_folder: Path | None = None) -> float:
+class Origin(NamedTuple):
+    """How a run was asked for."""
+
+    command: str  # the command line that repeats it
+    overrides: list[str]  # the keys given on it
+    sweep_folder: Path | None  # the folder that a sweep has made for it
+
+
+def main(config: dict[str, Any], origin: Origin) -> float:
     """Train as `config` says; the best checkpoint's validation bound (training bound without a validation split).
 
     In a sweep the folder is there already, and a job that fails leaves its reason in it.
     """
+    sweep_folder, command = origin.sweep_folder, origin.command
     if sweep_folder is None:
         job, logger = prepare(config), None
     else:
@@ -99,7 +110,7 @@ def main(config: dict[str, Any], command: str, sweep_folder: Path | None = None)
     folder = sweep_folder or new_folder(job.settings.output, job.config["dataset"]["name"])
     logger = logger or open_run(folder, command)
     try:
-        return run(job, folder, logger)
+        return run(job, folder, logger, origin)
     except Exception as error:
         fail(logger, error)
         raise
@@ -125,6 +136,7 @@ def prepare(config: dict[str, Any]) -> Job:
     if settings.start_at_mean:
         build.start_at_mean(model, splits.train)
     model.to(device)
+    share_out(model, settings.batch_size, settings.samples)
     optimizer = build.instantiate(config, "optimizer", params=model.parameters())
     per_epoch = -(-len(splits.train) // settings.batch_size)
     scheduler = build.instantiate(
@@ -133,7 +145,7 @@ def prepare(config: dict[str, Any]) -> Job:
     return Job(config, settings, dataset, splits.to(device), model, objective, optimizer, scheduler, warning)
 
 
-def run(job: Job, folder: Path, logger: RunLogger) -> float:
+def run(job: Job, folder: Path, logger: RunLogger, origin: Origin) -> float:
     """Train, evaluate the best checkpoint on the test split, and write it all down."""
     settings, device = job.settings, next(job.model.parameters()).device
     logger.config(OmegaConf.to_yaml(OmegaConf.create({**job.config, "output": None})))
@@ -161,25 +173,26 @@ def run(job: Job, folder: Path, logger: RunLogger) -> float:
         "seconds": round(logger.seconds, 2),
         "observations_per_second": round(progress.done / max(trainer.seconds, 1e-9), 1),
     }
-    best = {key: trainer.best[key] for key in ("epoch", "elbo")}
+    best = {key: trainer.best[key] for key in ("epoch", "elbo", "bound")}
     if interrupt.requested:
         logger.summarise(status="interrupted", epochs=trainer.epoch, best=best, **seconds)
         logger.say(f"interrupted in epoch {trainer.epoch + 1}; checkpoints and figures so far: {folder}")
         raise SystemExit(128 + interrupt.requested)
-    return finish(job, folder, logger, trainer, {"best": best, **seconds})
+    logger.summarise(best=best, **seconds)
+    return finish(job, folder, logger, trainer, origin)
 
 
-def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, entries: dict[str, Any]) -> float:
+def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:
     """The test figures of the best checkpoint, for summary.json, TensorBoard and the user."""
     job.model.load_state_dict(checkpoint.load(folder / "checkpoints" / "best.pt")["model"])
     means = mean_metrics(job.model, job.objective, job.splits.test, trainer.step)
     test = {key: means[key] for key in ("elbo", "log_px", "kl")}
     metrics = {f"test/{key}": value for key, value in test.items()}
-    logger.hparams(flat(job.config), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch)
-    logger.summarise(status="completed", epochs=trainer.epoch, test=test, **entries)
+    logger.hparams(hyperparameters(job.config, origin), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch)
+    logger.summarise(status="completed", epochs=trainer.epoch, test=test)
     logger.say(
         f"test ELBO {test['elbo']:.2f}  log p(x|z) {test['log_px']:.2f}  KL {test['kl']:.2f}"
-        f"  (best checkpoint, epoch {trainer.best['epoch']}; {duration(entries['seconds'])})"
+        f"  (best checkpoint, epoch {trainer.best['epoch']}; {duration(logger.seconds)})"
     )
     logger.say(f"wrote {folder}  (tensorboard --logdir {folder})")
     return float(trainer.best["bound"])
@@ -225,15 +238,12 @@ def headline(job: Job, device: torch.device, folder: Path) -> str:
     )
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested keys joined by dots, for TensorBoard: scalars as they are, everything else as text."""
-    found: dict[str, bool | int | float | str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        elif key not in ("_target_", "output"):
-            found[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
-    return found
+def hyperparameters(config: dict[str, Any], origin: Origin) -> dict[str, bool | int | float | str]:
+    """The settings for TensorBoard's HParams page: in a sweep those it was given, otherwise all that say something."""
+    found = {key: value for key, value in flatten(config).items() if key not in SILENT}
+    if origin.sweep_folder is not None:
+        found = {key: value for key, value in found.items() if key in origin.overrides} or found
+    return {key: value if isinstance(value, bool | int | float | str) else plain(value) for key, value in found.items()}
 
 
 def absolute_root(dataset: dict[str, Any]) -> dict[str, Any]:

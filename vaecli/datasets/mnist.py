@@ -62,12 +62,14 @@ class MNIST:
 
         folder = self.root / self.source / "raw"
         cls = getattr(torchvision.datasets, self.source)
+        kept = next(parent for parent in (folder, *folder.parents) if parent.exists())
         there = all((folder / name).is_file() for name in FILES)
         try:
             part = cls(self.root, train=train, download=not there)
         except (
             Exception
         ) as error:  # torchvision lets any of URLError, OSError, RuntimeError, ValueError, assert through
+            remove_empty(folder, kept)
             raise UserError(self._advice(folder, there, error)) from None
         if part.data.shape[1:] != (28, 28) or len(part.data) != len(part.targets):
             raise UserError(self._advice(folder, True, f"images of shape {tuple(part.data.shape)}"))
@@ -82,3 +84,10 @@ class MNIST:
             f"the {self.source} files in {folder} {problem} ({reason}).\n"
             f"Expected there: {', '.join(FILES)} (or set dataset.root or VAE_DATA); dataset=digits needs no download."
         )
+
+
+def remove_empty(folder: Path, kept: Path) -> None:
+    """Take away the empty folders from `folder` up to, but not including, `kept`: what a failed download leaves."""
+    while folder != kept and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent

@@ -15,8 +15,10 @@ from vaecli.plots.style import (
     BLUE,
     COLOURS,
     DARK,
+    DPI,
     LABEL,
     SMALL,
+    TITLE,
     array,
     bands,
     canvas,
@@ -35,6 +37,7 @@ from vaecli.plots.style import (
 )
 
 SEPARATE = 30  # up to so many samples get axes of their own
+THUMBNAIL, MARGIN = 32, 4  # pixels: width and height of a curve's smallest picture, and what of it stays white
 
 
 class CurvePlots:
@@ -63,7 +66,10 @@ class CurvePlots:
         fits = [(label, array(values, *self.x_shape)) for label, values in rows]
         parts = bands(len(x), 5)
         columns = parts[0].stop
-        figure = canvas(max(1.9 * columns + 0.8, 4.5), 2.9 * len(parts) + 0.4 + 0.25 * len(fits), title)
+        width = max(1.9 * columns + 0.8, 4.5)
+        names = ["data", *(wrap(label, width - 0.8, LABEL) for label, _ in fits)]
+        in_row = _legend_columns(names, width - 0.8)
+        figure = canvas(width, 2.9 * len(parts) + 0.4 + 0.25 * -(-len(names) // in_row), title)
         axes = figure.subplots(2 * len(parts), columns, squeeze=False, height_ratios=[5, 3] * len(parts), sharex=True)
         scale = limits(*(values - x for _, values in fits), np.zeros(1))
         cells = [(2 * band, column) for band in range(len(parts)) for column in range(columns)]
@@ -80,7 +86,7 @@ class CurvePlots:
                 lower.set_xlabel(self.x_label, fontsize=LABEL)
             if notes:
                 upper.set_title(wrap(notes[i], 1.7, SMALL), fontsize=SMALL)
-        self._label_reconstructions(figure, axes, [label for label, _ in fits])
+        self._label_reconstructions(figure, axes, names, in_row)
         return figure
 
     def strips(
@@ -117,16 +123,22 @@ class CurvePlots:
         """
         x, values = array(x, *self.x_shape), array(values, name="values")
         n, printed = len(values), numbers(values)
-        figure = canvas(max(1.15 * n + 0.6, 4.0), max(1.05 * n + 0.7, 3.6), title)
-        axes = self._grid(figure, n, n, x)
-        for i in range(n):
+        scales: dict[str, Any] = {"xlim": limits(self.grid, pad=0.02), "ylim": limits(x, np.zeros(1))}
+        figure, cells = _cells(n, title)
+        for i in reversed(range(n)):
             for j in range(n):
-                ax = axes[n - 1 - i, j]
+                ax = figure.add_axes(cells[n - 1 - i][j], xticks=[], yticks=[], **scales)
                 ax.plot(self.grid, x[i, j], color=BLUE, linewidth=1.4)
                 ax.set_title(f"({printed[j]}, {printed[i]})", fontsize=SMALL, pad=2)
-        self._finish(figure, axes, n * n)
+                zero_line(ax)
+                tidy(ax)
+                if i == 0:
+                    ax.xaxis.set_major_locator(locator(3))
+                if j == 0:
+                    ax.yaxis.set_major_locator(locator(5))
         across = f"{self.x_label}      ({latent(dims[0])} grows to the right, {latent(dims[1])} upwards)"
-        figure.supxlabel(across, fontsize=LABEL)
+        figure.supxlabel(across, fontsize=LABEL, y=0.08 / figure.get_figheight(), va="bottom")
+        figure.supylabel(self.label, fontsize=LABEL, x=0.08 / figure.get_figwidth(), ha="left")
         return figure
 
     def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure:
@@ -144,6 +156,18 @@ class CurvePlots:
             ax.set_xlabel(self.x_label, fontsize=LABEL)
             ax.set_ylabel(label, fontsize=LABEL)
         return figure
+
+    def thumbnails(self, x: Any) -> np.ndarray:
+        """x (N, P) as pictures (N, 1, THUMBNAIL, THUMBNAIL) in [0, 1], dark on white, each on a scale of its own."""
+        size = THUMBNAIL - 2 * MARGIN
+        x, places = array(x, *self.x_shape), np.linspace(0, self.x_shape[0] - 1, size).round().astype(int)
+        low, high = x.min(-1, keepdims=True), x.max(-1, keepdims=True)
+        heights = (x[:, places] - low) / np.maximum(high - low, 1e-12)  # 0 to 1
+        rows = ((1 - heights) * (size - 1)).round()[:, None]  # (N, 1, size)
+        after = np.concatenate([rows[..., 1:], rows[..., -1:]], axis=-1)
+        line = np.arange(size)[:, None]  # a column is dark from its own row to its right neighbour's
+        dark = (line >= np.minimum(rows, after)) & (line <= np.maximum(rows, after))
+        return 1.0 - np.pad(dark[:, None].astype(np.float32), ((0, 0), (0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
 
     def _separate(self, x: np.ndarray, title: str | None) -> Figure:
         rows, columns = grid_shape(len(x), 0.8)
@@ -165,8 +189,8 @@ class CurvePlots:
 
     def _reconstruction(self, upper: Axes, lower: Axes, x: np.ndarray, fits: list[np.ndarray]) -> None:
         upper.plot(self.grid, x, color=DARK, linewidth=3.0, alpha=0.45)
-        for k, fit in enumerate(fits):
-            colour = COLOURS[k % len(COLOURS)]
+        colours = COLOURS if len(fits) <= len(COLOURS) else sequential(len(fits))(range(len(fits)))
+        for colour, fit in zip(colours, fits, strict=False):
             upper.plot(self.grid, fit, color=colour, linewidth=1.3)
             lower.plot(self.grid, fit - x, color=colour, linewidth=1.3)
         zero_line(lower)
@@ -175,14 +199,10 @@ class CurvePlots:
             ax.yaxis.set_major_locator(locator(5))
             ax.xaxis.set_major_locator(locator(3))
 
-    def _label_reconstructions(self, figure: Figure, axes: np.ndarray, labels: list[str]) -> None:
+    def _label_reconstructions(self, figure: Figure, axes: np.ndarray, names: list[str], columns: int) -> None:
         for row, ax in enumerate(axes[:, 0]):
             ax.set_ylabel("error" if row % 2 else self.label, fontsize=LABEL)
         figure.align_ylabels(axes[:, 0])
-        width = figure.get_size_inches()[0] - 0.8
-        names = ["data", *(wrap(label, width, LABEL) for label in labels)]
-        fits = sum(text_size(name, LABEL)[0] + 0.7 for name in names) < width
-        columns = len(names) if fits else 1
         # Below, as an outer legend above would lie on the title.
         figure.legend(axes[0, 0].lines, names, loc="outside lower center", ncols=columns, fontsize=LABEL, frameon=False)
 
@@ -208,11 +228,40 @@ class CurvePlots:
         figure.supylabel(self.label, fontsize=LABEL)
 
 
+def _legend_columns(names: list[str], width: float) -> int:
+    """In how many columns a legend's names fit into `width` inches, the rows filled evenly."""
+    widest = max(text_size(name, LABEL)[0] for name in names) + 0.75
+    rows = -(-len(names) // max(1, int(width / widest)))
+    return -(-len(names) // rows)
+
+
+def _cells(n: int, title: str | None) -> tuple[Figure, list[list[tuple[float, float, float, float]]]]:
+    """A figure without layout, and the rectangles of n rows of n small axes in it, each with room for a title.
+
+    Constrained layout takes seconds to find what is known here beforehand: all axes are alike.
+    """
+    left, bottom, above, right = 0.75, 0.48, 0.22, 0.12  # inches
+    across, up = max(1.16, 3.3 / n), max(1.03, 2.4 / n)
+    width = left + n * across + right
+    lines = wrap(title, width - 0.3, TITLE) if title else ""
+    head = text_size(lines, TITLE)[1] + 0.15 if lines else 0.05
+    height = bottom + n * up + head
+    figure = Figure((width, height), DPI, facecolor="white")
+    if lines:
+        figure.text(0.5, 1 - 0.08 / height, lines, ha="center", va="top", fontsize=TITLE)
+    tops = [height - head - row * up for row in range(n)]
+    size = ((across - 0.28) / width, (up - above - 0.1) / height)
+    return figure, [
+        [((left + column * across) / width, (top - up + 0.1) / height, *size) for column in range(n)] for top in tops
+    ]
+
+
 def _colourbar(figure: Figure, labels: list[str]) -> None:
     """Which colour is which column; at most eight are named."""
     n = len(labels)
     mappable = ScalarMappable(BoundaryNorm((np.arange(n + 1) - 0.5).tolist(), n), sequential(n))
     shown = some(n)
+    shown[-1] = n - 1  # where a path ends is always named
     bar = figure.colorbar(mappable, ax=figure.axes, ticks=shown, aspect=30, pad=0.02)
     bar.minorticks_off()
     bar.ax.set_yticklabels([labels[s] for s in shown], fontsize=SMALL)

@@ -19,6 +19,7 @@ from vaecli.plots.style import (
     canvas,
     grid_shape,
     latent,
+    locator,
     numbers,
     one_each,
     some,
@@ -96,7 +97,7 @@ class ImagePlots:
         x, values = array(x, *self.x_shape), array(values, name="values")
         n = len(values)
         picture = tile(x[::-1].reshape(-1, *self.x_shape), n, self._zoom(n, n), gap=0)
-        return _ticked(_rgb(picture), numbers(values), dims, title)
+        return _ticked(_rgb(picture), values, dims, title)
 
     def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure:
         """target and fit (C, H, W) and, beside them, fit - target (the mean over channels)."""
@@ -115,6 +116,13 @@ class ImagePlots:
         bar = figure.colorbar(shown, cax=axes[2].inset_axes((1.04, 0.0, 0.06, 1.0)))
         bar.ax.tick_params(labelsize=SMALL)
         return figure
+
+    def thumbnails(self, x: Any) -> np.ndarray:
+        """x (N, C, H, W) as squares (N, C, S, S) in [0, 1], black around the image."""
+        values = np.clip(array(x, *self.x_shape), 0.0, 1.0).astype(np.float32)
+        _, height, width = self.x_shape
+        down, across = max(width - height, 0), max(height - width, 0)
+        return np.pad(values, ((0, 0), (0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2)))
 
     def _zoom(self, rows: int, columns: int, least: int = 0) -> int:
         """How many times to enlarge so that the picture fills the page, and a tile is at least `least` wide."""
@@ -141,9 +149,9 @@ def _rgb(picture: np.ndarray) -> np.ndarray:
     return np.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
-def _ticked(picture: np.ndarray, labels: list[str], dims: tuple[int, int], title: str | None) -> Figure:
-    """A seamless n x n picture with the values of two latents on its axes."""
-    scale, n = shrink(picture), len(labels)
+def _ticked(picture: np.ndarray, values: np.ndarray, dims: tuple[int, int], title: str | None) -> Figure:
+    """A seamless n x n picture with the values (n,) of two latents on its axes."""
+    scale, n = shrink(picture), len(values)
     height, width = (size * scale / DPI for size in picture.shape[:2])
     left, bottom = 0.85, 0.6
     total = max(left + width + 2 * PAD, 3.0)
@@ -152,11 +160,22 @@ def _ticked(picture: np.ndarray, labels: list[str], dims: tuple[int, int], title
     figure = Figure((total, top + height + bottom), DPI, facecolor="white")
     figure.text(0.5, 1 - PAD / (top + height + bottom), heading, ha="center", va="top", fontsize=TITLE)
     ax = place(figure, picture, left, top, scale)
-    places = some(n)
+    places, labels = _ticks(values)
     across, down = picture.shape[1] / n, picture.shape[0] / n
-    ax.set_xticks([(j + 0.5) * across - 0.5 for j in places], [labels[j] for j in places])
-    ax.set_yticks([(n - i - 0.5) * down - 0.5 for i in places], [labels[i] for i in places])
+    ax.set_xticks((places + 0.5) * across - 0.5, labels)
+    ax.set_yticks((n - places - 0.5) * down - 0.5, labels)
     ax.tick_params(labelsize=SMALL, length=3)
     ax.set_xlabel(latent(dims[0]), fontsize=TITLE)
     ax.set_ylabel(latent(dims[1]), fontsize=TITLE)
     return figure
+
+
+def _ticks(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Where on an axis of n tiles to put ticks, and their labels: round values if the tiles are evenly spaced."""
+    n = len(values)
+    if n < 6 or np.ptp(np.diff(values)) > 1e-3 * abs(values[1] - values[0]):
+        places, labels = some(n), numbers(values)
+        return np.array(places), [labels[i] for i in places]
+    low, high = values[0], values[-1]
+    shown = np.array([v for v in locator(8).tick_values(low, high) if low - 1e-6 <= v <= high + 1e-6])
+    return (shown - low) / (high - low) * (n - 1), numbers(shown)

@@ -34,10 +34,12 @@ def latents(
     labels: Any,
     dims: tuple[int, int],
     kl: Any = None,
-    label_names: list[str] | None = None,
+    label_names: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Figure:
     """Histograms of up to eight latents beside N(0, 1), and a scatter of two, coloured by their labels.
+
+    A single latent, dims (0, 0), is drawn against the labels instead.
 
     loc (N, D) are posterior means; labels (N,) integers are classes, (N, d) or (N,) floats are parameters with a
     scatter each; kl (D,) in nats picks the latents that say most. dims count from 0, the printed latents from 1.
@@ -55,15 +57,18 @@ def latents(
     _histograms(left, loc, None if kl is None else array(kl, loc.shape[1], name="kl"))
     axes = right.subplots(rows, columns, squeeze=False)
     for ax, colouring in zip(axes.flat, colourings, strict=False):
-        _scatter(ax, loc[:, list(dims)], colouring)
         ax.set_xlabel(latent(dims[0]), fontsize=LABEL)
-        ax.set_ylabel(latent(dims[1]), fontsize=LABEL)
+        if dims[0] == dims[1]:
+            _against_label(ax, loc[:, dims[0]], colouring)
+        else:
+            ax.set_ylabel(latent(dims[1]), fontsize=LABEL)
+            _scatter(ax, loc[:, list(dims)], colouring)
     for ax in axes.flat[len(colourings) :]:
         ax.remove()
     return figure
 
 
-def _colourings(labels: Any, names: list[str] | None) -> list[Colouring]:
+def _colourings(labels: Any, names: Sequence[str] | None) -> list[Colouring]:
     if labels is None:
         return [Colouring(None)]
     values = np.asarray(labels)
@@ -80,7 +85,7 @@ def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None) -> No
     shown = shown[:8]
     columns = 1 if len(shown) <= 4 else 2
     axes = figure.subplots(-(-len(shown) // columns), columns, squeeze=False, sharex=True)
-    reach = max(4.0, float(np.abs(loc[:, shown]).max()))
+    reach = max(4.0, view_reach(loc[:, shown].ravel()))
     bins = np.linspace(-reach, reach, int(np.clip(reach / 0.1, 40, 200)) + 1)
     t = np.linspace(-4.0, 4.0, 200)
     for ax, dim in zip(axes.flat, shown, strict=False):
@@ -96,9 +101,19 @@ def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None) -> No
     figure.supxlabel("posterior mean (dashed: N(0, 1))", fontsize=LABEL)
 
 
+def view_reach(z: np.ndarray) -> float:
+    """How far from 0 to look, in one direction: to the farthest of z, unless a few lie far beyond all others."""
+    distances = np.abs(z)
+    return min(float(distances.max()), 1.6 * float(np.quantile(distances, 0.995)) + 0.5)
+
+
 def _scatter(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
-    """z (N, 2) in a square view about 0 that holds every point, with circles of radius 1 to 5 where they fit."""
-    reach = max(1.2, 1.06 * float(np.abs(z).max()))
+    """z (N, 2) in a square view about 0, with circles of radius 1 to 5 where they fit."""
+    distances = np.abs(z).max(1)
+    reach = max(1.2, 1.06 * view_reach(distances))
+    beyond = int((distances > reach).sum())
+    if beyond:
+        ax.set_title(f"{beyond} of {len(z)} lie outside", fontsize=SMALL, loc="right")
     for radius in range(1, 6):
         if radius <= reach:
             ax.add_patch(
@@ -115,6 +130,21 @@ def _scatter(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
         bar.set_label(colouring.name, fontsize=LABEL)
         bar.ax.tick_params(labelsize=SMALL)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    tidy(ax)
+
+
+def _against_label(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
+    """z (N,) to the right; upwards a parameter, or the classes, each spread over a band of its own."""
+    values, spread = colouring.values, np.random.default_rng(0).uniform(-0.4, 0.4, len(z))
+    if values is None or colouring.classes:
+        values = spread + (0 if values is None else values)
+        ax.set_yticks(range(len(colouring.classes)), colouring.classes)
+        ax.set_ylabel("label" if colouring.classes else "", fontsize=LABEL)
+    else:
+        ax.set_ylabel(colouring.name, fontsize=LABEL)
+    ax.scatter(z, values, float(np.clip(20000 / len(z), 3, 25)), color=BLUE, alpha=0.5, linewidths=0)
+    reach = max(1.2, 1.06 * view_reach(z))
+    ax.set_xlim(-reach, reach)
     tidy(ax)
 
 

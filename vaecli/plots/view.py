@@ -36,6 +36,8 @@ class View(Protocol):
 
     def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure: ...
 
+    def thumbnails(self, x: Any) -> np.ndarray: ...
+
 
 def view(x_shape: tuple[int, ...], grid: Any = None, label: str = "") -> View:
     """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1."""

@@ -63,11 +63,11 @@ class RunLogger:
         """The KL of each latent dimension (D,), nats."""
         self.events.add_histogram("kl_per_dim", kl, epoch)
 
-    def picture(self, name: str, figure: Figure, epoch: int | None = None) -> None:
-        """A figure to images/<name>.png (with the epoch, where there is one, in its name) and to TensorBoard."""
-        file_name = name if epoch is None else f"{name}_epoch_{epoch:04d}"
+    def picture(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
+        """A figure to images/<name>_epoch_<epoch>.png, or images/<name>.png, and to TensorBoard."""
+        file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
         save_figure(self.folder / "images" / f"{file_name}.png", figure)
-        self.events.add_image(name, figure_array(figure), epoch or 0, dataformats="HWC")
+        self.events.add_image(name, figure_array(figure), epoch, dataformats="HWC")
 
     def config(self, yaml: str) -> None:
         """The resolved configuration to config.yaml and TensorBoard's text page."""

@@ -25,7 +25,7 @@ class Pictures:
     def data(self) -> None:
         with evaluating(self.model):
             x = self.splits.train.batch(slice(0, N_DATA)).cpu()
-        self.logger.picture("data", self.view.samples(x, f"{len(x)} training observations"))
+        self.logger.picture("data", self.view.samples(x, f"{len(x)} training observations"), 0, numbered=False)
 
     def epoch_done(self, epoch: int) -> None:
         if epoch % self.every and epoch != self.epochs:
@@ -42,4 +42,6 @@ class Pictures:
         self.logger.picture("samples", self.view.samples(new, f"samples after epoch {epoch}"), epoch)
 
     def curves(self) -> None:
-        self.logger.picture("curves", curves(self.logger.history))
+        if not self.logger.history:  # interrupted before the first epoch's end
+            return
+        self.logger.picture("curves", curves(self.logger.history), self.logger.history[-1]["epoch"], numbered=False)

@@ -86,7 +86,7 @@ class Trainer:
         """One pass over the training set; None if it was interrupted."""
         started, totals, train = time.perf_counter(), Totals(), self.splits.train
         self.progress.start_epoch()
-        shuffle = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + epoch)
+        shuffle = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(train), generator=shuffle).to(train.x.device)
         self.model.train()
         for index in order.split(self.plan.batch_size):

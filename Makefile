@@ -1,0 +1,47 @@
+# make run    sets everything up, trains on the bundled digits, samples and reconstructs
+# make test   sets everything up and runs the tests
+# Python 3.11 to 3.13 is all that has to be there; make run PYTHON=/path/to/python names one.
+SHELL := /bin/bash
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+
+.PHONY: run test test-slow lint wheel clean
+
+run: .venv/installed
+	$(BIN)/vae-train decoder=gaussian_fixed decoder.sigma=0.2 epochs=200 images.every_epochs=100
+	$(BIN)/vae sample
+	$(BIN)/vae reconstruct
+	@echo
+	@echo "The pictures are the two files just named, and images/ beside them."
+	@echo "Curves and pictures of the whole training:  $(BIN)/tensorboard --logdir outputs"
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# builds the wheel and uses it from an empty folder, with the dependencies of .venv
+wheel: .venv/installed
+	rm -rf build/wheel && mkdir -p build/wheel/empty
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
+	cd build/wheel/empty && export PYTHONPATH=../site && py=$(CURDIR)/$(BIN)/python && \
+	$$py -c "import vaecli, sys; sys.exit('site' not in vaecli.__file__)" && \
+	$$py -m vaecli train epochs=2 && $$py -m vaecli sample && $$py -m vaecli reconstruct && $$py -m vaecli --help
+
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed (make run PYTHON=/path/to/python)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

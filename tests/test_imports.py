@@ -1,0 +1,103 @@
+"""Who may import whom: only strictly lower rows, or the same folder."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vaecli
+
+PACKAGE = Path(vaecli.__file__).parent
+ROWS = (
+    ("errors", "threads"),
+    ("validation", "files", "conf_files"),
+    (
+        "architectures",
+        "datasets",
+        "decoders",
+        "posteriors",
+        "priors",
+        "optimizers",
+        "schedulers",
+        "plots",
+        "differences",
+    ),
+    ("vae", "help", "run_table"),
+    ("objectives",),
+    ("evaluation",),
+    ("likelihood", "latents", "latent_search", "training"),
+    ("quadrature", "build"),
+    ("commands",),
+    ("hydra_app",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+ROW = {name: i for i, names in enumerate(ROWS) for name in names}
+CONFIGURATION = {"hydra", "omegaconf"}
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "conf" not in path.parts)
+
+
+def place(module: Path) -> str:
+    """The first part of a module's path: its folder's name, or its own."""
+    return module.parts[0].removesuffix(".py")
+
+
+def imported(module: Path) -> list[str]:
+    """Everything that a module imports, by full name, wherever in it."""
+    found = []
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_come_from_lower_rows(module: Path) -> None:
+    here = place(module)
+    assert here in ROW, f"{here} has no row in this file's table: give it the lowest that its imports allow"
+    for name in imported(module):
+        parts = name.split(".")
+        if parts[0] != "vaecli":
+            continue
+        if parts[1:] in ([], ["__version__"]) or parts[1] == here:
+            continue
+        assert ROW.get(parts[1], -1) < ROW[here], f"{module} imports {name}, which is not below it"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_only_the_outer_rows_know_hydra(module: Path) -> None:
+    if CONFIGURATION & {name.split(".")[0] for name in imported(module)}:
+        assert place(module) in ("hydra_app", "build", "commands"), f"{module} imports Hydra or OmegaConf"
+
+
+def test_rows_are_no_wish_list() -> None:
+    """A row names what exists."""
+    assert ROW.keys() <= {place(module) for module in MODULES}
+
+
+@pytest.mark.parametrize("folder", ["architectures", "training/trainer.py"])
+def test_what_knows_no_probability_or_model(folder: str) -> None:
+    for module in MODULES:
+        if not str(module).startswith(folder):
+            continue
+        assert not any("torch.distributions" in name or name.startswith("vaecli.vae") for name in imported(module))
+        assert "VAE" not in (PACKAGE / module).read_text()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.name == "__init__.py" and len(m.parts) > 1], ids=str)
+def test_inner_init_files_are_empty(module: Path) -> None:
+    assert (PACKAGE / module).read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["vaecli", "vaecli.cli", "vaecli.help"])
+def test_what_answers_at_once_imports_no_torch(name: str) -> None:
+    code = f"import sys, {name}; print([m for m in ('torch', 'hydra', 'matplotlib', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

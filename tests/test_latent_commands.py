@@ -1,0 +1,413 @@
+"""Grids, traversals, paths and codes: what they are in numbers, and the commands that draw them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import trained, vae
+from PIL import Image
+from torch.distributions import Normal
+
+from vaecli import cli
+from vaecli.build import Run, load_run
+from vaecli.errors import UserError
+from vaecli.evaluation import evaluating, kl_per_dim
+from vaecli.latents import (
+    encode,
+    interpolate,
+    linear_path,
+    linear_values,
+    manifold,
+    quantile_values,
+    spherical_path,
+    traverse,
+)
+
+Command = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def one_latent_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    args = ("latent_dim=1", "architecture.hidden=[16]", "epochs=1", "dataset.limit=200")
+    return trained(tmp_path_factory.mktemp("one"), *args)
+
+
+@pytest.fixture
+def digits(digits_run: Path) -> Run:
+    return load_run(str(digits_run), device="cpu")
+
+
+@pytest.fixture
+def beta(beta_run: Path) -> Run:
+    return load_run(str(beta_run), device="cpu")
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command line in this process, in an empty folder: what it prints, or its error message."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str) -> str:
+        ended = None
+        try:
+            cli.dispatch(args[0], list(args[1:]), "vae")
+        except SystemExit as end:
+            ended = end
+        out, error = capsys.readouterr()
+        if ended is None:
+            return out
+        assert ended.code == 1
+        assert error.startswith("error: ")
+        assert error.count("\n") <= 2
+        return error
+
+    return run
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=float)
+
+
+# Mathematics
+
+
+@pytest.mark.parametrize("span", [0.5, 3.0, 8.0])
+def test_quantile_values_are_evenly_probable(span: float) -> None:
+    values = quantile_values(21, span)
+    torch.testing.assert_close(values, -values.flip(0))
+    assert values[-1].item() == pytest.approx(span, rel=2e-3)
+    shares = Normal(0.0, 1.0).cdf(values).diff()
+    torch.testing.assert_close(shares, shares.mean().expand(20), rtol=0, atol=1e-6)
+
+
+def test_values_lie_in_the_span() -> None:
+    assert linear_values(5, 2.0).tolist() == [-2, -1, 0, 1, 2]
+    with pytest.raises(UserError, match="span=9: spacing=quantile"):
+        quantile_values(5, 9.0)
+
+
+def test_spherical_path_is_an_arc() -> None:
+    a, b = torch.tensor([2.0, 0.0, 0.0]), torch.tensor([0.0, 4.0, 0.0])
+    path = spherical_path(a, b, 7)
+    torch.testing.assert_close(path[[0, -1]], torch.stack([a, b]))
+    torch.testing.assert_close(path.norm(dim=1), torch.linspace(2, 4, 7))
+    angles = torch.atan2(path[:, 1], path[:, 0])
+    torch.testing.assert_close(angles, torch.linspace(0, math.pi / 2, 7))
+    torch.testing.assert_close(path[:, 2], torch.zeros(7))
+
+
+def test_spherical_path_of_equal_lengths_keeps_the_length_that_the_line_loses() -> None:
+    a, b = torch.nn.functional.normalize(torch.randn(2, 50), dim=1) * math.sqrt(50)
+    torch.testing.assert_close(spherical_path(a, b, 11).norm(dim=1), torch.full((11,), math.sqrt(50)))
+    assert linear_path(a, b, 11).norm(dim=1)[5] < 0.9 * math.sqrt(50)
+
+
+@pytest.mark.parametrize("other", [[2.0, 0.0], [-3.0, 0.0], [0.0, 0.0], [1.0, 1e-9]])
+def test_where_there_is_no_arc_the_path_is_straight(other: list[float]) -> None:
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor(other)
+    torch.testing.assert_close(spherical_path(a, b, 5), linear_path(a, b, 5))
+    torch.testing.assert_close(linear_path(a, b, 3)[1], (a + b) / 2)
+
+
+def test_manifold_decodes_its_grid(digits: Run) -> None:
+    found = manifold(digits.model, 4, 1.5, dims=(3, 1))
+    assert found.z.shape == (4, 4, 5)
+    assert found.x.shape == (4, 4, 1, 8, 8)
+    assert found.values.tolist() == pytest.approx([-1.5, -0.5, 0.5, 1.5])
+    assert found.z[0, 2].tolist() == [0, -1.5, 0, 0.5, 0]  # row: the second dim, column: the first
+    with torch.no_grad():
+        expected = digits.model.decode(torch.tensor([[0, -1.5, 0, 0.5, 0]])).mean
+    torch.testing.assert_close(found.x[0, 2:3], expected)
+
+
+def test_traversal_moves_one_latent_at_a_time(beta: Run) -> None:
+    start = torch.tensor([0.3, -0.7])
+    found = traverse(beta.model, 5, 2.0, start)
+    assert found.x.shape == (2, 5, 100)
+    assert found.z[0, :, 0].tolist() == [-2, -1, 0, 1, 2]
+    assert found.z[0, :, 1].tolist() == pytest.approx([-0.7] * 5)
+    assert found.z[1, :, 0].tolist() == pytest.approx([0.3] * 5)
+    only = traverse(beta.model, 5, 2.0, start, [1])
+    torch.testing.assert_close(only.x[0], found.x[1])
+    assert traverse(beta.model, 3).z[0].tolist() == [[-3, 0], [0, 0], [3, 0]]
+
+
+def test_interpolation_joins_two_codes(digits: Run) -> None:
+    a, b = torch.randn(2, 5)
+    for path in ("linear", "spherical"):
+        found = interpolate(digits.model, a, b, 6, path)
+        torch.testing.assert_close(found.z[[0, -1]], torch.stack([a, b]))
+        with torch.no_grad():
+            torch.testing.assert_close(found.x[-1:], digits.model.decode(b.unsqueeze(0)).mean)
+
+
+def test_codes_are_the_posteriors(digits: Run) -> None:
+    test = digits.dataset.load().test
+    found = encode(digits.model, test)
+    with evaluating(digits.model):
+        q_z = digits.model.encode(test.batch(slice(250, 300)))
+    torch.testing.assert_close(found.loc[250:], q_z.mean)
+    torch.testing.assert_close(found.scale[250:], q_z.stddev)
+    # the KL that the pictures are labelled with, in closed form: (m^2 + s^2 - 1) / 2 - log s
+    expected = ((found.loc**2 + found.scale**2 - 1) / 2 - found.scale.log()).mean(0)
+    torch.testing.assert_close(kl_per_dim(digits.model, test), expected, rtol=1e-4, atol=1e-5)
+
+
+# Commands
+
+
+@pytest.mark.parametrize("run", ["digits_run", "beta_run"])
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["manifold", "n=4"], "manifold.png"),
+        (["manifold", "n=3", "dims=[1,0]", "spacing=quantile", "span=2.5"], "manifold.png"),
+        (["traverse"], "traversals.png"),
+        (["traverse", "index=3", "steps=4", "dims=[1]", "split=val"], "traversals.png"),
+        (["interpolate", "to=7"], "interpolation.png"),
+        (["interpolate", "from=5", "to=5", "path=spherical", "split=train", "steps=2"], "interpolation.png"),
+        (["reconstruct", "draws=3", "n=4"], "reconstructions.png"),
+        (["encode"], "latents.png"),
+    ],
+    ids=" ".join,
+)
+def test_pictures_are_written_into_the_run(
+    run: str, args: list[str], name: str, command: Command, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = request.getfixturevalue(run)
+    (folder / name).unlink(missing_ok=True)
+    assert f"wrote {folder / name}" in command(*args, f"run={folder}")
+    assert pixels(folder / name).std() > 10
+    elsewhere = tmp_path / "new" / "picture.png"
+    if args[0] != "encode":
+        assert f"wrote {elsewhere}" in command(*args, f"run={folder}", f"output={elsewhere}")
+        assert (pixels(elsewhere) == pixels(folder / name)).all()
+
+
+def test_the_real_command_line(beta_run: Path, tmp_path: Path) -> None:
+    for name in ("encode", "manifold", "traverse", "interpolate"):
+        done = vae(name, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert f"vae {name}" in done.stdout
+    done = vae("interpolate", f"run={beta_run}", "from=2", "to=5", "output=path.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "wrote path.png\n"), done.stderr
+    done = vae("manifold", f"run={beta_run}", "dims=[0,2]", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: dims=[0,2]: this run has the latents 0 to 1\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["path.png"]
+
+
+def test_encode_npz(digits_run: Path, digits: Run, command: Command, tmp_path: Path) -> None:
+    command("encode", f"run={digits_run}", "output=codes.npz")
+    with np.load(tmp_path / "codes.npz") as found:
+        assert sorted(found) == ["labels", "loc", "scale"]
+        assert found["loc"].shape == found["scale"].shape == (300, 5)
+        assert (found["scale"] > 0).all()
+        assert (found["labels"] == digits.dataset.load().test.y.numpy()).all()
+    assert (tmp_path / "codes.png").is_file()
+
+
+def test_encode_csv(beta_run: Path, beta: Run, command: Command, tmp_path: Path) -> None:
+    command("encode", f"run={beta_run}", "output=codes.csv", "format=csv")
+    lines = (tmp_path / "codes.csv").read_text().splitlines()
+    assert lines[0] == "loc_1,loc_2,scale_1,scale_2,alpha,beta"
+    values = torch.from_numpy(np.loadtxt(lines[1:], delimiter=",")).float()
+    codes, y = encode(beta.model, beta.dataset.load().test), beta.dataset.load().test.y
+    torch.testing.assert_close(values, torch.cat([codes.loc, codes.scale, y], dim=1))
+
+
+def test_encode_input(digits_run: Path, digits: Run, command: Command, tmp_path: Path) -> None:
+    x = digits.dataset.load().test.batch(slice(0, 7))
+    np.save(tmp_path / "x.npy", x.numpy())
+    command("encode", f"run={digits_run}", "input=x.npy", "output=codes.csv", "format=csv")
+    lines = (tmp_path / "codes.csv").read_text().splitlines()
+    assert len(lines) == 8
+    assert lines[0].endswith("scale_5")
+    with torch.no_grad():
+        expected = digits.model.encode(x).mean
+    torch.testing.assert_close(torch.tensor(np.loadtxt(lines[1:], delimiter=","))[:, :5].float(), expected)
+
+
+def test_encode_one_latent(one_latent_run: Path, command: Command) -> None:
+    assert "latents.png" in command("encode", f"run={one_latent_run}")
+
+
+@pytest.mark.parametrize(("run", "n"), [("digits_run", 300), ("beta_run", 1000)])
+def test_tensorboard_reads_the_embedding(
+    run: str, n: int, command: Command, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    folder = request.getfixturevalue(run)
+    for _ in range(2):  # the second replaces the first
+        out = command("encode", f"run={folder}", "tensorboard=true", "output=codes.npz")
+        assert f"{n} of {n} codes" in out
+    config = text_format.Parse((folder / "embedding" / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    assert len(config.embeddings) == 1
+    (embedding,) = config.embeddings
+    place = folder / "embedding"
+    vectors = np.loadtxt(place / embedding.tensor_path, delimiter="\t")
+    with np.load(tmp_path / "codes.npz") as found:
+        np.testing.assert_allclose(vectors, found["loc"], rtol=1e-4, atol=1e-5)
+        labels = found["labels"]
+    metadata = (place / embedding.metadata_path).read_text().splitlines()
+    if labels.ndim == 1:
+        assert metadata == [str(label) for label in labels]
+    else:
+        assert metadata[0] == "alpha\tbeta"
+        np.testing.assert_allclose(np.loadtxt(metadata[1:], delimiter="\t"), labels, rtol=1e-4)
+    width, height = embedding.sprite.single_image_dim
+    across = math.ceil(math.sqrt(n))
+    assert pixels(place / embedding.sprite.image_path).shape == (across * height, across * width, 3)
+    assert not list(folder.glob(".embedding*"))
+
+
+def test_sprites_show_their_observation(digits_run: Path, digits: Run, command: Command) -> None:
+    command("encode", f"run={digits_run}", "tensorboard=true", "output=codes.npz")
+    sprite = pixels(next((digits_run / "embedding").rglob("sprite.png")))
+    x = digits.dataset.load().test.batch(slice(18, 20))  # the first two of the second row of 18
+    np.testing.assert_allclose(sprite[8:16, 0:16, 0] / 255, np.concatenate(list(x[:, 0]), 1), atol=1 / 255)
+
+
+def test_sample_decodes_given_latents(digits_run: Path, digits: Run, command: Command, tmp_path: Path) -> None:
+    z = np.random.default_rng(0).normal(size=(6, 5))
+    np.save(tmp_path / "z.npy", z)
+    np.save(tmp_path / "one.npy", z[2])
+    command("sample", f"run={digits_run}", "z=z.npy", "format=npz", "output=x.npz")
+    command("sample", f"run={digits_run}", "z=one.npy", "format=npz", "output=one.npz")
+    with torch.no_grad():
+        expected = digits.model.decode(torch.from_numpy(z).float()).mean.numpy()
+    with np.load(tmp_path / "x.npz") as many, np.load(tmp_path / "one.npz") as one:
+        np.testing.assert_allclose(many["x"], expected, atol=1e-6)
+        np.testing.assert_allclose(one["x"], expected[2:3], atol=1e-6)
+        np.testing.assert_allclose(many["z"], z, atol=1e-6)
+    assert "wrote" in command("sample", f"run={digits_run}", "z=z.npy", "output=x.png")
+
+
+def test_reconstruct_draws(beta_run: Path, beta: Run, command: Command, tmp_path: Path) -> None:
+    command("reconstruct", f"run={beta_run}", "draws=400", "n=3", "format=npz", "output=r.npz")
+    command("reconstruct", f"run={beta_run}", "n=3", "format=npz", "output=plain.npz")
+    test = beta.dataset.load().test
+    with torch.no_grad():
+        q_z = beta.model.encode(test.batch(slice(0, 3)))
+    with np.load(tmp_path / "r.npz") as found, np.load(tmp_path / "plain.npz") as plain:
+        assert found["z"].shape == (400, 3, 2)
+        assert found["draws"].shape == (400, 3, 100)
+        error = (torch.from_numpy(found["z"]).mean(0) - q_z.mean) / q_z.stddev * 20  # standard normal
+        assert error.abs().max() < 4
+        with torch.no_grad():
+            again = beta.model.decode(torch.from_numpy(found["z"][7])).mean
+        np.testing.assert_allclose(found["draws"][7], again, atol=1e-4)
+        assert "draws" not in plain
+        for key in ("reconstruction", "elbo"):  # draws change nothing else
+            np.testing.assert_array_equal(found[key], plain[key])
+
+
+def test_reconstruct_draws_of_several_runs(digits_run: Path, one_latent_run: Path, command: Command) -> None:
+    runs = f"run=[{digits_run},{one_latent_run}]"
+    command("reconstruct", runs, "draws=2", "n=4", "format=npz", "output=r.npz")
+    with np.load("r.npz") as found:
+        assert found["draws"].shape == (2, 2, 4, 1, 8, 8)
+    assert "wrote" in command("reconstruct", runs, "draws=2", "n=4", "output=r.png")
+
+
+def test_samples_are_written_a_part_at_a_time(digits_run: Path, digits: Run, command: Command, tmp_path: Path) -> None:
+    command("sample", f"run={digits_run}", "n=1203", "format=npz", "output=many.npz")
+    with np.load(tmp_path / "many.npz") as found:
+        assert found["x"].shape == (1203, 1, 8, 8)
+        with torch.no_grad():
+            last = digits.model.decode(torch.from_numpy(found["z"][-3:])).mean
+        np.testing.assert_allclose(found["x"][-3:], last, atol=1e-6)
+
+
+def test_a_picture_shows_only_so_many(digits_run: Path, command: Command) -> None:
+    out = command("sample", f"run={digits_run}", "n=10007", "output=many.png")
+    assert "drew the first 10000 of 10007" in out
+
+
+# Bad input
+
+
+BAD = [
+    ("manifold dims=[0,5]", "dims=[0,5]: this run has the latents 0 to 4"),
+    ("manifold dims=[1,1]", "dims=[1,1]: expected two different latents"),
+    ("manifold dims=[1]", "dims=[1]: expected two different latents"),
+    ("manifold dims=[0,-1]", "dims=[0,-1]: should be greater than or equal to 0"),
+    ("manifold n=101", "n=101: should be less than or equal to 100"),
+    ("manifold n=1", "n=1: should be greater than or equal to 2"),
+    ("manifold span=0", "span=0: should be greater than 0"),
+    ("manifold span=inf", "span=inf: should be a finite number"),
+    ("manifold span=9 spacing=quantile", "span=9: spacing=quantile goes up to 8"),
+    ("manifold spacing=cubic", "spacing=cubic: should be 'linear' or 'quantile'"),
+    ("manifold output=x.npz", "output=x.npz: the name ends in .npz"),
+    ("traverse steps=1", "steps=1: should be greater than or equal to 2"),
+    ("traverse span=-1", "span=-1: should be greater than 0"),
+    ("traverse index=300", "index=300: beyond the data; split=test has 300 observations"),
+    ("traverse dims=[]", "dims=[]: expected different latents"),
+    ("traverse dims=[7]", "dims=[7]: this run has the latents 0 to 4"),
+    ("interpolate from=300", "from=300: beyond the data"),
+    ("interpolate to=1000000 split=train", "to=1000000: beyond the data; split=train"),
+    ("interpolate from=-1", "from=-1: should be greater than or equal to 0"),
+    ("interpolate from=a", "from=a: should be a valid integer"),
+    ("interpolate path=curved", "path=curved: should be 'linear' or 'spherical'"),
+    ("interpolate steps=1", "steps=1: should be greater than or equal to 2"),
+    ("encode format=json", "format=json: should be 'npz' or 'csv'"),
+    ("encode dims=[0]", "dims=[0]: expected two different latents"),
+    ("encode input=wide.npy", "input=wide.npy: has shape (3, 9, 8); expected (N, 1, 8, 8)"),
+    ("encode input=no.npy", "input=no.npy: there is no such file"),
+    ("encode split=all", "split=all: should be 'train', 'val' or 'test'"),
+    ("sample z=wide.npy", "z=wide.npy: has shape (3, 9, 8); expected (N, 5), as this run has 5 latents"),
+    ("sample z=four.npy", "z=four.npy: has shape (2, 4); expected (N, 5)"),
+    ("sample z=empty.npy", "z=empty.npy: has shape (0, 5); expected (N, 5)"),
+    ("sample z=nan.npy", "z=nan.npy: 1 values are NaN or infinite, the first at [1, 2]"),
+    ("sample z=huge.npy", "z=huge.npy: 10 values are NaN or infinite"),
+    ("sample z=object.npy", "z=object.npy: cannot be read as .npy"),
+    ("sample z=text.npy", "z=text.npy: expected an array of numbers"),
+    ("sample z=no.npy", "z=no.npy: there is no such file"),
+    ("sample z=codes.csv", "z=codes.csv: expected a .npy file"),
+    ("reconstruct draws=0", "draws=0: should be greater than 0"),
+    ("reconstruct draws=2000", "pixels, and 65536 is the most: ask for less"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD, ids=[line for line, _ in BAD])
+def test_bad_input_is_named_and_writes_nothing(
+    line: str, message: str, digits_run: Path, command: Command, tmp_path: Path
+) -> None:
+    nan = np.zeros((2, 5))
+    nan[1, 2] = np.nan
+    for name, value in {
+        "wide": np.zeros((3, 9, 8)), "four": np.zeros((2, 4)), "empty": np.zeros((0, 5)), "nan": nan,
+        "huge": np.full((2, 5), 1e300), "object": np.array([None]), "text": np.array(["a"]),
+    }.items():  # fmt: skip
+        np.save(tmp_path / f"{name}.npy", value)
+    before = sorted(tmp_path.iterdir())
+    args = line.split()
+    if not any(arg.startswith("output=") for arg in args):
+        args.append("output=written")
+    assert message in command(args[0], f"run={digits_run}", *args[1:])
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_manifold_needs_two_latents(one_latent_run: Path, command: Command) -> None:
+    assert "this run has one latent" in command("manifold", f"run={one_latent_run}")
+
+
+def test_a_run_that_cannot_be_written_says_so(digits_run: Path, command: Command) -> None:
+    place = digits_run / "embedding"
+    kept = place.with_name("kept")
+    if place.exists():
+        place.rename(kept)
+    place.write_text("in the way")
+    try:
+        assert "tensorboard=true: cannot write" in command("encode", f"run={digits_run}", "tensorboard=true")
+        assert place.read_text() == "in the way"
+    finally:
+        place.unlink()

@@ -1,0 +1,240 @@
+"""Every option of conf: its YAML says what its class takes, and every combination of options trains."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from conftest import composed
+from torch import nn
+
+from vaecli.build import build_vae, instantiate
+from vaecli.commands.train import Job, prepare
+from vaecli.conf_files import conf_folder, default_choices, groups, header
+from vaecli.errors import UserError
+
+GROUPS = {name: options for name, options in groups().items() if name in default_choices().keys() - {"experiment"}}
+OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
+SUPPLIED = {  # what the program itself passes
+    "decoder": {"x_shape"}, "posterior": {"latent_dim"}, "prior": {"latent_dim"}, "optimizer": {"params"},
+    "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
+}  # fmt: skip
+MODEL_GROUPS = ("architecture", "decoder", "posterior", "prior", "objective")
+COMBINATIONS = list(itertools.product(*(GROUPS[group] for group in MODEL_GROUPS)))
+SMALL = ("dataset.limit=32", "batch_size=32", "latent_dim=3", "samples=2", "epochs=2", "device=cpu")
+
+
+def chosen(names: tuple[str, ...]) -> list[str]:
+    return [f"{group}={name}" for group, name in zip(MODEL_GROUPS, names, strict=True)]
+
+
+def step(job: Job) -> torch.Tensor:
+    """One training step; its loss."""
+    x = job.splits.train.batch(slice(0, job.settings.batch_size))
+    estimate = job.objective(job.model.train(), x, 0)
+    job.optimizer.zero_grad()
+    estimate.loss.backward()
+    job.optimizer.step()
+    job.scheduler.step()
+    assert all(value.shape == (len(x),) for value in estimate.metrics.values())
+    return estimate.loss.detach()
+
+
+def assert_all_learn(model: nn.Module) -> None:
+    """Every parameter, by name, has a finite gradient that is not zero throughout."""
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} gets no gradient"
+        assert bool(parameter.grad.isfinite().all()), f"{name} has a gradient that is not finite"
+        assert bool((parameter.grad != 0).any()), f"{name} has a zero gradient"
+
+
+def names_a_remedy(message: str) -> bool:
+    """Whether it holds a `group=option` that exists."""
+    return any(option in groups().get(group, []) for group, option in re.findall(r"(\w+)=(\w+)", message))
+
+
+def target(group: str, option: str) -> tuple[dict[str, Any], Any]:
+    """An option's composed entries and what they are passed to."""
+    node = composed(f"{group}={option}")[group]
+    module, _, name = node["_target_"].rpartition(".")
+    return node, getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
+def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
+    job = prepare(composed("dataset=digits", "dataset.binarize=dynamic", *chosen(names), *SMALL))
+    assert math.isfinite(step(job))
+    assert_all_learn(job.model)
+    assert math.isfinite(step(job))
+
+
+@pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
+def test_every_combination_trains_on_curves_or_names_the_remedy(names: tuple[str, ...]) -> None:
+    config = composed("dataset=beta", "dataset.size=100", "dataset.val_size=0", *chosen(names), *SMALL)
+    if "conv" in names or "bernoulli" in names:
+        with pytest.raises(UserError) as refused:
+            prepare(config)
+        assert names_a_remedy(str(refused.value))
+        return
+    job = prepare(config)
+    assert math.isfinite(step(job))
+    assert_all_learn(job.model)
+
+
+def test_curves_under_the_defaults_are_refused_with_the_recipe() -> None:
+    with pytest.raises(UserError, match="decoder=gaussian_identity") as refused:
+        prepare(composed("dataset=beta"))
+    assert "experiment=beta_curves" in str(refused.value)
+
+
+def test_grey_values_under_bernoulli_give_one_warning() -> None:
+    warning = prepare(composed("dataset=digits", "decoder=bernoulli", *SMALL)).warning
+    assert warning is not None
+    assert "dataset.binarize=dynamic" in warning
+    for binarize in ("dynamic", "static", "threshold"):
+        assert prepare(composed("dataset=digits", f"dataset.binarize={binarize}", *SMALL)).warning is None
+
+
+@pytest.mark.parametrize(("optimizer", "scheduler"), list(itertools.product(GROUPS["optimizer"], GROUPS["scheduler"])))
+def test_every_optimizer_under_every_schedule(optimizer: str, scheduler: str) -> None:
+    job = prepare(composed(f"optimizer={optimizer}", f"scheduler={scheduler}", *SMALL))
+    before = [p.detach().clone() for p in job.model.parameters()]
+    assert math.isfinite(step(job))
+    assert all(bool((p != old).any()) for p, old in zip(job.model.parameters(), before, strict=True))
+
+
+def rates(
+    scheduler: str, total_steps: int = 200, steps_per_epoch: int = 20, overrides: Sequence[str] = ()
+) -> list[float]:
+    """The learning rate of each step, from 0.01, and the one left after the last."""
+    config = composed(f"scheduler={scheduler}", "optimizer.lr=0.01", *overrides)
+    optimizer = instantiate(config, "optimizer", params=[nn.Parameter(torch.zeros(1))])
+    schedule = instantiate(
+        config, "scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=steps_per_epoch
+    )
+    found = [optimizer.param_groups[0]["lr"]]
+    for _ in range(total_steps):
+        optimizer.step()
+        schedule.step()
+        found.append(optimizer.param_groups[0]["lr"])
+    return found
+
+
+def test_constant_rate() -> None:
+    assert set(rates("constant")) == {0.01}
+
+
+def test_exponential_rate_falls_once_per_epoch() -> None:
+    found = rates("exponential")
+    gamma = composed("scheduler=exponential")["scheduler"]["gamma"]
+    assert found == pytest.approx([0.01 * gamma ** (i // 20) for i in range(201)], rel=1e-12)
+
+
+def test_cosine_rate_ends_at_min_lr() -> None:
+    found = rates("cosine")
+    assert found == pytest.approx([0.005 * (1 + math.cos(math.pi * i / 200)) for i in range(201)], abs=1e-9)
+    assert rates("cosine", overrides=["scheduler.min_lr=0.002"])[-1] == pytest.approx(0.002, rel=1e-9)
+
+
+def test_one_cycle_rate_peaks_at_max_lr() -> None:
+    found, max_lr = rates("one_cycle"), composed("scheduler=one_cycle")["scheduler"]["max_lr"]
+    peak = max(range(201), key=found.__getitem__)
+    assert max(found) == pytest.approx(max_lr, rel=1e-3)
+    assert 0.25 * 200 < peak < 0.35 * 200
+    assert all(a < b for a, b in itertools.pairwise(found[: peak + 1]))
+    assert all(a > b for a, b in itertools.pairwise(found[peak:]))
+    assert found[-1] < max_lr / 1000
+
+
+@pytest.mark.parametrize("scheduler", GROUPS["scheduler"])
+@pytest.mark.parametrize("total_steps", [1, 2, 3, 7])
+def test_schedules_of_short_runs(scheduler: str, total_steps: int) -> None:
+    assert all(0 <= rate < 0.1 for rate in rates(scheduler, total_steps, steps_per_epoch=1))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_name_is_the_file_name(group: str, option: str) -> None:
+    assert composed(f"{group}={option}")[group]["name"] == option
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_target_is_in_the_group_s_own_package(group: str, option: str) -> None:
+    node, found = target(group, option)
+    assert node["_target_"].startswith(f"vaecli.{group}s.")
+    assert found.__module__ == node["_target_"].rpartition(".")[0]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_yaml_has_a_key_for_every_parameter_and_no_other(group: str, option: str) -> None:
+    node, found = target(group, option)
+    keys = node.keys() - {"_target_", "name"}
+    parameters = inspect.signature(found).parameters.keys() - SUPPLIED.get(group, set())
+    assert keys <= parameters
+    if option == found.__module__.rpartition(".")[2]:  # the option that the file is named after shows them all
+        assert keys == parameters
+
+
+def test_yaml_defaults_are_the_constructors() -> None:
+    """Where several options share a class, one of them has its default and the others are the variants."""
+    values: dict[tuple[Any, str], list[Any]] = defaultdict(list)
+    for group, option in OPTIONS:
+        node, found = target(group, option)
+        for key in node.keys() - {"_target_", "name"}:
+            values[found, key].append(node[key])
+    for (found, key), given in values.items():
+        default = inspect.signature(found).parameters[key].default
+        if default is inspect.Parameter.empty:
+            continue
+        if default is None and isinstance(given[0], list):  # a mutable default: what the constructor puts in its place
+            default = getattr(found(), key)
+        if isinstance(default, tuple):
+            default = list(default)
+        where = f"{found.__module__}.{found.__qualname__}({key}=)"
+        assert default in given, f"{where} is {default}, but the YAML says {given}"
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_says_what_it_is_and_every_key_what_it_means(group: str, option: str) -> None:
+    path = conf_folder() / group / f"{option}.yaml"
+    assert header(path), "the first line should be a comment"
+    assert len(header(path)[0]) < 100
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_an_unknown_key_of_an_option_is_refused(group: str, option: str) -> None:
+    config = composed(f"{group}={option}", f"+{group}.qwerty=1")
+    supplied: Any = dict.fromkeys(SUPPLIED.get(group, ()))
+    with pytest.raises(UserError, match=f"unknown key {group}.qwerty"):
+        instantiate(config, group, **supplied)
+
+
+BAD = [
+    "architecture.hidden=[0]", "architecture.hidden=[-1]", "architecture.hidden=[2.5]", "architecture.hidden=abc",
+    "architecture.activation=rleu", "dataset.limit=0", "dataset.val_size=-1", "dataset.binarize=yes",
+    "objective.kl_weight=-1", "objective.kl_weight=.inf", "samples=0", "samples=-1", "latent_dim=0", "latent_dim=2.5",
+    "epochs=0", "epochs=abc", "batch_size=0", "seed=-1", "optimizer.lr=0", "optimizer.lr=-1", "optimizer.lr=abc",
+    "optimizer.betas=[0.9]", "validate.every_epochs=0", "early_stopping.patience=0", "dataset.val_size=99999",
+    "device=tpu", "device=cuda:99",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_a_bad_value_is_refused_by_its_key(override: str) -> None:
+    with pytest.raises(UserError) as refused:
+        prepare(composed(override))
+    assert override.partition("=")[0].rpartition(".")[2] in str(refused.value)
+    assert len(str(refused.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize("override", ["decoder.sigma=0", "decoder.sigma=-1", "decoder.sigma=.nan", "decoder.sigma=a"])
+def test_a_bad_sigma_is_refused(override: str) -> None:
+    with pytest.raises(UserError, match=r"decoder\.sigma="):
+        build_vae(composed("decoder=gaussian_fixed", override), (1, 8, 8))

@@ -1,0 +1,167 @@
+"""`vae export`: a trained network as a file for other programs."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vaecli.build import load_run
+from vaecli.commands.common import Checkpoint, output_path
+from vaecli.errors import UserError
+from vaecli.files import replace_file
+from vaecli.vae import VAE
+from vaecli.validation import check_arguments
+
+EXTRA = ("onnx", "onnxscript", "onnxruntime")
+BATCHES = (1, 7, 64)  # sizes on which the file is compared with the model
+
+
+@dataclass
+class Config:
+    run: str
+    checkpoint: Checkpoint
+    part: Literal["decoder", "encoder"]
+    format: Literal["onnx", "torch"]
+    output: str | None
+
+
+class MeanDecoder(nn.Module):
+    """z (N, D) -> x (N, *x_shape), the mean of p(x|z)."""
+
+    takes, gives = "z", ("x",)
+
+    def __init__(self, model: VAE) -> None:
+        super().__init__()
+        self.network, self.decoder, self.shape = model.decoder_network, model.decoder, (model.latent_dim,)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, ...]:
+        return (self.decoder(*self.network(z).unbind(1)).mean,)
+
+
+class MeanEncoder(nn.Module):
+    """x (N, *x_shape) -> loc (N, D) and scale (N, D), the mean and the standard deviations of q(z|x)."""
+
+    takes, gives = "x", ("loc", "scale")
+
+    def __init__(self, model: VAE) -> None:
+        super().__init__()
+        self.network, self.posterior, self.shape = model.encoder_network, model.posterior, model.x_shape
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        q_z = self.posterior(self.network(x))
+        return q_z.mean, q_z.stddev
+
+
+Network = MeanDecoder | MeanEncoder
+
+
+class Exported(NamedTuple):
+    """A network in a file format."""
+
+    content: bytes
+    run: Callable[[Tensor], tuple[Tensor, ...]]  # what a reader of the file computes
+
+
+def main(values: dict[str, Any]) -> Path:
+    """Write the network, print its inputs and outputs; the path written."""
+    config = Config(**check_arguments(Config, values))
+    check_installed(config.format)
+    run = load_run(config.run, config.checkpoint, "cpu")
+    path = output_path(config.output, run.folder, config.part, "onnx" if config.format == "onnx" else "pt2")
+    network = mean_network(run.model, config.part)
+    exported = export(network, config.format)
+    difference = check(network, exported)
+    replace_file(path, lambda file: file.write(exported.content))
+    outputs = zip(network.gives, network(example(network)), strict=True)
+    print(f"wrote {path} ({len(exported.content) / 1e6:.2f} MB)")
+    print(f"input   {signature(network.takes, network.shape)}")
+    for name, value in outputs:
+        print(f"output  {signature(name, tuple(value.shape[1:]))}")
+    print(f"at most {difference:.1e} from the model's own output, for batches of {', '.join(map(str, BATCHES))}")
+    return path
+
+
+def check_installed(format: str) -> None:
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if format == "onnx" and missing:
+        raise UserError(f"format=onnx needs {', '.join(missing)}: pip install 'vaecli[export]', or use format=torch")
+
+
+def mean_network(model: VAE, part: str) -> Network:
+    """The deterministic part of a model: MeanDecoder or MeanEncoder, in evaluation mode."""
+    network = (MeanDecoder if part == "decoder" else MeanEncoder)(model).eval()
+    try:
+        with torch.no_grad():
+            network(example(network))
+    except NotImplementedError:
+        raise UserError(f"part={part}: this run's distribution has no mean in closed form") from None
+    return network
+
+
+def example(network: Network, n: int = 2) -> Tensor:
+    """A batch of n inputs in [0, 1), which every decoder and encoder takes."""
+    return torch.rand(n, *network.shape, generator=torch.Generator().manual_seed(0))
+
+
+def export(network: Network, format: str) -> Exported:
+    """The network in a file format, for batches of any size."""
+    with quiet(), torch.no_grad():
+        return (to_onnx if format == "onnx" else to_program)(network)
+
+
+def to_onnx(network: Network) -> Exported:
+    import onnxruntime
+
+    program = torch.onnx.export(
+        network, (example(network),), dynamo=True, verbose=False, external_data=False,
+        input_names=[network.takes], output_names=list(network.gives), dynamic_shapes=({0: torch.export.Dim("N")},),
+    )  # fmt: skip
+    assert program is not None
+    content = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return Exported(content, lambda x: tuple(map(torch.from_numpy, session.run(None, {network.takes: x.numpy()}))))
+
+
+def to_program(network: Network) -> Exported:
+    program = torch.export.export(network, (example(network),), dynamic_shapes=({0: torch.export.Dim("N")},))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    return Exported(file.getvalue(), program.module())
+
+
+@torch.no_grad()
+def check(network: Network, exported: Exported) -> float:
+    """The largest difference between the file's outputs and the network's, over batches of several sizes."""
+    differences = [
+        float((mine - theirs).abs().max())
+        for n in BATCHES
+        for mine, theirs in zip(network(example(network, n)), exported.run(example(network, n)), strict=True)
+    ]
+    return max(differences)
+
+
+def signature(name: str, shape: tuple[int, ...]) -> str:
+    return f"{name} float32 (N, {', '.join(map(str, shape))})"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporter's progress and advice, which are for its developers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,89 @@
+"""`vae fit`: the latents whose decoding lies closest to a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from vaecli.build import Run, load_run
+from vaecli.commands.common import Checkpoint, Part, load_split, output_path, pick, read_input, run_view, write_figure
+from vaecli.errors import UserError
+from vaecli.latent_search import Fit, Method, fit
+from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+
+
+@dataclass
+class Config:
+    run: str
+    checkpoint: Checkpoint
+    alpha: PositiveFloat | None
+    beta: PositiveFloat | None
+    input: str | None
+    index: NonNegativeInt | None
+    split: Part
+    method: Method | None
+    restarts: NonNegativeInt
+    seed: Seed
+    device: str
+    output: str | None
+
+
+def main(values: dict[str, Any]) -> Path:
+    """Print the latents found and their residual norm, draw target and fit; the path written."""
+    config = Config(**check_arguments(Config, values))
+    run = load_run(config.run, config.checkpoint, config.device)
+    path = output_path(config.output, run.folder, "fit", "png")
+    name, x = target(run, config)
+    with Console(stderr=True).status("searching"):
+        found = fit(run.model, x, config.method, config.restarts, config.seed)
+    report(found)
+    write_figure(path, run_view(run).fit(x, found.x, f"{name}: residual norm {found.norm:.4f}"))
+    print(f"wrote {path}")
+    return path
+
+
+def target(run: Run, config: Config) -> tuple[str, Tensor]:
+    """What to call the target, and the target (*x_shape)."""
+    of_curve = config.alpha is not None or config.beta is not None
+    curves = getattr(run.dataset, "curves", None)
+    if of_curve and curves is None:
+        raise UserError(f"alpha= and beta= name a Beta curve, but {run.folder} is no run on dataset=beta: "
+                        "give input=FILE or index=i")  # fmt: skip
+    if of_curve and (config.input is not None or config.index is not None):
+        raise UserError("more than one target: give alpha= and beta=, or input=FILE, or index=i")
+    if of_curve and (config.alpha is None or config.beta is None):
+        raise UserError(f"a Beta curve has two parameters: give {'alpha' if config.alpha is None else 'beta'}= too")
+    if config.alpha is not None and config.beta is not None:
+        curve = run.dataset.curves(torch.tensor([config.alpha]), torch.tensor([config.beta]))[0]
+        return f"alpha {config.alpha:g}, beta {config.beta:g}", curve
+    if config.input is not None:
+        return Path(config.input).name, one_of_file(run, config.input, config.index)
+    if config.index is None:
+        also = "alpha= and beta=, " if curves else ""
+        raise UserError(f"no target: give {also}input=FILE or index=i")
+    named, split = [("index", config.index)], load_split(run, config.split)
+    return f"{config.split} observation {config.index}", pick(run, split, config.split, named, config.seed).x[0]
+
+
+def one_of_file(run: Run, name: str, index: int | None) -> Tensor:
+    x = read_input(run, name).x
+    if index is None and len(x) > 1:
+        raise UserError(f"input={name}: holds {len(x)} observations; choose one of them with index=i")
+    if index is not None and index >= len(x):
+        raise UserError(f"index={index}: beyond the data; input={name} has {len(x)} observations, from 0 on")
+    return x[index or 0]
+
+
+def report(found: Fit) -> None:
+    """The latents and how they were found."""
+    near = sum(norm < 1.001 * found.norm for norm in found.norms)
+    print(f"z {', '.join(f'{value:.4f}' for value in found.z.tolist())}")
+    print(f"z norm {found.z.norm():.4f}")
+    print(f"residual norm {found.norm:.4f}")
+    print(f"{found.method}: {found.iterations:,} iterations, {found.evaluations:,} evaluations; "
+          f"{near} of {len(found.norms)} starts ended here")  # fmt: skip

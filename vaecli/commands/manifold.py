@@ -1,0 +1,38 @@
+"""`vae manifold`: the decoder over a grid of two latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vaecli.build import load_run
+from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
+from vaecli.latents import manifold
+from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+
+
+@dataclass
+class Config:
+    run: str
+    checkpoint: Checkpoint
+    n: Steps
+    span: PositiveFloat
+    dims: list[NonNegativeInt]
+    spacing: Literal["linear", "quantile"]
+    seed: Seed
+    device: str
+    output: str | None
+
+
+def main(values: dict[str, Any]) -> Path:
+    """Write the picture; its path."""
+    config = Config(**check_arguments(Config, values))
+    run = load_run(config.run, config.checkpoint, config.device)
+    path = output_path(config.output, run.folder, "manifold", "png")
+    grid = manifold(run.model, config.n, config.span, config.dims, config.spacing)
+    across, up = config.dims
+    title = None if run.model.latent_dim == 2 else "all other latents at 0"
+    write_figure(path, run_view(run).manifold(grid.x, grid.values, (across, up), title))
+    print(f"wrote {path}")
+    return path

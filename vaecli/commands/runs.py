@@ -1,0 +1,136 @@
+"""`vae runs`: the runs below a folder as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from vaecli.errors import UserError
+from vaecli.files import check_writable, replace_text
+from vaecli.run_table import COLUMNS, Row, table
+from vaecli.training.progress import duration
+from vaecli.validation import check_arguments, plain
+
+HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
+            "differences": "what differs"}  # fmt: skip
+STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan"}
+SHORT = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
+LONG = ("differences", "error", "folder")
+NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
+
+
+@dataclass
+class Config:
+    path: str
+    sort: str
+    format: Literal["table", "csv", "json"]
+    output: str | None
+
+
+def main(values: dict[str, Any]) -> list[Row]:
+    """Print the table, or write it; its rows."""
+    config = Config(**check_arguments(Config, values))
+    path = checked_output(config)
+    rows = table(config.path, config.sort)
+    if config.format == "table" and path is None:
+        print_table(rows, config.path, Console())
+        return rows
+    if config.format == "table":
+        file = io.StringIO()
+        print_table(rows, config.path, Console(file=file))
+        written = file.getvalue()
+    else:
+        written = as_csv(rows) if config.format == "csv" else as_json(rows)
+    if path is None:
+        sys.stdout.write(written)
+    else:
+        replace_text(path, written)
+        print(f"wrote {path}: {len(rows)} runs")
+    return rows
+
+
+def checked_output(config: Config) -> Path | None:
+    if config.output is None:
+        return None
+    path = Path(config.output).expanduser()
+    if path.suffix in (".csv", ".json") and path.suffix != f".{config.format}":
+        raise UserError(
+            f"output={path}: the name ends in {path.suffix}, but format={config.format}; change one of the two"
+        )
+    if path.is_dir():
+        raise UserError(f"output={path}: is a folder; expected the name of a file")
+    check_writable(path.parent)
+    return path
+
+
+def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
+    """A line for each run; in a terminal too narrow for that, its figures and below them the longer columns."""
+    if not rows:
+        show(console, f"no runs under {path}; train one: vae train")
+        return
+    failed = sum(row["status"] == "failed" for row in rows)
+    show(console, f"{len(rows)} runs under {path}" + (f", {failed} failed" if failed else ""), "bold")
+    short, long = aligned(rows, SHORT), aligned(rows, LONG)
+    lines = [f"{left}  {right}".rstrip() for left, right in zip(short, long, strict=True)]
+    narrow = console.is_terminal and max(map(len, lines)) > console.width
+    heading, *lines = short if narrow else lines
+    show(console, heading.rstrip(), "bold")
+    for row, line in zip(rows, lines, strict=True):
+        show(console, line.rstrip(), STYLES.get(row["status"]))
+        for key in LONG if narrow else ():
+            if cell(key, row[key]):
+                show(console, f"    {cell(key, row[key])}", STYLES["failed"] if key == "error" else "dim")
+
+
+def show(console: Console, line: str, style: str | None = None) -> None:
+    console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def aligned(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """The columns that have any entries, below their headings, padded to one width: a line for each row."""
+    lines = [""] * (len(rows) + 1)
+    for key in columns:
+        cells = [cell(key, row[key]) for row in rows]
+        if any(cells):
+            cells = [HEADINGS.get(key, key), *cells]
+            width = max(map(len, cells))
+            pad = str.rjust if key in NUMERIC else str.ljust
+            lines = [line + ("  " if line else "") + pad(text, width) for line, text in zip(lines, cells, strict=True)]
+    return lines
+
+
+def cell(key: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if key == "differences":
+        return " ".join(f"{name}={plain(entry)}" for name, entry in value.items())
+    if key == "error":
+        return " ".join(value.split())  # a message of several lines
+    if key == "seconds":
+        return duration(value)
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The columns, and one more for each key in which the runs differ."""
+    keys = list(dict.fromkeys(key for row in rows for key in row["differences"]))
+    columns = [key for key in COLUMNS if key != "differences"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns + keys)
+    for row in rows:
+        told = row["differences"]
+        writer.writerow([*(row[key] for key in columns), *(plain(told[key]) if key in told else None for key in keys)])
+    return file.getvalue()
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    return json.dumps(rows, indent=2, allow_nan=False, default=str) + "\n"

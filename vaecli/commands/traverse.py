@@ -1,0 +1,51 @@
+"""`vae traverse`: one latent after the other moved through its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaecli.build import load_run
+from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
+from vaecli.evaluation import evaluating, kl_per_dim
+from vaecli.latents import check_dims, traverse
+from vaecli.plots.style import latent, number, numbers
+from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+
+
+@dataclass
+class Config:
+    run: str
+    checkpoint: Checkpoint
+    split: Part
+    steps: Steps
+    span: PositiveFloat
+    index: NonNegativeInt | None
+    dims: list[NonNegativeInt] | None
+    seed: Seed
+    device: str
+    output: str | None
+
+
+def main(values: dict[str, Any]) -> Path:
+    """Write the picture, the latents that say most about the data first; its path."""
+    config = Config(**check_arguments(Config, values))
+    run = load_run(config.run, config.checkpoint, config.device)
+    path = output_path(config.output, run.folder, "traversals", "png")
+    split, start = load_split(run, config.split), None
+    chosen = list(range(run.model.latent_dim)) if config.dims is None else config.dims
+    check_dims(run.model, chosen)
+    if config.index is not None:
+        x = pick(run, split, config.split, [("index", config.index)], config.seed).x
+        with evaluating(run.model):
+            start = run.model.encode(x).mean[0]
+    kl = kl_per_dim(run.model, split, config.seed)
+    chosen = sorted(chosen, key=lambda dim: -float(kl[dim]))
+    found = traverse(run.model, config.steps, config.span, start, chosen)
+    labels = [f"{latent(dim)}   KL {number(float(kl[dim]), 2)}" for dim in chosen]
+    title = f"from the code of {config.split} observation {config.index}" if start is not None else None
+    steps = numbers(found.values.numpy())
+    write_figure(path, run_view(run).strips(found.x, labels, steps, title))
+    print(f"wrote {path}")
+    return path
