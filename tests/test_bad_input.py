@@ -45,7 +45,7 @@ REFUSED = [
     ("train dataset.limit=0", "dataset.limit=0: should be greater than 0"),
     ("train dataset.binarize=sttic", "should be 'none', 'threshold', 'dynamic' or 'static'"),
     ("train dataset=beta", "use decoder=gaussian_identity, or experiment=beta_curves"),
-    ("train dataset=beta dataset.points=1", "dataset.points=1: should be 2 or more"),
+    ("train dataset=beta dataset.points=1", "dataset.points=1: should be greater than or equal to 2"),
     ("train dataset=beta dataset.max_parameter=0", "dataset.max_parameter=0: should be greater than 0"),
     ("train dataset=beta dataset.space=log", "should be 'log_pdf' or 'pdf'"),
     ("train dataset=beta decoder=gaussian architecture=conv", "use architecture=mlp"),

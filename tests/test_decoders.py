@@ -50,7 +50,7 @@ def reference(decoder: Decoder, tensors: list[Tensor], x: Tensor) -> np.ndarray:
         return scipy.stats.bernoulli.logpmf(x.numpy(), 1 / (1 + np.exp(-first)))
     assert isinstance(decoder, Gaussian)
     loc = 1 / (1 + np.exp(-first)) if decoder.squeeze else first
-    scale = decoder.sigma if decoder.sigma is not None else math.exp(decoder.log_min) + np.exp(rest[0])
+    scale = decoder.sigma if decoder.sigma is not None else decoder.min_scale + np.exp(rest[0])
     return scipy.stats.norm.logpdf(x.numpy(), loc, scale)
 
 
@@ -195,5 +195,11 @@ def test_bernoulli_warns_of_grey_values_only() -> None:
 
 
 @pytest.mark.parametrize("option", GAUSSIANS)
-def test_gaussians_take_any_real_data(option: str) -> None:
-    assert make(option, (1,)).check(DataRange(-90, 4, binary=False)) is None
+def test_gaussians_take_any_real_data_unless_their_mean_is_squeezed(option: str) -> None:
+    decoder = make(option, (1,))
+    assert decoder.check(DataRange(0, 1, binary=False)) is None
+    if "sigmoid" not in option:
+        assert decoder.check(DataRange(-90, 4, binary=False)) is None
+        return
+    with pytest.raises(ValueError, match="use decoder.loc=linear"):
+        decoder.check(DataRange(-90, 4, binary=False))

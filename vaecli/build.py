@@ -76,10 +76,9 @@ def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False) -
 
 def start_at_mean(model: VAE, train: Split) -> None:
     """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
-    start = model.decoder.start(train.mean().reshape(model.x_shape))
-    start_at = getattr(model.decoder_network, "start_at", None)
-    if start is not None and start_at is not None:
-        start_at(start)
+    mean, start_at = train.mean(), getattr(model.decoder_network, "start_at", None)
+    if model.decoder.start(mean) is not None and start_at is not None:
+        start_at(mean, model.decoder.start)
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:

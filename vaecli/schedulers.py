@@ -23,6 +23,9 @@ def exponential(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, ga
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, max_lr: PositiveFloat = 5e-3) -> Scheduler:
-    """Up to `max_lr` in the first 30% of all steps and down to nearly nothing (Smith and Topin, 2018)."""
+    """Up to `max_lr` in the first 30% of all steps and down to nearly nothing (Smith and Topin, 2018).
+
+    The momentum stays the optimizer's own.
+    """
     # the last call comes after the last step and asks for one rate more than there are steps
-    return lr_scheduler.OneCycleLR(optimizer, max_lr=max_lr, total_steps=total_steps + 1)
+    return lr_scheduler.OneCycleLR(optimizer, max_lr=max_lr, total_steps=total_steps + 1, cycle_momentum=False)

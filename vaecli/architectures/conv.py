@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -41,10 +42,11 @@ class ConvDecoderNetwork(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return self.output(self.body(z)).unflatten(1, self.out_shape[:-2])
 
-    def start_at(self, params: Tensor) -> None:
-        """Begin with the output bias at the mean over the image of `params` (n_params, C, H, W)."""
+    def start_at(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
+        """Begin with the output bias, one number a channel, at the parameters of the mean colour of (C, H, W)."""
         assert self.output.bias is not None
-        self.output.bias.data.copy_(params.mean((-2, -1)).flatten())
+        colour = mean.mean((-2, -1), keepdim=True)
+        self.output.bias.data.copy_(params(colour).flatten())
 
 
 class Crop(nn.Module):

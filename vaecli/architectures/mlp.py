@@ -1,7 +1,7 @@
 """Fully connected encoder and decoder networks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -30,9 +30,9 @@ class MLPDecoderNetwork(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return self.output(self.body(z)).unflatten(-1, self.out_shape)
 
-    def start_at(self, params: Tensor) -> None:
-        """Begin with the output bias at `params` (n_params, *x_shape)."""
-        self.output.bias.data.copy_(params.flatten())
+    def start_at(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
+        """Begin with the output bias at the parameters (n_params, *x_shape) of the mean observation (*x_shape)."""
+        self.output.bias.data.copy_(params(mean).flatten())
 
 
 class MLP:

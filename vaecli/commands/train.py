@@ -174,12 +174,15 @@ def run(job: Job, folder: Path, logger: RunLogger, origin: Origin) -> float:
         "observations_per_second": round(progress.done / max(trainer.seconds, 1e-9), 1),
     }
     best = {key: trainer.best[key] for key in ("epoch", "elbo", "bound")}
-    if interrupt.requested:
+    if interrupt.requested and trainer.epoch < settings.epochs:
         logger.summarise(status="interrupted", epochs=trainer.epoch, best=best, **seconds)
         logger.say(f"interrupted in epoch {trainer.epoch + 1}; checkpoints and figures so far: {folder}")
         raise SystemExit(128 + interrupt.requested)
     logger.summarise(best=best, **seconds)
-    return finish(job, folder, logger, trainer, origin)
+    bound = finish(job, folder, logger, trainer, origin)
+    if interrupt.requested:  # during the very last validation: all is done, but a sweep should not go on
+        raise SystemExit(128 + interrupt.requested)
+    return bound
 
 
 def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:

@@ -1,12 +1,12 @@
 """Curves of the Beta family: data whose two factors are known."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from vaecli.datasets.split import Split, Splits, hold_out
-from vaecli.errors import UserError
 from vaecli.validation import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 
 TEST_SIZE = 1000
@@ -35,15 +35,13 @@ class Beta:
     def __init__(
         self,
         size: PositiveInt = 10_000,
-        points: PositiveInt = 100,
+        points: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 100,
         max_parameter: PositiveFloat = 5.0,
         space: Literal["log_pdf", "pdf"] = "log_pdf",
         seed: Seed = 0,
         val_size: NonNegativeInt = 1000,
         limit: PositiveInt | None = None,
     ) -> None:
-        if points < 2:
-            raise UserError(f"dataset.points={points}: should be 2 or more")
         self.size, self.max_parameter, self.space, self.seed = size, max_parameter, space, seed
         self.val_size, self.limit = val_size, limit
         self.grid = torch.linspace(0.01, 0.99, points, dtype=torch.float64)

@@ -66,9 +66,7 @@ class MNIST:
         there = all((folder / name).is_file() for name in FILES)
         try:
             part = cls(self.root, train=train, download=not there)
-        except (
-            Exception
-        ) as error:  # torchvision lets any of URLError, OSError, RuntimeError, ValueError, assert through
+        except Exception as error:  # torchvision lets OSError, RuntimeError, ValueError and AssertionError through
             remove_empty(folder, kept)
             raise UserError(self._advice(folder, there, error)) from None
         if part.data.shape[1:] != (28, 28) or len(part.data) != len(part.targets):
@@ -76,7 +74,7 @@ class MNIST:
         return part.data.unsqueeze(1).to(torch.uint8), part.targets.to(torch.int64)
 
     def _advice(self, folder: Path, there: bool, error: object) -> str:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "cut short, or not in the IDX format"
         problem = (
             "cannot be read: delete them to fetch them anew" if there else "are not there and cannot be downloaded"
         )

@@ -33,7 +33,7 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def start(self, mean: Tensor) -> Tensor | None:
-        """Parameters (n_params, *x_shape) whose mean is the data's `mean` (*x_shape); None where there are none."""
+        """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None where there are none."""
         return None
 
     def check(self, data: DataRange) -> str | None:

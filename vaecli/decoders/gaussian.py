@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
-from torch.nn import functional as F
 
-from vaecli.decoders.base import Decoder
+from vaecli.decoders.base import DataRange, Decoder
 from vaecli.validation import PositiveFloat
 
 
@@ -21,9 +19,9 @@ class Gaussian(Decoder):
 
     loc: the mean as the network emits it (`linear`), or squeezed into (0, 1) as in section 5 of the paper (`sigmoid`)
     sigma: the scale of every dimension; None: learned for each dimension and observation
-    min_scale: floor of a learned scale. A dimension that never varies (the border of MNIST) has a density that grows
-        without bound as its scale shrinks, so the objective has no maximum without one. It is smooth,
-        log s = log min_scale + softplus(a - log min_scale): s > min_scale always, s ~ exp(a) far above it.
+    min_scale: floor of a learned scale, s = min_scale + e^a with a from the network. A dimension that never varies (the
+        border of MNIST) has a density that grows without bound as its scale shrinks: without a floor the objective
+        has no maximum.
     """
 
     def __init__(
@@ -37,7 +35,7 @@ class Gaussian(Decoder):
         self.n_params = 2 if sigma is None else 1
         self.sigma = sigma
         self.squeeze = loc == "sigmoid"
-        self.log_min = math.log(min_scale)
+        self.min_scale = min_scale
 
     def forward(self, loc: Tensor, log_scale: Tensor | None = None) -> Distribution:  # type: ignore[override]
         loc = torch.sigmoid(loc) if self.squeeze else loc
@@ -45,10 +43,18 @@ class Gaussian(Decoder):
             assert self.sigma is not None
             scale = torch.as_tensor(self.sigma, dtype=loc.dtype, device=loc.device).expand_as(loc)
         else:
-            scale = torch.exp(self.log_min + F.softplus(log_scale - self.log_min))
+            scale = self.min_scale + log_scale.exp()
         return Independent(Normal(loc, scale, validate_args=False), len(self.x_shape), validate_args=False)
 
     def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, and log-scale 0; `margin` keeps the logits of a sigmoid's mean finite."""
         mean = torch.logit(mean, eps=margin) if self.squeeze else mean
         return torch.stack([mean, torch.zeros_like(mean)][: self.n_params])
+
+    def check(self, data: DataRange) -> str | None:
+        if self.squeeze and (data.low < 0 or data.high > 1):
+            raise ValueError(
+                f"decoder.loc=sigmoid keeps the mean in (0, 1), but the data lie in [{data.low:.4g}, {data.high:.4g}]: "
+                "use decoder.loc=linear"
+            )
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,13 +73,14 @@ def wrap(text: str, width: float, size: float) -> str:
 
 
 def _wrap_line(line: str, width: float, size: float) -> str:
-    natural = text_size(line, size)[0]
-    if natural <= width:
-        return line
-    columns = max(1, int(1.2 * len(line) * width / natural))
-    while columns > 1 and text_size(textwrap.fill(line, columns), size)[0] > width:
-        columns -= 1
-    return textwrap.fill(line, columns)
+    """Breaks after a space, `=`, `_` or `,` where that is enough, and anywhere in a piece that is too wide alone."""
+    lines = [""]
+    for piece in re.split(r"(?<=[\s=_,])", line):
+        for part in [piece] if text_size(piece.rstrip(), size)[0] <= width else piece:
+            if lines[-1] and text_size((lines[-1] + part).rstrip(), size)[0] > width:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(text.rstrip() for text in lines)
 
 
 def canvas(width: float, height: float, title: str | None = None) -> Figure:

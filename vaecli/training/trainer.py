@@ -66,7 +66,7 @@ class Trainer:
             before = self.seconds
             train = self.train_epoch(self.epoch + 1)
             if train is None:
-                return self.save("last")
+                return self.save_interrupted()
             self.epoch += 1
             final = self.epoch == self.plan.epochs
             val = self.validate() if final or self.epoch % self.plan.validate_every == 0 else None
@@ -142,6 +142,11 @@ class Trainer:
         lr = self.optimizer.param_groups[0]["lr"]
         self.observer.metrics(split, epoch, self.step, means, lr, time.perf_counter() - started)
         return means
+
+    def save_interrupted(self) -> None:
+        self.save("last")
+        if self.splits.val is None and self.epoch:  # the best is the last
+            self.save("best")
 
     def save(self, which: str) -> None:
         self.observer.checkpoint(which, self.state())

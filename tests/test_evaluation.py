@@ -1,0 +1,350 @@
+"""Evaluation against the linear-Gaussian model, quadrature and brute force; then `vae evaluate` itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import vae
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from vaecli.architectures.mlp import MLP
+from vaecli.build import Run, load_run
+from vaecli.commands.common import load_split
+from vaecli.datasets.split import Split
+from vaecli.decoders.bernoulli import Bernoulli
+from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
+from vaecli.evaluation import active_units, drawn_once, has_mass, kl_per_dim, mean_squared_error
+from vaecli.likelihood import LogMean, importance_weighted, prior_estimate, rows_at_once, widened_estimate
+from vaecli.posteriors.gaussian import Gaussian
+from vaecli.priors.standard_normal import StandardNormal
+from vaecli.quadrature import gauss_legendre, quadrature
+from vaecli.threads import in_order
+from vaecli.vae import VAE
+
+P, SIGMA = 6, 0.5
+KEYS = [
+    "elbo",
+    "log_px",
+    "kl",
+    "nll",
+    "nll_stderr",
+    "nll_mc_stderr",
+    "ess",
+    "active_units",
+    "kl_per_dim",
+    "mse",
+    "bits_per_dim",
+    "protocol",
+]
+
+
+class Linear:
+    """p(x|z) = N(W z + b, sigma^2 I), W with orthogonal columns, and an encoder that knows the true posterior."""
+
+    def __init__(self, dim: int, n: int = 8, sigma: float = SIGMA) -> None:
+        generator = torch.Generator().manual_seed(1)
+        w = torch.linalg.qr(torch.randn(P, dim, generator=generator)).Q * torch.linspace(1.5, 0.6, dim)
+        b = torch.randn(P, generator=generator)
+        posterior, networks = Gaussian(dim), MLP(hidden=[])
+        encoder, decoder = networks.encoder((P,), posterior.n_features), networks.decoder(dim, 1, (P,))
+        self.model = VAE(
+            encoder, posterior, decoder, GaussianDecoder((P,), sigma=sigma), StandardNormal(dim), dim, (P,)
+        )
+        decoder.output.weight.data, decoder.output.bias.data = w, b  # type: ignore[union-attr]
+        precision = w.T @ w + sigma**2 * torch.eye(dim)
+        a = torch.linalg.solve(precision, w.T)
+        self.layer = encoder[-1]  # type: ignore[index]
+        self.layer.weight.data = torch.cat([a, torch.zeros_like(a)])
+        self.layer.bias.data = torch.cat([-a @ b, (sigma**2 / precision.diagonal()).sqrt().log()])
+        x = torch.randn(n, dim, generator=generator) @ w.T + b + sigma * torch.randn(n, P, generator=generator)
+        self.split = Split(x)
+        covariance = w.double() @ w.double().T + sigma**2 * torch.eye(P, dtype=torch.float64)
+        self.log_p: Tensor = MultivariateNormal(b.double(), covariance).log_prob(x.double())
+
+    def narrow(self, scale: float, shift: float = 0.0) -> Linear:
+        """Spoil the encoder."""
+        dim = self.model.latent_dim
+        self.layer.bias.data[dim:] += math.log(scale)
+        self.layer.bias.data[:dim] += shift
+        return self
+
+
+@pytest.mark.parametrize("k", [1, 3, 5000])
+def test_true_posterior_gives_log_p_at_any_k(k: int) -> None:
+    linear = Linear(2)
+    scores = importance_weighted(linear.model, linear.split, k)
+    torch.testing.assert_close(scores.elbo, linear.log_p, atol=1e-5, rtol=0)
+    torch.testing.assert_close(-scores.nll, linear.log_p, atol=1e-5, rtol=0)
+    torch.testing.assert_close(scores.elbo, scores.log_px - scores.kl)
+    torch.testing.assert_close(scores.ess, torch.full_like(scores.ess, k), rtol=1e-5, atol=0)
+    assert scores.nll_mc_stderr.isnan().all() if k == 1 else (scores.nll_mc_stderr < 1e-5).all()
+
+
+def test_prior_estimate_rises_to_log_p_from_below() -> None:
+    linear = Linear(2, n=300)
+    means = [-float(prior_estimate(linear.model, linear.split, k).nll.mean()) for k in (1, 10, 100, 1000, 10_000)]
+    target = float(linear.log_p.mean())
+    assert means == sorted(means)
+    assert means[0] < target - 5
+    assert means[-1] == pytest.approx(target, abs=0.05)
+
+
+@pytest.mark.parametrize("estimate", [importance_weighted, widened_estimate, prior_estimate])
+def test_estimates_lie_within_their_errors(estimate: Any) -> None:
+    linear = Linear(2, n=200).narrow(1.3, shift=0.1)
+    found = estimate(linear.model, linear.split, 4000)
+    z = (-found.nll - linear.log_p) / found.nll_mc_stderr
+    assert float((z.abs() < 3).double().mean()) > 0.97
+    assert 0.8 < float(z.std()) < 1.25
+    assert (found.ess <= 4000).all()
+    assert (found.ess >= 1).all()
+
+
+def test_elbo_and_its_terms_have_their_closed_forms() -> None:
+    linear = Linear(1, n=4).narrow(0.6, shift=0.3)
+    scores = importance_weighted(linear.model, linear.split, 20_000)
+    gap = -math.log(0.6) + (0.6**2 - 1) / 2 + 0.3**2 / (2 * float(posterior_variance(linear)))  # KL(q || p(z|x))
+    torch.testing.assert_close(scores.elbo, linear.log_p - gap, atol=0.03, rtol=0)
+    torch.testing.assert_close(scores.kl.mean(), kl_per_dim(linear.model, linear.split).sum().double())
+
+
+def posterior_variance(linear: Linear) -> Tensor:
+    return (2 * (linear.layer.bias.data[1:] - math.log(0.6))).exp()
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("sigma", [SIGMA, 0.02])
+def test_quadrature_is_exact_whatever_the_encoder_says(dim: int, sigma: float) -> None:
+    linear = Linear(dim, sigma=sigma).narrow(0.1, shift=2.0)
+    exact = quadrature(linear.model, linear.split)
+    torch.testing.assert_close(exact.log_px, linear.log_p, atol=1e-6, rtol=1e-8)
+    assert (exact.change < 1e-4).all()
+
+
+def test_quadrature_finds_every_mode() -> None:
+    """x = |z| + noise: two narrow modes, of which the encoder knows one."""
+
+    class Fold(torch.nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            return z.abs().unsqueeze(1)
+
+    linear = Linear(1)
+    posterior, encoder = Gaussian(1), torch.nn.Linear(1, 2)
+    encoder.weight.data, encoder.bias.data = torch.tensor([[1.0], [0.0]]), torch.tensor([0.0, -3.0])
+    decoder = GaussianDecoder((1,), sigma=0.05)
+    model = VAE(encoder, posterior, Fold(), decoder, linear.model.prior, 1, (1,))
+    x = torch.tensor([[1.0], [2.5], [4.0]])
+    t = torch.linspace(-12, 12, 2_000_001, dtype=torch.float64)
+    joint = -0.5 * (((x.double() - t.abs()) / 0.05) ** 2 + t**2) - math.log(2 * math.pi * 0.05)
+    want = torch.trapezoid(joint.exp(), t).log()
+    torch.testing.assert_close(quadrature(model, Split(x)).log_px, want, atol=1e-6, rtol=0)
+    one_mode = importance_weighted(model, Split(x), 1000)
+    torch.testing.assert_close(want + one_mode.nll, torch.full((3,), math.log(2)).double(), atol=0.05, rtol=0)
+
+
+def test_quadrature_refuses_three_latents() -> None:
+    linear = Linear(3)
+    with pytest.raises(ValueError, match="one or two latents"):
+        quadrature(linear.model, linear.split)
+
+
+def test_gauss_legendre_integrates_polynomials() -> None:
+    rule = gauss_legendre(4, 2)
+    x, y = rule.nodes.unbind(1)
+    assert float((rule.log_weights.exp() * x**6 * y**2).sum()) == pytest.approx(2 / 7 * 2 / 3)
+
+
+def test_log_mean_joins_chunks_exactly() -> None:
+    log_w = 30 * torch.randn(1000, 3, dtype=torch.float64) - 1e5
+    sums = LogMean()
+    for part in log_w.split([1, 499, 7, 493]):
+        sums.add(part)
+    w = (log_w - log_w.max()).exp()
+    torch.testing.assert_close(sums.log_mean(), w.mean(0).log() + log_w.max(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(sums.ess(), w.sum(0) ** 2 / (w**2).sum(0))
+    torch.testing.assert_close(sums.mean_log(), log_w.mean(0))
+    relative = w.std(0, correction=0) / w.mean(0) / 1000**0.5
+    torch.testing.assert_close(sums.stderr(), relative)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100, 350, 10_000])
+def test_chunks_change_nothing_but_the_draws(rows: int) -> None:
+    linear = Linear(2, n=11).narrow(1.2)
+    done: list[int] = []
+    scores = importance_weighted(linear.model, linear.split, 100, tick=done.append, rows=rows)
+    assert sum(done) == 11 * 100
+    assert max(done) <= max(rows, 100)
+    assert scores.nll.shape == (11,)
+    assert ((-scores.nll - linear.log_p) / scores.nll_mc_stderr).abs().max() < 5
+
+
+def test_same_seed_same_figures_on_any_number_of_threads() -> None:
+    linear = Linear(2).narrow(1.2)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for n in (1, 3):
+            torch.set_num_threads(n)
+            found.append(importance_weighted(linear.model, linear.split, 50, rows=20).nll)
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(*found, atol=1e-5, rtol=0)
+    assert not torch.equal(found[0], importance_weighted(linear.model, linear.split, 50, seed=1, rows=20).nll)
+
+
+def test_jobs_come_back_in_order_and_their_errors_are_raised() -> None:
+    assert list(in_order(((i, lambda i=i: i**2) for i in range(50)), threads=3)) == [(i, i**2) for i in range(50)]
+    with pytest.raises(ZeroDivisionError):
+        list(in_order([(0, lambda: 1 // 0)], threads=2))
+    with pytest.raises(ZeroDivisionError):
+        list(in_order([(0, lambda: 1 // 0)], threads=0))
+
+
+def test_rows_follow_the_widest_layer() -> None:
+    wide = MLP(hidden=[1 << 15]).decoder(2, 1, (P,))
+    linear = Linear(2)
+    model = VAE(linear.model.encoder_network, Gaussian(2), wide, linear.model.decoder, StandardNormal(2), 2, (P,))
+    assert rows_at_once(model) == 32
+    assert rows_at_once(linear.model) > 100_000
+
+
+def test_active_units_and_squared_error() -> None:
+    linear = Linear(2, n=500)
+    linear.layer.weight.data[1] *= 1e-3
+    linear.layer.bias.data[1] = 5.0  # far from 0, but always the same
+    assert active_units(linear.model, linear.split).tolist() == [True, False]
+    x = linear.split.x
+    again = linear.model.decode(linear.model.encode(x).mean).mean.detach()
+    assert mean_squared_error(linear.model, linear.split) == pytest.approx(float(((x - again) ** 2).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_only_binary_data_have_a_probability_mass(binary: bool) -> None:
+    linear = Linear(2)
+    model = VAE(
+        linear.model.encoder_network, Gaussian(2), linear.model.decoder_network, Bernoulli((P,)), StandardNormal(2),
+        2, (P,),
+    )  # fmt: skip
+    x = torch.rand(20, P)
+    assert has_mass(model, Split((x > 0.5).float() if binary else x)) == binary
+    assert not has_mass(linear.model, Split((x > 0.5).float()))
+
+
+def test_a_redrawn_split_is_drawn_once() -> None:
+    split = Split(torch.full((50, 100), 64, dtype=torch.uint8), torch.arange(50), levels=255, redraw=True)
+    drawn = drawn_once(split, seed=1)
+    assert torch.equal(drawn.batch(slice(None)), drawn.batch(slice(None)))
+    assert set(drawn.x.unique().tolist()) == {0, 1}
+    assert float(drawn.mean().mean()) == pytest.approx(64 / 255, abs=0.03)
+    assert not torch.equal(drawn.x, drawn_once(split, seed=2).x)
+
+
+# On trained runs
+
+
+@pytest.fixture(scope="session")
+def beta(beta_run: Path) -> tuple[Run, Split]:
+    run = load_run(str(beta_run), device="cpu")
+    return run, load_split(run, "test").head(100)
+
+
+def test_quadrature_is_converged_and_draws_agree_with_it(beta: tuple[Run, Split]) -> None:
+    model, split = beta[0].model, beta[1]
+    exact = quadrature(model, split).log_px
+    more = quadrature(model, split.head(20), tolerance=1e-8, nodes=12).log_px
+    assert float((more - exact[:20]).abs().max()) < 1e-4  # the sixth digit of -98.7
+    assert abs(float((more - exact[:20]).mean())) < 1e-5
+    found = widened_estimate(model, split, 2000)
+    assert int(((-found.nll - exact).abs() < 3 * found.nll_mc_stderr).sum()) >= 97
+    pooled = float(found.nll_mc_stderr.square().sum().sqrt()) / 100
+    assert abs(float((-found.nll - exact).mean())) < 3 * pooled
+    plain = importance_weighted(model, split, 2000)  # heavy-tailed weights: right on the whole, and never above by much
+    assert -0.05 < float((-plain.nll - exact).mean()) < 0.01
+    assert float(plain.elbo.mean()) < float(exact.mean())
+
+
+def test_importance_weighted_bound_rises_with_k(beta: tuple[Run, Split]) -> None:
+    model, split = beta[0].model, beta[1]
+    bounds = [-float(importance_weighted(model, split, k).nll.mean()) for k in (1, 10, 100, 1000)]
+    assert bounds == sorted(bounds)
+
+
+def evaluate(run: Path, *args: str, cwd: Path) -> dict[str, Any]:
+    """`vae evaluate`, and the JSON that it wrote."""
+    done = vae("evaluate", f"run={run}", "device=cpu", f"output={cwd / 'e.json'}", *args, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {cwd / 'e.json'}" in done.stdout
+    result: dict[str, Any] = json.loads((cwd / "e.json").read_text())
+    return result | {"stdout": done.stdout}
+
+
+def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
+    found = evaluate(digits_run, "k=50", "scores=true", cwd=tmp_path)
+    assert [key for key in found if key != "stdout"] == KEYS
+    assert found["elbo"] == pytest.approx(found["log_px"] - found["kl"])
+    assert -found["elbo"] > found["nll"] > 0
+    assert found["kl"] == pytest.approx(sum(found["kl_per_dim"]), rel=1e-5)
+    assert found["bits_per_dim"] == pytest.approx(found["nll"] / (64 * math.log(2)))
+    summary = json.loads((digits_run / "summary.json").read_text())
+    assert found["elbo"] == pytest.approx(summary["test"]["elbo"], abs=1)
+    protocol = found["protocol"]
+    assert (protocol["observations"], protocol["k"], protocol["binarize"]) == (300, 50, "dynamic")
+    assert protocol["peak_memory_bytes"] > 1e8
+    for words in ("digits test, 300 of 300 observations, binarize=dynamic (seed 0)", "k = 50", "peak memory"):
+        assert words in found["stdout"]
+    scores = np.load(tmp_path / "scores.npz")
+    assert {"elbo", "log_px", "kl", "nll", "nll_mc_stderr", "index", "labels"} <= set(scores)
+    assert scores["nll"].mean() == pytest.approx(found["nll"])
+    assert all(len(scores[key]) == 300 for key in scores)
+
+
+def test_curves_from_the_command_line(beta_run: Path, tmp_path: Path) -> None:
+    found = evaluate(beta_run, "k=1000", "exact=true", "scores=true", "limit=30", cwd=tmp_path)
+    assert found["bits_per_dim"] is None
+    assert found["exact_nll"] == pytest.approx(found["nll"], abs=5 * found["nll_mc_stderr"])
+    assert found["exact_change"] < 1e-4
+    assert found["protocol"]["observations"] == 30
+    assert np.load(tmp_path / "scores.npz")["exact_nll"].mean() == pytest.approx(found["exact_nll"])
+    prior = evaluate(beta_run, "k=100", "estimator=prior", "limit=30", cwd=tmp_path)
+    assert prior["nll"] > found["nll"] + 0.1
+    assert prior["protocol"]["estimator"] == "prior"
+
+
+def test_written_into_the_run_and_one_draw_has_no_error(digits_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    done = vae("evaluate", f"run={run}", "k=1", "limit=1", "split=train", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((run / "evaluation.json").read_text())
+    assert found["nll_mc_stderr"] is None
+    assert found["nll_stderr"] is None
+    assert not (run / "scores.npz").exists()
+    assert "Bernoulli" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("exact=true", "one or two latents, this run has 5"),
+        ("k=0", "k=0: should be greater than 0"),
+        ("split=tset", "split=tset: should be 'train', 'val' or 'test'"),
+        ("limit=0", "limit=0: should be greater than 0"),
+        ("estimator=foo", "estimator=foo: should be 'posterior' or 'prior'"),
+        ("output=a.png", "format=json"),
+    ],
+)
+def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> None:
+    done = vae("evaluate", f"run={digits_run}", *args.split(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,219 @@
+"""`vae evaluate`: how good a trained model is."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+import vaecli
+from vaecli.build import Run, check_data, load_run
+from vaecli.commands.common import Checkpoint, Part, device_of, load_split, output_path, write_arrays
+from vaecli.commands.progress import Countdown
+from vaecli.datasets.split import Split
+from vaecli.errors import UserError
+from vaecli.evaluation import active_units, drawn_once, has_mass, kl_per_dim, mean_squared_error
+from vaecli.files import replace_text
+from vaecli.likelihood import Scores, importance_weighted, prior_estimate, widened_estimate
+from vaecli.quadrature import Quadrature, quadrature
+from vaecli.validation import PositiveFloat, PositiveInt, Seed, check_arguments
+
+ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
+
+
+@dataclass
+class Config:
+    run: str
+    checkpoint: Checkpoint
+    split: Part
+    limit: PositiveInt | None
+    k: PositiveInt
+    estimator: Literal["posterior", "prior"]
+    widen: PositiveFloat | None
+    exact: bool
+    scores: bool
+    seed: Seed
+    device: str
+    output: str | None
+
+
+class Evaluation(NamedTuple):
+    """What was found: per observation, by quadrature where asked for, and over all."""
+
+    scores: Scores
+    exact: Quadrature | None
+    figures: dict[str, Any]  # what evaluation.json holds, the protocol apart
+
+
+def main(values: dict[str, Any]) -> Path:
+    """Write evaluation.json, with scores=true also scores.npz, and print a table; the path of the first."""
+    config = Config(**check_arguments(Config, values))
+    run = load_run(config.run, config.checkpoint, config.device)
+    config.widen = config.widen or (2.0 if run.model.latent_dim <= 2 else 1.0)
+    path = output_path(config.output, run.folder, "evaluation", "json")
+    check_exact(run, config.exact)
+    whole = load_split(run, config.split)
+    split = drawn_once(whole.head(config.limit), config.seed)
+    started = time.perf_counter()
+    found = evaluate(run, split, config)
+    protocol = describe(run, config, len(split), len(whole), whole.redraw)
+    protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(device_of(run))}
+    report(found, protocol, check_data(run.model.decoder, split, None))
+    if config.scores:
+        write_scores(path.with_name("scores.npz"), found, split)
+    replace_text(path, json.dumps({**found.figures, "protocol": protocol}, indent=2, allow_nan=False) + "\n")
+    print(f"wrote {path}")
+    return path
+
+
+def check_exact(run: Run, exact: bool) -> None:
+    if exact and run.model.latent_dim > 2:
+        raise UserError(
+            f"exact=true: quadrature needs one or two latents, this run has {run.model.latent_dim}; "
+            "leave it out: the importance-weighted estimate (k=...) takes any number"
+        )
+
+
+def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
+    """Compute everything."""
+    model = run.model
+    scores = estimate(run, split, config)
+    exact = None
+    if config.exact:
+        with Countdown("quadrature", len(split)) as tick:
+            exact = quadrature(model, split, tick=tick)
+    bits = float(scores.nll.mean()) / (math.prod(model.x_shape) * math.log(2)) if has_mass(model, split) else None
+    figures = {
+        **{key: float(getattr(scores, key).mean()) for key in ("elbo", "log_px", "kl", "nll")},
+        "nll_stderr": finite(stderr_of_mean(scores.nll)),
+        "nll_mc_stderr": finite(scores.nll_mc_stderr.square().sum().sqrt() / len(split)),
+        "ess": float(scores.ess.mean()),
+        "active_units": int(active_units(model, split).sum()),
+        "kl_per_dim": kl_per_dim(model, split).tolist(),
+        "mse": mean_squared_error(model, split),
+        "bits_per_dim": bits,
+    }
+    if exact is not None:
+        figures |= {"exact_nll": -float(exact.log_px.mean()), "exact_change": float(exact.change.mean())}
+    return Evaluation(scores, exact, figures)
+
+
+def estimate(run: Run, split: Split, config: Config) -> Scores:
+    """Each observation's scores, log p(x) by the estimator that the user chose."""
+    args = run.model, split, config.k
+    with Countdown("log p(x)", len(split) * config.k) as tick:
+        if config.estimator == "prior":
+            other = prior_estimate(*args, seed=config.seed, tick=tick)
+        elif config.widen != 1:
+            other = widened_estimate(*args, widen=config.widen or 1.0, seed=config.seed, tick=tick)
+        else:
+            return importance_weighted(*args, seed=config.seed, tick=tick)
+    terms = importance_weighted(run.model, split, min(config.k, ELBO_DRAWS), seed=config.seed)
+    return terms._replace(**other._asdict())
+
+
+def stderr_of_mean(values: Tensor) -> Tensor:
+    """The standard error over observations of the mean of values (N,); NaN for a single one."""
+    return values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(torch.nan)
+
+
+def finite(value: Tensor) -> float | None:
+    """JSON knows no NaN."""
+    return float(value) if torch.isfinite(value) else None
+
+
+def describe(run: Run, config: Config, n: int, of: int, redrawn: bool) -> dict[str, Any]:
+    """What has to be known in order to compare the figures with others."""
+    data = run.config["dataset"]
+    return {
+        "dataset": data["name"],
+        "split": config.split,
+        "observations": n,
+        "of": of,
+        "binarize": data.get("binarize"),
+        "binarize_seed": config.seed if redrawn else data.get("binarize_seed"),
+        "estimator": config.estimator,
+        "k": config.k,
+        "widen": config.widen if config.estimator == "posterior" else None,
+        "checkpoint": config.checkpoint,
+        "epoch": run.epoch,
+        "seed": config.seed,
+        "device": str(device_of(run)),
+        "version": vaecli.__version__,
+    }
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: the most that this process held, on a GPU the most that its tensors took there."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def write_scores(path: Path, found: Evaluation, split: Split) -> None:
+    """A row for each observation."""
+    scores = dict(found.scores._asdict())
+    if found.exact is not None:
+        scores["exact_nll"] = -found.exact.log_px
+    labels = None if split.y is None else split.y.cpu()
+    write_arrays(path, **scores, index=torch.arange(len(split)), labels=labels)
+    print(f"wrote {path}")
+
+
+def headline(protocol: dict[str, Any]) -> str:
+    """The protocol in a line or two."""
+    p = protocol
+    binarize = f", binarize={p['binarize']} (seed {p['binarize_seed']})" if p["binarize"] not in (None, "none") else ""
+    grey = ", grey values" if p["binarize"] == "none" else ""
+    whence = "the prior" if p["estimator"] == "prior" else "q(z|x)" if p["widen"] == 1 else f"q(z|x) x {p['widen']:g}"
+    return (
+        f"{p['dataset']} {p['split']}, {p['observations']:,} of {p['of']:,} observations{binarize}{grey}\n"
+        f"k = {p['k']:,} draws from {whence}, {p['checkpoint']} checkpoint, epoch {p['epoch']}"
+    )
+
+
+def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> None:
+    """The table for the user."""
+    figures, console = found.figures, Console(highlight=False)
+    table = Table("quantity", title=headline(protocol), title_justify="left", title_style="bold")
+    table.add_column("value", justify="right")
+    table.add_column("± over data", justify="right")
+    table.add_column("± over draws", justify="right")
+    name = "-log p(x), prior" if protocol["estimator"] == "prior" else "-log p(x)"
+    table.add_row("ELBO", f"{figures['elbo']:.3f}", error(stderr_of_mean(found.scores.elbo)), "")
+    table.add_row("log p(x|z)", f"{figures['log_px']:.3f}", error(stderr_of_mean(found.scores.log_px)), "")
+    table.add_row("KL", f"{figures['kl']:.3f}", error(stderr_of_mean(found.scores.kl)), "")
+    table.add_row(name, f"{figures['nll']:.3f}", error(figures["nll_stderr"]), error(figures["nll_mc_stderr"]))
+    if found.exact is not None:
+        table.add_row("-log p(x), exact", f"{figures['exact_nll']:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
+    table.add_row("effective sample size", f"{figures['ess']:,.1f}", "", "")
+    table.add_row("active units", f"{figures['active_units']} of {len(figures['kl_per_dim'])}", "", "")
+    table.add_row("mean squared error", f"{figures['mse']:.5f}", "", "")
+    if figures["bits_per_dim"] is not None:
+        table.add_row("bits/dim", f"{figures['bits_per_dim']:.4f}", "", "")
+    console.print(table)
+    console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)
+    if found.exact is not None:
+        console.print(f"quadrature: twice the points in each latent changed it by {figures['exact_change']:.0e} nats")
+    memory = protocol["peak_memory_bytes"]
+    console.print(f"{protocol['seconds']:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
+    if warning:
+        console.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def error(value: Tensor | float | None) -> str:
+    """A standard error for the table; nothing where there is none."""
+    return "" if value is None or not math.isfinite(value) else f"{float(value):.3g}"
