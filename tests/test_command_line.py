@@ -29,9 +29,13 @@ def summary(run: Path) -> dict:
 
 
 def test_help_is_quick_and_lists_the_commands() -> None:
-    started = time.perf_counter()
+    def seconds() -> float:
+        started = time.perf_counter()
+        vae("--help", cwd=Path.cwd())
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 1  # the machine may be busy, but not each time
     done = vae("--help", cwd=Path.cwd())
-    assert time.perf_counter() - started < 1
     assert done.returncode == 0
     assert all(f"\n  {command}" in done.stdout for command in COMMANDS)
 

@@ -188,7 +188,8 @@ def headline(protocol: dict[str, Any]) -> str:
 def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> None:
     """The table for the user."""
     figures, console = found.figures, Console(highlight=False)
-    table = Table("quantity", title=headline(protocol), title_justify="left", title_style="bold")
+    console.print(headline(protocol), style="bold", markup=False, soft_wrap=True)
+    table = Table("quantity")
     table.add_column("value", justify="right")
     table.add_column("± over data", justify="right")
     table.add_column("± over draws", justify="right")
