@@ -249,4 +249,4 @@ def test_beta_seed() -> None:
 
 def test_beta_refuses_a_single_point() -> None:
     with pytest.raises(UserError, match=r"dataset\.points=1:"):
-        Beta(points=1)
+        instantiate({"dataset": {"_target_": "vaecli.datasets.beta.Beta", "points": 1}}, "dataset")

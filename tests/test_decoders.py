@@ -201,5 +201,5 @@ def test_gaussians_take_any_real_data_unless_their_mean_is_squeezed(option: str)
     if "sigmoid" not in option:
         assert decoder.check(DataRange(-90, 4, binary=False)) is None
         return
-    with pytest.raises(ValueError, match="use decoder.loc=linear"):
+    with pytest.raises(ValueError, match=r"use decoder\.loc=linear"):
         decoder.check(DataRange(-90, 4, binary=False))

@@ -68,6 +68,9 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         run(command, args, program)
     except UserError as error:
         stop(str(error))
+    except BrokenPipeError:  # `vae runs | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,0 +1,100 @@
+"""`vae evaluate` from the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import vae
+
+KEYS = [
+    "elbo",
+    "log_px",
+    "kl",
+    "nll",
+    "nll_stderr",
+    "nll_mc_stderr",
+    "ess",
+    "active_units",
+    "kl_per_dim",
+    "mse",
+    "bits_per_dim",
+    "protocol",
+]
+
+
+def evaluate(run: Path, *args: str, cwd: Path) -> dict[str, Any]:
+    """`vae evaluate`, and the JSON that it wrote."""
+    done = vae("evaluate", f"run={run}", "device=cpu", f"output={cwd / 'e.json'}", *args, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {cwd / 'e.json'}" in done.stdout
+    result: dict[str, Any] = json.loads((cwd / "e.json").read_text())
+    return result | {"stdout": done.stdout}
+
+
+def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
+    found = evaluate(digits_run, "k=50", "scores=true", cwd=tmp_path)
+    assert [key for key in found if key != "stdout"] == KEYS
+    assert found["elbo"] == pytest.approx(found["log_px"] - found["kl"])
+    assert -found["elbo"] > found["nll"] > 0
+    assert found["kl"] == pytest.approx(sum(found["kl_per_dim"]), rel=1e-5)
+    assert found["bits_per_dim"] == pytest.approx(found["nll"] / (64 * math.log(2)))
+    summary = json.loads((digits_run / "summary.json").read_text())
+    assert found["elbo"] == pytest.approx(summary["test"]["elbo"], abs=1)
+    protocol = found["protocol"]
+    assert (protocol["observations"], protocol["k"], protocol["binarize"]) == (300, 50, "dynamic")
+    assert protocol["peak_memory_bytes"] > 1e8
+    for words in ("digits test, 300 of 300 observations, binarize=dynamic (seed 0)", "k = 50", "peak memory"):
+        assert words in found["stdout"]
+    scores = np.load(tmp_path / "scores.npz")
+    assert {"elbo", "log_px", "kl", "nll", "nll_mc_stderr", "index", "labels"} <= set(scores)
+    assert scores["nll"].mean() == pytest.approx(found["nll"])
+    assert all(len(scores[key]) == 300 for key in scores)
+
+
+def test_curves_from_the_command_line(beta_run: Path, tmp_path: Path) -> None:
+    found = evaluate(beta_run, "k=1000", "exact=true", "scores=true", "limit=30", cwd=tmp_path)
+    assert found["bits_per_dim"] is None
+    assert found["exact_nll"] == pytest.approx(found["nll"], abs=5 * found["nll_mc_stderr"])
+    assert found["exact_change"] < 1e-4
+    assert found["protocol"]["observations"] == 30
+    assert np.load(tmp_path / "scores.npz")["exact_nll"].mean() == pytest.approx(found["exact_nll"])
+    prior = evaluate(beta_run, "k=100", "estimator=prior", "limit=30", cwd=tmp_path)
+    assert prior["nll"] > found["nll"] + 0.1
+    assert prior["protocol"]["estimator"] == "prior"
+
+
+def test_written_into_the_run_and_one_draw_has_no_error(digits_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    done = vae("evaluate", f"run={run}", "k=1", "limit=1", "split=train", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((run / "evaluation.json").read_text())
+    assert found["nll_mc_stderr"] is None
+    assert found["nll_stderr"] is None
+    assert not (run / "scores.npz").exists()
+    assert "Bernoulli" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("exact=true", "one or two latents, this run has 5"),
+        ("k=0", "k=0: should be greater than 0"),
+        ("split=tset", "split=tset: should be 'train', 'val' or 'test'"),
+        ("limit=0", "limit=0: should be greater than 0"),
+        ("estimator=foo", "estimator=foo: should be 'posterior' or 'prior'"),
+        ("output=a.png", "format=json"),
+    ],
+)
+def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> None:
+    done = vae("evaluate", f"run={digits_run}", *args.split(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert not list(tmp_path.iterdir())
