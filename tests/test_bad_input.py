@@ -20,6 +20,8 @@ REFUSED = [
     ("train decoder=gausian", "did you mean gaussian?"),
     ("train architecture=cnn", "There are: conv, mlp"),
     ("train experiment=beta", "did you mean beta_curves?"),
+    ("train -m decoder=bernoulli,foo", "decoder=foo: no such option"),
+    ("train latent_dims=2,3 -m", "did you mean latent_dim?"),
     ("train dataset.bianrize=static", "did you mean dataset.binarize?"),
     ("train sigma=1", "unknown key sigma"),
     ("train latent_dim=0", "latent_dim=0: should be greater than 0"),

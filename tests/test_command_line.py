@@ -125,7 +125,7 @@ def test_grey_values_under_bernoulli_warn_once(tmp_path: Path) -> None:
 
 
 def test_a_sweep_goes_on_past_a_failing_job(tmp_path: Path) -> None:
-    done = vae("train", "-m", *SMALL, "epochs=1", "decoder=bernoulli,gaussian", "architecture.activation=relu,rleu",
+    done = vae("train", *SMALL, "-m", "epochs=1", "decoder=bernoulli,gaussian", "architecture.activation=relu,rleu",
                cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert "2 of 4 jobs failed" in done.stderr

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,12 @@ def run(command: str, args: list[str], program: str) -> None:
 
     Raises UserError for whatever the user can mend.
     """
-    check_flags(args)
+    flags, words = split_arguments(args)
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they become messages in one place, cli.py
-    sys.argv = [program, *args]
+    sys.argv = [program, *flags, *words]
+    started, jobs = time.time(), 0
     failures: list[str] = []
-    jobs = 0
 
     def task(config: DictConfig) -> Any:
         nonlocal jobs
@@ -53,7 +54,8 @@ def run(command: str, args: list[str], program: str) -> None:
     except UserError as error:
         raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, command, args)) from None
+        remove_empty_sweeps(started)
+        raise UserError(explain(error, command, words)) from None
     if failures:
         raise UserError(failures[0])
 
@@ -80,18 +82,41 @@ def slug(text: str, length: int = 120) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text).replace(",", "_")).strip(".-_")[:length]
 
 
-def check_flags(args: list[str]) -> None:
-    """Refuse a flag that Hydra does not have, which would otherwise end in its usage text and exit code 2."""
+def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
+    """The flags, with their values, and the overrides, in whatever order they were typed.
+
+    Refuses a flag that Hydra does not have, which would otherwise end in its usage text and exit code 2.
+    """
     known = get_args_parser()._option_string_actions
+    flags: list[str] = []
+    words: list[str] = []
+    nargs: int | str | None = 0  # of the flag before: None for one value, "?" for one or none
     for arg in args:
+        if not arg.startswith("-"):
+            is_value = nargs is None or (nargs == "?" and "=" not in arg)
+            (flags if is_value else words).append(arg)
+            nargs = 0
+            continue
         flag = arg.split("=", 1)[0]
-        if arg.startswith("-") and flag not in known and not (arg[1] != "-" and arg[:2] in known):
+        if flag not in known:
             raise UserError(f"unknown flag {flag}{nearest(flag, known) or '; --help lists the flags'}")
+        flags.append(arg)
+        nargs = 0 if "=" in arg else known[flag].nargs
+    return flags, words
 
 
-def explain(error: Exception, command: str, args: list[str]) -> str:
+def remove_empty_sweeps(since: float) -> None:
+    """Take away the folder that Hydra has made for a sweep of which no job could be composed."""
+    for file in Path("outputs/sweeps").glob("*/multirun.yaml"):
+        if file.stat().st_mtime >= since and len(list(file.parent.iterdir())) == 1:
+            file.unlink()
+            for folder in (file.parent, *file.parent.parents[:2]):
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+def explain(error: Exception, command: str, words: list[str]) -> str:
     """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one."""
-    words = [arg for i, arg in enumerate(args) if not arg.startswith("-") and (i == 0 or args[i - 1][0] != "-")]
     found = groups() if command == "train" else {}
     for word in words:
         problem = malformed(word) or no_such_option(word, found, str(error))

@@ -221,6 +221,7 @@ def description(job: Job, device: torch.device) -> dict[str, Any]:
         "epochs": 0,
         "best": None,
         "test": None,
+        "error": None,
         "parameters": sum(p.numel() for p in job.model.parameters()),
         "device": str(device),
         "seed": job.settings.seed,
