@@ -61,6 +61,12 @@ def differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def titles(configs: Sequence[dict[str, Any]], otherwise: Sequence[str]) -> list[str]:
-    """A short title for each run: what differs, or its entry of `otherwise` where nothing does."""
-    found = [", ".join(f"{key}={value}" for key, value in one.items()) for one in differences(configs)]
-    return [title or name for title, name in zip(found, otherwise, strict=True)]
+    """A short title for each run: what differs, or its entry of `otherwise` where nothing does.
+
+    How the weights began is left out where the rest tells the runs apart.
+    """
+    found = differences(configs)
+    short = [{key: value for key, value in one.items() if key != "start_at_mean"} for one in found]
+    apart = len({tuple(one.items()) for one in short}) == len(short)
+    texts = [", ".join(f"{key}={value}" for key, value in one.items()) for one in (short if apart else found)]
+    return [text or name for text, name in zip(texts, otherwise, strict=True)]

@@ -178,7 +178,8 @@ def headline(protocol: dict[str, Any]) -> str:
     p = protocol
     binarize = f", binarize={p['binarize']} (seed {p['binarize_seed']})" if p["binarize"] not in (None, "none") else ""
     grey = ", grey values" if p["binarize"] == "none" else ""
-    whence = "the prior" if p["estimator"] == "prior" else "q(z|x)" if p["widen"] == 1 else f"q(z|x) x {p['widen']:g}"
+    widened = f" with {p['widen']:g} times its scale" if p["widen"] not in (None, 1) else ""
+    whence = "the prior" if p["estimator"] == "prior" else f"q(z|x){widened}"
     return (
         f"{p['dataset']} {p['split']}, {p['observations']:,} of {p['of']:,} observations{binarize}{grey}\n"
         f"k = {p['k']:,} draws from {whence}, {p['checkpoint']} checkpoint, epoch {p['epoch']}"
