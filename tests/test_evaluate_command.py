@@ -89,7 +89,7 @@ def test_written_into_the_run_and_one_draw_has_no_error(digits_run: Path, tmp_pa
         ("split=tset", "split=tset: should be 'train', 'val' or 'test'"),
         ("limit=0", "limit=0: should be greater than 0"),
         ("estimator=foo", "estimator=foo: should be 'posterior' or 'prior'"),
-        ("output=a.png", "format=json"),
+        ("output=a.png", "but .json is written"),
     ],
 )
 def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> None:

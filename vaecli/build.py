@@ -118,7 +118,7 @@ class Run(NamedTuple):
 
 def load_run(run: str, which: str = "best", device: str = "auto") -> Run:
     """Rebuild the model of a run's checkpoint. Nothing but vaecli's own classes is built."""
-    folder = find_run(run)
+    folder = find_run(run, which)
     path = folder / "checkpoints" / f"{which}.pt"
     if not path.is_file() and which == "best" and (folder / "checkpoints" / "last.pt").is_file():
         raise UserError(f"{folder} has no best checkpoint yet (no epoch was finished): use checkpoint=last")
@@ -143,22 +143,32 @@ def localise(config: Config) -> Config:
     return {**config, "dataset": {**config["dataset"], "root": str(default_root())}}
 
 
-def find_run(run: str) -> Path:
-    """The folder of a run; `latest` is the newest one with a checkpoint anywhere under outputs."""
+def find_run(run: str, which: str = "best") -> Path:
+    """The folder of a run; `latest` is the newest one with that checkpoint anywhere under outputs."""
     if run != "latest":
         folder = Path(run).expanduser()
         if not folder.is_dir():
             raise UserError(f"run={run}: there is no such folder; give a run's folder or run=latest")
         if not any((folder / "checkpoints").glob("*.pt")):
-            raise UserError(f"run={run}: this folder holds no checkpoint (checkpoints/best.pt or last.pt)")
+            below = runs_below(folder)
+            hint = f"; there are {len(below)} runs below it, as {below[0]}" if below else ""
+            raise UserError(f"run={run}: this folder holds no checkpoint (checkpoints/best.pt or last.pt){hint}")
         return folder
-    found = [Path(place, name) for place, _, names in os.walk("outputs") for name in names if name.endswith(".pt")]
+    found = [Path(place, f"{which}.pt") for place, _, names in os.walk("outputs") if f"{which}.pt" in names]
     found = [path for path in found if path.parent.name == "checkpoints"]
     if not found:
         raise UserError(
             f"run=latest: no run with a checkpoint under {Path('outputs').absolute()}; train one: vae train"
         )
     return max(found, key=lambda path: path.stat().st_mtime).parent.parent
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """The runs directly below a folder, such as a sweep's, that have a checkpoint; in the order of their numbers."""
+    found = {path.parent.parent for path in folder.glob("*/checkpoints/*.pt")}
+    return sorted(
+        found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    )
 
 
 def load(run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto") -> VAE:

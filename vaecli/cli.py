@@ -71,6 +71,8 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     except BrokenPipeError:  # `vae runs | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that vanished
+        stop(f"{error.filename or 'a file'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaecli.conf_files import conf_folder, groups
+from vaecli.conf_files import Key, conf_folder, groups, keys
 from vaecli.errors import UserError, nearest
 from vaecli.validation import unknown_key
 
@@ -124,7 +124,11 @@ def explain(error: Exception, command: str, words: list[str]) -> str:
             return problem
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown:
-        return unknown_key(unknown[1], known_keys(command, words))
+        return elsewhere(unknown[1], found) or unknown_key(unknown[1], known_keys(command, words))
+    several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
+    if several:
+        key, value = several.groups()
+        return f"{key}={value}: several values make a sweep with -m, or a list in brackets: {key}=[{value}]"
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "full_key" not in line]
     return "; ".join(lines[:2])
 
@@ -150,6 +154,17 @@ def no_such_option(word: str, found: dict[str, list[str]], error: str) -> str | 
     return f"{key}={wrong[0]}: no such option{hint}\nThere are: {', '.join(found[key])}"
 
 
+def elsewhere(key: str, found: dict[str, list[str]]) -> str | None:
+    """The message for a key that belongs to options of its group which were not chosen."""
+    group = key.split(".")[0]
+    names = [name for name in found.get(group, []) if any(k.name == key for k in option_keys(group, name))]
+    return f"unknown key {key} here: it belongs to {group}={' or '.join(names)}" if names else None
+
+
+def option_keys(group: str, name: str) -> list[Key]:
+    return keys(conf_folder() / group / f"{name}.yaml", prefix=f"{group}.")
+
+
 def known_keys(command: str, words: list[str]) -> list[str]:
     """Every key of the command's configuration, with the options that `words` choose."""
     found = groups() if command == "train" else {}
@@ -164,4 +179,4 @@ def flat_keys(node: Any, prefix: str = "") -> list[str]:
     if not isinstance(node, dict):
         return [prefix]
     inner = [flat_keys(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
-    return [key for keys in inner for key in keys if not key.endswith((".name", "._target_"))]
+    return [key for found in inner for key in found if not key.endswith((".name", "._target_"))]

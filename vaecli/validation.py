@@ -51,6 +51,8 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
             raise UserError(unknown_key(".".join([key, *inner]), known)) from None
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
         shown = first["input"] if inner else value
+        if first["type"] == "list_type" and not isinstance(value, Mapping):
+            message += f", as in {key}=[{plain(value)}]"
         raise UserError(f"{'.'.join([key, *inner])}={plain(shown)}: {message}") from None
 
 

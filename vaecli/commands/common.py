@@ -55,7 +55,9 @@ def output_path(output: str | None, folder: Path, name: str, suffix: str) -> Pat
     path = Path(output).expanduser() if output else folder / f"{name}.{suffix}"
     known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2"}
     if path.suffix in known and path.suffix != f".{suffix}":
-        raise UserError(f"output={path}: the name ends in {path.suffix}, but format={suffix}; change one of the two")
+        raise UserError(
+            f"output={path}: the name ends in {path.suffix}, but .{suffix} is written; change name or format"
+        )
     if path.is_dir():
         raise UserError(f"output={path}: is a folder; expected the name of a file")
     check_writable(path.parent)
@@ -143,6 +145,9 @@ def read_input(run: Run, name: str) -> Observations:
         raise UserError(f"input={name}: there is no such file")
     x = readers[path.suffix.lower()](path, run.model.x_shape)
     refuse_infinite(f"input={name}", x)
+    if x.ndim == 4 and (x.min() < 0 or x.max() > 1):
+        seen = f"[{float(x.min()):.4g}, {float(x.max()):.4g}]"
+        raise UserError(f"input={name}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:
         run.model.decoder.check(DataRange(float(x.min()), float(x.max()), binary=False))
     except ValueError as error:

@@ -29,6 +29,8 @@ from vaecli.validation import PositiveFloat, PositiveInt, Seed, check_arguments
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
 
+RELIABLE = 5  # effective draws: below, a single weight decides
+
 
 @dataclass
 class Config:
@@ -210,6 +212,13 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)
     if found.exact is not None:
         console.print(f"quadrature: twice the points in each latent changed it by {figures['exact_change']:.0e} nats")
+    few = int((found.scores.ess < RELIABLE).sum())
+    if few:
+        console.print(
+            f"{few:,} of {len(found.scores.ess):,} observations have an effective sample size below {RELIABLE}: their "
+            "log p(x) comes out too low, by more than the error says; raise k",
+            style="yellow", soft_wrap=True,
+        )  # fmt: skip
     memory = protocol["peak_memory_bytes"]
     console.print(f"{protocol['seconds']:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
     if warning:

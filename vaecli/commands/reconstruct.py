@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from vaecli.build import Run, load_run
+from vaecli.build import Run, load_run, runs_below
 from vaecli.commands.common import (
     Checkpoint,
     Mode,
@@ -33,7 +33,7 @@ from vaecli.objectives.elbo import ELBO
 from vaecli.plots.view import View
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
 
-TERMS_SAMPLES = 100  # draws of z for each observation's ELBO
+TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
 
 
 @dataclass
@@ -67,6 +67,7 @@ def main(values: dict[str, Any]) -> Path:
     names = [config.run] if isinstance(config.run, str) else config.run
     if not names:
         raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
+    names = [inner for name in names for inner in expand(name)]
     runs = [load_run(name, config.checkpoint, config.device) for name in names]
     check_same_shape(runs)
     path = output_path(config.output, runs[0].folder, "reconstructions", config.format)
@@ -80,6 +81,14 @@ def main(values: dict[str, Any]) -> Path:
         write_figure(path, figure(run_view(runs[0]), seen, found, labels))
     print(f"wrote {path}")
     return path
+
+
+def expand(name: str) -> list[str]:
+    """A run's folder as it is; a sweep's as the runs in it."""
+    folder = Path(name).expanduser()
+    if name == "latest" or (folder / "checkpoints").is_dir():
+        return [name]
+    return [str(run) for run in runs_below(folder)] or [name]
 
 
 def observations(run: Run, config: Config) -> Observations:
@@ -96,7 +105,7 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     objective, again, terms = ELBO(TERMS_SAMPLES), [], []
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
-        for part in x.split(20):
+        for part in x.split(10):
             p_x = run.model.decode(run.model.encode(part).mean)
             again.append((p_x.sample() if mode == "draw" else p_x.mean).cpu())
             terms.append({key: value.cpu() for key, value in objective(run.model, part, 0).metrics.items()})

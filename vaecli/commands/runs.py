@@ -88,6 +88,8 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
         for key in LONG if narrow else ():
             if cell(key, row[key]):
                 show(console, f"    {cell(key, row[key])}", STYLES["failed"] if key == "error" else "dim")
+    if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
+        show(console, "figures of different data, binarisations or kinds of decoder do not compare", "dim")
 
 
 def show(console: Console, line: str, style: str | None = None) -> None:

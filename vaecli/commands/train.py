@@ -97,25 +97,25 @@ def main(config: dict[str, Any], origin: Origin) -> float:
 
     In a sweep the folder is there already, and a job that fails leaves its reason in it.
     """
-    sweep_folder, command = origin.sweep_folder, origin.command
-    if sweep_folder is None:
-        job, logger = prepare(config), None
-    else:
-        logger = open_run(sweep_folder, command)
-        try:
-            job = prepare(config)
-        except Exception as error:
-            fail(logger, error)
-            raise
-    folder = sweep_folder or new_folder(job.settings.output, job.config["dataset"]["name"])
-    logger = logger or open_run(folder, command)
+    logger = open_run(origin.sweep_folder, origin.command) if origin.sweep_folder else None
     try:
+        if origin.sweep_folder and config["output"] is not None:
+            raise UserError(f"output={config['output']}: a sweep makes a folder for each job; leave output out")
+        job = prepare(config)
+        folder = origin.sweep_folder or new_folder(job.settings.output, job.config["dataset"]["name"])
+        logger = logger or open_run(folder, origin.command)
         return run(job, folder, logger, origin)
+    except KeyboardInterrupt:  # before or after the steps; during them the trainer takes care
+        if logger:
+            logger.summarise(status="interrupted")
+        raise
     except Exception as error:
-        fail(logger, error)
+        if logger:
+            fail(logger, error)
         raise
     finally:
-        logger.close()
+        if logger:
+            logger.close()
 
 
 def prepare(config: dict[str, Any]) -> Job:

@@ -73,14 +73,19 @@ def wrap(text: str, width: float, size: float) -> str:
 
 
 def _wrap_line(line: str, width: float, size: float) -> str:
-    """Breaks after a space, `=`, `_` or `,` where that is enough, and anywhere in a piece that is too wide alone."""
+    """Breaks after a space; in a word that is too wide alone after `=` or `_`; anywhere in a piece that still is."""
     lines = [""]
-    for piece in re.split(r"(?<=[\s=_,])", line):
-        for part in [piece] if text_size(piece.rstrip(), size)[0] <= width else piece:
-            if lines[-1] and text_size((lines[-1] + part).rstrip(), size)[0] > width:
-                lines.append("")
-            lines[-1] += part
+    for word in re.split(r"(?<=\s)", line):
+        for piece in [word] if _fits(word, width, size) else re.split(r"(?<=[=_])", word):
+            for part in [piece] if _fits(piece, width, size) else piece:
+                if lines[-1] and not _fits(lines[-1] + part, width, size):
+                    lines.append("")
+                lines[-1] += part
     return "\n".join(text.rstrip() for text in lines)
+
+
+def _fits(text: str, width: float, size: float) -> bool:
+    return text_size(text.rstrip(), size)[0] <= width
 
 
 def canvas(width: float, height: float, title: str | None = None) -> Figure:
