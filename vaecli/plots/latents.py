@@ -108,17 +108,14 @@ def view_reach(z: np.ndarray) -> float:
 
 
 def _scatter(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
-    """z (N, 2) in a square view about 0, with circles of radius 1 to 5 where they fit."""
+    """z (N, 2) in a square view about 0, with dashed circles of radius 1 to 5."""
     distances = np.abs(z).max(1)
-    reach = max(1.2, 1.06 * view_reach(distances))
+    reach = max(5.1, 1.06 * view_reach(distances))
     beyond = int((distances > reach).sum())
     if beyond:
         ax.set_title(f"{beyond} of {len(z)} lie outside", fontsize=SMALL, loc="right")
     for radius in range(1, 6):
-        if radius <= reach:
-            ax.add_patch(
-                Circle((0, 0), radius, fill=False, color=DARK, alpha=0.7, linestyle="--", linewidth=0.8, zorder=3)
-            )
+        ax.add_patch(Circle((0, 0), radius, fill=False, color=DARK, alpha=0.7, linestyle="--", linewidth=0.8, zorder=3))
     size, values = float(np.clip(20000 / len(z), 3, 25)), colouring.values
     if values is None:
         ax.scatter(z[:, 0], z[:, 1], size, color=BLUE, alpha=0.5, linewidths=0)
