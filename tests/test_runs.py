@@ -215,7 +215,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
         (["path=nowhere"], "path=nowhere: there is no such folder"),
         (["sort=bond"], "sort=bond: no such column; did you mean bound?"),
         (["format=xml"], "format=xml: should be 'table', 'csv' or 'json'"),
-        (["format=json", "output=a.csv"], "output=a.csv: the name ends in .csv, but format=json"),
+        (["format=json", "output=a.csv"], "output=a.csv: the name ends in .csv, but .json is written"),
         (["output=outputs"], "output=outputs: is a folder"),
     ],
 )

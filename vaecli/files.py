@@ -42,6 +42,18 @@ def replace_text(path: Path, text: str) -> None:
     replace_file(path, lambda file: file.write(text.encode()))
 
 
+def check_output(path: Path, suffix: str) -> Path:
+    """`path`, if a file of the kind `suffix` ("png") can be written there; UserError where it cannot."""
+    known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2"}
+    if path.suffix in known and path.suffix != f".{suffix}":
+        wrong = f"the name ends in {path.suffix}, but .{suffix} is written"
+        raise UserError(f"output={path}: {wrong}; change name or format")
+    if path.is_dir():
+        raise UserError(f"output={path}: is a folder; expected the name of a file")
+    check_writable(path.parent)
+    return path
+
+
 def check_writable(folder: Path) -> None:
     """Raise UserError where `folder` is not one, or could not be made or written."""
     there = folder

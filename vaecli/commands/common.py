@@ -21,7 +21,7 @@ from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataRange
 from vaecli.errors import UserError
 from vaecli.evaluation import evaluating
-from vaecli.files import check_writable, replace_file
+from vaecli.files import check_output, replace_file
 from vaecli.plots.view import View, view
 from vaecli.training.logger import save_figure
 
@@ -52,16 +52,7 @@ def device_of(run: Run) -> torch.device:
 
 def output_path(output: str | None, folder: Path, name: str, suffix: str) -> Path:
     """Where to write: `output`, or <name>.<suffix> in the run's folder; UserError where that is impossible."""
-    path = Path(output).expanduser() if output else folder / f"{name}.{suffix}"
-    known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2"}
-    if path.suffix in known and path.suffix != f".{suffix}":
-        raise UserError(
-            f"output={path}: the name ends in {path.suffix}, but .{suffix} is written; change name or format"
-        )
-    if path.is_dir():
-        raise UserError(f"output={path}: is a folder; expected the name of a file")
-    check_writable(path.parent)
-    return path
+    return check_output(Path(output).expanduser() if output else folder / f"{name}.{suffix}", suffix)
 
 
 class Chunks(NamedTuple):

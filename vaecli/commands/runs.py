@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vaecli.errors import UserError
-from vaecli.files import check_writable, replace_text
+from vaecli.files import check_output, replace_text
 from vaecli.run_table import COLUMNS, Row, table
 from vaecli.training.progress import duration
 from vaecli.validation import check_arguments, plain
@@ -60,15 +59,7 @@ def main(values: dict[str, Any]) -> list[Row]:
 def checked_output(config: Config) -> Path | None:
     if config.output is None:
         return None
-    path = Path(config.output).expanduser()
-    if path.suffix in (".csv", ".json") and path.suffix != f".{config.format}":
-        raise UserError(
-            f"output={path}: the name ends in {path.suffix}, but format={config.format}; change one of the two"
-        )
-    if path.is_dir():
-        raise UserError(f"output={path}: is a folder; expected the name of a file")
-    check_writable(path.parent)
-    return path
+    return check_output(Path(config.output).expanduser(), "txt" if config.format == "table" else config.format)
 
 
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
