@@ -28,7 +28,21 @@ SUPPLIED = {  # what the program itself passes
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
 }  # fmt: skip
 MODEL_GROUPS = ("architecture", "decoder", "posterior", "prior", "objective")
-COMBINATIONS = list(itertools.product(*(GROUPS[group] for group in MODEL_GROUPS)))
+
+
+def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Combinations, one of each of `choices`, among which every pair of options of two groups occurs."""
+    everything = list(itertools.product(*choices))
+    wanted = {pair for one in everything for pair in itertools.combinations(enumerate(one), 2)}
+    found = []
+    while wanted:
+        best = max(everything, key=lambda one: len(wanted.intersection(itertools.combinations(enumerate(one), 2))))
+        wanted -= set(itertools.combinations(enumerate(best), 2))
+        found.append(best)
+    return found
+
+
+COMBINATIONS = pairwise([GROUPS[group] for group in MODEL_GROUPS])
 SMALL = ("dataset.limit=32", "batch_size=32", "latent_dim=3", "samples=2", "epochs=2", "device=cpu")
 
 
