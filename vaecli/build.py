@@ -46,13 +46,13 @@ def resolve(target: str, package: str | None) -> Callable[..., Any]:
     module merely imports cannot be reached through it.
     """
     module_name, _, name = target.rpartition(".")
-    if package is not None and not re.fullmatch(re.escape(package) + r"(\.[a-z]\w*)+\.\w+", target):
+    if package is not None and not re.fullmatch(re.escape(package) + r"(\.[a-z]\w*)*\.\w+", target):
         raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"cannot import {target!r}: {error}") from None
-    if package is not None and not (isinstance(found, type) and found.__module__ == module_name):
+    if package is not None and not (callable(found) and getattr(found, "__module__", None) == module_name):
         raise UserError(f"the configuration asks for {target!r}, which is not a class defined there: refused")
     return found
 
@@ -133,6 +133,14 @@ def load_run(run: str, which: str = "best", device: str = "auto") -> Run:
         reason = str(error).strip().splitlines()[0][:150]
         raise UserError(f"{path} does not fit its own configuration: {reason}") from None
     return Run(folder, config, model.to(place).eval(), dataset, state["epoch"], which)
+
+
+def absolute_paths(config: Config) -> Config:
+    """The configuration with its data folder as every later command will find it, from whichever folder it is typed."""
+    root = config["dataset"].get("root")
+    if not isinstance(root, str):
+        return config
+    return {**config, "dataset": {**config["dataset"], "root": str(Path(root).expanduser().absolute())}}
 
 
 def localise(config: Config) -> Config:

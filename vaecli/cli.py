@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 from vaecli.errors import UserError, nearest
@@ -62,6 +64,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         # Threads that wait for each other give up their core after some 100 microseconds. By default they spin for
         # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
         os.environ["GOMP_SPINCOUNT"] = "30000"
+    signal.signal(signal.SIGTERM, terminated)
     try:
         from vaecli.hydra_app import run
 
@@ -76,6 +79,11 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """End as a terminated process does, but with half-written files taken away."""
+    sys.exit(128 + number)
 
 
 def stop(message: str) -> NoReturn:

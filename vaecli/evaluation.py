@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,27 @@ class Totals:
     def latest(self) -> dict[str, float]:
         """Each metric's mean over the last batch added; waits for the device."""
         return dict(zip(self.names, (self.rows[-1] / self.counts[-1]).tolist(), strict=True))
+
+    def first_broken(self) -> tuple[int, dict[str, float]] | None:
+        """The first batch with a sum that is not finite, counted from 0, and those sums by name; waits for the device.
+
+        None where all are finite.
+        """
+        rows = torch.stack(self.rows).cpu()
+        bad = (~rows.isfinite()).nonzero()
+        if not len(bad):
+            return None
+        first = int(bad[0, 0])
+        named = zip(self.names, rows[first].tolist(), strict=True)
+        return first, {name: value for name, value in named if not math.isfinite(value)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers and tensors from which `load_state_dict` goes on to the same means, bit for bit."""
+        return {"names": self.names, "rows": torch.stack(self.rows).cpu(), "counts": self.counts}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self.names, self.counts = list(state["names"]), list(state["counts"])
+        self.rows = list(state["rows"].to(device))
 
 
 @contextmanager

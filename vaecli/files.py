@@ -1,6 +1,8 @@
 """Writing files so that a reader never meets half of one."""
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,38 +10,80 @@ from typing import IO
 
 from vaecli.errors import UserError
 
+TEMPORARY = ".tmp"  # how a file's name ends while it is written
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
     """Write a temporary file beside `path`, flush it to disk and put it in `path`'s place.
 
+    size: how many bytes `write` will write, where that is known, for the message when there is no room for them.
     Raises UserError where that cannot be done; what stood at `path` is then untouched.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY, delete=False
+        ) as file:
             temporary = file.name
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
+        flush_folder(path.parent)
     except BaseException as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+            raise cannot_write(path, error, size) from None
         raise
+
+
+def replace_bytes(path: Path, content: bytes | memoryview) -> None:
+    """`replace_file` for what is already in memory."""
+    replace_file(path, lambda file: file.write(content), len(content))
+
+
+def replace_text(path: Path, text: str) -> None:
+    replace_bytes(path, text.encode())
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk, so that a file put there outlives a power failure."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def cannot_write(path: Path, error: OSError, size: int | None = None) -> UserError:
+    """What to tell the user of a write that failed; with how much room it needs where room was lacking."""
+    reason = error.strerror or str(error)
+    if error.errno not in NO_SPACE:
+        return UserError(f"cannot write {path}: {reason}")
+    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    needed = f"{megabytes(size)} needed, " if size is not None else ""
+    return UserError(f"cannot write {path}: {reason} ({needed}{megabytes(shutil.disk_usage(there).free)} free)")
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.3g} MB" if size >= 100_000 else f"{size:,} bytes"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Take away what writes that were cut off have left below a folder."""
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def current_umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
-
-
-def replace_text(path: Path, text: str) -> None:
-    replace_file(path, lambda file: file.write(text.encode()))
 
 
 def check_output(path: Path, suffix: str) -> Path:

@@ -1,5 +1,7 @@
 """Learning-rate schedules, stepped after every optimizer step."""
 
+import warnings
+
 from torch.optim import Optimizer, lr_scheduler
 
 from vaecli.validation import NonNegativeFloat, PositiveFloat
@@ -29,3 +31,10 @@ def one_cycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, max_
     """
     # the last call comes after the last step and asks for one rate more than there are steps
     return lr_scheduler.OneCycleLR(optimizer, max_lr=max_lr, total_steps=total_steps + 1, cycle_momentum=False)
+
+
+def advance(scheduler: Scheduler, steps: int) -> None:
+    """Put a new schedule, and its optimizer's rate, where it stands after so many steps."""
+    with warnings.catch_warnings(action="ignore"):  # that the optimizer has taken none
+        for _ in range(steps):
+            scheduler.step()

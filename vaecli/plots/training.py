@@ -66,10 +66,11 @@ def _panel(ax: Axes, history: list[dict[str, Any]], keys: list[tuple[str, str]])
             width = (1.6 if len(epochs) <= 200 else 1.0) / (k + 1)
             ax.plot(epochs, values, line, color=colour, marker=marker, markersize=4, linewidth=width, label=label)
             drawn.append(values)
+            first = epochs[0]
     if drawn:
         ax.set_ylim(*view_limits(drawn))
     if drawn and max(map(len, drawn)) == 1:
-        ax.set_xlim(epochs[0] - 1, epochs[0] + 1)
+        ax.set_xlim(first - 1, first + 1)
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.8)
     tidy(ax)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaecli.errors import UserError
-from vaecli.files import replace_file
+from vaecli.files import replace_bytes
 
 FORMAT = 1
 KEYS = {"format", "config", "x_shape", "model", "optimizer", "scheduler", "step", "epoch", "best", "rng", "sha256"}
@@ -22,7 +23,9 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Write `state` (all KEYS but format and sha256) to `path`; raises UserError where that is impossible."""
     state = {"format": FORMAT, **state}
     state["sha256"] = sha256(state)
-    replace_file(path, lambda file: torch.save(state, file))
+    content = io.BytesIO()  # torch.save would hide the reason why a disk refuses it
+    torch.save(state, content)
+    replace_bytes(path, content.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:

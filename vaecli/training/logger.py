@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,33 +16,42 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from vaecli.errors import UserError
-from vaecli.files import replace_file, replace_text
+from vaecli.files import cannot_write, replace_bytes, replace_text
 from vaecli.plots.view import figure_array
+from vaecli.training.events import EventFile
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
 
 
 class RunLogger:
-    """Writes metrics.jsonl, summary.json, images/, train.log and the TensorBoard events of one run."""
+    """Writes metrics.jsonl, summary.json, images/, train.log and the TensorBoard events of one run.
 
-    def __init__(self, folder: Path, console: Console) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    history, summary: what the run has written already, when it is resumed
+    """
 
+    def __init__(
+        self,
+        folder: Path,
+        console: Console,
+        history: Sequence[dict[str, Any]] = (),
+        summary: dict[str, Any] | None = None,
+    ) -> None:
         self.folder, self.console = folder, console
-        self.history: list[dict[str, Any]] = []
-        self.summary: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = list(history)
+        self.summary: dict[str, Any] = dict(summary or {})
+        self.before: float = self.summary.get("seconds") or 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
         try:
             self.log: TextIO = open(folder / "train.log", "a", buffering=1)  # noqa: SIM115  (open as long as the run)
             self.lines: TextIO = open(folder / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
-            self.events = SummaryWriter(str(folder))
+            self.events = EventFile(folder)
         except OSError as error:
             raise UserError(f"cannot write into {folder}: {error.strerror or error}") from None
 
     @property
     def seconds(self) -> float:
-        """Since the run's folder was opened."""
-        return time.perf_counter() - self.started
+        """Since the run began, without the time between an interruption and its resumption."""
+        return self.before + time.perf_counter() - self.started
 
     def say(self, text: str, style: str | None = None) -> None:
         """A line for the user and for train.log."""
@@ -47,32 +60,37 @@ class RunLogger:
 
     def note(self, text: str) -> None:
         """A line for train.log alone."""
-        self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def write(self, file: TextIO, line: str) -> None:
+        try:
+            file.write(line)
+        except OSError as error:
+            raise cannot_write(Path(file.name), error, len(line.encode())) from None
 
     def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
         """One split's figures of one epoch, to metrics.jsonl and TensorBoard."""
         line = {"epoch": epoch, "step": step, "split": split, **means, "lr": lr, "seconds": round(seconds, 4)}
         self.history.append(line)
-        self.lines.write(json.dumps(line) + "\n")
+        self.write(self.lines, json.dumps(line) + "\n")
         for term in TENSORBOARD_TERMS:
-            self.events.add_scalar(f"{split}/{term}", means[term], epoch)
+            self.events.scalar(f"{split}/{term}", means[term], epoch)
         if split == "train":
-            self.events.add_scalar("train/lr", lr, epoch)
+            self.events.scalar("train/lr", lr, epoch)
 
     def kl_histogram(self, kl: torch.Tensor, epoch: int) -> None:
         """The KL of each latent dimension (D,), nats."""
-        self.events.add_histogram("kl_per_dim", kl, epoch)
+        self.events.histogram("kl_per_dim", kl, epoch)
 
     def picture(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
         """A figure to images/<name>_epoch_<epoch>.png, or images/<name>.png, and to TensorBoard."""
         file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
         save_figure(self.folder / "images" / f"{file_name}.png", figure)
-        self.events.add_image(name, figure_array(figure), epoch, dataformats="HWC")
+        self.events.image(name, figure_array(figure), epoch)
 
     def config(self, yaml: str) -> None:
-        """The resolved configuration to config.yaml and TensorBoard's text page."""
-        replace_text(self.folder / "config.yaml", yaml)
-        self.events.add_text("config", "    " + yaml.replace("\n", "\n    "))
+        """The resolved configuration to TensorBoard's text page."""
+        self.events.text("config", "    " + yaml.replace("\n", "\n    "))
 
     def summarise(self, **entries: Any) -> None:
         """Update summary.json."""
@@ -81,19 +99,24 @@ class RunLogger:
 
     def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float], epoch: int) -> None:
         """The configuration and the final metrics for TensorBoard's HParams page, in the run's own event file."""
-        from torch.utils.tensorboard.summary import hparams
-
-        for event in hparams(values, metrics):
-            self.events._get_file_writer().add_summary(event)
+        self.events.hparams(values, metrics)
         for name, value in metrics.items():
-            self.events.add_scalar(name, value, epoch)
+            self.events.scalar(name, value, epoch)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system: after a crash of the process it is there."""
+        self.events.flush()
+        self.lines.flush()
+        os.fsync(self.lines.fileno())
 
     def close(self) -> None:
-        self.events.close()
-        self.lines.close()
-        self.log.close()
+        for file in (self.events, self.lines, self.log):
+            with suppress(OSError):  # a full disk: what was lost has been reported
+                file.close()
 
 
 def save_figure(path: Path, figure: Figure, dpi: int = 100) -> None:
     """Write a figure as PNG, whole or not at all."""
-    replace_file(path, lambda file: figure.savefig(file, format="png", dpi=dpi))
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dpi)
+    replace_bytes(path, content.getbuffer())

@@ -12,14 +12,17 @@ from vaecli.training.logger import RunLogger
 from vaecli.vae import VAE
 
 N_DATA, N_RECONSTRUCTED, N_SAMPLED = 64, 10, 64
+MOST = 20  # times that a run is looked at, unless the user says how often
 
 
 class Pictures:
     """Looks at the data once, and at reconstructions, samples and the KL of each latent every so many epochs."""
 
-    def __init__(self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int, epochs: int) -> None:
+    def __init__(
+        self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int | None, epochs: int
+    ) -> None:
         self.model, self.splits, self.view, self.logger = model, splits, view, logger
-        self.every, self.epochs = every, epochs
+        self.every, self.epochs = every or max(5, -(-epochs // MOST)), epochs
         self.watched = splits.val or splits.train
 
     def data(self) -> None:

@@ -11,9 +11,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class TrainingProgress:
-    """Counts observations over all epochs; `say` gets a line for each epoch, at most one every `every` seconds."""
+    """Counts observations over all epochs; `say` gets a line for each epoch, at most one every `every` seconds.
 
-    def __init__(self, n_train: int, epochs: int, console: Console, say: Callable[[str], None], every: float = 1.0):
+    done: observations that were trained on before, by a run that is resumed
+    """
+
+    def __init__(
+        self,
+        n_train: int,
+        epochs: int,
+        console: Console,
+        say: Callable[[str], None],
+        every: float = 1.0,
+        done: int = 0,
+    ) -> None:
         self.n_train, self.epochs, self.say, self.every = n_train, epochs, say, every
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
@@ -24,11 +35,11 @@ class TrainingProgress:
             disable=not console.is_terminal,
             transient=True,
         )
-        self.task = self.bar.add_task("", total=n_train * epochs, epoch=0, text="")
+        self.task = self.bar.add_task("", total=n_train * epochs, completed=done, epoch=0, text="")
         self.started = self.last_tick = time.perf_counter()
         self.last_line = 0.0
-        self.done = 0
-        self.epoch_started = (self.started, 0)  # when, and after how many observations
+        self.done = self.before = done
+        self.epoch_started = (self.started, done)  # when, and after how many observations
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()
@@ -41,7 +52,8 @@ class TrainingProgress:
 
     def seconds_left(self) -> float:
         """At the pace so far, validation and pictures included."""
-        return (self.n_train * self.epochs - self.done) * (time.perf_counter() - self.started) / max(self.done, 1)
+        pace = (time.perf_counter() - self.started) / max(self.done - self.before, 1)
+        return (self.n_train * self.epochs - self.done) * pace
 
     def start_epoch(self) -> None:
         self.epoch_started = (time.perf_counter(), self.done)

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from vaecli.datasets.split import Splits
-from vaecli.errors import UserError
 from vaecli.evaluation import Totals, mean_metrics
-from vaecli.objectives.elbo import Objective
-from vaecli.schedulers import Scheduler
+from vaecli.objectives.elbo import Estimate, Objective
+from vaecli.schedulers import Scheduler, advance
+from vaecli.training.diagnosis import broken_step, broken_term, broken_weights
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.progress import TrainingProgress
+
+WATCH = 50  # steps between looks at the loss on a device that computes while the program goes on
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class Plan:
     seed: int
     validate_every: int  # epochs
     checkpoint_every: int  # epochs
-    patience: int | None  # validations without an improvement before training stops; None: never
+    checkpoint_seconds: float | None = None  # between checkpoints within an epoch; None: none there
+    patience: int | None = None  # validations without an improvement before training stops; None: never
+    clip_grad_norm: float | None = None  # the largest norm of all gradients together; None: any
 
 
 class Observer(Protocol):
@@ -39,6 +44,10 @@ class Observer(Protocol):
     ) -> None: ...
     def checkpoint(self, which: str, state: dict[str, Any]) -> None: ...
     def epoch_done(self, epoch: int) -> None: ...
+
+
+def no_best() -> dict[str, Any]:
+    return {"epoch": 0, "bound": None, "elbo": None, "waited": 0}
 
 
 @dataclass
@@ -54,14 +63,19 @@ class Trainer:
     observer: Observer
     progress: TrainingProgress
     interrupt: Interrupt
+    average: AveragedModel | None = None  # of the weights over the steps
     epoch: int = 0  # completed
     step: int = 0
     seconds: float = 0.0  # spent in training passes
-    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "bound": None, "elbo": None, "waited": 0})
+    best: dict[str, Any] = field(default_factory=no_best)
+    best_average: dict[str, Any] = field(default_factory=no_best)
+    totals: Totals = field(default_factory=Totals)  # of the epoch under way
+    saved: float = field(default_factory=time.perf_counter)  # when last.pt was written
 
     def fit(self) -> None:
         """Train to the last epoch, or until early stopping or an interrupt."""
-        self.save("last")
+        if self.step == 0:
+            self.save("last")
         while self.epoch < self.plan.epochs and not self.exhausted():
             before = self.seconds
             train = self.train_epoch(self.epoch + 1)
@@ -69,60 +83,83 @@ class Trainer:
                 return self.save_interrupted()
             self.epoch += 1
             final = self.epoch == self.plan.epochs
-            val = self.validate() if final or self.epoch % self.plan.validate_every == 0 else None
-            if self.splits.val is None or (val and self.improved(val)):
-                self.best = {
-                    "epoch": self.epoch,
-                    "bound": (val or train)["bound"],
-                    "elbo": (val or train)["elbo"],
-                    "waited": 0,
-                }
-            self.keep(final)
+            due = final or self.splits.val is None or self.epoch % self.plan.validate_every == 0
+            val = self.validate(train) if due else None
             self.observer.epoch_done(self.epoch)
+            self.keep(final)
             self.progress.epoch(self.epoch, train, val, self.seconds - before)
         return None
 
     def train_epoch(self, epoch: int) -> dict[str, float] | None:
-        """One pass over the training set; None if it was interrupted."""
-        started, totals, train = time.perf_counter(), Totals(), self.splits.train
+        """One pass over the training set, or the rest of it; None if it was interrupted."""
+        started, train = time.perf_counter(), self.splits.train
         self.progress.start_epoch()
         shuffle = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(train), generator=shuffle).to(train.x.device)
+        batches = order.split(self.plan.batch_size)
         self.model.train()
-        for index in order.split(self.plan.batch_size):
-            estimate = self.objective(self.model, train.batch(index), self.step)  # type: ignore[arg-type]
-            self.optimizer.zero_grad()
-            estimate.loss.backward()
-            self.optimizer.step()
-            self.scheduler.step()
-            self.step += 1
-            totals.add(estimate)
-            self.progress.tick(epoch, len(index), totals.latest)
+        for index in batches[self.step - self.epoch * len(batches) :]:
             if self.interrupt.requested:
                 return None
-        means = totals.means()  # waits for the device
+            self.save_in_time()
+            self.totals.add(self.train_step(train.batch(index)))
+            self.progress.tick(epoch, len(index), self.totals.latest)
+        means = self.totals.means()  # waits for the device
+        self.totals = Totals()
         self.seconds += time.perf_counter() - started
-        return self.report("train", epoch, means, started)
+        self.report("train", epoch, means, started)
+        return means
 
-    def validate(self) -> dict[str, float] | None:
-        """The validation split's figures; None where there is no such split."""
+    def train_step(self, x: Tensor) -> Estimate:
+        """One step on a batch x (B, *x_shape)."""
+        estimate = self.objective(self.model, x, self.step)  # type: ignore[arg-type]
+        self.check(estimate)
+        self.optimizer.zero_grad()
+        estimate.loss.backward()
+        if self.plan.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_grad_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.step += 1
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return estimate
+
+    def check(self, estimate: Estimate) -> None:
+        """Stop loudly at a loss that is not finite; looking at it makes the program wait for the device."""
+        loss = estimate.loss
+        if (loss.device.type == "cpu" or self.step % WATCH == 0) and not math.isfinite(loss.item()):
+            self.totals.add(estimate)
+            raise broken_step(self.model, self.totals, self.epoch + 1, self.step + 1)
+
+    def validate(self, train: dict[str, float]) -> dict[str, float] | None:
+        """The validation split's figures, None where there is no such split, and what they say of the best state.
+
+        Without a split the latest state is the best, by the figures of `train`.
+        """
+        val = self.figures(self.model, "val")
+        self.best = judged(self.best, self.epoch, train, val)
+        if self.average is not None:
+            self.best_average = judged(
+                self.best_average, self.epoch, train, self.figures(self.average.module, "val_ema")
+            )
+        return val
+
+    def figures(self, model: nn.Module, name: str) -> dict[str, float] | None:
+        """A model's means over the validation split, reported under a name; None where there is no such split."""
         if self.splits.val is None:
             return None
         started = time.perf_counter()
-        val = mean_metrics(self.model, self.objective, self.splits.val, self.step)  # type: ignore[arg-type]
-        return self.report("val", self.epoch, val, started)
-
-    def improved(self, val: dict[str, float]) -> bool:
-        """Whether a validation's bound is the best so far; counts the validations since it was."""
-        better = self.best["bound"] is None or val["bound"] > self.best["bound"]
-        self.best["waited"] += not better
-        return better
+        val = mean_metrics(model, self.objective, self.splits.val, self.step)  # type: ignore[arg-type]
+        self.report(name, self.epoch, val, started)
+        return val
 
     def keep(self, final: bool) -> None:
-        """Save the best state when it is this epoch's, and the last one when it is due."""
+        """Save the best states when they are this epoch's, and the last one when it is due."""
         due = final or self.exhausted() or self.epoch % self.plan.checkpoint_every == 0
-        if self.best["epoch"] == self.epoch and (due or self.splits.val is not None):
-            self.save("best")
+        for which, best in (("best", self.best), ("ema", self.best_average)):
+            if best["epoch"] == self.epoch and (due or self.splits.val is not None):
+                self.save(which)
         if due:
             self.save("last")
 
@@ -130,18 +167,19 @@ class Trainer:
         """Whether early stopping has seen enough validations without an improvement."""
         return self.plan.patience is not None and self.best["waited"] >= self.plan.patience
 
-    def report(self, split: str, epoch: int, means: dict[str, float], started: float) -> dict[str, float]:
+    def report(self, split: str, epoch: int, means: dict[str, float], started: float) -> None:
         """Hand one pass's figures on; stop loudly where one is not finite."""
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
+        broken = {name: value for name, value in means.items() if not math.isfinite(value)}
         if broken:
-            raise UserError(
-                f"{', '.join(broken)} became non-finite in epoch {epoch} ({split}, step {self.step}): "
-                "try a lower optimizer.lr, or another decoder for these data.\n"
-                "The last checkpoint before it is kept."
-            )
+            raise broken_term(broken, f"epoch {epoch} ({split}, after step {self.step})")
         lr = self.optimizer.param_groups[0]["lr"]
         self.observer.metrics(split, epoch, self.step, means, lr, time.perf_counter() - started)
-        return means
+
+    def save_in_time(self) -> None:
+        """Save the last state within an epoch when the plan's seconds have passed since it was saved."""
+        every = self.plan.checkpoint_seconds
+        if every is not None and time.perf_counter() - self.saved >= every:
+            self.save("last")
 
     def save_interrupted(self) -> None:
         self.save("last")
@@ -149,10 +187,20 @@ class Trainer:
             self.save("best")
 
     def save(self, which: str) -> None:
-        self.observer.checkpoint(which, self.state())
+        """Hand a state on: `best` and `last` hold the model, `ema` the averaged weights in its place."""
+        broken = broken_weights(self.model, min(self.epoch + 1, self.plan.epochs), self.step)
+        if broken:
+            raise broken
+        state = self.state()
+        if which == "last":
+            state |= self.unfinished()
+            self.saved = time.perf_counter()
+        if which == "ema" and self.average is not None:
+            state |= {"model": self.average.module.state_dict(), "best": dict(self.best_average)}
+        self.observer.checkpoint(which, state)
 
     def state(self) -> dict[str, Any]:
-        """Everything that training goes on from, as plain containers and tensors."""
+        """What training goes on from at the end of an epoch, as plain containers and tensors."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -163,8 +211,46 @@ class Trainer:
             "rng": random_states(next(self.model.parameters()).device),
         }
 
+    def unfinished(self) -> dict[str, Any]:
+        """What it needs besides: the sums of an epoch under way, and the averaged weights."""
+        found: dict[str, Any] = {"partial": self.totals.state_dict()} if self.totals.rows else {}
+        if self.average is not None:
+            found["ema"] = {"model": self.average.state_dict(), "best": dict(self.best_average)}
+        return found
 
-def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    def restore(self, state: dict[str, Any], replanned: bool = False) -> None:
+        """Go on where `last` was saved: from there on every number is what it would have been without a stop.
+
+        replanned: the schedule or the optimizer's settings have changed; the new ones hold from here on
+        """
+        device = next(self.model.parameters()).device
+        self.model.load_state_dict(state["model"])
+        if replanned:
+            advance(self.scheduler, state["step"])
+        settings = [{key: group[key] for key in group if key != "params"} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if replanned:
+            for group, new in zip(self.optimizer.param_groups, settings, strict=True):
+                group.update(new)
+        else:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.step, self.epoch, self.best = state["step"], state["epoch"], dict(state["best"])
+        if "partial" in state:
+            self.totals.load_state_dict(state["partial"], device)
+        if self.average is not None:
+            self.average.load_state_dict(state["ema"]["model"])
+            self.best_average = dict(state["ema"]["best"])
+        set_random_states(state["rng"], device)
+
+
+def judged(best: dict[str, Any], epoch: int, train: dict[str, float], val: dict[str, float] | None) -> dict[str, Any]:
+    """`best` after a validation: this epoch if its bound is the best so far, otherwise one validation more waited."""
+    if val is not None and best["bound"] is not None and not val["bound"] > best["bound"]:
+        return {**best, "waited": best["waited"] + 1}
+    return {"epoch": epoch, "bound": (val or train)["bound"], "elbo": (val or train)["elbo"], "waited": 0}
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
     """The states of the generators that training draws from."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
@@ -172,3 +258,12 @@ def random_states(device: torch.device) -> dict[str, torch.Tensor]:
     elif device.type == "mps":
         states["mps"] = torch.mps.get_rng_state()
     return states
+
+
+def set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
+    """Put the generators back; one that the states lack, as after a change of device, stays as it is."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])

@@ -1,0 +1,75 @@
+"""Trains in this process, stops at any step, and compares two runs bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import composed
+
+from vaecli.commands import train as command
+from vaecli.training import checkpoint
+from vaecli.training.events import PATTERN, events
+from vaecli.training.trainer import Trainer
+
+SMALL = (
+    "dataset.limit=100", "batch_size=32", "latent_dim=3", "architecture.hidden=[16]", "epochs=4", "device=cpu",
+    "images.every_epochs=2",
+)  # fmt: skip
+
+
+def train(*overrides: str, stop_at: int | None = None) -> int:
+    """The exit code of `vae train OVERRIDES`, which gets a SIGINT when it has taken so many steps."""
+    keys = [word.lstrip("+").partition("=")[0] for word in overrides]
+    origin = command.Origin(f"vae-train {' '.join(overrides)}", keys, None)
+    with pytest.MonkeyPatch.context() as patch:
+        if stop_at is not None:
+            patch.setattr(Trainer, "train_step", stopping(stop_at))
+        try:
+            command.main(composed(*overrides), origin)
+        except SystemExit as stopped:
+            return int(stopped.code or 0)
+    return 0
+
+
+def stopping(after: int) -> Any:
+    step = Trainer.train_step
+
+    def stopped_step(self: Trainer, x: torch.Tensor) -> Any:
+        if self.step + 1 == after:
+            self.interrupt.handle(signal.SIGINT, None)
+        return step(self, x)
+
+    return stopped_step
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without the times."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in found]
+
+
+def scalars(folder: Path) -> list[tuple[int, str | None]]:
+    """The step and tag of every event, sorted."""
+    paths = sorted(folder.glob(PATTERN))
+    return sorted((key for path in paths for key, _ in events(path)), key=str)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """The same weights, optimizer, schedule, random states, figures and events."""
+    for which in sorted({path.stem for path in (one / "checkpoints").glob("*.pt")}):
+        a, b = (checkpoint.load(folder / "checkpoints" / f"{which}.pt") for folder in (one, other))
+        drop = {"sha256", "config"}
+        assert {k: v for k, v in a.items() if k not in drop}.keys() == {
+            k: v for k, v in b.items() if k not in drop
+        }.keys()
+        for key in a.keys() - drop:
+            assert checkpoint.sha256({key: a[key]}) == checkpoint.sha256({key: b[key]}), f"{which}.pt: {key} differs"
+    assert lines(one) == lines(other)
+    assert scalars(one) == scalars(other)
+    test = [json.loads((folder / "summary.json").read_text())["test"] for folder in (one, other)]
+    assert test[0] == test[1]

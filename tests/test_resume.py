@@ -1,0 +1,273 @@
+"""A run that was stopped and goes on ends as one that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import composed, vae
+from runs import SMALL, assert_same, lines, scalars, train
+
+from vaecli.commands.train import prepare
+from vaecli.datasets.split import Splits
+from vaecli.errors import UserError
+from vaecli.training import checkpoint
+from vaecli.training.pictures import Pictures
+from vaecli.training.trainer import Trainer
+
+STEPS = 16  # four epochs of four
+STATEFUL = [
+    ("dataset.binarize=dynamic",),
+    ("scheduler=cosine", "dataset.binarize=dynamic", "samples=2"),
+    ("scheduler=one_cycle", "optimizer=adamw"),
+    ("scheduler=exponential", "optimizer=sgd", "clip_grad_norm=1"),
+    ("early_stopping.patience=1", "optimizer.lr=0.3", "epochs=9"),
+    ("ema.decay=0.9", "dataset.binarize=dynamic"),
+    ("dataset.val_size=0", "ema.decay=0.9"),
+    ("architecture=conv", "architecture.channels=[4]", "architecture.hidden=0"),
+    ("objective=sgvb_a", "validate.every_epochs=2", "checkpoint.every_epochs=3"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "pictures" not in request.node.name:  # they take most of such a short run's time
+        for name in ("data", "epoch_done", "curves"):
+            monkeypatch.setattr(Pictures, name, lambda *args: None)
+
+
+def small(*options: str) -> list[str]:
+    """`options` and those of SMALL that they leave open."""
+    given = {word.partition("=")[0] for word in options}
+    return [*options, *(w for w in SMALL if w.partition("=")[0] not in given | {g + ".hidden" for g in given})]
+
+
+def both(*options: str, stops: list[int]) -> None:
+    """A run that never stops in whole, and one that stops at these steps in parts; they must be the same."""
+    assert train(*small(*options), "output=whole") == 0
+    assert train(*small(*options), "output=parts", stop_at=stops[0]) == 130
+    for step in stops[1:]:
+        assert train("resume=parts", stop_at=step) == 130
+    assert train("resume=parts") == 0
+    assert_same(Path("whole"), Path("parts"))
+
+
+@pytest.mark.parametrize("options", STATEFUL, ids=" ".join)
+def test_interrupted_and_resumed_is_never_stopped(options: tuple[str, ...]) -> None:
+    both(*options, stops=[1, 6, 8])
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("options", STATEFUL, ids=" ".join)
+@pytest.mark.parametrize("stop_at", [1, 2, 4, 5, 7, 11, 12, 15])
+def test_interrupted_at_any_step(options: tuple[str, ...], stop_at: int) -> None:
+    both(*options, stops=[stop_at])
+
+
+def test_stopped_after_every_step() -> None:
+    both("dataset.binarize=dynamic", "scheduler=cosine", stops=list(range(1, STEPS)))
+    assert len(lines(Path("parts"))) == 2 * 4
+
+
+def test_pictures_and_events_are_neither_doubled_nor_missing() -> None:
+    both("checkpoint.every_epochs=3", stops=[1, 6, 11, 13])
+    found = scalars(Path("parts"))
+    assert len(set(found)) == len(found)
+    assert sum(tag == "train/elbo" for _, tag in found) == 4
+    images = [{path.name for path in Path(run, "images").iterdir()} for run in ("whole", "parts")]
+    assert images[0] == images[1]
+
+
+def test_checkpoints_within_an_epoch_by_the_clock() -> None:
+    """Saved before each step, and read back from within the second epoch."""
+    assert train(*small("dataset.binarize=dynamic"), "output=whole") == 0
+    states = []
+    save = checkpoint.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", lambda path, state: (states.append((path.name, state)), save(path, state)))
+        with pytest.raises(ZeroDivisionError):
+            crash_at(7, *small("dataset.binarize=dynamic", "checkpoint.every_seconds=1e-9"), "output=parts")
+    assert [(state["epoch"], state["step"]) for name, state in states if name == "last.pt"][-2:] == [(1, 5), (1, 6)]
+    assert "partial" in checkpoint.load(Path("parts/checkpoints/last.pt"))
+    assert train("resume=parts") == 0
+    assert_same(Path("whole"), Path("parts"))
+
+
+def crash_at(step: int, *options: str) -> None:
+    """Train, and fail in a way that nobody foresaw when so many steps are taken."""
+    take = Trainer.train_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_step", lambda self, x: 1 / 0 if self.step + 1 == step else take(self, x))
+        train(*options)
+
+
+def test_a_run_without_a_checkpoint_starts_from_its_configuration() -> None:
+    assert train(*small(), "output=whole") == 0
+    assert train(*small(), "output=parts", stop_at=2) == 130
+    for path in Path("parts").iterdir():  # as if killed right after its first write
+        if path.name == "checkpoints":
+            (path / "last.pt").unlink()
+        elif path.name not in ("config.yaml", "images"):
+            path.unlink()
+    assert train("resume=parts") == 0
+    assert_same(Path("whole"), Path("parts"))
+
+
+def test_what_a_crash_cuts_off_or_leaves_is_cleared_away() -> None:
+    assert train(*small(), "output=whole") == 0
+    assert train(*small(), "output=parts", stop_at=9) == 130
+    with open("parts/metrics.jsonl", "a") as file:
+        file.write('{"epoch": 3, "step": 12, "split": "train", "elbo": -27.1, "log')
+    events = next(Path("parts").glob("events.*"))
+    events.write_bytes(events.read_bytes() + b"\x18\0\0\0\0\0\0\0torn")
+    Path("parts/checkpoints/.last.pt.abc.tmp").write_bytes(b"half")
+    assert train("resume=parts") == 0
+    assert_same(Path("whole"), Path("parts"))
+    assert not list(Path("parts").rglob("*.tmp"))
+
+
+def test_a_complete_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(*small(), "output=run") == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.name != ".lock"}
+    capsys.readouterr()
+    assert train("resume=run") == 0
+    assert "run is complete: 4 epochs" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "cosine", "one_cycle"])
+def test_more_epochs_train_on(scheduler: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(*small(f"scheduler={scheduler}"), "output=run") == 0
+    capsys.readouterr()
+    assert train("resume=run", "epochs=7") == 0
+    assert ("from here on the rates are those of a run of 7" in capsys.readouterr().out) == (scheduler != "constant")
+    found = lines(Path("run"))
+    assert [line["epoch"] for line in found if line["split"] == "train"] == list(range(1, 8))
+    assert train(*small(f"scheduler={scheduler}", "epochs=7"), "output=seven") == 0
+    rates = [[line["lr"] for line in lines(Path(run)) if line["split"] == "train"] for run in ("run", "seven")]
+    assert rates[0][4:] == pytest.approx(rates[1][4:], rel=1e-9)
+    if scheduler == "constant":  # no horizon: as if it had always been seven
+        assert_same(Path("seven"), Path("run"))
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert summary["status"] == "completed"
+    assert summary["epochs"] == 7
+    assert summary["resumed"] == [{"step": 16, "changes": {"epochs": 7}}]
+    assert "epochs: 7" in Path("run/config.yaml").read_text()
+
+
+def test_a_gentler_optimizer_from_there_on() -> None:
+    assert train(*small(), "output=run", stop_at=6) == 130
+    assert train("resume=run", "optimizer.lr=1e-4", "clip_grad_norm=1") == 0
+    assert [line["lr"] for line in lines(Path("run")) if line["split"] == "train"] == [1e-3, 1e-4, 1e-4, 1e-4]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["latent_dim=5"], "latent_dim cannot change in a run that goes on (it has latent_dim=3)"),
+        (["decoder=gaussian"], "decoder, decoder"),
+        (["architecture.hidden=[8]", "dataset.limit=50"], "dataset.limit, architecture.hidden cannot change"),
+        (["dataset=beta"], "dataset"),
+        (["optimizer=sgd"], "optimizer"),
+        (["seed=3"], "seed cannot change"),
+        (["batch_size=16"], "batch_size cannot change"),
+        (["epochs=1"], "epochs=1: run has trained 2 epochs already; ask for more"),
+        (["output=other"], "a run goes on in its own folder"),
+        (["experiment=cnn_mnist"], "experiment= sets too much at once"),
+    ],
+)
+def test_changes_that_are_refused(words: list[str], message: str) -> None:
+    assert train(*small(), "output=run", stop_at=10) == 130
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    with pytest.raises(UserError) as refused:
+        train("resume=run", *words)
+    assert message in str(refused.value)
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+
+
+def test_the_same_option_named_again_is_no_change() -> None:
+    assert train(*small(), "output=run", stop_at=10) == 130
+    assert train("resume=run", "dataset=digits", "decoder=bernoulli", "optimizer=adam", "latent_dim=3") == 0
+
+
+def test_changed_data_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train(*small(), "output=run", stop_at=10) == 130
+    monkeypatch.setattr(Splits, "sha256", lambda self: "another")
+    with pytest.raises(UserError, match="the data have changed"):
+        train("resume=run")
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [("nowhere", "there is no such folder"), ("latest", "no run under"), (".", "holds no run that could go on")],
+)
+def test_nothing_to_resume(run: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        train(f"resume={run}")
+
+
+def test_a_damaged_checkpoint_is_not_resumed() -> None:
+    assert train(*small(), "output=run", stop_at=10) == 130
+    path = Path("run/checkpoints/last.pt")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(UserError, match="damaged"):
+        train("resume=run")
+
+
+def test_averaged_weights_follow_their_recursion() -> None:
+    """w <- d w + (1 - d) w_model after every step, from the first step's weights on."""
+    seen = []
+    take = Trainer.train_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Trainer,
+            "train_step",
+            lambda self, x: (take(self, x), seen.append(next(self.model.parameters()).detach().clone()))[0],
+        )
+        train(*small("ema.decay=0.8"), "output=run")
+    expected = seen[0].double()
+    for weights in seen[1:]:
+        expected = 0.8 * expected + 0.2 * weights.double()
+    found = checkpoint.load(Path("run/checkpoints/ema.pt"))
+    assert found["best"]["epoch"] == found["epoch"] == 4
+    torch.testing.assert_close(next(iter(found["model"].values())).double(), expected, rtol=1e-5, atol=1e-7)
+    test = json.loads(Path("run/summary.json").read_text())
+    assert math.isfinite(test["test_ema"]["elbo"])
+    assert test["test_ema"] != test["test"]
+
+
+def test_repeat_gives_the_same_numbers() -> None:
+    assert train(*small("dataset.binarize=dynamic", "scheduler=cosine"), "output=one") == 0
+    assert train("repeat=one", "output=two") == 0
+    assert_same(Path("one"), Path("two"))
+    Path("copy.yaml").write_bytes(Path("one/config.yaml").read_bytes())
+    assert train("repeat=copy.yaml", "output=three", "seed=5") == 0
+    assert lines(Path("three")) != lines(Path("one"))
+    assert Path("three/config.yaml").read_text() == Path("one/config.yaml").read_text().replace(
+        "\nseed: 0", "\nseed: 5"
+    )
+
+
+def test_repeat_from_the_command_line(tmp_path: Path) -> None:
+    done = vae("train", *small(), "output=one", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = vae("train", "repeat=one/config.yaml", "output=two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same(Path("one"), Path("two"))
+
+
+def test_clipped_gradients() -> None:
+    train(*small("optimizer=sgd", "optimizer.momentum=0", "optimizer.lr=1", "clip_grad_norm=1e-3", "epochs=1"),
+          "output=run")  # fmt: skip
+    first, last = start_and_end(Path("run"))
+    moved = math.sqrt(sum(float((last[k] - first[k]).double().square().sum()) for k in first))
+    assert 0 < moved <= 4 * 1e-3 * (1 + 1e-3)  # four steps of at most lr times the norm
+
+
+def start_and_end(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    start = prepare(composed(*small()))
+    return start.model.state_dict(), checkpoint.load(run / "checkpoints/last.pt")["model"]

@@ -1,0 +1,129 @@
+"""A run once more: the configuration of one that goes on, or that is repeated."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vaecli.differences import flatten
+from vaecli.errors import UserError
+from vaecli.training import checkpoint
+from vaecli.validation import plain
+
+Config = dict[str, Any]
+ASKING = ("resume", "repeat", "trust", "output")  # say what to do, and are no part of what is trained
+FIXED = (  # what the weights and the figures so far came from
+    "dataset", "architecture", "decoder", "posterior", "prior", "latent_dim", "batch_size", "seed", "start_at_mean",
+    "optimizer", "ema.decay",
+)  # fmt: skip
+
+
+def find_resumable(run: str) -> Path:
+    """The folder of a run that has a configuration; `latest` is the one that has written last, anywhere in outputs."""
+    if run == "latest":
+        found = [Path(place) for place, _, names in os.walk("outputs") if "config.yaml" in names]
+        if not found:
+            raise UserError(f"resume=latest: no run under {Path('outputs').absolute()}; start one: vae train")
+        return max(found, key=last_written)
+    folder = Path(run).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"resume={run}: there is no such folder; give a run's folder or resume=latest")
+    if not (folder / "config.yaml").is_file() and not (folder / "checkpoints" / "last.pt").is_file():
+        raise UserError(f"resume={run}: this folder holds no run that could go on; start one there: output={run}")
+    return folder
+
+
+def last_written(folder: Path) -> float:
+    """When a run has written its configuration, its summary or its last checkpoint."""
+    paths = [folder / name for name in ("config.yaml", "summary.json", "checkpoints/last.pt")]
+    return max(path.stat().st_mtime for path in paths if path.is_file())
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The run's last checkpoint; None where it was stopped before it had written one."""
+    path = folder / "checkpoints" / "last.pt"
+    return checkpoint.load(path) if path.is_file() else None
+
+
+def read_config(path: Path) -> Config:
+    """A run's config.yaml, or that of a run's folder: plain values, in which nothing is interpolated or executed."""
+    path = path / "config.yaml" if path.is_dir() else path
+    try:
+        config = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; expected a run's folder or its config.yaml") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(config, dict) or not isinstance(config.get("dataset"), dict):
+        raise UserError(f"{path}: is not the configuration of a run")
+    return config
+
+
+def resumed(stored: Config, given: Config, keys: list[str], run: str) -> tuple[Config, dict[str, Any]]:
+    """The configuration that a run goes on with, and what it changes: what was given on the command line.
+
+    given: as composed from the command line; keys: those that were typed there. Raises UserError for a change of what
+    has been trained, naming the keys.
+    """
+    keys = [key for key in keys if key not in ASKING and not same_option(stored.get(key), given.get(key))]
+    before = flatten(stored)
+    changes = {key: value for key, value in typed(given, keys).items() if value != before.get(key)}
+    refused = [key for key in changes if is_fixed(key)]
+    if refused:
+        was = ", ".join(f"{key}={plain(before.get(key))}" for key in refused)
+        raise UserError(
+            f"resume={run}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
+            "leave it out, or start a new run"
+        )
+    return with_changes(stored, given, keys), changes
+
+
+def same_option(stored: Any, given: Any) -> bool:
+    """Whether both are the same option of a group: naming it again changes nothing."""
+    return isinstance(stored, dict) and isinstance(given, dict) and stored.get("name") == given.get("name", stored)
+
+
+def typed(given: Config, keys: list[str]) -> dict[str, Any]:
+    """The values at the keys typed, a group's chosen option under the group's own name."""
+    below = tuple(f"{key}." for key in keys)
+    return {key: value for key, value in flatten(given).items() if key in keys or key.startswith(below)}
+
+
+def is_fixed(key: str) -> bool:
+    """Whether a key is in FIXED, or below one of its groups; of the optimizer only the choice itself is fixed."""
+    group = key.partition(".")[0]
+    return key in FIXED or (group in FIXED and group != "optimizer")
+
+
+def repeated(path: str, given: Config, keys: list[str]) -> Config:
+    """The configuration of a run, or of its config.yaml, with what was given on the command line in its place."""
+    return with_changes(read_config(Path(path).expanduser()), given, keys)
+
+
+def with_changes(stored: Config, given: Config, keys: list[str]) -> Config:
+    """`stored` with the values that `given` has at the keys typed, at those of ASKING, and where `stored` has none."""
+    changed = {**given, **stored, **{key: given[key] for key in ASKING}}
+    for key in keys:
+        if key == "experiment":
+            raise UserError("experiment= sets too much at once to be combined with resume= or repeat=: give its keys")
+        if key not in ASKING:
+            changed = put(changed, given, key.split("."))
+    return changed
+
+
+def put(config: Config, given: Config, path: list[str]) -> Config:
+    """`config` with the value that `given` has at a path of keys."""
+    first, *rest = path
+    return {**config, first: put(config.get(first, {}), given[first], rest) if rest else given[first]}
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to go on with a run."""
+    word = f"resume={folder}"
+    plain_name = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
+    return "vae-train " + (word if plain_name else shlex.quote(f"resume='{folder}'"))
