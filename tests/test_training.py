@@ -267,7 +267,7 @@ def test_a_figure_that_is_not_finite_stops_training(broken: float) -> None:
         return estimate if step < 4 else Estimate(estimate.loss * broken, estimate.metrics)
 
     trainer, recorder, _ = toy(objective, plan(5))
-    with pytest.raises(UserError, match="loss became non-finite in epoch 2") as stopped:
+    with pytest.raises(UserError, match=r"the loss became (nan|-?inf) in epoch 2, step 5") as stopped:
         trainer.fit()
     assert "optimizer.lr" in str(stopped.value)
     assert recorder.epochs("last") == [0, 1]
@@ -276,6 +276,6 @@ def test_a_figure_that_is_not_finite_stops_training(broken: float) -> None:
 
 def test_a_validation_that_is_not_finite_stops_training() -> None:
     trainer, recorder, _ = toy(Scripted([1.0, math.nan]), plan(5))
-    with pytest.raises(UserError, match=r"elbo.* became non-finite in epoch 2 \(val"):
+    with pytest.raises(UserError, match=r"became nan in epoch 2 \(val"):
         trainer.fit()
     assert recorder.epochs("best") == [1]

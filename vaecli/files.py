@@ -66,12 +66,14 @@ def cannot_write(path: Path, error: OSError, size: int | None = None) -> UserErr
     if error.errno not in NO_SPACE:
         return UserError(f"cannot write {path}: {reason}")
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    needed = f"{megabytes(size)} needed, " if size is not None else ""
-    return UserError(f"cannot write {path}: {reason} ({needed}{megabytes(shutil.disk_usage(there).free)} free)")
+    needed = f"{amount(size)} needed, " if size is not None else ""
+    return UserError(f"cannot write {path}: {reason} ({needed}{amount(shutil.disk_usage(there).free)} free)")
 
 
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:.3g} MB" if size >= 100_000 else f"{size:,} bytes"
+def amount(size: int) -> str:
+    if size < 100_000:
+        return f"{size:,} bytes"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -60,10 +60,11 @@ class EventFile:
         self.write(self.event(wall_time=time.time(), step=step, summary=summary))
 
     def write(self, event: Any) -> None:
+        record = event.SerializeToString()
         try:
-            self.records.write(event.SerializeToString())
+            self.records.write(record)
         except OSError as error:
-            raise cannot_write(self.path, error) from None
+            raise cannot_write(self.path, error, len(record)) from None
 
     def flush(self) -> None:
         unwritten = self.file.tell() - self.path.stat().st_size

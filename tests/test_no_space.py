@@ -1,0 +1,155 @@
+"""A full disk, a limit on the size of files, a folder that cannot be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import vae
+from runs import SMALL, assert_same, lines
+
+from vaecli.errors import UserError
+from vaecli.files import replace_bytes
+from vaecli.training import checkpoint
+
+OPTIONS = (*SMALL, "dataset.binarize=dynamic")
+
+
+def limited(*words: str, cwd: Path, largest: int) -> subprocess.CompletedProcess[str]:
+    """The command line, no file of which may grow beyond so many bytes."""
+    return subprocess.run(
+        [sys.executable, "-m", "vaecli", *words], cwd=cwd, capture_output=True, text=True, timeout=240,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY)),
+    )  # fmt: skip
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], name: str) -> None:
+    """One error of at most two lines, which names the file."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("error: cannot write "), done.stderr
+    assert re.search(name, done.stderr), done.stderr
+    assert re.search(r"\(.*needed, .* free\)", done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that had room; its files say how much the others need."""
+    folder = tmp_path_factory.mktemp("room")
+    assert vae("train", *OPTIONS, "output=whole", cwd=folder).returncode == 0
+    return folder / "whole"
+
+
+def test_no_room_for_a_checkpoint(whole: Path, tmp_path: Path) -> None:
+    """Nor for the first one; the run goes on once there is room."""
+    largest = (whole / "checkpoints/last.pt").stat().st_size - 1000
+    started = limited("train", *OPTIONS, "output=run", cwd=tmp_path, largest=largest)
+    if "last.pt" in started.stderr:
+        assert_refused(started, r"last\.pt: File too large \(.* MB needed")
+    else:  # the first one is smaller: no optimizer state yet
+        assert_refused(started, r"(best|last)\.pt: File too large")
+        assert checkpoint.load(tmp_path / "run/checkpoints/last.pt")["epoch"] == 0
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "failed"
+    assert vae("train", "resume=run", cwd=tmp_path).returncode == 0
+    assert_same(whole, tmp_path / "run")
+
+
+def test_no_room_for_events_and_pictures(whole: Path, tmp_path: Path) -> None:
+    largest = max(path.stat().st_size for path in (whole / "images").glob("data.png")) - 100
+    done = limited("train", *OPTIONS, "output=run", cwd=tmp_path, largest=largest)
+    assert_refused(done, r"data\.png|events\.out")
+    assert vae("train", "resume=run", cwd=tmp_path).returncode == 0
+    assert_same(whole, tmp_path / "run")
+
+
+def test_no_room_for_the_event_file_later(whole: Path, tmp_path: Path) -> None:
+    """Every other file is smaller than it."""
+    sizes = sorted(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    done = limited("train", *OPTIONS, "output=run", cwd=tmp_path, largest=(sizes[-1] + sizes[-2]) // 2)
+    assert_refused(done, r"events\.out")
+    assert vae("train", "resume=run", cwd=tmp_path).returncode == 0
+    assert_same(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "train.log"])
+def test_no_room_for_a_line(name: str, whole: Path, tmp_path: Path) -> None:
+    """/dev/full takes nothing."""
+    assert vae("train", *OPTIONS, "epochs=2", "output=run", cwd=tmp_path).returncode == 0
+    kept = tmp_path / "run" / name
+    moved = kept.rename(tmp_path / name)
+    os.symlink("/dev/full", kept)
+    done = vae("train", "resume=run", "epochs=4", cwd=tmp_path)
+    if name == "train.log":
+        assert_refused(done, r"train\.log: No space left on device")
+    kept.unlink()
+    moved.rename(kept)
+    assert vae("train", "resume=run", "epochs=4", cwd=tmp_path).returncode == 0
+    assert lines(tmp_path / "run") == lines(whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 kB, where this user may mount one."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no permission to mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk(whole: Path, small_disk: Path, tmp_path: Path) -> None:
+    """Filled so far that a run begins and cannot end; then emptied."""
+    filler = small_disk / "filler"
+    used = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    room = 600 * 1024 - used * 2 // 3
+    filler.write_bytes(bytes(max(room, 0)))
+    done = vae("train", *OPTIONS, f"output={small_disk / 'run'}", cwd=tmp_path)
+    assert_refused(done, "No space left on device")
+    for path in (small_disk / "run").rglob("*.pt"):
+        checkpoint.load(path)
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    done = vae("train", f"resume={small_disk / 'run'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same(whole, small_disk / "run")
+
+
+def test_what_stood_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_bytes(path, b"before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*file: File too large \(1,000 bytes needed, .* free\)"):
+            replace_bytes(path, bytes(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("place", ["/proc/run", "/sys/run", "/dev/null/run"])
+def test_a_folder_that_cannot_be_written_is_found_before_training(place: str, tmp_path: Path) -> None:
+    done = vae("train", *OPTIONS, f"output={place}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "epoch" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = vae("train", *OPTIONS, "output=run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no permission to write" in done.stderr
