@@ -10,14 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import vae
-from runs import SMALL, assert_same, lines
+from runs import SMALL, assert_same, lines, train
 
 from vaecli.errors import UserError
 from vaecli.files import replace_bytes
 from vaecli.training import checkpoint
+from vaecli.training.logger import RunLogger
 
 OPTIONS = (*SMALL, "dataset.binarize=dynamic")
 
@@ -79,20 +81,35 @@ def test_no_room_for_the_event_file_later(whole: Path, tmp_path: Path) -> None:
     assert_same(whole, tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "train.log"])
-def test_no_room_for_a_line(name: str, whole: Path, tmp_path: Path) -> None:
+def test_no_room_for_a_line(whole: Path, tmp_path: Path) -> None:
     """/dev/full takes nothing."""
     assert vae("train", *OPTIONS, "epochs=2", "output=run", cwd=tmp_path).returncode == 0
-    kept = tmp_path / "run" / name
-    moved = kept.rename(tmp_path / name)
-    os.symlink("/dev/full", kept)
-    done = vae("train", "resume=run", "epochs=4", cwd=tmp_path)
-    if name == "train.log":
-        assert_refused(done, r"train\.log: No space left on device")
-    kept.unlink()
-    moved.rename(kept)
+    log = tmp_path / "run/train.log"
+    moved = log.rename(tmp_path / "train.log")
+    log.symlink_to("/dev/full")
+    assert_refused(vae("train", "resume=run", "epochs=4", cwd=tmp_path), r"train\.log: No space left on device")
+    log.unlink()
+    moved.rename(log)
     assert vae("train", "resume=run", "epochs=4", cwd=tmp_path).returncode == 0
     assert lines(tmp_path / "run") == lines(whole)
+
+
+def test_no_room_for_a_line_of_figures(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    metrics = RunLogger.metrics
+
+    def full_in_epoch_3(self: RunLogger, split: str, epoch: int, *rest: Any) -> None:
+        if epoch == 3:
+            self.lines = open("/dev/full", "a", buffering=1)  # noqa: SIM115
+        metrics(self, split, epoch, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLogger, "metrics", full_in_epoch_3)
+        with pytest.raises(UserError, match=r"cannot write /dev/full: No space left on device \(.* bytes needed"):
+            train(*OPTIONS, "output=run")
+    assert json.loads(Path("run/summary.json").read_text())["status"] == "failed"
+    assert train("resume=run") == 0
+    assert_same(whole, Path("run"))
 
 
 @pytest.fixture
