@@ -135,6 +135,7 @@ def prepare(config: dict[str, Any]) -> Job:
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     if settings.start_at_mean:
         build.start_at_mean(model, splits.train)
+    build.start_prior(model, splits.train)
     model.to(device)
     share_out(model, settings.batch_size, settings.samples)
     optimizer = build.instantiate(config, "optimizer", params=model.parameters())
