@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, register_kl
+from torch.nn.functional import pad
 
 from vaecli.validation import PositiveFloat
 
@@ -24,9 +25,9 @@ class FullGaussian(nn.Module):
         """Features (B, 2 D + D (D - 1) / 2) -> distribution of batch shape (B,) and event shape (D,)."""
         d = self.latent_dim
         loc, log_diagonal, below = features.split([d, d, self.n_features - 2 * d], dim=-1)
-        row, column = torch.tril_indices(d, d, offset=-1, device=features.device)
-        scale_tril = torch.diag_embed(self.min_scale + log_diagonal.exp())
-        scale_tril = scale_tril.index_put((torch.arange(len(features), device=row.device)[:, None], row, column), below)
+        i, j = torch.arange(d, device=features.device).unsqueeze(1), torch.arange(d, device=features.device)
+        place = torch.where(i > j, i * (i - 1) // 2 + j, below.shape[-1])  # row by row; past the end stands a zero
+        scale_tril = pad(below, (0, 1))[..., place] + torch.diag_embed(self.min_scale + log_diagonal.exp())
         return MultivariateNormal(loc, scale_tril=scale_tril, validate_args=False)
 
 
