@@ -127,6 +127,8 @@ class Pushforward(Distribution):
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         base = self.points.new_empty(self._extended_shape(Size(sample_shape))).normal_()
+        if not base.numel():  # no draws asked for, which zuko's sums do not take
+            return base
         z, log_det = self.transform.call_and_ladj(base)
         self.known[z] = z._version, standard_log_prob(base) - log_det
         return z
