@@ -248,7 +248,7 @@ def test_quadrature_confirms_the_draws(posterior: str, prior: str) -> None:
         job.optimizer.zero_grad()
         job.objective(job.model, x, step).loss.backward()
         job.optimizer.step()
-    few = job.splits.test.head(3)
+    few = job.splits.test.head(4)
     exact = quadrature(job.model, few)
     assert float(exact.change.max()) < 1e-4
     for found in (widened_estimate(job.model, few, 4000, 2.5), prior_estimate(job.model, few, 20_000)):
