@@ -21,6 +21,7 @@ KEYS = [
     "nll_mc_stderr",
     "ess",
     "active_units",
+    "latent_dim",
     "kl_per_dim",
     "mse",
     "bits_per_dim",

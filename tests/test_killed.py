@@ -115,7 +115,7 @@ def command_for(run: Path) -> tuple[str, ...]:
 
 
 def assert_nothing_torn(run: Path) -> None:
-    """Every file under its own name is whole; metrics.jsonl has neither gaps nor repeats, but maybe half a last line."""
+    """Every file under its own name is whole; metrics.jsonl has neither gaps nor repeats, its last line may be half."""
     for path in run.rglob("*.pt"):
         checkpoint.load(path)
     for path in run.rglob("*.png"):

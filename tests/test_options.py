@@ -24,7 +24,7 @@ from vaecli.errors import UserError
 GROUPS = {name: options for name, options in groups().items() if name in default_choices().keys() - {"experiment"}}
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 SUPPLIED = {  # what the program itself passes
-    "decoder": {"x_shape"}, "posterior": {"latent_dim"}, "prior": {"latent_dim"}, "optimizer": {"params"},
+    "decoder": {"x_shape"}, "posterior": {"latent_dim"}, "prior": {"latent_dim", "x_shape"}, "optimizer": {"params"},
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
 }  # fmt: skip
 MODEL_GROUPS = ("architecture", "decoder", "posterior", "prior", "objective")

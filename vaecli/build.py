@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from vaecli.datasets.mnist import default_root
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataRange, Decoder
 from vaecli.errors import UserError
+from vaecli.evaluation import seeded
 from vaecli.training import checkpoint
 from vaecli.vae import VAE
 from vaecli.validation import check_arguments
@@ -68,7 +70,7 @@ def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False) -
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
         decoder=decoder,
-        prior=instantiate(config, "prior", trusted, latent_dim=latent_dim),
+        prior=instantiate(config, "prior", trusted, latent_dim=latent_dim, x_shape=x_shape),
         latent_dim=latent_dim,
         x_shape=x_shape,
     )
@@ -79,6 +81,20 @@ def start_at_mean(model: VAE, train: Split) -> None:
     mean, start_at = train.mean(), getattr(model.decoder_network, "start_at", None)
     if model.decoder.start(mean) is not None and start_at is not None:
         start_at(mean, model.decoder.start)
+
+
+def start_prior(model: VAE, train: Split) -> None:
+    """Begin with a prior made from training data, drawn at random but always the same, where it wants any."""
+    start_from = getattr(model.prior, "start_from", None)
+    if start_from is None:
+        return
+
+    def draw(n: int) -> Tensor:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+        with seeded(0, train.x.device):
+            return train.batch(order[torch.arange(n) % len(train)].to(train.x.device))
+
+    start_from(draw)
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:

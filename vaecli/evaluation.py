@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,14 +101,19 @@ def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, 
     return totals.means()
 
 
-def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor:
-    """The mean over a split of each latent's share of KL(q(z|x) || p(z)), (D,), in nats, for independent latents."""
+def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
+    """The mean over a split of each latent's share of KL(q(z|x) || p(z)), (D,), in nats.
+
+    None where the latents depend on each other under q(z|x) or p(z): the divergence is then no sum over latents.
+    """
     total = torch.zeros(model.latent_dim)
     with evaluating(model, seed):
-        p_z = cast(Independent, model.prior(model.encode)).base_dist
+        p_z = model.prior(model.encode)
         for x in batches(split):
-            q_z = cast(Independent, model.encode(x)).base_dist
-            total += kl_divergence(q_z, p_z).sum(0).cpu()
+            q_z = model.encode(x)
+            if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
+                return None
+            total += kl_divergence(q_z.base_dist, p_z.base_dist).sum(0).cpu()
     return total / len(split)
 
 
@@ -118,12 +123,17 @@ def posterior_means(model: VAE, split: Split, seed: int = 0) -> Tensor:
         return torch.cat([model.encode(x).mean.cpu() for x in batches(split)])
 
 
+def mean_variances(model: VAE, split: Split, seed: int = 0) -> Tensor:
+    """The variance over a split of each latent's posterior mean, (D,)."""
+    return posterior_means(model, split, seed).double().var(0, correction=0)
+
+
 def active_units(model: VAE, split: Split, threshold: float = 0.01, seed: int = 0) -> Tensor:
     """Which latents, (D,) of truth values, have a posterior mean whose variance over the split is above `threshold`.
 
     Burda et al. (2016), section 5.
     """
-    return posterior_means(model, split, seed).double().var(0, correction=0) > threshold
+    return mean_variances(model, split, seed) > threshold
 
 
 def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:

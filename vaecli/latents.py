@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
@@ -25,15 +26,15 @@ class Encoded(NamedTuple):
 class Manifold(NamedTuple):
     """The decoder over a grid of two latents."""
 
-    values: Tensor  # (n,): what each of the two takes
-    z: Tensor  # (n, n, D): at [i, j] the first latent is values[j], the second values[i]
+    values: Tensor  # (n,): what each of the two takes, in the prior's standard deviations from its mean
+    z: Tensor  # (n, n, D): at [i, j] the first latent is at values[j], the second at values[i]
     x: Tensor  # (n, n, *x_shape), on the CPU: means of p(x|z)
 
 
 class Traversal(NamedTuple):
     """R latents, each moved through S values while the others stay."""
 
-    values: Tensor  # (S,)
+    values: Tensor  # (S,), in the prior's standard deviations from its mean
     z: Tensor  # (R, S, D)
     x: Tensor  # (R, S, *x_shape), on the CPU: means of p(x|z)
 
@@ -43,6 +44,19 @@ class Interpolation(NamedTuple):
 
     z: Tensor  # (S, D)
     x: Tensor  # (S, *x_shape), on the CPU: means of p(x|z)
+
+
+class PriorMoments(NamedTuple):
+    """Where a prior lies, and how far it extends."""
+
+    mean: Tensor  # (D,)
+    stddev: Tensor  # (D,)
+    gaussian: bool  # whether it is a Gaussian of independent latents
+
+    @property
+    def standard(self) -> bool:
+        """Whether distances in its standard deviations are the latents themselves."""
+        return not bool(self.mean.any()) and bool((self.stddev == 1).all())
 
 
 def linear_values(n: int, span: float) -> Tensor:
@@ -104,15 +118,20 @@ def manifold(
     """The decoder's mean over an n x n grid of the latents `dims`, the others at the prior's mean.
 
     span: the outermost values, in the prior's standard deviations; spacing: one of SPACINGS
-    Raises UserError where `dims` are not two different latents of the model.
+    Raises UserError where `dims` are not two different latents of the model, and for spacing quantile where the prior
+    is no Gaussian of independent latents.
     """
     if model.latent_dim < 2:
         raise UserError("this run has one latent, and a manifold is a grid of two: use vae traverse")
     check_dims(model, dims, 2)
     across, up = dims
-    values = SPACINGS[spacing](n, span).to(prior_mean(model))
-    z = prior_mean(model).expand(n, n, -1).clone()
-    z[..., across], z[..., up] = values, values.unsqueeze(1)
+    prior = prior_moments(model)
+    if spacing == "quantile" and not prior.gaussian:
+        raise UserError("spacing=quantile: only a Gaussian prior's quantiles are known, and this run's is no such one")
+    values = SPACINGS[spacing](n, span).to(prior.mean)
+    z = prior.mean.expand(n, n, -1).clone()
+    z[..., across] += prior.stddev[across] * values
+    z[..., up] += prior.stddev[up] * values.unsqueeze(1)
     return Manifold(values.cpu(), z.cpu(), decode(model, z))
 
 
@@ -121,20 +140,24 @@ def traverse(
 ) -> Traversal:
     """The decoder's mean while each of the latents `dims` (None: all) alone goes from -span to span.
 
+    span: in the prior's standard deviations, counted from its mean
     start (D,): where the others stay; None: the prior's mean. Raises UserError for latents that the model has not.
     """
     dims = list(range(model.latent_dim)) if dims is None else list(dims)
     check_dims(model, dims)
-    start = prior_mean(model) if start is None else start.to(prior_mean(model))
+    prior = prior_moments(model)
+    start = prior.mean if start is None else start.to(prior.mean)
     values = linear_values(steps, span).to(start)
     z = start.expand(len(dims), steps, -1).clone()
-    z[torch.arange(len(dims)), :, torch.tensor(dims)] = values
+    z[torch.arange(len(dims)), :, torch.tensor(dims)] = torch.addcmul(
+        prior.mean[dims].unsqueeze(1), prior.stddev[dims].unsqueeze(1), values
+    )
     return Traversal(values.cpu(), z.cpu(), decode(model, z))
 
 
 def interpolate(model: VAE, start: Tensor, end: Tensor, steps: int = 12, path: str = "linear") -> Interpolation:
     """The decoder's mean at `steps` latents from start to end (D,), both included; path: one of PATHS."""
-    like = prior_mean(model)
+    like = next(model.parameters())
     z = PATHS[path](start.to(like), end.to(like), steps)
     return Interpolation(z.cpu(), decode(model, z))
 
@@ -145,10 +168,12 @@ def decode(model: VAE, z: Tensor) -> Tensor:
         return decode_all(model, z.reshape(-1, z.shape[-1])).unflatten(0, z.shape[:-1])
 
 
-def prior_mean(model: VAE) -> Tensor:
-    """(D,), on the model's device."""
-    with torch.no_grad():
-        return model.prior(model.encode).mean
+@torch.no_grad()
+def prior_moments(model: VAE) -> PriorMoments:
+    """On the model's device."""
+    p_z = model.prior(model.encode)
+    gaussian = isinstance(p_z, Independent) and isinstance(p_z.base_dist, Normal)
+    return PriorMoments(p_z.mean, p_z.stddev, gaussian)
 
 
 def check_dims(model: VAE, dims: Sequence[int], n: int | None = None) -> None:

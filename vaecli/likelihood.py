@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Distribution, constraints, kl_divergence
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from vaecli.datasets.split import Split
 from vaecli.evaluation import batches, evaluating
@@ -108,18 +109,38 @@ def widened_estimate(
     tick: Tick = lambda n: None,
     rows: int | None = None,
 ) -> Estimated:
-    """The importance-weighted estimate with N(m, (widen s)^2) for a proposal, m and s those of q(z|x).
+    """The importance-weighted estimate with a proposal `widen` times as wide as q(z|x), see `Widened`.
 
     q(z|x) is fitted to lie inside the true posterior; where its tails are the thinner ones the weights have a heavy
     tail, that draws from q(z|x) seldom reach and their standard error does not see. A wider proposal bounds the
     weights. It pays for one or two latents; for many it wastes the draws. Arguments as in `importance_weighted`.
     """
+    return _estimate(model, split, k, lambda x: Widened(model.encode(x), widen), seed, tick, rows)
 
-    def propose(x: Tensor) -> Distribution:
-        q_z = model.encode(x)
-        return Independent(Normal(q_z.mean, widen * q_z.stddev, validate_args=False), 1, validate_args=False)
 
-    return _estimate(model, split, k, propose, seed, tick, rows)
+class Widened(Distribution):
+    """z = m + c (y - m), y ~ q, m = E y: log r(z) = log q(m + (z - m) / c) - D log c.
+
+    For a Gaussian N(m, S) it is N(m, c^2 S).
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+
+    def __init__(self, q_z: Distribution, factor: float) -> None:
+        super().__init__(q_z.batch_shape, q_z.event_shape, validate_args=False)
+        self.q_z, self.middle, self.factor = q_z, q_z.mean, factor
+        self.origins = WeakTensorKeyDictionary()  # of draws: q(z|x) may know their densities already
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        origin = self.q_z.sample(torch.Size(sample_shape))
+        z = torch.lerp(self.middle, origin, self.factor)
+        self.origins[z] = origin
+        return z
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        origin = self.origins.get(z)
+        origin = torch.lerp(self.middle, z, 1 / self.factor) if origin is None else origin
+        return self.q_z.log_prob(origin) - z.shape[-1] * math.log(self.factor)
 
 
 def prior_estimate(

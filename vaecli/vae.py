@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -59,8 +60,10 @@ class VAE(nn.Module):
         return VAEOutput(z, q_z, self.prior(self.encode), self.decode(z))
 
     def sample_latents(self, n: int, temperature: float = 1.0) -> Tensor:
-        """n draws z (n, D) from the prior, scaled by `temperature`."""
-        return temperature * self.prior(self.encode).sample((n,))
+        """n draws z (n, D) from the prior, their distances from its mean scaled by `temperature`."""
+        p_z = self.prior(self.encode)
+        z = p_z.sample((n,))
+        return z if temperature == 1 else torch.lerp(p_z.mean, z, temperature)
 
     def sample(self, n: int, temperature: float = 1.0) -> Distribution:
         """p(x|z) at n draws from the prior, batch shape (n,); the caller takes `.mean` or `.sample()`."""

@@ -29,10 +29,11 @@ from vaecli.datasets.split import Split
 from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
 from vaecli.files import replace_file
-from vaecli.latents import Encoded, check_dims, encode
+from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
 from vaecli.validation import NonNegativeInt, Seed, check_arguments
 
+DRAWS = 10_000  # from the prior, for histograms of it
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
@@ -61,7 +62,8 @@ def main(values: dict[str, Any]) -> Path:
     codes = encode(run.model, split, config.seed, watch("encoding", -(-len(split) // CHUNK)))
     kl = kl_per_dim(run.model, split, config.seed)
     picture, y = path.with_suffix(".png"), None if split.y is None else split.y.cpu()
-    write_figure(picture, latents(codes.loc, y, scatter_dims(kl, config.dims), kl, label_names(run)))
+    dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
+    write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior=prior_draws(run)))
     WRITERS[config.format](path, codes, y, label_names(run))
     print(f"wrote {path}\nwrote {picture}")
     if config.tensorboard:
@@ -70,10 +72,18 @@ def main(values: dict[str, Any]) -> Path:
     return path
 
 
-def scatter_dims(kl: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
-    """The latents to draw against each other: those asked for, or the two of most KL (D,) in their own order."""
+def prior_draws(run: Run) -> Tensor | None:
+    """Draws (N, D) to compare codes with, where the prior is not the standard normal."""
+    if prior_moments(run.model).standard:
+        return None
+    with evaluating(run.model):
+        return run.model.sample_latents(DRAWS).cpu()
+
+
+def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
+    """The latents to draw against each other: those asked for, or the two that say most (D,) in their own order."""
     if dims is None:
-        dims = sorted(kl.argsort(descending=True)[:2].tolist())
+        dims = sorted(says.argsort(descending=True)[:2].tolist())
     return dims[0], dims[-1]
 
 

@@ -94,13 +94,14 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
         with Countdown("quadrature", len(split)) as tick:
             exact = quadrature(model, split, tick=tick)
     bits = float(scores.nll.mean()) / (math.prod(model.x_shape) * math.log(2)) if has_mass(model, split) else None
-    figures = {
+    figures: dict[str, Any] = {
         **{key: float(getattr(scores, key).mean()) for key in ("elbo", "log_px", "kl", "nll")},
         "nll_stderr": finite(stderr_of_mean(scores.nll)),
         "nll_mc_stderr": finite(scores.nll_mc_stderr.square().sum().sqrt() / len(split)),
         "ess": float(scores.ess.mean()),
         "active_units": int(active_units(model, split).sum()),
-        "kl_per_dim": kl_per_dim(model, split).tolist(),
+        "latent_dim": model.latent_dim,
+        "kl_per_dim": None if (kl := kl_per_dim(model, split)) is None else kl.tolist(),
         "mse": mean_squared_error(model, split),
         "bits_per_dim": bits,
     }
@@ -204,12 +205,13 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     if found.exact is not None:
         table.add_row("-log p(x), exact", f"{figures['exact_nll']:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
     table.add_row("effective sample size", f"{figures['ess']:,.1f}", "", "")
-    table.add_row("active units", f"{figures['active_units']} of {len(figures['kl_per_dim'])}", "", "")
+    table.add_row("active units", f"{figures['active_units']} of {figures['latent_dim']}", "", "")
     table.add_row("mean squared error", f"{figures['mse']:.5f}", "", "")
     if figures["bits_per_dim"] is not None:
         table.add_row("bits/dim", f"{figures['bits_per_dim']:.4f}", "", "")
     console.print(table)
-    console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)
+    if figures["kl_per_dim"] is not None:
+        console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)
     if found.exact is not None:
         console.print(f"quadrature: twice the points in each latent changed it by {figures['exact_change']:.0e} nats")
     few = int((found.scores.ess < RELIABLE).sum())

@@ -79,7 +79,11 @@ def main(values: dict[str, Any]) -> Path:
     run = load_run(config.run, config.checkpoint, "cpu")
     path = output_path(config.output, run.folder, config.part, "onnx" if config.format == "onnx" else "pt2")
     network = mean_network(run.model, config.part)
-    exported = export(network, config.format)
+    try:
+        exported = export(network, config.format)
+    except Exception as error:  # the exporters have no class of error in common
+        reason = str(error).strip().splitlines()[0][:150]
+        raise UserError(f"part={config.part}: cannot be written as format={config.format}: {reason}") from None
     difference = check(network, exported)
     replace_file(path, lambda file: file.write(exported.content))
     outputs = zip(network.gives, network(example(network)), strict=True)

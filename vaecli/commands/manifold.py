@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
-from vaecli.latents import manifold
+from vaecli.latents import manifold, prior_moments
 from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
 
 
@@ -32,7 +32,9 @@ def main(values: dict[str, Any]) -> Path:
     path = output_path(config.output, run.folder, "manifold", "png")
     grid = manifold(run.model, config.n, config.span, config.dims, config.spacing)
     across, up = config.dims
-    title = None if run.model.latent_dim == 2 else "all other latents at 0"
+    standard = prior_moments(run.model).standard
+    others = None if run.model.latent_dim == 2 else f"all other latents at {'0' if standard else 'their mean'}"
+    title = others if standard else "; ".join(["in standard deviations from the prior's mean", *filter(None, [others])])
     write_figure(path, run_view(run).manifold(grid.x, grid.values, (across, up), title))
     print(f"wrote {path}")
     return path

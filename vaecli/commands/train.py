@@ -238,6 +238,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     if settings.start_at_mean:
         build.start_at_mean(model, splits.train)
+    build.start_prior(model, splits.train)
     model.to(device)
     share_out(model, settings.batch_size, settings.samples)
     objective = build.instantiate(config, "objective", trusted)

@@ -8,8 +8,8 @@ from typing import Any
 
 from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
-from vaecli.evaluation import evaluating, kl_per_dim
-from vaecli.latents import check_dims, traverse
+from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
+from vaecli.latents import check_dims, prior_moments, traverse
 from vaecli.plots.style import latent, number, numbers
 from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
 
@@ -40,11 +40,15 @@ def main(values: dict[str, Any]) -> Path:
         x = pick(run, split, config.split, [("index", config.index)], config.seed).x
         with evaluating(run.model):
             start = run.model.encode(x).mean[0]
-    kl = kl_per_dim(run.model, split, config.seed)
+    kl, name = kl_per_dim(run.model, split, config.seed), "KL"
+    if kl is None:
+        kl, name = mean_variances(run.model, split, config.seed), "variance"
     chosen = sorted(chosen, key=lambda dim: -float(kl[dim]))
     found = traverse(run.model, config.steps, config.span, start, chosen)
-    labels = [f"{latent(dim)}   KL {number(float(kl[dim]), 2)}" for dim in chosen]
+    labels = [f"{latent(dim)}   {name} {number(float(kl[dim]), 2)}" for dim in chosen]
     title = f"from the code of {config.split} observation {config.index}" if start is not None else None
+    if not prior_moments(run.model).standard:
+        title = "; ".join([*filter(None, [title]), "in standard deviations from the prior's mean"])
     steps = numbers(found.values.numpy())
     write_figure(path, run_view(run).strips(found.x, labels, steps, title))
     print(f"wrote {path}")

@@ -46,10 +46,18 @@ class ELBO:
     def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
         out = model(x, self.n_samples)
         log_px = out.p_x.log_prob(x).mean(0)  # (K, B) -> (B,)
-        kl = kl_divergence(out.q_z, out.p_z) if self.analytic_kl else sampled_kl(out)
+        kl = closed_or_sampled_kl(out) if self.analytic_kl else sampled_kl(out)
         elbo = log_px - kl
         loss = -(log_px - self.kl_weight * kl).mean()
         return Estimate(loss, {"elbo": elbo, "bound": elbo, "log_px": log_px, "kl": kl})
+
+
+def closed_or_sampled_kl(out: VAEOutput) -> Tensor:
+    """KL(q(z|x) || p(z)), (B,): in closed form, or where there is none the Monte Carlo estimate."""
+    try:
+        return kl_divergence(out.q_z, out.p_z)
+    except NotImplementedError:
+        return sampled_kl(out)
 
 
 def sampled_kl(out: VAEOutput) -> Tensor:

@@ -36,14 +36,15 @@ def latents(
     kl: Any = None,
     label_names: Sequence[str] | None = None,
     title: str | None = None,
+    prior: Any = None,
 ) -> Figure:
-    """Histograms of up to eight latents beside N(0, 1), and a scatter of two, coloured by their labels.
+    """Histograms of up to eight latents beside the prior, and a scatter of two, coloured by their labels.
 
     A single latent, dims (0, 0), is drawn against the labels instead.
 
     loc (N, D) are posterior means; labels (N,) integers are classes, (N, d) or (N,) floats are parameters with a
     scatter each; kl (D,) in nats picks the latents that say most. dims count from 0, the printed latents from 1.
-    label_names name the classes, or the parameters.
+    label_names name the classes, or the parameters. prior (M, D) are draws from the prior; None: it is N(0, I).
     """
     loc = array(loc)
     if loc.ndim != 2:
@@ -54,7 +55,8 @@ def latents(
     legend = sum(text_size(name, LABEL)[1] + 0.08 for name in colourings[0].classes)
     figure = canvas(4.0 + right_width, max(4.8, 4.4 * rows, legend + 0.4), title)
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[4.0, right_width]))
-    _histograms(left, loc, None if kl is None else array(kl, loc.shape[1], name="kl"))
+    priors = None if prior is None else array(prior, loc.shape[1], name="prior")
+    _histograms(left, loc, None if kl is None else array(kl, loc.shape[1], name="kl"), priors)
     axes = right.subplots(rows, columns, squeeze=False)
     for ax, colouring in zip(axes.flat, colourings, strict=False):
         ax.set_xlabel(latent(dims[0]), fontsize=LABEL)
@@ -80,7 +82,7 @@ def _colourings(labels: Any, names: Sequence[str] | None) -> list[Colouring]:
     return [Colouring(column, names[i] if names else "label") for i, column in enumerate(columns)]
 
 
-def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None) -> None:
+def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None, prior: np.ndarray | None) -> None:
     shown = np.arange(loc.shape[1]) if kl is None else np.argsort(-kl)
     shown = shown[:8]
     columns = 1 if len(shown) <= 4 else 2
@@ -90,7 +92,11 @@ def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None) -> No
     t = np.linspace(-4.0, 4.0, 200)
     for ax, dim in zip(axes.flat, shown, strict=False):
         ax.hist(loc[:, dim], bins, density=True, histtype="stepfilled", color=BLUE, alpha=0.7)
-        ax.plot(t, np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi), color=DARK, linewidth=1.2, linestyle="--")
+        dashed: dict[str, Any] = {"color": DARK, "linewidth": 1.2, "linestyle": "--"}
+        if prior is None:
+            ax.plot(t, np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi), **dashed)
+        else:
+            ax.hist(prior[:, dim], bins, density=True, histtype="step", **dashed)
         name = latent(dim) if kl is None else f"{latent(dim)}   KL {number(kl[dim], 2)}"
         ax.set_title(name, fontsize=LABEL, pad=3)
         ax.set_yticks([])
@@ -98,7 +104,8 @@ def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None) -> No
         ax.spines["left"].set_visible(False)
     for ax in axes.flat[len(shown) :]:
         ax.remove()
-    figure.supxlabel("posterior mean (dashed: N(0, 1))", fontsize=LABEL)
+    name = "N(0, 1)" if prior is None else "draws from the prior"
+    figure.supxlabel(f"posterior mean (dashed: {name})", fontsize=LABEL)
 
 
 def view_reach(z: np.ndarray) -> float:

@@ -13,11 +13,11 @@ class StandardNormal(nn.Module):
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: int) -> None:
+    def __init__(self, latent_dim: int, x_shape: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.register_buffer("loc", torch.zeros(latent_dim))
         self.register_buffer("scale", torch.ones(latent_dim))
 
     def forward(self, encode: Callable[[Tensor], Distribution] | None = None) -> Distribution:
-        """Distribution of batch shape () and event shape (D,); `encode` is there for priors that reuse q(z|x)."""
+        """Distribution of batch shape () and event shape (D,); `encode`, like x_shape, is for priors made of q(z|x)."""
         return Independent(Normal(self.loc, self.scale, validate_args=False), 1, validate_args=False)

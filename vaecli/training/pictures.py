@@ -38,7 +38,9 @@ class Pictures:
             again = self.model.decode(self.model.encode(x).mean).mean
             new = self.model.sample(N_SAMPLED).mean
         self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
-        self.logger.kl_histogram(kl_per_dim(self.model, self.watched), epoch)
+        kl = kl_per_dim(self.model, self.watched)
+        if kl is not None:
+            self.logger.kl_histogram(kl, epoch)
 
     def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
         self.logger.picture("reconstructions", self.view.reconstructions(x, [("reconstruction", again)]), epoch)

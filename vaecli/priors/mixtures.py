@@ -1,0 +1,63 @@
+"""Mixtures of distributions of z, whatever these are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution, constraints
+
+LARGEST = 2**22  # numbers in a tensor of all components' densities
+
+
+class Mixture(Distribution):
+    """p(z) = sum_k w_k p_k(z).
+
+    components: the p_k, batch shape (K,) and event shape (D,); log_weights: log w_k (K,), normalised
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    support = constraints.real_vector
+    has_rsample = False
+
+    def __init__(self, components: Distribution, log_weights: Tensor, batch_shape: Sequence[int] = ()) -> None:
+        super().__init__(Size(batch_shape), components.event_shape, validate_args=False)
+        self.components, self.log_weights = components, log_weights
+
+    def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> Mixture:
+        return Mixture(self.components, self.log_weights, batch_shape)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (..., D) -> (...), so many z at a time that the densities under all components have room."""
+        rows = z.reshape(-1, 1, z.shape[-1])
+        parts = rows.split(max(1, LARGEST // (len(self.log_weights) * z.shape[-1])))
+        found = [torch.logsumexp(self.components.log_prob(part) + self.log_weights, -1) for part in parts]
+        return torch.cat(found).view(z.shape[:-1])
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        shape = self._extended_shape(Size(sample_shape))
+        n, weights = shape[:-1].numel(), self.log_weights.exp()
+        component = torch.multinomial(weights, n, replacement=True) if n else weights.new_empty(0, dtype=torch.long)
+        # The i-th draw of a component takes the i-th row of draws from all of them.
+        order = component.argsort(stable=True)
+        counts = component.bincount(minlength=len(weights))
+        row = torch.empty_like(component)
+        row[order] = torch.arange(n, device=order.device) - (counts.cumsum(0) - counts)[component[order]]
+        draws = self.components.sample((int(counts.max()),))
+        return draws[row, component].view(shape)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._average(self.components.mean).expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """The components' mean variance and the variance of their means."""
+        means = self.components.mean
+        between = (means - self._average(means)).square()
+        return self._average(self.components.variance + between).expand(self._extended_shape())
+
+    def _average(self, values: Tensor) -> Tensor:
+        return self.log_weights.exp() @ values

@@ -1,0 +1,33 @@
+"""The mixture of the approximate posteriors of learned observations as the prior."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaecli.priors.mixtures import Mixture
+from vaecli.validation import PositiveInt
+
+
+class VampPrior(nn.Module):
+    """p(z) = 1/K sum_k q(z|u_k), with pseudo-inputs u_k, of an observation's shape, learned.
+
+    Tomczak and Welling (2018), eq. 9. Each call encodes all of them: ask for the distribution once and use it often.
+    components: K
+    """
+
+    def __init__(self, latent_dim: int, x_shape: tuple[int, ...], components: PositiveInt = 500) -> None:
+        super().__init__()
+        self.pseudo_inputs = nn.Parameter(torch.rand(components, *x_shape))
+
+    @torch.no_grad()
+    def start_from(self, draw: Callable[[int], Tensor]) -> None:
+        """Begin with observations: draw(n) gives n of them, (n, *x_shape)."""
+        self.pseudo_inputs.copy_(draw(len(self.pseudo_inputs)))
+
+    def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:
+        """Distribution of batch shape () and event shape (D,); encode: x (K, *x_shape) -> q(z|x)."""
+        equal = self.pseudo_inputs.new_full((len(self.pseudo_inputs),), -math.log(len(self.pseudo_inputs)))
+        return Mixture(encode(self.pseudo_inputs), equal)
