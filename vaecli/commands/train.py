@@ -23,7 +23,7 @@ from vaecli.commands.again import ASKING, find_resumable, read_config, read_stat
 from vaecli.datasets.split import Splits
 from vaecli.differences import SILENT, flatten
 from vaecli.errors import UserError
-from vaecli.evaluation import mean_metrics
+from vaecli.evaluation import active_units, kl_per_dim, mean_metrics
 from vaecli.files import replace_text
 from vaecli.objectives.elbo import Objective
 from vaecli.plots.view import view
@@ -31,7 +31,7 @@ from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.logger import RunLogger
-from vaecli.training.pictures import Pictures
+from vaecli.training.pictures import LOOKED_AT, Pictures
 from vaecli.training.progress import TrainingProgress, duration, terms
 from vaecli.training.threads import share_out
 from vaecli.training.trainer import Plan, Trainer
@@ -340,20 +340,35 @@ def resumption(before: Before) -> dict[str, Any]:
 
 def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:
     """The test figures of the best checkpoint, for summary.json, TensorBoard and the user."""
-    test = {"test": test_figures(job, folder, trainer, "best")}
-    if trainer.average is not None:
-        test["test_ema"] = test_figures(job, folder, trainer, "ema")
+    averaged = {} if trainer.average is None else {"test_ema": test_figures(job, folder, trainer, "ema")}
+    test = {"test": test_figures(job, folder, trainer, "best"), **averaged}
     metrics = {f"{name}/{key}": value for name, figures in test.items() for key, value in figures.items()}
     logger.hparams(hyperparameters(job.config, origin), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch)
-    logger.summarise(status="completed", epochs=trainer.epoch, **test)
+    latents, warning = latents_in_use(job)
+    logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
     for name, epoch in (("test", trainer.best["epoch"]), ("test_ema", trainer.best_average["epoch"])):
         if name in test:
             logger.say(
                 f"{name.replace('_ema', ' (averaged weights)')} {terms(test[name])}"
                 f"  (best checkpoint, epoch {epoch}; {duration(logger.seconds)})"
             )
+    if warning:
+        logger.say(f"warning: {warning}", style="yellow")
     logger.say(f"wrote {folder}  (tensorboard --logdir {folder})")
     return float(trainer.best["bound"])
+
+
+def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
+    """Active units and the KL of each latent for summary.json, and a warning where most latents say nothing of x."""
+    split = (job.splits.val or job.splits.train).head(LOOKED_AT)
+    active, kl = int(active_units(job.model, split).sum()), kl_per_dim(job.model, split)
+    found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
+    if 2 * active >= job.model.latent_dim:
+        return found, None
+    return found, (
+        f"{active} of {job.model.latent_dim} latents are active, the others have collapsed to the prior: train longer, "
+        "or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
+    )
 
 
 def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[str, float]:
