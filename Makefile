@@ -6,8 +6,10 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
+FAULTS := $(addprefix tests/test_,resume.py killed.py interrupted.py no_space.py broken_numbers.py bad_data.py bad_input.py \
+	trust.py checkpoint.py faults.py two_at_once.py long_runs.py)
 
-.PHONY: run test test-slow lint wheel clean
+.PHONY: run test test-slow test-faults lint wheel clean
 
 run: .venv/installed
 	$(BIN)/vae-train decoder=gaussian_fixed decoder.sigma=0.2 epochs=200 images.every_epochs=100
@@ -22,6 +24,10 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+# kills, signals, full disks, broken numbers, hostile files, two at once, long runs: every promise of docs/reliability.md
+test-faults: .venv/installed
+	$(BIN)/python -m pytest -m "faults or not slow" $(FAULTS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
