@@ -28,6 +28,10 @@ STATEFUL = [
     ("ema.decay=0.9", "dataset.binarize=dynamic"),
     ("dataset.val_size=0", "ema.decay=0.9"),
     ("architecture=conv", "architecture.channels=[4]", "architecture.hidden=0"),
+    ("decoder=gaussian_optimal", "ema.decay=0.9", "validate.every_epochs=2"),
+    ("prior=vamp", "prior.components=10", "posterior=flow", "decoder=discretized_logistic"),
+    ("prior=mixture", "posterior=gaussian_full", "decoder=categorical"),
+    ("prior=flow", "dataset.binarize=dynamic"),
     ("objective=sgvb_a", "validate.every_epochs=2", "checkpoint.every_epochs=3"),
 ]
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -23,7 +24,7 @@ from vaecli.commands.again import ASKING, find_resumable, read_config, read_stat
 from vaecli.datasets.split import Splits
 from vaecli.differences import SILENT, flatten
 from vaecli.errors import UserError
-from vaecli.evaluation import active_units, kl_per_dim, mean_metrics
+from vaecli.evaluation import active_units, calibrate, kl_per_dim, mean_metrics
 from vaecli.files import replace_text
 from vaecli.objectives.elbo import Objective
 from vaecli.plots.view import view
@@ -267,16 +268,20 @@ def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Befor
     logger.say(headline(job, device, folder))
     if job.warning:
         logger.say(f"warning: {job.warning}", style="yellow")
+    if not job.model.decoder.training_bound:
+        logger.say("figures of training batches (train, *) use each batch's own scale: they are no bound of log p(x)")
     shape = job.splits.train.x_shape
     look = view(shape, getattr(job.dataset, "grid", None), getattr(job.dataset, "label", ""))
     pictures = Pictures(job.model, job.splits, look, logger, settings.images.every_epochs, settings.epochs)
     pictures.data()
     done = position(job, before)
     progress = TrainingProgress(len(job.splits.train), settings.epochs, logger.console, logger.say, done=done)
+    progress.mark = "" if job.model.decoder.training_bound else "*"
     with Interrupt() as interrupt, progress:
         trainer = Trainer(
             job.model, job.objective, job.optimizer, job.scheduler, job.splits, plan(settings),
             Observer(job, folder, logger, pictures), progress, interrupt, job.average,
+            partial(calibrate, train=job.splits.train),
         )  # fmt: skip
         if before:
             go_on(trainer, job, before, logger)
@@ -384,7 +389,12 @@ class Observer:
 
     def __init__(self, job: Job, folder: Path, logger: RunLogger, pictures: Pictures) -> None:
         self.config, self.x_shape, self.folder = stored(job.config), list(job.splits.train.x_shape), folder
-        self.logger, self.metrics, self.epoch_done = logger, logger.metrics, pictures.epoch_done
+        self.logger, self.epoch_done = logger, pictures.epoch_done
+        self.is_bound = job.model.decoder.training_bound
+
+    def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
+        label = {} if split != "train" or self.is_bound else {"is_bound": False}
+        self.logger.metrics(split, epoch, step, {**means, **label}, lr, seconds)
 
     def checkpoint(self, which: str, state: dict[str, Any]) -> None:
         """The figures that led to a state are on disk before it is."""

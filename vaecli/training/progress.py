@@ -38,6 +38,7 @@ class TrainingProgress:
         self.task = self.bar.add_task("", total=n_train * epochs, completed=done, epoch=0, text="")
         self.started = self.last_tick = time.perf_counter()
         self.last_line = 0.0
+        self.mark = ""  # behind the ELBO of training batches
         self.done = self.before = done
         self.epoch_started = (self.started, done)  # when, and after how many observations
 
@@ -67,7 +68,9 @@ class TrainingProgress:
         self.last_tick = now
         started, before = self.epoch_started
         speed = (self.done - before) / max(now - started, 1e-9)
-        self.bar.update(self.task, completed=self.done, epoch=epoch, text=f"{terms(metrics())}  {speed:,.0f}/s")
+        self.bar.update(
+            self.task, completed=self.done, epoch=epoch, text=f"{terms(metrics(), self.mark)}  {speed:,.0f}/s"
+        )
 
     def epoch(self, epoch: int, train: dict[str, float], val: dict[str, float] | None, seconds: float) -> None:
         """An epoch's figures; its pass over the training data took `seconds`."""
@@ -77,13 +80,13 @@ class TrainingProgress:
         self.last_line = now
         against = f"  val ELBO {val['elbo']:.2f}" if val else ""
         self.say(
-            f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}  {terms(train)}{against}"
+            f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}  {terms(train, self.mark)}{against}"
             f"  {self.n_train / seconds:,.0f}/s  {duration(self.seconds_left())} left"
         )
 
 
-def terms(metrics: dict[str, float]) -> str:
-    return f"ELBO {metrics['elbo']:.2f}  log p(x|z) {metrics['log_px']:.2f}  KL {metrics['kl']:.2f}"
+def terms(metrics: dict[str, float], mark: str = "") -> str:
+    return f"ELBO{mark} {metrics['elbo']:.2f}  log p(x|z) {metrics['log_px']:.2f}  KL {metrics['kl']:.2f}"
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class Trainer:
     progress: TrainingProgress
     interrupt: Interrupt
     average: AveragedModel | None = None  # of the weights over the steps
+    calibrate: Callable[[nn.Module], None] = lambda model: None  # sets what a model takes from all training data
     epoch: int = 0  # completed
     step: int = 0
     seconds: float = 0.0  # spent in training passes
@@ -84,6 +86,8 @@ class Trainer:
             self.epoch += 1
             final = self.epoch == self.plan.epochs
             due = final or self.splits.val is None or self.epoch % self.plan.validate_every == 0
+            if due or self.epoch % self.plan.checkpoint_every == 0:
+                self.calibrate(self.model)
             val = self.validate(train) if due else None
             self.observer.epoch_done(self.epoch)
             self.keep(final)
@@ -147,9 +151,9 @@ class Trainer:
         val = self.figures(self.model, "val")
         self.best = judged(self.best, self.epoch, train, val)
         if self.average is not None:
-            self.best_average = judged(
-                self.best_average, self.epoch, train, self.figures(self.average.module, "val_ema")
-            )
+            self.calibrate(self.average.module)
+            averaged = self.figures(self.average.module, "val_ema")
+            self.best_average = judged(self.best_average, self.epoch, train, averaged)
         return val
 
     def figures(self, model: nn.Module, name: str) -> dict[str, float] | None:
