@@ -25,6 +25,7 @@ KEYS = [
     "kl_per_dim",
     "mse",
     "bits_per_dim",
+    "excess_over_data",
     "protocol",
 ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from vaecli.datasets.mnist import default_root
 from vaecli.datasets.split import Split
-from vaecli.decoders.base import DataRange, Decoder
+from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.errors import UserError
 from vaecli.evaluation import seeded
 from vaecli.training import checkpoint
@@ -29,16 +30,21 @@ def instantiate(config: Config, group: str, trusted: bool = False, **supplied: A
 
     trusted: the configuration comes from a checkpoint, so that only the classes of vaecli's own group are built.
     """
-    node = config.get(group)
-    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
-        raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
-    target = resolve(node["_target_"], f"vaecli.{group}s" if trusted else None)
+    node: Any = config.get(group)
+    target = option_class(node, group, trusted)
     values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
     arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
     try:
         return target(**arguments, **supplied)
     except ValueError as error:  # a combination that only the class itself can judge
         raise UserError(f"{group}={node.get('name', target.__name__)}: {error}") from None
+
+
+def option_class(node: Any, group: str, trusted: bool = False) -> Callable[..., Any]:
+    """What a group's entries name as their `_target_`."""
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
+    return resolve(node["_target_"], f"vaecli.{group}s" if trusted else None)
 
 
 def resolve(target: str, package: str | None) -> Callable[..., Any]:
@@ -97,14 +103,44 @@ def start_prior(model: VAE, train: Split) -> None:
     start_from(draw)
 
 
+def settle(config: Config, train: Split, recipe: str | None = None, trusted: bool = False) -> Config:
+    """The configuration with what the decoder takes from the data filled in: a model is rebuilt from it alone."""
+    node = config["decoder"]
+    fill = getattr(option_class(node, "decoder", trusted), "settle", None)
+    if fill is None:  # an option of the user's own
+        return config
+    with or_recipe(recipe):
+        return {**config, "decoder": fill(node, facts(train))}
+
+
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
     """Refuse data that the decoder cannot score; otherwise its warning about them, if it has one."""
-    low, high = (float(v) / train.levels for v in (train.x.min(), train.x.max()))
-    binary = train.redraw or (train.levels == 1 and bool(((train.x == 0) | (train.x == 1)).all()))
+    with or_recipe(recipe):
+        return decoder.check(facts(train, decoder.step))
+
+
+@contextmanager
+def or_recipe(recipe: str | None) -> Iterator[None]:
+    """What a decoder says of unsuitable data as a UserError, with the recipe for them where there is one."""
     try:
-        return decoder.check(DataRange(low, high, binary))
+        yield
     except ValueError as error:
         raise UserError(str(error) + (f", or experiment={recipe}" if recipe else "")) from None
+
+
+def facts(split: Split, step: float | None = None) -> DataFacts:
+    """What a decoder needs to know of data; `step`: of a grid that they may lie on."""
+    low, high = (float(v) / split.levels for v in (split.x.min(), split.x.max()))
+    binary = split.redraw or (split.levels == 1 and bool(((split.x == 0) | (split.x == 1)).all()))
+    if binary or split.levels > 1:
+        return DataFacts(low, high, binary, 1.0 if binary else 1 / split.levels)
+    steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
+    return DataFacts(low, high, binary, next((s for s in steps if lies_on(split.x, s)), None))
+
+
+def lies_on(x: Tensor, step: float, tolerance: float = 1e-3) -> bool:
+    """Whether all values are multiples of `step`, but for `tolerance` of it."""
+    return all(bool((part / step - (part / step).round()).abs().max() < tolerance) for part in x.split(4096))
 
 
 def pick_device(name: str) -> torch.device:

@@ -145,6 +145,32 @@ def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
     return total / (len(split) * math.prod(model.x_shape))
 
 
+def data_entropy(model: VAE, split: Split) -> float | None:
+    """The mean entropy of what the decoder's log p(x|z) takes to be drawn from x, in nats; None where nothing is.
+
+    For grey values under a Bernoulli, where log p(x|z) is a mean over binary draws, it cannot exceed minus this.
+    """
+    total = 0.0
+    for x in batches(split):
+        entropy = model.decoder.data_entropy(x)
+        if entropy is None:
+            return None
+        total += float(entropy.sum())
+    return total / len(split)
+
+
+def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
+    """Set what the decoder takes from the whole training set for validation and evaluation; most take nothing.
+
+    One pass: the squared error of the mean of p(x|z) for one draw of z from each q(z|x), the same at every call.
+    """
+    if model.decoder.calibrate is None:
+        return
+    with evaluating(model, seed):
+        errors = [(model(x).p_x.mean[0] - x).square().flatten(1).mean(1) for x in batches(train)]
+    model.decoder.calibrate(float(torch.cat(errors).cpu().double().mean()))
+
+
 def has_mass(model: VAE, split: Split) -> bool:
     """Whether the decoder gives every observation a probability, not a density: only then are bits per dimension."""
     with evaluating(model):

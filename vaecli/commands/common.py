@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from vaecli.build import Run
+from vaecli.build import Run, facts
 from vaecli.datasets.split import Split
-from vaecli.decoders.base import DataRange
 from vaecli.errors import UserError
 from vaecli.evaluation import evaluating
 from vaecli.files import check_output, replace_file
@@ -140,7 +139,7 @@ def read_input(run: Run, name: str) -> Observations:
         seen = f"[{float(x.min()):.4g}, {float(x.max()):.4g}]"
         raise UserError(f"input={name}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:
-        run.model.decoder.check(DataRange(float(x.min()), float(x.max()), binary=False))
+        run.model.decoder.check(facts(Split(x), run.model.decoder.step))
     except ValueError as error:
         raise UserError(f"input={name}: {str(error).split(':')[0]}; scale it as the training data were") from None
     return Observations(x.to(device_of(run)), None, [str(i) for i in range(len(x))])

@@ -234,6 +234,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size above 0")
     torch.manual_seed(settings.seed)
+    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted)
     model = build.build_vae(config, splits.train.x_shape, trusted)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     if settings.start_at_mean:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 
-class DataRange(NamedTuple):
+class DataFacts(NamedTuple):
     """What a decoder needs to know of the data in order to accept them."""
 
     low: float
     high: float
     binary: bool  # every value is 0 or 1
+    step: float | None = None  # every value is a multiple of it: 1/255 for 8-bit images, 1 for whole numbers
+
+    @property
+    def remedy(self) -> str:
+        """An option of `decoder` that takes the data."""
+        if self.low >= 0 and self.high > 1 and self.step is not None:
+            return "poisson"
+        return "continuous_bernoulli" if self.low >= 0 and self.high <= 1 else "gaussian_identity"
 
 
 class Decoder(nn.Module):
     """p(x|z): turns the decoder network's tensors into a normalised distribution over observations.
 
     n_params: how many tensors of x's shape the network emits
+    step: the values of x that have a probability are multiples of it; None where the class does not say
+    training_bound: whether the figures of a training batch are a bound of log p(x)
+    calibrate: called with the mean squared error of the training set, where an evaluation needs it; None elsewhere
     """
 
     n_params: int
+    step: float | None = None
+    training_bound: bool = True
+    calibrate: ClassVar[Callable[[Any, float], None] | None] = None
 
     def __init__(self, x_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -36,6 +52,34 @@ class Decoder(nn.Module):
         """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None where there are none."""
         return None
 
-    def check(self, data: DataRange) -> str | None:
+    @classmethod
+    def settle(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+        """The option's settings with those filled in that are null because the data decide them.
+
+        Raises ValueError, with a remedy, where these data can decide nothing.
+        """
+        return settings
+
+    def check(self, data: DataFacts) -> str | None:
         """Raises ValueError for data outside the support; returns a warning where a figure needs explaining."""
         return None
+
+    def data_entropy(self, x: Tensor) -> Tensor | None:
+        """The entropy (B,) in nats of draws made from x (B, *x_shape), where log p(x|z) is a mean over such draws."""
+        return None
+
+
+def solve(increasing: Callable[[Tensor], Tensor], target: Tensor, reach: float) -> Tensor:
+    """Where in [-reach, reach] an increasing function of each number is `target`, by bisection in float64."""
+    wanted = target.double()
+    low, high = torch.full_like(wanted, -reach), torch.full_like(wanted, reach)
+    for _ in range(64):
+        middle = (low + high) / 2
+        above = increasing(middle) > wanted
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return ((low + high) / 2).to(target)
+
+
+def inverse_softplus(y: Tensor) -> Tensor:
+    """log(e^y - 1) for y > 0."""
+    return y + torch.log(-torch.expm1(-y))

@@ -8,12 +8,12 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
-from vaecli.decoders.base import DataRange, Decoder
+from vaecli.decoders.base import DataFacts, Decoder
 
 GREY = (
     "grey values under decoder=bernoulli: log p(x|z) and the ELBO are then expectations over binary images drawn with "
     "these grey values as probabilities, not densities of the grey data, and compare with no binarised figure. "
-    "Use dataset.binarize=dynamic for a proper likelihood."
+    "For a proper likelihood use dataset.binarize=dynamic, decoder=continuous_bernoulli or discretized_logistic."
 )
 
 
@@ -41,10 +41,14 @@ class Bernoulli(Decoder):
         """The mean's logits; `margin` keeps pixels that never change at a finite one."""
         return torch.logit(mean, eps=margin).unsqueeze(0)
 
-    def check(self, data: DataRange) -> str | None:
+    def check(self, data: DataFacts) -> str | None:
         if data.low < 0 or data.high > 1:
             raise ValueError(
                 f"decoder=bernoulli scores values in [0, 1], but the data lie in [{data.low:.4g}, {data.high:.4g}]: "
-                "use decoder=gaussian_identity"
+                f"use decoder={data.remedy}"
             )
         return None if data.binary else GREY
+
+    def data_entropy(self, x: Tensor) -> Tensor:
+        """Of binary images drawn from Bernoulli(x): minus the highest log p(x|z) that any logits reach."""
+        return (torch.special.entr(x) + torch.special.entr(1 - x)).flatten(1).sum(1)

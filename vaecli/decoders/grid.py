@@ -1,0 +1,125 @@
+"""Observations that lie on a grid from 0: grey levels, of which there are so many, and counts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from vaecli.decoders.base import DataFacts, Decoder
+
+GreyLevels = Annotated[int, Field(strict=True, ge=2, le=2**16)]
+
+
+class Multiples(constraints.Constraint):
+    """0, step, 2 step ..., `levels` of them or without end; `tolerance`, in steps, allows for single precision."""
+
+    is_discrete = True
+
+    def __init__(self, step: float, levels: int | None = None, tolerance: float = 1e-3) -> None:
+        self.step, self.levels, self.tolerance = step, levels, tolerance
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        k = (value / self.step).round()
+        inside = k >= 0 if self.levels is None else (k >= 0) & (k < self.levels)
+        return inside & ((value / self.step - k).abs() < self.tolerance)
+
+
+class OnGrid(Distribution):
+    """The probability of x = step k for whole numbers k; an x in between counts as the nearest of them."""
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, batch_shape: torch.Size, step: float, levels: int | None = None) -> None:
+        super().__init__(batch_shape, validate_args=False)
+        self.step, self.levels = step, levels
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return Multiples(self.step, self.levels)
+
+    def count(self, x: Tensor) -> Tensor:
+        return (x / self.step).round()
+
+
+class GreyDecoder(Decoder):
+    """Masses on `levels` values, equally spaced from 0 to 1."""
+
+    option: str  # its name, for messages
+
+    def __init__(self, x_shape: tuple[int, ...], levels: int) -> None:
+        super().__init__(x_shape)
+        self.levels, self.step = levels, 1 / (levels - 1)
+
+    @classmethod
+    def settle(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+        """`levels` as the data have them."""
+        if settings.get("levels") is not None:
+            return settings
+        return {**settings, "levels": cls.levels_of(data)}
+
+    @classmethod
+    def levels_of(cls, data: DataFacts) -> int:
+        if data.step is None or data.low < 0 or data.high > 1:
+            what = "real numbers" if data.step is None else "values"
+            raise ValueError(
+                f"decoder={cls.option} scores grey levels from 0 to 1, but the data are {what} in "
+                f"[{data.low:.4g}, {data.high:.4g}]: use decoder={data.remedy}"
+            )
+        return round(1 / data.step) + 1
+
+    def check(self, data: DataFacts) -> str | None:
+        levels = self.levels_of(data)
+        if (self.levels - 1) % (levels - 1):
+            raise ValueError(
+                f"decoder={self.option} has {self.levels} grey levels, but the data have {levels}: "
+                f"use decoder.levels={levels}, or null for those of the data"
+            )
+        return None
+
+
+class CountDecoder(Decoder):
+    """Masses on counts k = x / step, without an upper end."""
+
+    option: str
+
+    def __init__(self, x_shape: tuple[int, ...], step: float) -> None:
+        super().__init__(x_shape)
+        self.step: float = step
+
+    @classmethod
+    def settle(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+        """`step` as the data have it."""
+        if settings.get("step") is not None:
+            return settings
+        return {**settings, "step": cls.step_of(data)}
+
+    @classmethod
+    def step_of(cls, data: DataFacts) -> float:
+        if data.step is None or data.low < 0:
+            what = "real" if data.step is None else "negative"
+            raise ValueError(
+                f"decoder={cls.option} scores counts from 0 on, but the data are {what} numbers in "
+                f"[{data.low:.4g}, {data.high:.4g}]: use decoder={data.remedy}"
+            )
+        return data.step
+
+    def check(self, data: DataFacts) -> str | None:
+        step = self.step_of(data)
+        if abs(step / self.step - round(step / self.step)) > 1e-6:
+            raise ValueError(
+                f"decoder={self.option} counts in steps of {self.step:.4g}, but the data come in steps of {step:.4g}: "
+                f"use decoder.step={step:.8g}, or null for that of the data"
+            )
+        return None
+
+
+def log_softplus(a: Tensor) -> Tensor:
+    """log log(1 + e^a), which is a - e^a / 2 where e^a is too small to be added to 1."""
+    small = a < -18
+    low = torch.where(small, a, torch.full_like(a, -18))
+    return torch.where(small, low - low.exp() / 2, torch.log(torch.nn.functional.softplus(a.clamp_min(-18))))

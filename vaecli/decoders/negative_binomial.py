@@ -1,0 +1,94 @@
+"""Counts that vary by more than their mean."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Gamma, Independent
+from torch.nn import functional as F
+
+from vaecli.decoders.base import inverse_softplus
+from vaecli.decoders.grid import CountDecoder, OnGrid, log_softplus
+from vaecli.validation import PositiveFloat
+
+LARGE = 30.0  # from here on Stirling's series has all the digits of a double
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
+
+
+def log_rising(r: Tensor, k: Tensor) -> Tensor:
+    """log of r (r + 1) ... (r + k - 1) / r^k = log gamma(r + k) - log gamma(r) - k log r, which vanishes as r grows.
+
+    For large r the two logarithms agree in more digits than there are; Stirling's series of their difference does not.
+    """
+    large = r > LARGE
+    small_r, large_r = torch.where(large, LARGE, r), torch.where(large, r, LARGE)
+    plain = torch.lgamma(small_r + k) - torch.lgamma(small_r) - k * small_r.log()
+    series = (large_r + k - 0.5) * torch.log1p(k / large_r) - k + stirling(large_r + k) - stirling(large_r)
+    return torch.where(large, series, plain)
+
+
+def stirling(r: Tensor) -> Tensor:
+    """log gamma(r) - (r - 1/2) log r + r - 1/2 log 2 pi, for large r."""
+    total, inverse = torch.zeros_like(r), 1 / r
+    for c in reversed(STIRLING):
+        total = total * inverse.square() + c
+    return total * inverse
+
+
+class OverdispersedCounts(OnGrid):
+    """Poisson counts whose rate is itself drawn from a gamma distribution of mean m and variance m^2 / r.
+
+    P(k) = gamma(k + r) / (gamma(r) k!) (m / (m + r))^k (r / (m + r))^r, the mean of x = step k being softplus(a).
+    """
+
+    def __init__(self, raw_mean: Tensor, r: Tensor, step: float) -> None:
+        super().__init__(raw_mean.shape, step)
+        self.raw_mean, self.r = raw_mean, r
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        k = self.count(value)
+        log_m = log_softplus(self.raw_mean) - math.log(self.step)
+        away = (self.r + k) * torch.log1p(self.mean / self.step / self.r)
+        return log_rising(self.r, k) - away + k * log_m - torch.lgamma(k + 1)
+
+    @property
+    def mean(self) -> Tensor:
+        return F.softplus(self.raw_mean)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.mean * self.step + self.mean.square() / self.r
+
+    @torch.no_grad()
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
+        share = Gamma(self.r, self.r, validate_args=False).sample(torch.Size(sample_shape))  # of mean 1
+        return torch.poisson(share * self.mean / self.step) * self.step
+
+
+class NegativeBinomial(CountDecoder):
+    """Independent counts of mean m and variance m + m^2 / r, both learned for each dimension and observation:
+
+    log p(x|z) = sum_i log gamma(k + r) - log gamma(r) - log k! + k log(m / (m + r)) + r log(r / (m + r)), k = x / step.
+    Lopez et al. (2018), supplementary note 2, for single-cell counts. The network emits a with m = softplus(a) / step
+    and b with r = min_count + softplus(b); as r grows, the Poisson distribution is what remains.
+
+    step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
+    min_count: floor of r, for finite gradients
+    """
+
+    option = "negative_binomial"
+    n_params = 2
+
+    def __init__(self, x_shape: tuple[int, ...], step: PositiveFloat, min_count: PositiveFloat = 1e-3) -> None:
+        super().__init__(x_shape, step)
+        self.min_count = min_count
+
+    def forward(self, raw_mean: Tensor, raw_count: Tensor) -> Distribution:  # type: ignore[override]
+        counts = OverdispersedCounts(raw_mean, self.min_count + F.softplus(raw_count), self.step)
+        return Independent(counts, len(self.x_shape), validate_args=False)
+
+    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+        """The data's mean, of at least `margin`, and r of 1."""
+        return inverse_softplus(torch.stack([mean.clamp_min(margin), torch.ones_like(mean)]))

@@ -1,0 +1,62 @@
+"""Counts, as many on average as they vary."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+from torch.nn import functional as F
+
+from vaecli.decoders.base import inverse_softplus
+from vaecli.decoders.grid import CountDecoder, OnGrid, log_softplus
+from vaecli.validation import PositiveFloat
+
+
+class PoissonCounts(OnGrid):
+    """P(k) = r^k e^-r / k! with the rate r = softplus(a) / step, so that softplus(a) is the mean of x = step k."""
+
+    def __init__(self, raw: Tensor, step: float) -> None:
+        super().__init__(raw.shape, step)
+        self.raw = raw
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        k = self.count(value)
+        return k * (log_softplus(self.raw) - math.log(self.step)) - self.mean / self.step - torch.lgamma(k + 1)
+
+    @property
+    def mean(self) -> Tensor:
+        return F.softplus(self.raw)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.mean * self.step
+
+    @torch.no_grad()
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
+        rate = (self.mean / self.step).expand(self._extended_shape(torch.Size(sample_shape)))
+        return torch.poisson(rate) * self.step
+
+
+class Poisson(CountDecoder):
+    """Independent counts: log p(x|z) = sum_i k_i log r_i - r_i - log k_i!, k = x / step.
+
+    The network emits a with r = softplus(a) / step. The variance of a count is its mean; where data vary more, as
+    nearly all do, decoder=negative_binomial has a parameter for it.
+
+    step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
+    """
+
+    option = "poisson"
+    n_params = 1
+
+    def __init__(self, x_shape: tuple[int, ...], step: PositiveFloat) -> None:
+        super().__init__(x_shape, step)
+
+    def forward(self, raw: Tensor) -> Distribution:  # type: ignore[override]
+        return Independent(PoissonCounts(raw, self.step), len(self.x_shape), validate_args=False)
+
+    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+        """The data's mean, of at least `margin`."""
+        return inverse_softplus(mean.clamp_min(margin)).unsqueeze(0)
