@@ -14,10 +14,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from vaecli.build import settle
 from vaecli.conf_files import conf_folder
+from vaecli.datasets.split import Split
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models here are small, and the machine may be busy
 
+GREY = Split(torch.arange(17, dtype=torch.uint8).reshape(17, 1), levels=16)
 Vae = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -37,6 +40,11 @@ def trained(folder: Path, *args: str) -> Path:
 def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration that `vae train OVERRIDES` works with."""
     return copy.deepcopy(_composed(overrides))
+
+
+def settled(*overrides: str) -> dict[str, Any]:
+    """The same, with what the decoder takes from the data filled in from images of 17 grey levels."""
+    return settle(composed(*overrides), GREY)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Decoders: every option of conf/decoder is a normalised density with all its constants."""
+"""Decoders: every option of conf/decoder is a normalised density or mass with all its constants."""
 
 from __future__ import annotations
 
@@ -8,25 +8,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.stats
 import torch
-from conftest import composed
-from torch import Tensor
+from conftest import GREY, settled
+from torch import Tensor, nn
+from torch.distributions import Independent
 
 from vaecli.build import instantiate
 from vaecli.conf_files import groups
-from vaecli.decoders.base import DataRange, Decoder
-from vaecli.decoders.bernoulli import Bernoulli
-from vaecli.decoders.gaussian import Gaussian
+from vaecli.decoders.base import DataFacts, Decoder
 
-OPTIONS = [*groups()["decoder"], "gaussian decoder.loc=sigmoid", "gaussian_fixed decoder.loc=sigmoid"]
-GAUSSIANS = [name for name in OPTIONS if name.startswith("gaussian")]
+LOCATED = [name for name in groups()["decoder"] if name.startswith(("gaussian", "laplace"))]
+SQUEEZED = [f"{name} decoder.loc=sigmoid" for name in LOCATED]
+FIXED = ["laplace decoder.scale=0.3", "discretized_logistic decoder.levels=2", "categorical decoder.levels=2"]
+OPTIONS = [*groups()["decoder"], *SQUEEZED, *FIXED, "poisson decoder.step=1", "negative_binomial decoder.step=1"]
+REAL = [*LOCATED, *SQUEEZED, "laplace decoder.scale=0.3", "continuous_bernoulli"]
+MASS = [name for name in OPTIONS if name not in REAL]
 
 
 def make(option: str, x_shape: tuple[int, ...], *overrides: str) -> Decoder:
-    """`option` may have overrides after it."""
-    decoder: Decoder = instantiate(composed(*f"decoder={option}".split(), *overrides), "decoder", x_shape=x_shape)
-    return decoder
+    """A decoder of digits' grey levels in evaluation mode; `option` may have overrides after it."""
+    config = settled(*f"decoder={option}".split(), *overrides)
+    decoder: Decoder = instantiate(config, "decoder", x_shape=x_shape)
+    return decoder.double().eval()
 
 
 def params(decoder: Decoder, *batch: int) -> list[Tensor]:
@@ -36,31 +41,84 @@ def params(decoder: Decoder, *batch: int) -> list[Tensor]:
 def total(p_x: Any) -> float:
     """The sum or integral of the density of one number, over everything it can be."""
     if p_x.support.is_discrete:
-        values = p_x.base_dist.enumerate_support().double()
+        values = grid(p_x)
+        assert bool(p_x.support.check(values).all())
         return float(p_x.log_prob(values).exp().sum())
     t = torch.linspace(-30, 30, 60_001, dtype=torch.float64)
     x = p_x.mean + p_x.stddev * t
-    return float(torch.trapezoid(p_x.log_prob(x.unsqueeze(-1)).exp(), x))
+    if p_x.support.base_constraint is torch.distributions.constraints.unit_interval:
+        x = torch.linspace(0, 1, 60_001, dtype=torch.float64)
+    return float(scipy.integrate.simpson(p_x.log_prob(x.unsqueeze(-1)).exp().numpy(), x=x.numpy()))
 
 
-def reference(decoder: Decoder, tensors: list[Tensor], x: Tensor) -> np.ndarray:
-    """The log-density of each number, from scipy and the textbook."""
-    first, *rest = (tensor.numpy() for tensor in tensors)
-    if isinstance(decoder, Bernoulli):
-        return scipy.stats.bernoulli.logpmf(x.numpy(), 1 / (1 + np.exp(-first)))
-    assert isinstance(decoder, Gaussian)
-    loc = 1 / (1 + np.exp(-first)) if decoder.squeeze else first
-    scale = decoder.sigma if decoder.sigma is not None else decoder.min_scale + np.logaddexp(rest[0], 0)
-    return scipy.stats.norm.logpdf(x.numpy(), loc, scale)
+def grid(p_x: Any, most: int = 20_000) -> Tensor:
+    """All the values (n, 1) of one number, or the first so many."""
+    if p_x.base_dist.has_enumerate_support:
+        values: Tensor = p_x.base_dist.enumerate_support().double()
+        return values
+    n = p_x.base_dist.levels or most
+    return torch.arange(n, dtype=torch.float64).unsqueeze(-1) * p_x.base_dist.step
+
+
+def logistic_bins(decoder: Any, loc: np.ndarray, a: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """From the distribution function, whose tails belong to the first and the last level."""
+    scale = decoder.min_scale * decoder.step + np.logaddexp(a, 0)
+    upper = np.where(x > 1 - decoder.step / 2, np.inf, x + decoder.step / 2)
+    lower = np.where(x < decoder.step / 2, -np.inf, x - decoder.step / 2)
+    return np.log(scipy.stats.logistic.cdf(upper, loc, scale) - scipy.stats.logistic.cdf(lower, loc, scale))
+
+
+def levels(decoder: Any, *rest: np.ndarray) -> np.ndarray:
+    *logits, x = rest
+    chances = np.exp(logits) / np.exp(logits).sum(0)
+    return np.log(np.take_along_axis(chances, np.rint(x / decoder.step).astype(int)[None], 0)[0])
+
+
+def negative_binomial(decoder: Any, a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
+    mean, r = np.logaddexp(a, 0) / decoder.step, decoder.min_count + np.logaddexp(b, 0)
+    return scipy.stats.nbinom.logpmf(np.rint(x / decoder.step), r, r / (r + mean))
+
+
+def location_scale(law: Any, decoder: Any, loc: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+    *a, x = rest
+    scale = decoder.min_scale + np.logaddexp(a[0], 0) if a else decoder.scale
+    return law.logpdf(x, 1 / (1 + np.exp(-loc)) if decoder.squeeze else loc, scale)
+
+
+def optimal(decoder: Any, loc: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return scipy.stats.norm.logpdf(x, 1 / (1 + np.exp(-loc)) if decoder.squeeze else loc, decoder.sigma)
+
+
+def reference(option: str, decoder: Any, tensors: list[Tensor], x: Tensor) -> np.ndarray:
+    """The log-density of each number, from SciPy and the textbook."""
+    laws: dict[str, Any] = {
+        "bernoulli": lambda d, a, x: scipy.stats.bernoulli.logpmf(x, 1 / (1 + np.exp(-a))),
+        "continuous_bernoulli": lambda d, a, x: x * a - np.log(np.expm1(a) / a),
+        "laplace": lambda *args: location_scale(scipy.stats.laplace, *args),
+        "gaussian_optimal": optimal,
+        "discretized_logistic": logistic_bins,
+        "categorical": levels,
+        "poisson": lambda d, a, x: scipy.stats.poisson.logpmf(np.rint(x / d.step), np.logaddexp(a, 0) / d.step),
+        "negative_binomial": negative_binomial,
+    }
+    law = laws.get(option.split()[0], lambda *args: location_scale(scipy.stats.norm, *args))
+    return law(decoder, *(tensor.numpy() for tensor in tensors), x.numpy())
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_shapes(option: str) -> None:
-    decoder = make(option, (2, 3, 4))
+@pytest.mark.parametrize("training", [False, True])
+def test_shapes(option: str, training: bool) -> None:
+    decoder = make(option, (2, 3, 4)).train(training)
     p_x = decoder(*params(decoder, 5, 6))
+    assert isinstance(p_x, Independent)
     assert p_x.batch_shape == (5, 6)
     assert p_x.event_shape == (2, 3, 4)
-    assert p_x.sample().shape == p_x.mean.shape == (5, 6, 2, 3, 4)
+    assert p_x.sample().shape == p_x.mean.shape == p_x.variance.shape == (5, 6, 2, 3, 4)
+    assert p_x.sample((7,)).shape == (7, 5, 6, 2, 3, 4)
+    x = p_x.sample()[0]  # (6, 2, 3, 4), scored under the 5 draws of z
+    assert p_x.log_prob(x).shape == (5, 6)
+    assert p_x.base_dist.log_prob(x).shape == (5, 6, 2, 3, 4)
+    torch.testing.assert_close(p_x.base_dist.log_prob(x).sum((-3, -2, -1)), p_x.log_prob(x))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -81,9 +139,8 @@ def test_numbers_are_independent(option: str) -> None:
     torch.testing.assert_close(whole(*tensors).log_prob(x), single.reshape(4, 6).sum(-1))
 
 
-@pytest.mark.parametrize("option", [name for name in OPTIONS if name not in GAUSSIANS])
-def test_binary_images_sum_to_one(option: str) -> None:
-    decoder = make(option, (1, 3, 3))
+def test_binary_images_sum_to_one() -> None:
+    decoder = make("bernoulli", (1, 3, 3))
     x = torch.tensor(list(itertools.product((0.0, 1.0), repeat=9)), dtype=torch.float64).reshape(512, 1, 3, 3)
     assert float(decoder(*params(decoder)).log_prob(x).exp().sum()) == pytest.approx(1, abs=1e-12)
 
@@ -93,13 +150,35 @@ def test_agrees_with_scipy(option: str) -> None:
     decoder = make(option, (1, 4, 5))
     tensors = params(decoder, 7)
     x = decoder(*tensors).sample()
-    expected = reference(decoder, tensors, x).reshape(7, -1).sum(-1)
-    np.testing.assert_allclose(decoder(*tensors).log_prob(x).numpy(), expected, rtol=1e-12)
+    expected = reference(option, decoder, tensors, x).reshape(7, -1).sum(-1)
+    np.testing.assert_allclose(decoder(*tensors).log_prob(x).numpy(), expected, rtol=1e-11)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_parameter_gets_a_gradient(option: str) -> None:
-    decoder = make(option, (1, 2, 2))
+def test_draws_have_the_mean_and_the_variance(option: str) -> None:
+    decoder = make(option, (4,))
+    p_x = decoder(*params(decoder))
+    x = p_x.sample((200_000,))
+    assert bool(p_x.support.check(x).all())
+    away = (x - p_x.mean).square()
+    assert bool(((x.mean(0) - p_x.mean).abs() < 5 * x.std(0) / len(x) ** 0.5).all())
+    assert bool(((away.mean(0) - p_x.variance).abs() < 5 * away.std(0) / len(x) ** 0.5 + 1e-12).all())
+
+
+@pytest.mark.parametrize("option", MASS)
+def test_mean_and_variance_are_those_of_the_masses(option: str) -> None:
+    decoder = make(option, (1,))
+    p_x = decoder(*params(decoder))
+    x = grid(p_x)
+    mass = p_x.log_prob(x).exp().unsqueeze(-1)
+    torch.testing.assert_close(p_x.mean, (mass * x).sum(0))
+    torch.testing.assert_close(p_x.variance, (mass * (x - p_x.mean).square()).sum(0))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("training", [False, True])
+def test_every_parameter_gets_a_gradient(option: str, training: bool) -> None:
+    decoder = make(option, (1, 2, 2)).train(training)
     tensors = [tensor.requires_grad_() for tensor in params(decoder, 3)]
     x = decoder(*tensors).sample()
     decoder(*tensors).log_prob(x).sum().backward()
@@ -109,13 +188,34 @@ def test_every_parameter_gets_a_gradient(option: str) -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [-1e15, -1e4, -100.0, -50.0, -1e-8, 0.0, 1e-8, 50.0, 100.0, 1e4, 1e15])
+def test_absurd_parameters_leave_value_and_gradient_finite(option: str, dtype: torch.dtype, value: float) -> None:
+    decoder = make(option, (1,)).to(dtype)
+    for at, x in itertools.product(range(min(decoder.n_params, 3)), (0.0, 0.5, 1.0)):
+        tensors = [torch.full((1,), value if i == at else 0.3, dtype=dtype) for i in range(decoder.n_params)]
+        tensors = [tensor.requires_grad_() for tensor in tensors]
+        log_px = decoder(*tensors).log_prob(torch.tensor([x], dtype=dtype))
+        log_px.backward()
+        assert bool(log_px.isfinite())
+        assert all(tensor.grad is not None and bool(tensor.grad.isfinite()) for tensor in tensors)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_start_gives_the_mean(option: str) -> None:
-    decoder = make(option, (1, 3, 3))
+    decoder = make(option, (1, 3, 3)).float()
     mean = torch.linspace(0.01, 0.99, 9).reshape(1, 3, 3)
     start = decoder.start(mean)
     assert start is not None
     assert start.shape == (decoder.n_params, 1, 3, 3)
-    torch.testing.assert_close(decoder(*start).mean, mean)
+    torch.testing.assert_close(decoder(*start).mean, mean, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_start_of_pixels_that_never_change_is_finite(option: str) -> None:
+    start = make(option, (2,)).start(torch.tensor([0.0, 1.0]))
+    assert start is not None
+    assert bool(start.isfinite().all())
 
 
 def test_identity_gaussian_keeps_its_constant() -> None:
@@ -123,10 +223,13 @@ def test_identity_gaussian_keeps_its_constant() -> None:
     assert float(make("gaussian_identity", (1, 28, 28))(mean).log_prob(mean)) == pytest.approx(-720.45, abs=0.005)
 
 
-def test_fixed_sigma() -> None:
-    decoder = make("gaussian_fixed", (1,), "decoder.sigma=0.25")
+@pytest.mark.parametrize(
+    ("option", "law"),
+    [("gaussian_fixed decoder.sigma=0.25", scipy.stats.norm), ("laplace decoder.scale=0.25", scipy.stats.laplace)],
+)
+def test_fixed_scale(option: str, law: Any) -> None:
     loc, x = torch.tensor([0.5]), torch.tensor([0.9])
-    assert float(decoder(loc).log_prob(x)) == pytest.approx(scipy.stats.norm.logpdf(0.9, 0.5, 0.25), rel=1e-6)
+    assert float(make(option, (1,))(loc).log_prob(x)) == pytest.approx(law.logpdf(0.9, 0.5, 0.25), rel=1e-6)
 
 
 def test_bernoulli_on_grey_values_is_the_expectation_over_binary_draws() -> None:
@@ -137,21 +240,28 @@ def test_bernoulli_on_grey_values_is_the_expectation_over_binary_draws() -> None
     torch.testing.assert_close(p_x.log_prob(grey), (weight * p_x.log_prob(b)).sum())
 
 
+def test_bernoulli_on_grey_values_is_at_most_minus_their_entropy() -> None:
+    decoder = make("bernoulli", (6,))
+    grey = torch.tensor([[0.0, 1.0, 0.2, 0.5, 0.7, 1e-5]], dtype=torch.float64)
+    entropy = decoder.data_entropy(grey)
+    assert entropy is not None
+    expected = sum(scipy.stats.entropy([p, 1 - p]) for p in grey[0].tolist())
+    assert float(entropy) == pytest.approx(expected, rel=1e-12)
+    best = decoder(torch.logit(grey).clamp(-500, 500)).log_prob(grey)
+    torch.testing.assert_close(best, -entropy)
+    assert make("gaussian", (6,)).data_entropy(grey) is None
+
+
 def test_bernoulli_is_finite_for_absurd_logits() -> None:
     p_x = make("bernoulli", (2,))(torch.tensor([1e4, -1e4]))
     assert float(p_x.log_prob(torch.tensor([0.0, 1.0]))) == -2e4
     assert float(p_x.log_prob(torch.tensor([1.0, 0.0]))) == 0
 
 
-def test_start_of_pixels_that_never_change_is_finite() -> None:
-    start = make("bernoulli", (2,)).start(torch.tensor([0.0, 1.0]))
-    assert start is not None
-    assert bool(start.isfinite().all())
-
-
+@pytest.mark.parametrize("option", ["gaussian", "laplace"])
 @pytest.mark.parametrize("min_scale", [0.01, 1e-4, 2.0])
-def test_learned_scale_has_a_smooth_floor(min_scale: float) -> None:
-    decoder = make("gaussian", (5,), f"decoder.min_scale={min_scale}")
+def test_learned_scale_has_a_smooth_floor(option: str, min_scale: float) -> None:
+    decoder = make(option, (5,), f"decoder.min_scale={min_scale}")
     a = torch.tensor([-1e4, -20.0, 0.0, 5.0, 20.0], dtype=torch.float64, requires_grad=True)
     scale = decoder(torch.zeros(5, dtype=torch.float64), a).base_dist.scale
     (gradient,) = torch.autograd.grad(scale.sum(), a)
@@ -163,19 +273,6 @@ def test_learned_scale_has_a_smooth_floor(min_scale: float) -> None:
     torch.testing.assert_close(gradient, a.detach().sigmoid())
 
 
-@pytest.mark.parametrize("raw_scale", [-1e30, -1e4, 100.0, 1e4, 1e15])
-def test_learned_gaussian_is_finite_for_absurd_scales(raw_scale: float) -> None:
-    a = torch.tensor([raw_scale], requires_grad=True)
-    loc = torch.tensor([0.3], requires_grad=True)
-    log_px = make("gaussian", (1,))(loc, a).log_prob(torch.tensor([0.7]))
-    log_px.backward()
-    assert bool(log_px.isfinite())
-    assert a.grad is not None
-    assert loc.grad is not None
-    assert bool(a.grad.isfinite().all())
-    assert bool(loc.grad.isfinite().all())
-
-
 def test_learned_gaussian_is_bounded_where_the_data_never_vary() -> None:
     """With the mean exact, the density cannot exceed that of the floor."""
     decoder, mean = make("gaussian", (784,)), torch.zeros(784)
@@ -183,24 +280,140 @@ def test_learned_gaussian_is_bounded_where_the_data_never_vary() -> None:
     assert float(decoder(mean, torch.full((784,), -50.0)).log_prob(mean)) == pytest.approx(highest, rel=1e-5)
 
 
-@pytest.mark.parametrize("data", [DataRange(-0.1, 1, False), DataRange(0, 1.5, False), DataRange(-9, 4, False)])
-def test_bernoulli_refuses_what_it_cannot_score(data: DataRange) -> None:
-    with pytest.raises(ValueError, match="decoder=gaussian_identity"):
-        make("bernoulli", (1,)).check(data)
+# gaussian_optimal
+
+
+@pytest.mark.parametrize("loc", ["linear", "sigmoid"])
+def test_the_optimal_scale_of_a_batch(loc: str) -> None:
+    """The sum over the batch is -P/2 (log 2 pi sigma^2 + 1) for each of its rows, and no other scale does better."""
+    decoder = make(f"gaussian_optimal decoder.loc={loc}", (2, 5)).train()
+    raw, x = torch.randn(3, 4, 2, 5, dtype=torch.float64, requires_grad=True), torch.rand(4, 2, 5, dtype=torch.float64)
+    location = raw.sigmoid() if loc == "sigmoid" else raw
+    variance = (x - location).square().mean()
+    best = float(variance.detach())
+    direct = -10 / 2 * ((2 * math.pi * variance).log() + 1)
+    log_px = decoder(raw).log_prob(x)
+    assert log_px.shape == (3, 4)
+    torch.testing.assert_close(log_px.mean(), direct)
+    found, expected = (torch.autograd.grad(value, raw, retain_graph=True)[0] for value in (log_px.mean(), direct))
+    torch.testing.assert_close(found, expected)
+    decoder.eval()
+    for factor in (0.9, 1.0, 1.1):
+        assert decoder.calibrate is not None
+        decoder.calibrate(best * factor**2)
+        held = float(decoder(raw).log_prob(x).mean().detach())
+        assert float(direct.detach()) - held == pytest.approx(10 * (math.log(factor) + factor**-2 / 2 - 0.5), abs=1e-9)
+
+
+def test_the_optimal_scale_has_a_floor() -> None:
+    decoder = make("gaussian_optimal decoder.min_scale=0.1", (3,))
+    loc, x = torch.zeros(3, requires_grad=True), torch.tensor([0.0, 1e-4, 0.0])
+    highest = float(scipy.stats.norm.logpdf(x.numpy(), 0, 0.1).sum())
+    trained = decoder.train()(loc).log_prob(x)
+    assert float(trained) == pytest.approx(highest, rel=1e-6)
+    (gradient,) = torch.autograd.grad(trained, loc)
+    torch.testing.assert_close(gradient, (x - loc.detach()) / 0.01)
+    assert decoder.calibrate is not None
+    decoder.calibrate(1e-8)
+    assert float(decoder.eval()(loc).log_prob(x)) == pytest.approx(highest, rel=1e-6)
+
+
+def test_the_calibrated_scale_is_kept_and_its_density_integrates_to_one() -> None:
+    decoder, other = make("gaussian_optimal", (1,)), make("gaussian_optimal", (1,))
+    assert decoder.calibrate is not None
+    decoder.calibrate(0.0625)
+    other.load_state_dict(decoder.state_dict())
+    p_x = other(torch.tensor([0.3], dtype=torch.float64))
+    assert total(p_x) == pytest.approx(1, abs=1e-12)
+    assert float(p_x.stddev) == 0.25
+
+
+def test_whose_training_figures_are_no_bound() -> None:
+    assert [name for name in groups()["decoder"] if not make(name, (1,)).training_bound] == ["gaussian_optimal"]
+
+
+# Which data they take
+
+BINARY, IMAGES, DIGITS = DataFacts(0, 1, True, 1.0), DataFacts(0, 1, False, 1 / 255), DataFacts(0, 1, False, 1 / 16)
+UNIT, CURVES, COUNTS = DataFacts(0, 1, False), DataFacts(-90, 4, False), DataFacts(0, 7, False, 1.0)
+WHOLE = DataFacts(-3, 7, False, 1.0)
+DATA = {"binary": BINARY, "images": IMAGES, "digits": DIGITS, "unit": UNIT, "curves": CURVES, "counts": COUNTS,
+        "whole": WHOLE}  # fmt: skip
+TAKEN = {
+    "bernoulli": {"binary", "images", "digits", "unit"},
+    "continuous_bernoulli": {"binary", "images", "digits", "unit"},
+    "discretized_logistic": {"binary", "images", "digits"},
+    "categorical": {"binary", "images", "digits"},
+    "poisson": {"binary", "images", "digits", "counts"},
+    "negative_binomial": {"binary", "images", "digits", "counts"},
+} | {name: set(DATA) for name in LOCATED}
+SETTLED = {
+    "binary": {"levels": 2, "step": 1}, "images": {"levels": 256, "step": 1 / 255},
+    "digits": {"levels": 17, "step": 1 / 16}, "counts": {"step": 1},
+}  # fmt: skip
+
+
+def suited(option: str, data: DataFacts, **settings: Any) -> Decoder:
+    """An option settled on the data; ValueError where it refuses them."""
+    node = {**settled(f"decoder={option}")["decoder"]}
+    cls = type(make(option, (1,)))
+    node |= {key: None for key in ("levels", "step") if key in node} | settings
+    node = cls.settle(node, data)
+    decoder: Decoder = instantiate({"decoder": node}, "decoder", x_shape=(1,))
+    decoder.check(data)
+    return decoder
+
+
+@pytest.mark.parametrize(("option", "name"), list(itertools.product(TAKEN, DATA)))
+def test_data_are_taken_and_settled_or_refused_with_an_option_that_takes_them(option: str, name: str) -> None:
+    data = DATA[name]
+    if name in TAKEN[option]:
+        decoder = suited(option, data)
+        for key, value in SETTLED.get(name, {}).items():
+            assert getattr(decoder, key, None) in (None, value)
+        return
+    with pytest.raises(ValueError, match=rf"\[{data.low:g}, {data.high:g}\]: use decoder=\w+$") as refused:
+        suited(option, data)
+    remedy = str(refused.value).rpartition("=")[2]
+    assert name in TAKEN[remedy]
+
+
+@pytest.mark.parametrize("option", ["discretized_logistic", "categorical"])
+def test_levels_that_are_given_have_to_hold_the_data(option: str) -> None:
+    assert getattr(suited(option, DIGITS, levels=33), "levels", None) == 33
+    with pytest.raises(ValueError, match=r"has 256 grey levels, but the data have 17: use decoder\.levels=17"):
+        suited(option, DIGITS, levels=256)
+
+
+@pytest.mark.parametrize("option", ["poisson", "negative_binomial"])
+def test_a_step_that_is_given_has_to_hold_the_data(option: str) -> None:
+    assert suited(option, DIGITS, step=1 / 32).step == 1 / 32
+    with pytest.raises(ValueError, match=r"but the data come in steps of 0.0625: use decoder\.step=0\.0625"):
+        suited(option, DIGITS, step=1.0)
 
 
 def test_bernoulli_warns_of_grey_values_only() -> None:
     decoder = make("bernoulli", (1,))
-    assert decoder.check(DataRange(0, 1, binary=True)) is None
-    assert "dataset.binarize=dynamic" in (decoder.check(DataRange(0, 1, binary=False)) or "")
+    assert decoder.check(BINARY) is None
+    for word in ("dataset.binarize=dynamic", "decoder=continuous_bernoulli", "discretized_logistic"):
+        assert word in (decoder.check(IMAGES) or "")
 
 
-@pytest.mark.parametrize("option", GAUSSIANS)
-def test_gaussians_take_any_real_data_unless_their_mean_is_squeezed(option: str) -> None:
+def test_continuous_bernoulli_warns_of_binary_values_only() -> None:
+    decoder = make("continuous_bernoulli", (1,))
+    assert decoder.check(UNIT) is None
+    assert "decoder=bernoulli" in (decoder.check(BINARY) or "")
+
+
+@pytest.mark.parametrize("option", SQUEEZED)
+def test_a_squeezed_mean_reaches_only_the_unit_interval(option: str) -> None:
     decoder = make(option, (1,))
-    assert decoder.check(DataRange(0, 1, binary=False)) is None
-    if "sigmoid" not in option:
-        assert decoder.check(DataRange(-90, 4, binary=False)) is None
-        return
+    assert decoder.check(UNIT) is None
     with pytest.raises(ValueError, match=r"use decoder\.loc=linear"):
-        decoder.check(DataRange(-90, 4, binary=False))
+        decoder.check(CURVES)
+
+
+def test_the_grey_levels_of_these_tests() -> None:
+    assert GREY.levels == 16
+    assert isinstance(make("categorical", (1,)), nn.Module)
+    assert make("categorical", (1,)).n_params == 17

@@ -10,7 +10,7 @@ from vaecli.decoders.base import DataFacts, Decoder, solve
 
 NEAR = 0.5  # logits below which a power series serves: the closed forms are differences of large numbers there
 # log(sinh(a/2) / (a/2)) = sum_n B_2n / (2n (2n)!) a^2n, B_2n the Bernoulli numbers; the next term is below 1e-18
-SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000)
+SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000, 1 / 1046139494400)
 
 BINARY = (
     "binary data under decoder=continuous_bernoulli: the density at 0 and 1 has no upper limit, so that training never "
@@ -30,30 +30,32 @@ class UnitInterval(Distribution):
     def __init__(self, logits: Tensor) -> None:
         super().__init__(logits.shape, validate_args=False)
         self.logits, self.near = logits, logits.abs() < NEAR
-        self.far = torch.where(self.near, torch.ones_like(logits), logits.abs())  # where the closed forms are used
+        # where each of the two is used, and harmless numbers elsewhere
+        self.small = torch.where(self.near, logits, torch.zeros_like(logits))
+        self.far = torch.where(self.near, torch.ones_like(logits), logits.abs())
 
     def log_prob(self, value: Tensor) -> Tensor:
-        a, square, near = self.logits, self.logits.square(), torch.zeros_like(self.logits)
+        square, near = self.small.square(), torch.zeros_like(self.small)
         for c in reversed(SERIES):
             near = square * (c + near)
-        away = torch.where(a < 0, value, 1 - value)  # from the likelier end
+        away = torch.where(self.logits < 0, value, 1 - value)  # from the likelier end
         far = self.far.log() - torch.log(-torch.expm1(-self.far)) - self.far * away
-        return torch.where(self.near, (value - 0.5) * a - near, far)
+        return torch.where(self.near, (value - 0.5) * self.small - near, far)
 
     @property
     def mean(self) -> Tensor:
         """1 / (1 - e^-a) - 1 / a."""
-        square, near = self.logits.square(), torch.zeros_like(self.logits)
+        square, near = self.small.square(), torch.zeros_like(self.small)
         for n, c in reversed(list(enumerate(SERIES, 1))):
             near = square * near + 2 * n * c
         from_end = 1 / self.far + torch.exp(-self.far) / torch.expm1(-self.far)
         far = torch.where(self.logits < 0, from_end, 1 - from_end)
-        return torch.where(self.near, 0.5 + near * self.logits, far)
+        return torch.where(self.near, 0.5 + near * self.small, far)
 
     @property
     def variance(self) -> Tensor:
         """1 / a^2 - 1 / (2 sinh(a/2))^2."""
-        square, near = self.logits.square(), torch.zeros_like(self.logits)
+        square, near = self.small.square(), torch.zeros_like(self.small)
         for n, c in reversed(list(enumerate(SERIES, 1))):
             near = square * near + 2 * n * (2 * n - 1) * c
         return torch.where(self.near, near, self.far**-2 - torch.exp(-self.far) / torch.expm1(-self.far) ** 2)
