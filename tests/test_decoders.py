@@ -189,16 +189,17 @@ def test_every_parameter_gets_a_gradient(option: str, training: bool) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("value", [-1e15, -1e4, -100.0, -50.0, -1e-8, 0.0, 1e-8, 50.0, 100.0, 1e4, 1e15])
-def test_absurd_parameters_leave_value_and_gradient_finite(option: str, dtype: torch.dtype, value: float) -> None:
+def test_absurd_parameters_leave_value_and_gradient_finite(option: str, dtype: torch.dtype) -> None:
     decoder = make(option, (1,)).to(dtype)
-    for at, x in itertools.product(range(min(decoder.n_params, 3)), (0.0, 0.5, 1.0)):
-        tensors = [torch.full((1,), value if i == at else 0.3, dtype=dtype) for i in range(decoder.n_params)]
+    absurd = torch.tensor([[-1e15, -1e4, -100, -50, -1e-8, 0, 1e-8, 50, 100, 1e4, 1e15]], dtype=dtype).T
+    x = torch.tensor([0.0, 0.5, 1.0], dtype=dtype).reshape(3, 1, 1)
+    for at in range(min(decoder.n_params, 3)):
+        tensors = [absurd.clone() if i == at else torch.full_like(absurd, 0.3) for i in range(decoder.n_params)]
         tensors = [tensor.requires_grad_() for tensor in tensors]
-        log_px = decoder(*tensors).log_prob(torch.tensor([x], dtype=dtype))
-        log_px.backward()
-        assert bool(log_px.isfinite())
-        assert all(tensor.grad is not None and bool(tensor.grad.isfinite()) for tensor in tensors)
+        log_px = decoder(*tensors).log_prob(x)
+        log_px.sum().backward()
+        assert bool(log_px.isfinite().all())
+        assert all(tensor.grad is not None and bool(tensor.grad.isfinite().all()) for tensor in tensors)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -310,7 +311,7 @@ def test_the_optimal_scale_has_a_floor() -> None:
     loc, x = torch.zeros(3, requires_grad=True), torch.tensor([0.0, 1e-4, 0.0])
     highest = float(scipy.stats.norm.logpdf(x.numpy(), 0, 0.1).sum())
     trained = decoder.train()(loc).log_prob(x)
-    assert float(trained) == pytest.approx(highest, rel=1e-6)
+    assert float(trained.detach()) == pytest.approx(highest, rel=1e-6)
     (gradient,) = torch.autograd.grad(trained, loc)
     torch.testing.assert_close(gradient, (x - loc.detach()) / 0.01)
     assert decoder.calibrate is not None
