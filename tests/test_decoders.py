@@ -11,13 +11,15 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-from conftest import GREY, settled
-from torch import Tensor, nn
+from conftest import GREY, composed, settled
+from torch import Tensor
 from torch.distributions import Independent
 
-from vaecli.build import instantiate
+from vaecli.build import facts, instantiate, settle
 from vaecli.conf_files import groups
+from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.errors import UserError
 
 LOCATED = [name for name in groups()["decoder"] if name.startswith(("gaussian", "laplace"))]
 SQUEEZED = [f"{name} decoder.loc=sigmoid" for name in LOCATED]
@@ -316,7 +318,7 @@ def test_the_optimal_scale_has_a_floor() -> None:
     torch.testing.assert_close(gradient, (x - loc.detach()) / 0.01)
     assert decoder.calibrate is not None
     decoder.calibrate(1e-8)
-    assert float(decoder.eval()(loc).log_prob(x)) == pytest.approx(highest, rel=1e-6)
+    assert float(decoder.eval()(loc.detach()).log_prob(x)) == pytest.approx(highest, rel=1e-6)
 
 
 def test_the_calibrated_scale_is_kept_and_its_density_integrates_to_one() -> None:
@@ -414,7 +416,49 @@ def test_a_squeezed_mean_reaches_only_the_unit_interval(option: str) -> None:
         decoder.check(CURVES)
 
 
-def test_the_grey_levels_of_these_tests() -> None:
-    assert GREY.levels == 16
-    assert isinstance(make("categorical", (1,)), nn.Module)
-    assert make("categorical", (1,)).n_params == 17
+BYTES = torch.arange(256, dtype=torch.uint8).reshape(-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        (Split(BYTES, levels=255), IMAGES),
+        (Split(BYTES % 17, levels=16), DIGITS),
+        (Split(BYTES % 2), BINARY),
+        (Split((BYTES % 2).float()), BINARY),
+        (Split(BYTES, levels=255, redraw=True), BINARY),
+        (Split(BYTES / 255), IMAGES),
+        (Split((BYTES % 8).float()), COUNTS),
+        (Split(BYTES % 8), COUNTS),
+        (Split(torch.tensor([[-3.0, 7.0]])), WHOLE),
+        (Split(torch.tensor([[0.0, 0.3, 1.0]])), UNIT),
+        (Split(torch.tensor([[-90.0, 0.5, 4.0]])), CURVES),
+    ],
+)
+def test_what_a_decoder_is_told_of_the_data(split: Split, expected: DataFacts) -> None:
+    assert facts(split) == expected
+    if expected.low >= 0 and expected.step is not None:
+        assert settle(composed("decoder=poisson"), split)["decoder"]["step"] == pytest.approx(expected.step, rel=1e-15)
+
+
+def test_a_grid_of_the_decoder_s_own_is_recognised_in_real_numbers() -> None:
+    sixteenths = Split((BYTES % 17) / 16)
+    assert facts(sixteenths).step is None
+    assert facts(sixteenths, 1 / 16).step == 1 / 16
+
+
+def test_settling_leaves_what_the_user_gave_and_everything_else() -> None:
+    config = composed("decoder=categorical", "decoder.levels=33")
+    assert settle(config, GREY) == config
+    config = composed("decoder=categorical")
+    assert settle(config, GREY) == {**config, "decoder": {**config["decoder"], "levels": 17}}
+    assert config["decoder"]["levels"] is None
+    with pytest.raises(UserError, match="use decoder=gaussian_identity, or experiment=beta_curves"):
+        settle(config, Split(torch.tensor([[-90.0, 0.5, 4.0]])), "beta_curves")
+
+
+@pytest.mark.parametrize("override", ["levels=1", "levels=2.5", "levels=abc", "levels=70000"])
+@pytest.mark.parametrize("option", ["categorical", "discretized_logistic"])
+def test_a_bad_number_of_levels_is_refused(option: str, override: str) -> None:
+    with pytest.raises(UserError, match=r"decoder\.levels="):
+        make(option, (1,), f"decoder.{override}")

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
+from conftest import composed
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from vaecli.architectures.mlp import MLP
-from vaecli.build import Run, load_run
+from vaecli.build import Run, instantiate, load_run, settle
 from vaecli.commands.common import load_split
 from vaecli.datasets.split import Split
+from vaecli.decoders.base import Decoder
 from vaecli.decoders.bernoulli import Bernoulli
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
-from vaecli.evaluation import active_units, drawn_once, has_mass, kl_per_dim, mean_squared_error
+from vaecli.decoders.gaussian_optimal import GaussianOptimal
+from vaecli.errors import UserError
+from vaecli.evaluation import (
+    active_units,
+    calibrate,
+    data_entropy,
+    drawn_once,
+    has_mass,
+    kl_per_dim,
+    mean_metrics,
+    mean_squared_error,
+)
 from vaecli.likelihood import LogMean, importance_weighted, prior_estimate, rows_at_once, widened_estimate
+from vaecli.objectives.elbo import ELBO
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.quadrature import gauss_legendre, quadrature
@@ -209,16 +226,87 @@ def test_active_units_and_squared_error() -> None:
     assert mean_squared_error(linear.model, linear.split) == pytest.approx(float(((x - again) ** 2).mean()), rel=1e-5)
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_only_binary_data_have_a_probability_mass(binary: bool) -> None:
+def with_decoder(decoder: Decoder) -> VAE:
+    """A small model around a decoder."""
+    networks = MLP(hidden=[])
+    encoder, network = networks.encoder((P,), 4), networks.decoder(2, decoder.n_params, (P,))
+    return VAE(encoder, Gaussian(2), network, decoder, StandardNormal(2), 2, (P,))
+
+
+BYTES = torch.arange(20 * P, dtype=torch.uint8).reshape(20, P)
+DATA = {
+    "binary": Split(BYTES % 2), "images": Split(BYTES, levels=255), "digits": Split(BYTES % 17, levels=16),
+    "counts": Split(BYTES.float()), "real": Split(torch.rand(20, P)),
+}  # fmt: skip
+IMAGES = {"binary", "images", "digits"}
+MASS = {
+    "bernoulli": {"binary"}, "continuous_bernoulli": set(), "gaussian": set(), "gaussian_optimal": set(),
+    "laplace": set(), "discretized_logistic": IMAGES, "categorical": IMAGES, "poisson": IMAGES | {"counts"},
+    "negative_binomial": IMAGES | {"counts"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "name"), list(itertools.product(MASS, DATA)))
+def test_which_data_have_a_probability_mass(option: str, name: str) -> None:
+    try:
+        config = settle(composed(f"decoder={option}"), DATA[name])
+    except UserError:  # test_decoders says which
+        return
+    model = with_decoder(instantiate(config, "decoder", x_shape=(P,)))
+    assert has_mass(model, DATA[name]) == (name in MASS[option])
+    assert has_mass(model.double(), DATA[name]) == (name in MASS[option])
+
+
+@pytest.mark.parametrize("option", ["categorical", "discretized_logistic", "poisson"])
+def test_data_off_the_levels_of_a_mass_have_none(option: str) -> None:
+    decoder = instantiate(settle(composed(f"decoder={option}"), DATA["digits"]), "decoder", x_shape=(P,))
+    assert not has_mass(with_decoder(decoder), DATA["images"])
+
+
+def test_the_entropy_of_grey_values_under_a_bernoulli() -> None:
+    model, grey = with_decoder(Bernoulli((P,))), DATA["images"]
+    p = grey.batch(slice(None)).double().numpy()
+    expected = scipy.stats.entropy(np.stack([p, 1 - p])).sum(-1).mean()
+    assert data_entropy(model, grey) == pytest.approx(expected, rel=1e-5)
+    assert data_entropy(model, DATA["binary"]) == 0
+    assert data_entropy(Linear(2).model, grey) is None
+
+
+def test_calibrated_scale_is_that_of_the_training_set() -> None:
+    """The scale of the errors, at one draw of z from each q(z|x); the validation figure is then an ordinary bound."""
+    linear = Linear(2, n=4000)
+    linear.model.decoder = decoder = GaussianOptimal((P,))
+    before = torch.get_rng_state()
+    calibrate(linear.model.train(), linear.split)
+    sigma = decoder.sigma.clone()
+    assert linear.model.training
+    assert torch.equal(torch.get_rng_state(), before)
+    # For draws from the true posterior of a linear-Gaussian model, x - W z - b has the variance of the noise.
+    assert float(sigma) == pytest.approx(SIGMA, rel=4 / (2 * 4000 * P) ** 0.5)
+    calibrate(linear.model, linear.split)
+    assert torch.equal(decoder.sigma, sigma)
+    held = importance_weighted(linear.model, linear.split, 50)
+    linear.model.decoder = GaussianDecoder((P,), sigma=float(sigma))
+    torch.testing.assert_close(held.elbo, importance_weighted(linear.model, linear.split, 50).elbo)
+
+
+def test_calibration_is_for_decoders_that_ask_for_it() -> None:
     linear = Linear(2)
-    model = VAE(
-        linear.model.encoder_network, Gaussian(2), linear.model.decoder_network, Bernoulli((P,)), StandardNormal(2),
-        2, (P,),
-    )  # fmt: skip
-    x = torch.rand(20, P)
-    assert has_mass(model, Split((x > 0.5).float() if binary else x)) == binary
-    assert not has_mass(linear.model, Split((x > 0.5).float()))
+    before = {key: value.clone() for key, value in linear.model.state_dict().items()}
+    calibrate(linear.model, Split(torch.full((1, P), torch.nan)))
+    assert all(torch.equal(value, before[key]) for key, value in linear.model.state_dict().items())
+
+
+def test_the_optimal_scale_is_the_best_of_all_fixed_ones() -> None:
+    linear = Linear(2, n=500).narrow(0.7, 0.1)
+    linear.model.decoder = decoder = GaussianOptimal((P,))
+    calibrate(linear.model, linear.split)
+    sigma, figures = decoder.sigma.clone(), []
+    for factor in (0.8, 0.95, 1, 1.05, 1.25):
+        decoder.sigma = factor * sigma
+        figures.append(mean_metrics(linear.model, ELBO(), linear.split)["log_px"])  # the draws that calibrated it
+    assert figures.index(max(figures)) == 2
+    assert figures[2] == pytest.approx(-P / 2 * (math.log(2 * math.pi * float(sigma) ** 2) + 1), rel=1e-5)
 
 
 def test_a_redrawn_split_is_drawn_once() -> None:
