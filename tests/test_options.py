@@ -17,6 +17,7 @@ from conftest import composed
 from torch import nn
 
 from vaecli.build import build_vae, instantiate
+from vaecli.commands import export
 from vaecli.commands.train import Job, prepare
 from vaecli.conf_files import conf_folder, default_choices, groups, header
 from vaecli.errors import UserError
@@ -112,6 +113,17 @@ def unsuited(names: tuple[str, ...]) -> set[str]:
     """The groups whose choice takes no curves."""
     takes_curves = names[1].startswith(("gaussian", "laplace"))
     return (set() if takes_curves else {"decoder"}) | ({"architecture"} if "conv" in names else set())
+
+
+@pytest.mark.parametrize("decoder", GROUPS["decoder"])
+def test_a_model_is_rebuilt_from_its_configuration_alone_and_its_mean_exported(decoder: str) -> None:
+    job = prepare(composed("dataset=digits", f"decoder={decoder}", "architecture.hidden=[4]", *SMALL))
+    again = build_vae(job.config, job.splits.train.x_shape, trusted=True)
+    again.load_state_dict(job.model.state_dict())
+    z = torch.randn(3, 3)
+    torch.testing.assert_close(again.decode(z).mean, job.model.decode(z).mean, rtol=0, atol=0)
+    network = export.mean_network(again, "decoder")
+    assert export.check(network, export.export(network, "torch")) < 1e-6
 
 
 def test_curves_under_the_defaults_are_refused_with_the_recipe() -> None:
