@@ -14,7 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from vaecli.datasets.split import Split
 from vaecli.evaluation import batches, evaluating
-from vaecli.objectives.elbo import log_weight
+from vaecli.objectives.base import log_weight
 from vaecli.threads import in_order
 from vaecli.vae import VAE, VAEOutput
 

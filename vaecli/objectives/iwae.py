@@ -1,0 +1,44 @@
+"""The importance-weighted bound."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vaecli.objectives.base import Estimate, Weighted, terms
+from vaecli.vae import VAE, VAEOutput
+from vaecli.validation import PositiveInt
+
+
+@dataclass
+class IWAE(Weighted):
+    """L_k(x) = E log 1/k sum_i w_i, w_i = p(x|z_i) p(z_i) / q(z_i|x): at least the ELBO, and log p(x) as k grows.
+
+    Burda et al. (2016), eq. 8. L estimates of L_k, each from k draws of its own, are averaged. In the loss the weights
+    are p(x|z) (p(z) / q(z|x))^beta.
+    """
+
+    k: PositiveInt = 5
+
+    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
+        out = model(x, self.n_samples * self.k)
+        log_px, kl = out.p_x.log_prob(x), self.log_q(out) - out.p_z.log_prob(out.z)  # (L k, B)
+        log_w = log_px - self.weight(step) * kl
+        self.steer(out.z, log_w.detach(), step)
+        metrics = terms(log_px.mean(0), kl.mean(0), bound=self.bound(log_px - kl))
+        return Estimate(-self.bound(log_w).mean(), metrics)
+
+    def bound(self, log_w: Tensor) -> Tensor:
+        """L_k, (B,), from log-weights (L k, B)."""
+        return (self.grouped(log_w).logsumexp(1) - math.log(self.k)).mean(0)
+
+    def grouped(self, log_w: Tensor) -> Tensor:
+        """(L k, B) -> (L, k, B)."""
+        return log_w.unflatten(0, (self.n_samples, self.k))
+
+    def log_q(self, out: VAEOutput) -> Tensor:
+        """log q(z|x), (L k, B), as it is to be differentiated."""
+        return out.q_z.log_prob(out.z)
+
+    def steer(self, z: Tensor, log_w: Tensor, step: int) -> None:
+        """What is to be done to the gradient at z: nothing."""
