@@ -11,8 +11,16 @@ import torch
 from conftest import composed
 from torch import Tensor, nn
 from torch.distributions import (
-    AffineTransform, Categorical, Distribution, ExpTransform, Independent, MixtureSameFamily, MultivariateNormal, Normal,
-    TransformedDistribution, kl_divergence,
+    AffineTransform,
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    SoftplusTransform,
+    TransformedDistribution,
+    kl_divergence,
 )  # fmt: skip
 
 from vaecli.architectures.mlp import MLP
@@ -300,12 +308,14 @@ def test_temperature_scales_the_prior() -> None:
 class FullCovariance(nn.Module):
     """q(z|x) = N(m, C C^T)."""
 
-    n_features = 3 + 9
+    n_features = 3 + 3 + 3
 
     def forward(self, features: Tensor) -> Distribution:
-        c = features[:, 3:].unflatten(1, (3, 3))
-        c = 0.3 * c.tril(-1) + torch.diag_embed((0.5 * c.diagonal(dim1=1, dim2=2)).exp())
-        return MultivariateNormal(features[:, :3], scale_tril=c, validate_args=False)
+        loc, log_scale, off = features.split(3, -1)
+        below = torch.zeros(len(off), 3, 3, dtype=off.dtype)
+        below[:, *torch.tril_indices(3, 3, -1)] = off
+        c = below + torch.diag_embed((0.5 * log_scale).exp())
+        return MultivariateNormal(loc, scale_tril=c, validate_args=False)
 
 
 class Flow(nn.Module):
@@ -319,7 +329,7 @@ class Flow(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         loc, log_scale = features.chunk(2, -1)
-        steps = [AffineTransform(self.shift, self.log_scale.exp(), cache_size=1), ExpTransform(cache_size=1)]
+        steps = [AffineTransform(self.shift, self.log_scale.exp(), cache_size=1), SoftplusTransform(cache_size=1)]
         base = Independent(Normal(loc, (0.5 * log_scale).exp()), 1)
         return TransformedDistribution(base, steps, validate_args=False)
 
@@ -404,27 +414,25 @@ def test_path_gradient_is_zero_at_the_true_posterior(option: str) -> None:
     encoder = list(linear.model.encoder_network.parameters())
     for name, zero in ((option, True), ("sgvb_a", False)):
         found = torch.autograd.grad(estimator(name, 3)(linear.model, linear.x, 0).loss, encoder)
-        assert (max(float(g.abs().max()) for g in found) < 1e-12) is zero
+        assert (max(float(g.abs().max()) for g in found) < 1e-9) is zero
 
 
-@pytest.mark.parametrize("option", ["iwae", "dreg"])
-def test_importance_weighted_bound_rises_with_k_to_log_p(option: str) -> None:
+def test_importance_weighted_bound_rises_with_k_to_log_p() -> None:
     linear = Linear(orthogonal=False)
     linear.set_posterior(0.3, 1.4)
-    gap, n = linear.gap().detach(), 4000
+    gap, n = linear.gap().detach(), 2000
     bounds = []
     with torch.no_grad():
-        for k in (1, 3, 10, 100, 1000):
-            each = torch.stack([
-                estimator(option, 1, f"objective.k={k}")(linear.model, x.expand(n, *X_SHAPE), 0).metrics["bound"]
-                for x in linear.x.unsqueeze(1)
-            ])  # fmt: skip
-            bounds.append((each.mean(1), each.std(1) / math.sqrt(n)))
+        for k in (1, 4, 16, 256):
+            iwae = estimator("iwae", 1, f"objective.k={k}")
+            copies = linear.x.expand(n, B, *X_SHAPE).flatten(0, 1)
+            each = iwae(linear.model, copies, 0).metrics["bound"].unflatten(0, (n, B))
+            bounds.append((each.mean(0), each.std(0) / math.sqrt(n)))
     short = [linear.log_p() - mean for mean, _ in bounds]
     assert bool(((short[0] - gap).abs() < 4 * bounds[0][1]).all())  # L_1 is the ELBO
     for (low, low_error), (high, high_error) in itertools.pairwise(bounds):
         assert bool((high - low > 3 * (low_error**2 + high_error**2).sqrt()).all())
-    assert bool((short[-1].abs() < 0.01 * gap).all())
+    assert bool((short[-1].abs() < 0.03 * gap).all())
 
 
 def same_draws(model: VAE, x: Tensor, option: str, *args: Any, step: int = 0) -> Estimate:
@@ -438,15 +446,15 @@ def same_draws(model: VAE, x: Tensor, option: str, *args: Any, step: int = 0) ->
 def test_one_draw_inside_the_logarithm_is_the_elbo(single: str, option: str, weight: float) -> None:
     model, x = real_model()
     weighted = f"objective.kl_weight={weight}"
-    one, other = same_draws(model, x, single, 5, weighted), same_draws(model, x, option, 5, weighted, "objective.k=1")
+    one = same_draws(model, x, single, 5, weighted)
+    other = same_draws(model, x, option, 5, weighted, "objective.k=1")
     torch.testing.assert_close(one.loss, other.loss)
     for name, metric in one.metrics.items():
         torch.testing.assert_close(metric, other.metrics[name])
     torch.testing.assert_close(other.metrics["bound"], other.metrics["elbo"])
     parameters = list(model.parameters())
-    for g, h in zip(
-        torch.autograd.grad(one.loss, parameters), torch.autograd.grad(other.loss, parameters), strict=True
-    ):
+    ones, others = (torch.autograd.grad(estimate.loss, parameters) for estimate in (one, other))
+    for g, h in zip(ones, others, strict=True):
         torch.testing.assert_close(g, h)
 
 
@@ -479,13 +487,13 @@ def test_free_bits() -> None:
     model, x = real_model()
     q = model.encode(x)
     kl = (0.5 * (q.mean**2 + q.variance - 1) - q.stddev.log()).mean(0)
-    assert kl.shape == (3,)
+    kl = kl.detach()
     middle = float(kl.median())
     plain = same_draws(model, x, "elbo")
     log_px = plain.metrics["log_px"].mean()
     for free in (0.0, middle, 100.0):
         found = same_draws(model, x, "free_bits", 1, f"objective.free_bits={free}")
-        torch.testing.assert_close(found.loss, sum(max(float(one), free) for one in kl) - log_px)
+        torch.testing.assert_close(found.loss, kl.clamp_min(free).sum() - log_px)
         torch.testing.assert_close(found.metrics["kl"], plain.metrics["kl"])
     weights = list(model.encoder_network.parameters())
     fit = torch.autograd.grad(-log_px, weights)
@@ -536,7 +544,7 @@ def test_the_loss_of_a_step_depends_on_the_step_and_not_on_those_before(option: 
         used = objective(model, x, step)
         torch.manual_seed(2)
         fresh = estimator(option, 2, *overrides, steps_per_epoch=8)(model, x, step)
-        assert float(used.loss) == float(fresh.loss)
+        assert torch.equal(used.loss, fresh.loss)
         if option in ("elbo", "sgvb_a", "beta_vae", "warm_up", "cyclic", "stl"):
             m, beta = used.metrics, objective.kl_weight * min(1, (step + 1) / 8)
             torch.testing.assert_close(used.loss, -(m["log_px"] - beta * m["kl"]).mean())

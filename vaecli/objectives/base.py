@@ -77,8 +77,8 @@ def path_log_q(out: VAEOutput) -> Tensor:
     `log_prob` only has to take any z. Roeder et al. (2017).
     """
     z = out.z.view_as(out.z)  # another object: a distribution that remembers its own draws would bypass z
-    score = out.q_z.log_prob(z.detach())
-    return out.q_z.log_prob(z) - (score - score.detach())
+    log_q, score = out.q_z.log_prob(z), out.q_z.log_prob(z.detach())
+    return log_q - (score - score.detach())
 
 
 def closed_form_kl(q_z: Distribution, p_z: Distribution) -> Tensor | None:

@@ -14,9 +14,9 @@ from vaecli.validation import NonNegativeFloat
 class FreeBits(ELBO):
     """loss = -E log p(x|z) + sum_d max(lambda, KL_d), KL_d the batch's mean divergence of latent d from its prior.
 
-    Kingma et al. (2016), appendix C.8: a latent that carries less than `free_bits` nats is not pushed to carry still less,
-    and neither q nor p is trained by its KL term. Where q or p ties the latents together there is one group of all D,
-    with D lambda nats for free.
+    Kingma et al. (2016), appendix C.8: a latent that carries less than `free_bits` nats is not pushed to carry still
+    less, and neither q nor p is trained by its KL term. Where q or p ties the latents together there is one group of
+    all D, with D lambda nats for free.
     """
 
     free_bits: NonNegativeFloat = 0.25
