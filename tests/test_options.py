@@ -152,6 +152,13 @@ def test_exponential_rate_falls_once_per_epoch() -> None:
     assert found == pytest.approx([0.01 * gamma ** (i // 20) for i in range(201)], rel=1e-12)
 
 
+def test_step_rate_falls_every_few_epochs_or_at_milestones() -> None:
+    found = rates("step", overrides=["scheduler.every=3", "scheduler.gamma=0.5"])
+    assert found == pytest.approx([0.01 * 0.5 ** (i // 60) for i in range(201)], rel=1e-12)
+    found = rates("step", overrides=["scheduler.milestones=[2,7]", "scheduler.gamma=0.5"])
+    assert found == pytest.approx([0.01] * 40 + [0.005] * 100 + [0.0025] * 61, rel=1e-12)
+
+
 def test_cosine_rate_ends_at_min_lr() -> None:
     found = rates("cosine")
     assert found == pytest.approx([0.005 * (1 + math.cos(math.pi * i / 200)) for i in range(201)], abs=1e-9)
