@@ -70,14 +70,16 @@ def log_weight(out: VAEOutput, x: Tensor) -> Tensor:
     return out.p_x.log_prob(x) + out.p_z.log_prob(out.z) - out.q_z.log_prob(out.z)
 
 
-def path_log_q(out: VAEOutput) -> Tensor:
-    """log q(z|x), (K, B), whose gradient reaches q's parameters through z alone.
+def path_log_q(q_z: Distribution, z: Tensor) -> Tensor:
+    """log q(z|x) of its own draws z (K, B, D), (K, B); its gradient reaches q's parameters by way of z alone.
 
-    The derivative at a fixed z, the score, is taken off again, which needs no knowledge of what q is made of: its
-    `log_prob` only has to take any z. Roeder et al. (2017).
+    What would reach them at a fixed z, the score, is taken off again, which needs no knowledge of what q is made of:
+    its `log_prob` only has to take latents from elsewhere. Roeder et al. (2017).
     """
-    z = out.z.view_as(out.z)  # another object: a distribution that remembers its own draws would bypass z
-    log_q, score = out.q_z.log_prob(z), out.q_z.log_prob(z.detach())
+    log_q = q_z.log_prob(z)
+    if not log_q.requires_grad:
+        return log_q
+    score = q_z.log_prob(z.detach())
     return log_q - (score - score.detach())
 
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from vaecli.objectives.base import path_log_q
+from vaecli.objectives.base import Estimate, path_log_q
 from vaecli.objectives.iwae import IWAE
-from vaecli.vae import VAEOutput
+from vaecli.vae import VAE
 
 
 @dataclass
@@ -18,13 +19,19 @@ class DReG(IWAE):
     gives (1 - beta) v_i + beta v_i^2.
     """
 
-    def log_q(self, out: VAEOutput) -> Tensor:
-        return path_log_q(out)
+    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
+        q_z = model.encode(x)
+        draws = q_z.rsample(torch.Size([self.n_samples * self.k]))
+        z, log_q = draws.view_as(draws), path_log_q(q_z, draws)  # the two ways from the bound to the encoder
+        log_px, kl = model.decode(z).log_prob(x), log_q - model.prior(model.encode).log_prob(z)
+        if z.requires_grad:
+            factor = self.factor(log_px.detach(), kl.detach(), step)
+            z.register_hook(lambda gradient: gradient * factor.unsqueeze(-1))
+            log_q.register_hook(lambda gradient: gradient * factor)
+        return self.estimate(log_px, kl, step)
 
-    def steer(self, z: Tensor, log_w: Tensor, step: int) -> None:
-        """Multiply the gradient at z, in which the bound has left a v_i already, by 1 - beta + beta v_i."""
-        if not z.requires_grad:
-            return
+    def factor(self, log_px: Tensor, kl: Tensor, step: int) -> Tensor:
+        """1 - beta + beta v_i, (L k, B): what the encoder's gradient lacks, as the bound has left a v_i in it already."""
         beta = self.weight(step)
-        factor = 1 - beta + beta * self.grouped(log_w).softmax(1).flatten(0, 1)  # (L k, B)
-        z.register_hook(lambda gradient: gradient * factor.unsqueeze(-1))
+        v = self.grouped(log_px - beta * kl).softmax(1).flatten(0, 1)
+        return 1 - beta + beta * v

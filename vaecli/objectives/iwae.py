@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vaecli.objectives.base import Estimate, Weighted, terms
-from vaecli.vae import VAE, VAEOutput
+from vaecli.vae import VAE
 from vaecli.validation import PositiveInt
 
 
@@ -22,11 +22,12 @@ class IWAE(Weighted):
 
     def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
         out = model(x, self.n_samples * self.k)
-        log_px, kl = out.p_x.log_prob(x), self.log_q(out) - out.p_z.log_prob(out.z)  # (L k, B)
-        log_w = log_px - self.weight(step) * kl
-        self.steer(out.z, log_w.detach(), step)
+        return self.estimate(out.p_x.log_prob(x), out.q_z.log_prob(out.z) - out.p_z.log_prob(out.z), step)
+
+    def estimate(self, log_px: Tensor, kl: Tensor, step: int) -> Estimate:
+        """From log p(x|z) and log q(z|x) - log p(z) of each draw, (L k, B)."""
         metrics = terms(log_px.mean(0), kl.mean(0), bound=self.bound(log_px - kl))
-        return Estimate(-self.bound(log_w).mean(), metrics)
+        return Estimate(-self.bound(log_px - self.weight(step) * kl).mean(), metrics)
 
     def bound(self, log_w: Tensor) -> Tensor:
         """L_k, (B,), from log-weights (L k, B)."""
@@ -35,10 +36,3 @@ class IWAE(Weighted):
     def grouped(self, log_w: Tensor) -> Tensor:
         """(L k, B) -> (L, k, B)."""
         return log_w.unflatten(0, (self.n_samples, self.k))
-
-    def log_q(self, out: VAEOutput) -> Tensor:
-        """log q(z|x), (L k, B), as it is to be differentiated."""
-        return out.q_z.log_prob(out.z)
-
-    def steer(self, z: Tensor, log_w: Tensor, step: int) -> None:
-        """What is to be done to the gradient at z: nothing."""
