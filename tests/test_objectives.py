@@ -553,11 +553,21 @@ def test_the_loss_of_a_step_depends_on_the_step_and_not_on_those_before(option: 
 def test_capacity() -> None:
     model, x = real_model()
     plain = same_draws(model, x, "elbo").metrics
-    kl, log_px = (float(plain[name].mean()) for name in ("kl", "log_px"))
+    kl, log_px = (plain[name].mean().item() for name in ("kl", "log_px"))
     overrides = ("objective.capacity=12", "objective.kl_weight=7", "objective.warm_up=3")
     for step, capacity in ((0, 4.0), (1, 8.0), (2, 12.0), (9, 12.0)):
         found = same_draws(model, x, "capacity", 1, *overrides, step=step)
         assert float(found.loss) == pytest.approx(7 * abs(kl - capacity) - log_px, rel=1e-9)
+
+
+@pytest.mark.parametrize("override", [
+    "iwae objective.k=0", "dreg objective.k=2.5", "free_bits objective.free_bits=-1",
+    "capacity objective.capacity=.inf", "warm_up objective.warm_up=-1", "cyclic objective.cycle=0",
+])  # fmt: skip
+def test_a_bad_value_is_refused_by_its_key(override: str) -> None:
+    option, value = override.split(" ")
+    with pytest.raises(UserError, match=value.partition("=")[0]):
+        estimator(option, 1, value)
 
 
 def test_a_cycle_shorter_than_its_rise_is_refused() -> None:

@@ -31,7 +31,7 @@ class DReG(IWAE):
         return self.estimate(log_px, kl, step)
 
     def factor(self, log_px: Tensor, kl: Tensor, step: int) -> Tensor:
-        """1 - beta + beta v_i, (L k, B): what the encoder's gradient lacks, as the bound has left a v_i in it already."""
+        """1 - beta + beta v_i, (L k, B): the bound itself has left the other v_i in the encoder's gradient."""
         beta = self.weight(step)
         v = self.grouped(log_px - beta * kl).softmax(1).flatten(0, 1)
         return 1 - beta + beta * v
