@@ -557,7 +557,7 @@ def test_capacity() -> None:
     overrides = ("objective.capacity=12", "objective.kl_weight=7", "objective.warm_up=3")
     for step, capacity in ((0, 4.0), (1, 8.0), (2, 12.0), (9, 12.0)):
         found = same_draws(model, x, "capacity", 1, *overrides, step=step)
-        assert float(found.loss) == pytest.approx(7 * abs(kl - capacity) - log_px, rel=1e-9)
+        assert found.loss.item() == pytest.approx(7 * abs(kl - capacity) - log_px, rel=1e-9)
 
 
 @pytest.mark.parametrize("override", [

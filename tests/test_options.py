@@ -159,6 +159,15 @@ def test_step_rate_falls_every_few_epochs_or_at_milestones() -> None:
     assert found == pytest.approx([0.01] * 40 + [0.005] * 100 + [0.0025] * 61, rel=1e-12)
 
 
+@pytest.mark.parametrize("overrides", [*([f"scheduler={name}"] for name in GROUPS["scheduler"]),
+                                       ["scheduler=step", "scheduler.milestones=[1]"]])  # fmt: skip
+def test_the_state_of_a_schedule_is_plain(overrides: list[str]) -> None:
+    """What a checkpoint may hold: numbers, texts and containers, and nothing derived from them."""
+    state = prepare(composed(*overrides, *SMALL)).scheduler.state_dict()
+    for value in state.values():
+        assert type(value) in (int, float, bool, str, list, dict, type(None)), value
+
+
 def test_cosine_rate_ends_at_min_lr() -> None:
     found = rates("cosine")
     assert found == pytest.approx([0.005 * (1 + math.cos(math.pi * i / 200)) for i in range(201)], abs=1e-9)

@@ -1,6 +1,7 @@
 """Learning-rate schedules, stepped after every optimizer step."""
 
 import warnings
+from bisect import bisect_right
 
 from torch.optim import Optimizer, lr_scheduler
 
@@ -35,7 +36,9 @@ def step(
     """The optimizer's rate times `gamma` after each of the epochs `milestones`; without them, after each `every`."""
     if milestones is None:
         return lr_scheduler.StepLR(optimizer, step_size=every * steps_per_epoch, gamma=gamma)
-    return lr_scheduler.MultiStepLR(optimizer, [epoch * steps_per_epoch for epoch in milestones], gamma)
+    ends = sorted(epoch * steps_per_epoch for epoch in milestones)
+    # not MultiStepLR, which puts a Counter into the checkpoint
+    return lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** bisect_right(ends, step))
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, max_lr: PositiveFloat = 5e-3) -> Scheduler:

@@ -16,7 +16,7 @@ class Capacity(ELBO):
     Burgess et al. (2018), with the batch's mean KL divergence: observations share the capacity as they need it.
     """
 
-    kl_weight: NonNegativeFloat = 100.0
+    kl_weight: NonNegativeFloat = 30.0
     warm_up: NonNegativeFloat = 5.0
     capacity: NonNegativeFloat = 25.0
 
