@@ -18,7 +18,7 @@ REFUSED = [
     ("train datset=mnist", "did you mean dataset?"),
     ("train dataset=mnits", "dataset=mnits: no such option; did you mean mnist?"),
     ("train decoder=gausian", "did you mean gaussian?"),
-    ("train architecture=cnn", "There are: conv, mlp"),
+    ("train architecture=cnn", "There are: conv, gated_mlp, mlp, resnet"),
     ("train experiment=beta", "did you mean beta_curves?"),
     ("train -m decoder=bernoulli,foo", "decoder=foo: no such option"),
     ("train latent_dims=2,3 -m", "did you mean latent_dim?"),

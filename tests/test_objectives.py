@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 from conftest import composed
 from torch import Tensor, nn
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import (
+    AffineTransform,
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    SoftplusTransform,
+    TransformedDistribution,
+    kl_divergence,
+)  # fmt: skip
 
 from vaecli.architectures.mlp import MLP
 from vaecli.build import build_vae, instantiate
+from vaecli.commands.train import prepare
 from vaecli.conf_files import groups
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
+from vaecli.errors import UserError
 from vaecli.evaluation import kl_per_dim
-from vaecli.objectives.elbo import ELBO, log_weight
+from vaecli.objectives.base import Estimate, log_weight
 from vaecli.posteriors.gaussian import Gaussian as GaussianPosterior
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.vae import VAE
@@ -73,9 +88,9 @@ class Linear:
         return kl_divergence(q_full, MultivariateNormal(mean, self.covariance.expand(B, D, D)))
 
 
-def estimator(option: str, n_samples: int = 1, *overrides: str) -> ELBO:
-    objective: ELBO = instantiate(composed(f"objective={option}", f"samples={n_samples}", *overrides), "objective")
-    return objective
+def estimator(option: str, n_samples: int = 1, *overrides: str, steps_per_epoch: int = 1) -> Any:
+    config = composed(f"objective={option}", f"samples={n_samples}", *overrides)
+    return instantiate(config, "objective", steps_per_epoch=steps_per_epoch)
 
 
 def draws(model: VAE, x: Tensor, n: int, option: str, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -264,7 +279,7 @@ def test_kl_weight_acts_on_the_loss_alone(option: str, weight: float) -> None:
 @pytest.mark.parametrize("batch", [1, 6])
 def test_metrics_are_per_observation(option: str, batch: int) -> None:
     model, x = real_model()
-    estimate = instantiate(composed(f"objective={option}", "samples=2"), "objective")(model, x[:batch], 0)
+    estimate = estimator(option, 2)(model, x[:batch], 0)
     assert estimate.metrics.keys() >= {"elbo", "bound", "log_px", "kl"}
     for name, value in estimate.metrics.items():
         assert value.shape == (batch,), name
@@ -288,3 +303,278 @@ def test_temperature_scales_the_prior() -> None:
     torch.testing.assert_close(cold, 0.5 * model.sample_latents(20_000))
     torch.testing.assert_close(cold.std(0), torch.full((3,), 0.5).double(), rtol=0.03, atol=0)
     assert model.sample(7).mean.shape == (7, 1, 4, 4)
+
+
+class FullCovariance(nn.Module):
+    """q(z|x) = N(m, C C^T)."""
+
+    n_features = 3 + 3 + 3
+
+    def forward(self, features: Tensor) -> Distribution:
+        loc, log_scale, off = features.split(3, -1)
+        below = torch.zeros(len(off), 3, 3, dtype=off.dtype)
+        below[:, *torch.tril_indices(3, 3, -1)] = off
+        c = below + torch.diag_embed((0.5 * log_scale).exp())
+        return MultivariateNormal(loc, scale_tril=c, validate_args=False)
+
+
+class Flow(nn.Module):
+    """A Gaussian through an elementwise map with parameters of its own, that remembers where its draws came from."""
+
+    n_features = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift, self.log_scale = (nn.Parameter(torch.tensor(v)) for v in ([0.3, -0.2, 0.1], [0.4, 0.0, -0.3]))
+
+    def forward(self, features: Tensor) -> Distribution:
+        loc, log_scale = features.chunk(2, -1)
+        steps = [AffineTransform(self.shift, self.log_scale.exp(), cache_size=1), SoftplusTransform(cache_size=1)]
+        base = Independent(Normal(loc, (0.5 * log_scale).exp()), 1)
+        return TransformedDistribution(base, steps, validate_args=False)
+
+
+class Mixture(nn.Module):
+    """A prior without a closed-form KL divergence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.tensor([[-1.0, 0.0, 0.5], [1.0, 0.5, 0.0]]))
+
+    def forward(self, encode: Any = None) -> Distribution:
+        parts = Independent(Normal(self.loc, torch.ones_like(self.loc)), 1)
+        return MixtureSameFamily(Categorical(logits=self.loc.new_zeros(2)), parts, validate_args=False)
+
+
+def model_with(posterior: nn.Module, prior: nn.Module) -> tuple[VAE, Tensor]:
+    torch.manual_seed(6)
+    networks, decoder = MLP(hidden=[]), GaussianDecoder(X_SHAPE, sigma=SIGMA)
+    model = VAE(
+        networks.encoder(X_SHAPE, posterior.n_features), posterior, networks.decoder(3, 1, X_SHAPE), decoder,
+        prior, 3, X_SHAPE,
+    ).double()  # fmt: skip
+    return model, torch.rand(1, *X_SHAPE, dtype=torch.float64)
+
+
+MODELS = {
+    "gaussian": lambda: model_with(GaussianPosterior(3), StandardNormal(3)),
+    "full": lambda: model_with(FullCovariance(), StandardNormal(3)),
+    "flow": lambda: model_with(Flow(), Mixture()),
+}
+
+
+def gradients(objective: Any, model: VAE, x: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """n independent gradients for one observation, of q's parameters and of the others, (n, numbers)."""
+    torch.manual_seed(seed)
+    parameters = dict(model.named_parameters())
+    ours = [name.startswith(("encoder_network", "posterior")) for name in parameters]
+    rows = []
+    for _ in range(n):
+        loss = objective(model, x, 0).loss
+        rows.append(torch.autograd.grad(loss, list(parameters.values())))
+    parts = [
+        torch.stack([torch.cat([g.flatten() for g, q in zip(row, ours, strict=True) if q is wanted]) for row in rows])
+        for wanted in (True, False)
+    ]
+    return parts[0], parts[1]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("weight", [1.0, 0.4])
+def test_dreg_has_the_expectation_of_the_importance_weighted_gradient(kind: str, weight: float) -> None:
+    """For any reparametrised posterior, and with less variance; what is not the encoder's is not touched."""
+    model, x = MODELS[kind]()
+    overrides = ("objective.k=4", f"objective.kl_weight={weight}")
+    plain, doubly = (estimator(option, 400, *overrides) for option in ("iwae", "dreg"))
+    (a, others_a), (_, others_same) = (gradients(one, model, x, 150, seed=1) for one in (plain, doubly))
+    b, _ = gradients(doubly, model, x, 150, seed=2)
+    torch.testing.assert_close(others_same, others_a)
+    error = ((a.var(0) + b.var(0)) / 150).sqrt()
+    assert float(((a.mean(0) - b.mean(0)) / error).abs().max()) < 4.5
+    assert float((error / a.mean(0).norm()).max()) < 0.02
+    assert float(b.var(0).sum()) < float(a.var(0).sum())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_sticking_the_landing_has_the_expectation_of_the_elbo_s_gradient(kind: str) -> None:
+    model, x = MODELS[kind]()
+    plain, path = estimator("sgvb_a", 1000), estimator("stl", 1000)
+    (a, others_a), (_, others_same) = (gradients(one, model, x, 150, seed=1) for one in (plain, path))
+    b, _ = gradients(path, model, x, 150, seed=2)
+    torch.testing.assert_close(others_same, others_a)
+    error = ((a.var(0) + b.var(0)) / 150).sqrt()
+    assert float(((a.mean(0) - b.mean(0)) / error).abs().max()) < 4.5
+    assert float((error / a.mean(0).norm()).max()) < 0.02
+
+
+@pytest.mark.parametrize("option", ["stl", "dreg"])
+def test_path_gradient_is_zero_at_the_true_posterior(option: str) -> None:
+    linear = Linear()
+    linear.set_posterior()
+    encoder = list(linear.model.encoder_network.parameters())
+    for name, zero in ((option, True), ("sgvb_a", False)):
+        found = torch.autograd.grad(estimator(name, 3)(linear.model, linear.x, 0).loss, encoder)
+        assert (max(float(g.abs().max()) for g in found) < 1e-9) is zero
+
+
+def test_importance_weighted_bound_rises_with_k_to_log_p() -> None:
+    linear = Linear(orthogonal=False)
+    linear.set_posterior(0.3, 1.4)
+    gap, n = linear.gap().detach(), 2000
+    bounds = []
+    with torch.no_grad():
+        for k in (1, 4, 16, 256):
+            iwae = estimator("iwae", 1, f"objective.k={k}")
+            copies = linear.x.expand(n, B, *X_SHAPE).flatten(0, 1)
+            each = iwae(linear.model, copies, 0).metrics["bound"].unflatten(0, (n, B))
+            bounds.append((each.mean(0), each.std(0) / math.sqrt(n)))
+    short = [linear.log_p() - mean for mean, _ in bounds]
+    assert bool(((short[0] - gap).abs() < 4 * bounds[0][1]).all())  # L_1 is the ELBO
+    for (low, low_error), (high, high_error) in itertools.pairwise(bounds):
+        assert bool((high - low > 3 * (low_error**2 + high_error**2).sqrt()).all())
+    assert bool((short[-1].abs() < 0.03 * gap).all())
+
+
+def same_draws(model: VAE, x: Tensor, option: str, *args: Any, step: int = 0) -> Estimate:
+    torch.manual_seed(2)
+    found: Estimate = estimator(option, *args)(model, x, step)
+    return found
+
+
+@pytest.mark.parametrize(("single", "option"), [("sgvb_a", "iwae"), ("stl", "dreg")])
+@pytest.mark.parametrize("weight", [1.0, 0.4])
+def test_one_draw_inside_the_logarithm_is_the_elbo(single: str, option: str, weight: float) -> None:
+    model, x = real_model()
+    weighted = f"objective.kl_weight={weight}"
+    one = same_draws(model, x, single, 5, weighted)
+    other = same_draws(model, x, option, 5, weighted, "objective.k=1")
+    torch.testing.assert_close(one.loss, other.loss)
+    for name, metric in one.metrics.items():
+        torch.testing.assert_close(metric, other.metrics[name])
+    torch.testing.assert_close(other.metrics["bound"], other.metrics["elbo"])
+    parameters = list(model.parameters())
+    ones, others = (torch.autograd.grad(estimate.loss, parameters) for estimate in (one, other))
+    for g, h in zip(ones, others, strict=True):
+        torch.testing.assert_close(g, h)
+
+
+@pytest.mark.parametrize("option", ["iwae", "dreg"])
+def test_samples_average_outside_the_logarithm_and_k_inside(option: str) -> None:
+    model, x = real_model()
+    found = same_draws(model, x, option, 3, "objective.k=4")
+    torch.manual_seed(2)
+    log_w = log_weight(model(x, 12), x).reshape(3, 4, 6)
+    bound = (log_w.exp().mean(1)).log().mean(0)
+    torch.testing.assert_close(found.metrics["bound"], bound)
+    torch.testing.assert_close(found.loss, -bound.mean())
+
+
+@pytest.mark.parametrize("option", OBJECTIVES)
+@pytest.mark.parametrize("step", [0, 3])
+def test_elbo_is_the_same_under_every_objective(option: str, step: int) -> None:
+    """From the same draws, whatever the loss: one figure with the closed-form KL, one with the sampled one."""
+    model, x = real_model()
+    draws = (2, "objective.k=3") if option in ("iwae", "dreg") else (6,)
+    found = same_draws(model, x, option, *draws, step=step).metrics
+    exact, sampled = (same_draws(model, x, name, 6).metrics for name in ("elbo", "sgvb_a"))
+    torch.testing.assert_close(found["log_px"], exact["log_px"])
+    torch.testing.assert_close(found["elbo"], found["log_px"] - found["kl"])
+    closed = getattr(estimator(option), "analytic_kl", False)
+    torch.testing.assert_close(found["elbo"], (exact if closed else sampled)["elbo"])
+
+
+def test_free_bits() -> None:
+    model, x = real_model()
+    q = model.encode(x)
+    kl = (0.5 * (q.mean**2 + q.variance - 1) - q.stddev.log()).mean(0)
+    kl = kl.detach()
+    middle = float(kl.median())
+    plain = same_draws(model, x, "elbo")
+    log_px = plain.metrics["log_px"].mean()
+    for free in (0.0, middle, 100.0):
+        found = same_draws(model, x, "free_bits", 1, f"objective.free_bits={free}")
+        torch.testing.assert_close(found.loss, kl.clamp_min(free).sum() - log_px)
+        torch.testing.assert_close(found.metrics["kl"], plain.metrics["kl"])
+    weights = list(model.encoder_network.parameters())
+    fit = torch.autograd.grad(-log_px, weights)
+    for g, h in zip(torch.autograd.grad(found.loss, weights), fit, strict=True):
+        torch.testing.assert_close(g, h)  # all below the floor: the KL term has no gradient
+
+
+@pytest.mark.parametrize("free", [0.01, 1000.0])
+def test_free_bits_of_latents_that_are_tied_are_one_group(free: float) -> None:
+    model, x = MODELS["full"]()
+    plain = same_draws(model, x, "elbo").metrics
+    found = same_draws(model, x, "free_bits", 1, f"objective.free_bits={free}")
+    expected = plain["kl"].mean().clamp_min(3 * free) - plain["log_px"].mean()
+    torch.testing.assert_close(found.loss, expected)
+
+
+@pytest.mark.parametrize("option", [name for name in OBJECTIVES if name not in ("sgvb_a", "iwae", "dreg", "stl")])
+def test_kl_without_a_closed_form_is_estimated_from_the_same_draws(option: str) -> None:
+    model, x = MODELS["flow"]()
+    found, sampled = (same_draws(model, x, name, 5) for name in (option, "sgvb_a"))
+    for name, metric in sampled.metrics.items():
+        torch.testing.assert_close(found.metrics[name], metric)
+
+
+def weights(objective: Any, steps: int) -> list[float]:
+    return [objective.weight(step) for step in range(steps)]
+
+
+def test_the_weight_rises_once() -> None:
+    objective = estimator("warm_up", 1, "objective.warm_up=2", "objective.kl_weight=3", steps_per_epoch=4)
+    assert weights(objective, 10) == pytest.approx([3 / 8 * n for n in range(1, 9)] + [3, 3], rel=1e-12)
+    assert weights(estimator("warm_up", 1, "objective.warm_up=0"), 3) == [1, 1, 1]
+
+
+def test_the_weight_rises_in_cycles() -> None:
+    objective = estimator("cyclic", 1, "objective.warm_up=1", "objective.cycle=1.5", steps_per_epoch=4)
+    assert weights(objective, 14) == [0.25, 0.5, 0.75, 1, 1, 1] * 2 + [0.25, 0.5]
+
+
+@pytest.mark.parametrize("option", OBJECTIVES)
+def test_the_loss_of_a_step_depends_on_the_step_and_not_on_those_before(option: str) -> None:
+    """What a resumed run needs. The weight enters the loss in full, and no metric."""
+    model, x = real_model()
+    overrides = ("objective.warm_up=1",)
+    objective = estimator(option, 2, *overrides, steps_per_epoch=8)
+    for step in (0, 3, 7, 30):
+        torch.manual_seed(2)
+        used = objective(model, x, step)
+        torch.manual_seed(2)
+        fresh = estimator(option, 2, *overrides, steps_per_epoch=8)(model, x, step)
+        assert torch.equal(used.loss, fresh.loss)
+        if option in ("elbo", "sgvb_a", "beta_vae", "warm_up", "cyclic", "stl"):
+            m, beta = used.metrics, objective.kl_weight * min(1, (step + 1) / 8)
+            torch.testing.assert_close(used.loss, -(m["log_px"] - beta * m["kl"]).mean())
+
+
+def test_capacity() -> None:
+    model, x = real_model()
+    plain = same_draws(model, x, "elbo").metrics
+    kl, log_px = (plain[name].mean().item() for name in ("kl", "log_px"))
+    overrides = ("objective.capacity=12", "objective.kl_weight=7", "objective.warm_up=3")
+    for step, capacity in ((0, 4.0), (1, 8.0), (2, 12.0), (9, 12.0)):
+        found = same_draws(model, x, "capacity", 1, *overrides, step=step)
+        assert found.loss.item() == pytest.approx(7 * abs(kl - capacity) - log_px, rel=1e-9)
+
+
+@pytest.mark.parametrize("override", [
+    "iwae objective.k=0", "dreg objective.k=2.5", "free_bits objective.free_bits=-1",
+    "capacity objective.capacity=.inf", "warm_up objective.warm_up=-1", "cyclic objective.cycle=0",
+])  # fmt: skip
+def test_a_bad_value_is_refused_by_its_key(override: str) -> None:
+    option, value = override.split(" ")
+    with pytest.raises(UserError, match=value.partition("=")[0]):
+        estimator(option, 1, value)
+
+
+def test_a_cycle_shorter_than_its_rise_is_refused() -> None:
+    with pytest.raises(UserError, match=r"objective=cyclic: cycle=1 .*warm_up=2"):
+        estimator("cyclic", 1, "objective.cycle=1", "objective.warm_up=2")
+
+
+def test_training_tells_the_objective_how_long_an_epoch_is() -> None:
+    job = prepare(composed("objective=warm_up", "dataset.limit=70", "batch_size=32"))
+    assert job.objective.steps_per_epoch == 3  # type: ignore[attr-defined]

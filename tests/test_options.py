@@ -26,7 +26,7 @@ GROUPS = {name: options for name, options in groups().items() if name in default
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 SUPPLIED = {  # what the program itself passes
     "decoder": {"x_shape"}, "posterior": {"latent_dim"}, "prior": {"latent_dim", "x_shape"}, "optimizer": {"params"},
-    "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
+    "scheduler": {"optimizer", "total_steps", "steps_per_epoch"}, "objective": {"steps_per_epoch"},
 }  # fmt: skip
 MODEL_GROUPS = ("architecture", "decoder", "posterior", "prior", "objective")
 
@@ -63,9 +63,12 @@ def step(job: Job) -> torch.Tensor:
     return estimate.loss.detach()
 
 
-def assert_all_learn(model: nn.Module) -> None:
+def assert_all_learn(model: nn.Module, names: Sequence[str]) -> None:
     """Every parameter, by name, has a finite gradient that is not zero throughout."""
+    free = "free_bits" in names  # a KL term that is still for free does not train the prior
     for name, parameter in model.named_parameters():
+        if free and name.startswith("prior."):
+            continue
         assert parameter.grad is not None, f"{name} gets no gradient"
         assert bool(parameter.grad.isfinite().all()), f"{name} has a gradient that is not finite"
         assert bool((parameter.grad != 0).any()), f"{name} has a zero gradient"
@@ -90,7 +93,7 @@ def target(group: str, option: str) -> tuple[dict[str, Any], Any]:
 def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
     job = prepare(composed("dataset=digits", "dataset.binarize=dynamic", *chosen(names), *SMALL))
     assert math.isfinite(step(job))
-    assert_all_learn(job.model)
+    assert_all_learn(job.model, names)
     assert math.isfinite(step(job))
 
 
@@ -106,13 +109,14 @@ def test_every_combination_trains_on_curves_or_names_the_remedy(names: tuple[str
             followed.append(remedy(str(error)))
     assert {key.partition("=")[0] for key in followed} == unsuited(names)
     assert math.isfinite(step(job))
-    assert_all_learn(job.model)
+    assert_all_learn(job.model, names)
 
 
 def unsuited(names: tuple[str, ...]) -> set[str]:
     """The groups whose choice takes no curves."""
     takes_curves = names[1].startswith(("gaussian", "laplace"))
-    return (set() if takes_curves else {"decoder"}) | ({"architecture"} if "conv" in names else set())
+    for_images = {"conv", "resnet"}.intersection(names)
+    return (set() if takes_curves else {"decoder"}) | ({"architecture"} if for_images else set())
 
 
 @pytest.mark.parametrize("decoder", GROUPS["decoder"])
@@ -173,6 +177,22 @@ def test_exponential_rate_falls_once_per_epoch() -> None:
     found = rates("exponential")
     gamma = composed("scheduler=exponential")["scheduler"]["gamma"]
     assert found == pytest.approx([0.01 * gamma ** (i // 20) for i in range(201)], rel=1e-12)
+
+
+def test_step_rate_falls_every_few_epochs_or_at_milestones() -> None:
+    found = rates("step", overrides=["scheduler.every=3", "scheduler.gamma=0.5"])
+    assert found == pytest.approx([0.01 * 0.5 ** (i // 60) for i in range(201)], rel=1e-12)
+    found = rates("step", overrides=["scheduler.milestones=[2,7]", "scheduler.gamma=0.5"])
+    assert found == pytest.approx([0.01] * 40 + [0.005] * 100 + [0.0025] * 61, rel=1e-12)
+
+
+@pytest.mark.parametrize("overrides", [*([f"scheduler={name}"] for name in GROUPS["scheduler"]),
+                                       ["scheduler=step", "scheduler.milestones=[1]"]])  # fmt: skip
+def test_the_state_of_a_schedule_is_plain(overrides: list[str]) -> None:
+    """What a checkpoint may hold: numbers, texts and containers, and nothing derived from them."""
+    state = prepare(composed(*overrides, *SMALL)).scheduler.state_dict()
+    for value in state.values():
+        assert type(value) in (int, float, bool, str, list, dict, type(None)), value
 
 
 def test_cosine_rate_ends_at_min_lr() -> None:

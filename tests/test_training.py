@@ -19,7 +19,7 @@ from vaecli.commands.train import prepare
 from vaecli.datasets.split import Split, Splits
 from vaecli.errors import UserError
 from vaecli.evaluation import Totals, evaluating
-from vaecli.objectives.elbo import Estimate
+from vaecli.objectives.base import Estimate
 from vaecli.schedulers import constant
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.progress import TrainingProgress

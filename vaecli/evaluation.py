@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, kl_divergence
 
 from vaecli.datasets.split import Split
-from vaecli.objectives.elbo import Estimate, Objective
+from vaecli.objectives.base import Estimate, Objective
 from vaecli.vae import VAE
 
 CHUNK = 500  # observations at a time where nothing is trained

@@ -1,10 +1,11 @@
 """Learning-rate schedules, stepped after every optimizer step."""
 
 import warnings
+from bisect import bisect_right
 
 from torch.optim import Optimizer, lr_scheduler
 
-from vaecli.validation import NonNegativeFloat, PositiveFloat
+from vaecli.validation import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Scheduler = lr_scheduler.LRScheduler
 
@@ -22,6 +23,22 @@ def cosine(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, min_lr:
 def exponential(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: PositiveFloat = 0.99) -> Scheduler:
     """The optimizer's rate times `gamma` after each epoch."""
     return lr_scheduler.StepLR(optimizer, step_size=steps_per_epoch, gamma=gamma)
+
+
+def step(
+    optimizer: Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    milestones: list[PositiveInt] | None = None,
+    every: PositiveInt = 5,
+    gamma: PositiveFloat = 0.1,
+) -> Scheduler:
+    """The optimizer's rate times `gamma` after each of the epochs `milestones`; without them, after each `every`."""
+    if milestones is None:
+        return lr_scheduler.StepLR(optimizer, step_size=every * steps_per_epoch, gamma=gamma)
+    ends = sorted(epoch * steps_per_epoch for epoch in milestones)
+    # not MultiStepLR, which puts a Counter into the checkpoint
+    return lr_scheduler.LambdaLR(optimizer, lambda step: gamma ** bisect_right(ends, step))
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, max_lr: PositiveFloat = 5e-3) -> Scheduler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -21,22 +22,31 @@ def halvings(size: int, n: int) -> list[int]:
     return sizes
 
 
+def image_shapes(x_shape: tuple[int, ...], n: int, option: str) -> list[tuple[int, int]]:
+    """Heights and widths from the image to the innermost of n feature maps; UserError for what is no image."""
+    if len(x_shape) != 3:
+        raise UserError(
+            f"architecture={option} needs images (channels, height, width), but the data have shape {x_shape}: "
+            "use architecture=mlp"
+        )
+    heights, widths = (halvings(side, n) for side in x_shape[1:])
+    return list(zip(heights, widths, strict=True))
+
+
+def doubling(n_in: int, n_out: int, here: tuple[int, int], there: tuple[int, int]) -> list[nn.Module]:
+    """A transposed convolution from feature maps of size `here` to the size `there` that was halved to it."""
+    # kernel 4, stride 2, padding 1 doubles a side; where the side was odd, one row less is wanted
+    odd = tuple(2 * a - b for a, b in zip(here, there, strict=True))
+    return [nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1), Crop(odd)]
+
+
 class ConvDecoderNetwork(nn.Module):
     """z (N, D) -> parameters (N, n_params, C, H, W)."""
 
-    def __init__(
-        self, sizes: list[int], channels: list[int], shapes: list[tuple[int, int]], activation_name: Activation,
-        out_shape: tuple[int, ...],
-    ) -> None:  # fmt: skip
+    def __init__(self, layers: list[nn.Module], width: int, out_shape: tuple[int, ...]) -> None:
         super().__init__()
-        layers = hidden_layers([*sizes, channels[0] * math.prod(shapes[0])], activation_name)
-        layers.append(nn.Unflatten(-1, (channels[0], *shapes[0])))
-        for n_in, n_out, here, there in zip(channels[:-1], channels[1:], shapes[:-1], shapes[1:], strict=True):
-            # kernel 4, stride 2, padding 1 doubles a side; where the side was odd, one row less is wanted
-            odd = tuple(2 * a - b for a, b in zip(here, there, strict=True))
-            layers += [nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1), Crop(odd), activation(activation_name)]
         self.body = nn.Sequential(*layers)
-        self.output = nn.Conv2d(channels[-1], math.prod(out_shape[:-2]), 3, padding=1)
+        self.output = nn.Conv2d(width, math.prod(out_shape[:-2]), 3, padding=1)
         self.out_shape = out_shape
 
     def forward(self, z: Tensor) -> Tensor:
@@ -82,27 +92,22 @@ class Conv:
         if not self.channels:
             raise UserError("architecture.channels=[]: should have at least one entry, or use architecture=mlp")
 
-    def _shapes(self, x_shape: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Heights and widths from the image to the innermost feature map."""
-        if len(x_shape) != 3:
-            raise UserError(
-                f"architecture=conv needs images (channels, height, width), but the data have shape {x_shape}: "
-                "use architecture=mlp"
-            )
-        heights, widths = (halvings(side, len(self.channels)) for side in x_shape[1:])
-        return list(zip(heights, widths, strict=True))
-
     def encoder(self, x_shape: tuple[int, ...], n_features: int) -> nn.Module:
         """x (B, C, H, W) -> (B, n_features)."""
-        shapes, layers = self._shapes(x_shape), []
-        for n_in, n_out in zip([x_shape[0], *self.channels[:-1]], self.channels, strict=True):
+        layers: list[nn.Module] = []
+        shape = image_shapes(x_shape, len(self.channels), "conv")[-1]
+        for n_in, n_out in pairwise([x_shape[0], *self.channels]):
             layers += [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1), activation(self.activation)]
-        sizes = [self.channels[-1] * math.prod(shapes[-1]), *self.hidden]
+        sizes = [self.channels[-1] * math.prod(shape), *self.hidden]
         dense = [*hidden_layers(sizes, self.activation), nn.Linear(sizes[-1], n_features)]
         return nn.Sequential(*layers, nn.Flatten(), *dense)
 
     def decoder(self, latent_dim: int, n_params: int, x_shape: tuple[int, ...]) -> nn.Module:
         """z (N, D) -> (N, n_params, C, H, W)."""
-        shapes = self._shapes(x_shape)[::-1]
+        shapes = image_shapes(x_shape, len(self.channels), "conv")[::-1]
         channels = [*self.channels[::-1], self.channels[0]]
-        return ConvDecoderNetwork([latent_dim, *self.hidden], channels, shapes, self.activation, (n_params, *x_shape))
+        layers = hidden_layers([latent_dim, *self.hidden, channels[0] * math.prod(shapes[0])], self.activation)
+        layers.append(nn.Unflatten(-1, (channels[0], *shapes[0])))
+        for (n_in, n_out), (here, there) in zip(pairwise(channels), pairwise(shapes), strict=True):
+            layers += [*doubling(n_in, n_out, here, there), activation(self.activation)]
+        return ConvDecoderNetwork(layers, channels[-1], (n_params, *x_shape))

@@ -21,10 +21,10 @@ def hidden_layers(sizes: Sequence[int], activation_name: Activation) -> list[nn.
 class MLPDecoderNetwork(nn.Module):
     """z (N, D) -> parameters (N, n_params, *x_shape)."""
 
-    def __init__(self, sizes: Sequence[int], activation_name: Activation, out_shape: tuple[int, ...]) -> None:
+    def __init__(self, layers: Sequence[nn.Module], width: int, out_shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.body = nn.Sequential(*hidden_layers(sizes, activation_name))
-        self.output = nn.Linear(sizes[-1], math.prod(out_shape))
+        self.body = nn.Sequential(*layers)
+        self.output = nn.Linear(width, math.prod(out_shape))
         self.out_shape = out_shape
 
     def forward(self, z: Tensor) -> Tensor:
@@ -48,8 +48,13 @@ class MLP:
     def encoder(self, x_shape: tuple[int, ...], n_features: int) -> nn.Module:
         """x (B, *x_shape) -> (B, n_features)."""
         sizes = [math.prod(x_shape), *self.hidden]
-        return nn.Sequential(nn.Flatten(), *hidden_layers(sizes, self.activation), nn.Linear(sizes[-1], n_features))
+        return nn.Sequential(nn.Flatten(), *self.layers(sizes), nn.Linear(sizes[-1], n_features))
 
     def decoder(self, latent_dim: int, n_params: int, x_shape: tuple[int, ...]) -> nn.Module:
         """z (N, D) -> (N, n_params, *x_shape)."""
-        return MLPDecoderNetwork([latent_dim, *reversed(self.hidden)], self.activation, (n_params, *x_shape))
+        sizes = [latent_dim, *reversed(self.hidden)]
+        return MLPDecoderNetwork(self.layers(sizes), sizes[-1], (n_params, *x_shape))
+
+    def layers(self, sizes: Sequence[int]) -> list[nn.Module]:
+        """The hidden layers, from sizes[0] through to sizes[-1]."""
+        return hidden_layers(sizes, self.activation)

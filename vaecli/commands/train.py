@@ -26,7 +26,7 @@ from vaecli.differences import SILENT, flatten
 from vaecli.errors import UserError
 from vaecli.evaluation import active_units, calibrate, kl_per_dim, mean_metrics
 from vaecli.files import replace_text
-from vaecli.objectives.elbo import Objective
+from vaecli.objectives.base import Objective
 from vaecli.plots.view import view
 from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_occupied, rewind
@@ -232,6 +232,8 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     dataset = build.instantiate(config, "dataset", trusted)
     config = build.absolute_paths(config)
     splits = dataset.load()
+    per_epoch = -(-len(splits.train) // settings.batch_size)
+    objective = build.instantiate(config, "objective", trusted, steps_per_epoch=per_epoch)
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size above 0")
     torch.manual_seed(settings.seed)
@@ -243,9 +245,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     build.start_prior(model, splits.train)
     model.to(device)
     share_out(model, settings.batch_size, settings.samples)
-    objective = build.instantiate(config, "objective", trusted)
     optimizer = build.instantiate(config, "optimizer", trusted, params=model.parameters())
-    per_epoch = -(-len(splits.train) // settings.batch_size)
     scheduler = build.instantiate(
         config, "scheduler", trusted,
         optimizer=optimizer, total_steps=per_epoch * settings.epochs, steps_per_epoch=per_epoch,

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vaecli.datasets.split import Splits
 from vaecli.evaluation import Totals, mean_metrics
-from vaecli.objectives.elbo import Estimate, Objective
+from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import Scheduler, advance
 from vaecli.training.diagnosis import broken_step, broken_term, broken_weights
 from vaecli.training.interrupt import Interrupt

@@ -1,0 +1,113 @@
+"""What objectives return, what they are given of a pass through the model, and what most of them share."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+from torch.distributions import Distribution, Independent, kl_divergence
+
+from vaecli.vae import VAE, VAEOutput
+from vaecli.validation import NonNegativeFloat, PositiveFloat, PositiveInt
+
+
+class Estimate(NamedTuple):
+    """What an objective returns for a batch of B observations."""
+
+    loss: Tensor  # scalar, to minimise
+    metrics: dict[str, Tensor]  # each (B,), in nats: elbo, bound, log_px, kl
+
+
+class Objective(Protocol):
+    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate: ...
+
+
+@dataclass
+class Weighted:
+    """An objective whose KL term has a weight in the loss: beta(t) = kl_weight min(1, (t mod cycle + 1) / warm_up).
+
+    t counts steps from 0, so that the weight is never zero and is full at the last step of the rise. A constant weight
+    is that of Higgins et al. (2017), a single rise that of Bowman et al. (2016), repeated ones those of Fu et al.
+    (2019). The weight acts on the loss; no metric has it.
+
+    n_samples: L, the draws of z per observation, averaged outside any logarithm
+    warm_up, cycle: in epochs
+    """
+
+    n_samples: PositiveInt = 1
+    kl_weight: NonNegativeFloat = 1.0
+    warm_up: NonNegativeFloat = 0.0
+    cycle: PositiveFloat | None = None
+    steps_per_epoch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.cycle is not None and self.cycle < self.warm_up:
+            raise ValueError(
+                f"cycle={self.cycle:g} ends before warm_up={self.warm_up:g} does: use a cycle of at least that length"
+            )
+
+    def ramp(self, step: int) -> float:
+        """How far the rise has come at a step, in (0, 1]: a function of nothing but the step."""
+        since = step if self.cycle is None else step % (self.cycle * self.steps_per_epoch)
+        rise = self.warm_up * self.steps_per_epoch
+        return min(1.0, (since + 1) / rise) if rise > 0 else 1.0
+
+    def weight(self, step: int) -> float:
+        """beta, the weight of the KL term in the loss of a step."""
+        return self.kl_weight * self.ramp(step)
+
+
+def terms(log_px: Tensor, kl: Tensor, bound: Tensor | None = None) -> dict[str, Tensor]:
+    """The metrics, from log p(x|z) and the KL divergence (B,); `bound` where it is not the ELBO."""
+    elbo = log_px - kl
+    return {"elbo": elbo, "bound": elbo if bound is None else bound, "log_px": log_px, "kl": kl}
+
+
+def log_weight(out: VAEOutput, x: Tensor) -> Tensor:
+    """log w = log p(x|z) + log p(z) - log q(z|x), (K, B).
+
+    Its mean over K estimates the ELBO, its log-mean-exp is the importance-weighted bound L_K (Burda et al., 2016).
+    """
+    return out.p_x.log_prob(x) + out.p_z.log_prob(out.z) - out.q_z.log_prob(out.z)
+
+
+def path_log_q(q_z: Distribution, z: Tensor) -> Tensor:
+    """log q(z|x) of its own draws z (K, B, D), (K, B); its gradient reaches q's parameters by way of z alone.
+
+    What would reach them at a fixed z, the score, is taken off again, which needs no knowledge of what q is made of:
+    its `log_prob` only has to take latents from elsewhere. Roeder et al. (2017).
+    """
+    log_q = q_z.log_prob(z)
+    if not log_q.requires_grad:
+        return log_q
+    score = q_z.log_prob(z.detach())
+    return log_q - (score - score.detach())
+
+
+def closed_form_kl(q_z: Distribution, p_z: Distribution) -> Tensor | None:
+    """KL(q(z|x) || p(z)), (B,); None where torch has no formula for the pair."""
+    try:
+        return kl_divergence(q_z, p_z)
+    except NotImplementedError:
+        return None
+
+
+def sampled_kl(out: VAEOutput) -> Tensor:
+    """1/K sum_k log q(z_k|x) - log p(z_k), (B,): the Monte Carlo estimate of KL(q(z|x) || p(z))."""
+    return (out.q_z.log_prob(out.z) - out.p_z.log_prob(out.z)).mean(0)
+
+
+def estimated_kl(out: VAEOutput, analytic: bool = True) -> Tensor:
+    """KL(q(z|x) || p(z)), (B,): in closed form where that is asked for and known, otherwise from the draws."""
+    exact = closed_form_kl(out.q_z, out.p_z) if analytic else None
+    return sampled_kl(out) if exact is None else exact
+
+
+def independent_latents(out: VAEOutput) -> VAEOutput | None:
+    """The same pass with each latent's own q(z_d|x) and p(z_d), batch shapes (B, D) and (D,); None where q or p ties
+    the latents together."""
+    q_z, p_z = out.q_z, out.p_z
+    if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
+        return None
+    if q_z.base_dist.event_shape or p_z.base_dist.event_shape:
+        return None
+    return out._replace(q_z=q_z.base_dist, p_z=p_z.base_dist)

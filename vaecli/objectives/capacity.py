@@ -1,0 +1,28 @@
+"""The evidence lower bound with a KL divergence that is held at a rising value."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vaecli.objectives.elbo import ELBO
+from vaecli.vae import VAEOutput
+from vaecli.validation import NonNegativeFloat
+
+
+@dataclass
+class Capacity(ELBO):
+    """loss = -E log p(x|z) + gamma |KL - C(t)|, C(t) = capacity min(1, (t + 1) / warm_up), gamma = `kl_weight`.
+
+    Burgess et al. (2018), with the batch's mean KL divergence: observations share the capacity as they need it.
+    """
+
+    kl_weight: NonNegativeFloat = 30.0
+    warm_up: NonNegativeFloat = 5.0
+    capacity: NonNegativeFloat = 25.0
+
+    def penalty(self, out: VAEOutput, kl: Tensor, step: int) -> Tensor:
+        return self.weight(step) * (kl.mean() - self.capacity * self.ramp(step)).abs()
+
+    def weight(self, step: int) -> float:
+        """gamma: it is the capacity that rises, not the weight."""
+        return self.kl_weight

@@ -1,0 +1,28 @@
+"""The evidence lower bound with some information in each latent for free."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vaecli.objectives.base import estimated_kl, independent_latents
+from vaecli.objectives.elbo import ELBO
+from vaecli.vae import VAEOutput
+from vaecli.validation import NonNegativeFloat
+
+
+@dataclass
+class FreeBits(ELBO):
+    """loss = -E log p(x|z) + sum_d max(lambda, KL_d), KL_d the batch's mean divergence of latent d from its prior.
+
+    Kingma et al. (2016), appendix C.8: a latent that carries less than `free_bits` nats is not pushed to carry still
+    less, and neither q nor p is trained by its KL term. Where q or p ties the latents together there is one group of
+    all D, with D lambda nats for free.
+    """
+
+    free_bits: NonNegativeFloat = 0.25
+
+    def penalty(self, out: VAEOutput, kl: Tensor, step: int) -> Tensor:
+        apart = independent_latents(out)
+        groups = kl.unsqueeze(-1) if apart is None else estimated_kl(apart, self.analytic_kl)  # (B, 1) or (B, D)
+        free = self.free_bits * out.z.shape[-1] / groups.shape[-1]
+        return self.weight(step) * groups.mean(0).clamp_min(free).sum()
