@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,25 @@ def execute(command: str, config: DictConfig, program: str) -> Any:
     module = importlib.import_module(f"vaecli.commands.{command}")
     hydra_config = HydraConfig.get()
     if command != "train":
-        return module.main(values)
+        return within_memory(module.main, values)
     overrides = list(hydra_config.overrides.task)
     folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
     keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
-    return module.main(values, module.Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder))
+    origin = module.Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder)
+    return within_memory(module.main, values, origin)
+
+
+def within_memory(main: Callable[..., Any], *args: Any) -> Any:
+    """What `main` returns; UserError where an array or a tensor could not be allocated."""
+    try:
+        return main(*args)
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and OutOfMemoryError, a subclass
+        if not isinstance(error, MemoryError) and not re.search("memory|Storage size|overflow", str(error)):
+            raise
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "MemoryError"
+        raise UserError(
+            f"this does not fit into memory: ask for less, or use a smaller batch_size ({reason})"
+        ) from None
 
 
 def slug(text: str, length: int = 120) -> str:

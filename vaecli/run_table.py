@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from vaecli.conf_files import conf_folder, default_choices
+from vaecli.conf_files import conf_folder, default_choices, groups
 from vaecli.differences import differing, flatten
 from vaecli.errors import UserError, nearest
 
@@ -20,6 +20,9 @@ COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_
            "error")  # fmt: skip
 RISING = ("bound", "elbo", "test_elbo")  # the higher the better: these sort from the highest down
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
+LARGEST = 2**26  # bytes of a file that is read
+LARGEST_NUMBER = 10**300
+DEEPEST = 50  # brackets and indentations within each other
 
 Row = dict[str, Any]
 
@@ -108,7 +111,7 @@ def of_summary(folder: Path, row: Row) -> None:
 def of_config(folder: Path, row: Row) -> None:
     path = folder / "config.yaml"
     if path.exists() or row["status"] not in ("failed", "damaged", "running"):
-        row["flat"] = flatten(mapping(path, lambda content: yaml.load(content, Loader)))
+        row["flat"] = flatten(mapping(path, load_yaml))
 
 
 def of_metrics(folder: Path, row: Row) -> None:
@@ -132,7 +135,7 @@ def complete_lines(content: str) -> list[dict[str, Any]]:
     for line in content.splitlines():
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(values, dict) and all(number(values.get(key)) is not None for key in ("epoch", "elbo", "bound")):
             found.append({"split": None, **values})
@@ -149,26 +152,44 @@ def mapping(path: Path, parse: Any) -> dict[str, Any]:
     """A JSON or YAML file that holds a mapping; Damaged otherwise."""
     try:
         found = parse(read(path))
-    except (ValueError, yaml.YAMLError, RecursionError):
+    except (ValueError, OverflowError, yaml.YAMLError, RecursionError):
         raise Damaged(f"{path.name} is damaged") from None
     if not isinstance(found, dict):
         raise Damaged(f"{path.name} is damaged")
     return found
 
 
+def load_yaml(content: str) -> Any:
+    """The values of a YAML text; aliases, by which little stands for much, and deep nesting are refused."""
+    depth = 0
+    for event in yaml.parse(content, Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ValueError("too deep, or with an alias")
+    return yaml.load(content, Loader)
+
+
 def read(path: Path) -> str:
     try:
+        if not path.is_file() or path.stat().st_size > LARGEST:  # a pipe, which would never end
+            raise Damaged(f"{path.name} cannot be read (it is no regular file, or too large)")
         return path.read_text(errors="replace")
     except OSError as error:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
 
 
 def number(value: Any) -> int | float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    """A value that is a finite number of usual size; None for all others."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if abs(value) < LARGEST_NUMBER and math.isfinite(value) else None
 
 
 def finite(value: Any) -> Any:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    """A value as JSON can say it."""
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return value if isinstance(value, bool | str | None) or number(value) is not None else str(value)
 
 
 def text(value: Any) -> str | None:
@@ -191,15 +212,15 @@ def from_command(command: str) -> dict[str, Any]:
 
 def scalar(value: str) -> Any:
     try:
-        return yaml.load(value, Loader)
-    except yaml.YAMLError:
+        return load_yaml(value)
+    except (ValueError, OverflowError, yaml.YAMLError, RecursionError):
         return value
 
 
 def dataset_of(experiment: Any) -> str | None:
     """The data set of a recipe, or the one that plain `vae train` takes."""
     path = conf_folder() / "experiment" / f"{experiment}.yaml"
-    if experiment is None or not path.is_file():
+    if experiment is None or experiment not in groups().get("experiment", []):
         return default_choices().get("dataset") if experiment is None else None
     match = re.search(r"override /dataset: (\w+)", path.read_text())
     return match[1] if match else default_choices().get("dataset")

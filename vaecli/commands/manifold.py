@@ -23,12 +23,13 @@ class Config:
     seed: Seed
     device: str
     output: str | None
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture; its path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "manifold", "png")
     grid = manifold(run.model, config.n, config.span, config.dims, config.spacing)
     across, up = config.dims

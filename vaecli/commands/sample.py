@@ -38,12 +38,13 @@ class Config:
     device: str
     output: str | None
     format: Literal["png", "npz"]
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write samples as a picture or as arrays; the path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "samples", config.format)
     given = None if config.z is None else read_latents(run, config.z)
     with evaluating(run.model, config.seed):

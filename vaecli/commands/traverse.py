@@ -26,12 +26,13 @@ class Config:
     seed: Seed
     device: str
     output: str | None
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture, the latents that say most about the data first; its path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "traversals", "png")
     split, start = load_split(run, config.split), None
     chosen = list(range(run.model.latent_dim)) if config.dims is None else config.dims

@@ -84,6 +84,8 @@ class _Unpickler(pickle._Unpickler):  # the one in Python: its table of opcodes 
     dispatch: ClassVar[dict[int, Any]] = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in OPCODES}
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in KNOWN:
