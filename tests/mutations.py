@@ -1,4 +1,4 @@
-"""Damaged and hostile checkpoints: bytes and opcodes changed at random, contents replaced by junk under a right hash."""
+"""Damaged and hostile checkpoints: bytes and opcodes changed at random, or junk in the contents under a right hash."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def drop(content: bytes, rng: random.Random, other: bytes) -> bytes:
 # --- records and opcodes, every CRC made right again
 
 OPCODES = [value for name, value in vars(pickle).items() if name.isupper() and isinstance(value, bytes)]
-GLOBALS = [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cbuiltins\nbytearray\n", b"ctorch\nTensor\n", b"ctorch.hub\nload\n",
+GLOBALS = [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cbuiltins\nbytearray\n", b"ctorch\nTensor\n",
+           b"ctorch.hub\nload\n",
            b"csubprocess\nPopen\n", b"ctorch._utils\n_rebuild_sparse_tensor\n", b"ccollections\nOrderedDict\n",
            b"ctorch\nFloatStorage\n", b"cvaecli.build\nos.system\n"]  # fmt: skip
 

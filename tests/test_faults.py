@@ -39,7 +39,7 @@ class Hang(BaseException):
 
 
 class Watch:
-    """Notes what the process does to files, processes and the network; audit hooks stay for good, so it has a switch."""
+    """Notes what the process does to files, processes and the network; an audit hook stays, so it has a switch."""
 
     def __init__(self) -> None:
         self.on, self.seen, self.allowed = False, list[str](), ""
@@ -83,17 +83,20 @@ class Bench:
 
     def open(self, content: bytes) -> Run | None:
         self.path.write_bytes(content)
+        message, run = self.attempt()
+        assert [p.name for p in self.folder.rglob("*")] == ["checkpoints", "best.pt"]
+        assert len(message.splitlines()) <= 2, message
+        assert message.replace("\n", "").isprintable()
+        self.counts["refused in a message" if message else "opened"] += 1
+        return run
+
+    def attempt(self) -> tuple[str, Run | None]:
+        """What a user would read, and the run: one of them."""
         try:
             with watched(self.path):
-                run = load_run(str(self.folder), device="cpu")
+                return "", load_run(str(self.folder), device="cpu")
         except UserError as error:
-            assert len(str(error).splitlines()) <= 2, str(error)
-            assert str(error).replace("\n", "").isprintable()
-            self.counts["refused in a message"] += 1
-            return None
-        self.counts["opened"] += 1
-        assert [p.name for p in self.folder.rglob("*")] == ["checkpoints", "best.pt"]
-        return run
+            return str(error), None
 
     def use(self, run: Run) -> None:
         """Data through the model: a message, or figures."""

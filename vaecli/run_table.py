@@ -14,7 +14,7 @@ import yaml
 
 from vaecli.conf_files import conf_folder, default_choices, groups
 from vaecli.differences import differing, flatten
-from vaecli.errors import UserError, nearest
+from vaecli.errors import UserError, nearest, printable
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "nll", "seconds", "folder",
            "error")  # fmt: skip
@@ -193,7 +193,7 @@ def finite(value: Any) -> Any:
 
 
 def text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else None
 
 
 def from_command(command: str) -> dict[str, Any]:

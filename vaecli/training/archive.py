@@ -1,8 +1,8 @@
 """Reads the archives that torch.save writes, and believes nothing in them.
 
 torch.load(weights_only=True) runs no code either, but it takes the sizes that a file claims: it inflates compressed
-records, calls `bytearray(n)` for any n, and lets a tensor reach beyond the record that holds it. Here a tree of plain
-containers and tensors comes out, or an exception, in time and memory proportional to the file's own size.
+records, calls `bytearray(n)` for any n, and makes tensors of any size from one number. Here a tree of plain containers
+and tensors comes out, or an exception, in time and memory proportional to the file's own size.
 """
 
 from __future__ import annotations
