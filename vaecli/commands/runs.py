@@ -121,10 +121,10 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns + keys)
     for row in rows:
-        told = row["differences"]
+        told, row = row["differences"], {**row, "folder": printable(row["folder"])}
         writer.writerow(
             [
-                *(printable(row[key]) if key == "folder" else row[key] for key in columns),
+                *(row[key] for key in columns),
                 *(plain(told[key]) if key in told else None for key in keys),
             ]
         )
