@@ -307,6 +307,8 @@ def find_run(run: str, which: str = "best") -> Path:
     """The folder of a run; `latest` is the newest one with that checkpoint anywhere under outputs."""
     if run != "latest":
         folder = Path(run).expanduser()
+        if folder.is_file():
+            raise UserError(f"run={run}: is a file; give the run's folder")
         if not folder.is_dir():
             raise UserError(f"run={run}: there is no such folder; give a run's folder or run=latest")
         if not any((folder / "checkpoints").glob("*.pt")):

@@ -40,6 +40,8 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
     What a run does not have is None. Raises UserError for a path that is no folder and for an unknown column.
     """
     root = Path(path).expanduser()
+    if root.is_file():
+        raise UserError(f"path={path}: is a file; give a folder")
     if not root.is_dir():
         raise UserError(f"path={path}: there is no such folder; train a first run (vae train) or give another path")
     rows = [read_run(folder) for folder in run_folders(root)]

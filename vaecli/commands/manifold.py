@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
-from vaecli.latents import manifold, prior_moments
-from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+from vaecli.latents import manifold
+from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Config:
     run: str
     checkpoint: Checkpoint
     n: Steps
-    span: PositiveFloat
+    span: Span
     dims: list[NonNegativeInt]
     spacing: Literal["linear", "quantile"]
     seed: Seed

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 
 from vaecli.build import load_run
 from vaecli.commands.common import (
@@ -33,7 +34,7 @@ class Config:
     n: PositiveInt
     z: str | None
     mode: Mode
-    temperature: NonNegativeFloat
+    temperature: Annotated[NonNegativeFloat, Field(le=1e6)]  # beyond, float32 overflows
     seed: Seed
     device: str
     output: str | None

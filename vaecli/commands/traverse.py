@@ -11,7 +11,7 @@ from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_p
 from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
 from vaecli.latents import check_dims, prior_moments, traverse
 from vaecli.plots.style import latent, number, numbers
-from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Config:
     checkpoint: Checkpoint
     split: Part
     steps: Steps
-    span: PositiveFloat
+    span: Span
     index: NonNegativeInt | None
     dims: list[NonNegativeInt] | None
     seed: Seed
