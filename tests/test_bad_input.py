@@ -66,7 +66,10 @@ def test_refused(
     assert files(place) | files(digits_run) == before
 
 
-@pytest.mark.parametrize(("line", "message"), REFUSED[1:-1:9])
+SEVERAL = [pytest.param(*case, marks=() if i % 3 == 0 else pytest.mark.faults) for i, case in enumerate(REFUSED[1::9])]
+
+
+@pytest.mark.parametrize(("line", "message"), SEVERAL)
 def test_refused_in_a_process_of_its_own(
     line: str, message: str, place: Path, digits_run: Path, beta_run: Path
 ) -> None:
@@ -74,3 +77,18 @@ def test_refused_in_a_process_of_its_own(
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["train", "sample run=RUN", "runs path=taken format=json"])
+def test_a_folder_without_permission(
+    line: str, place: Path, digits_run: Path, beta_run: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    monkeypatch.setattr(sys, "argv", ["vae", *words(line, digits_run, beta_run), "output=empty/file"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert "no permission to write in empty" in capsys.readouterr().err
+    assert not files(place / "empty")

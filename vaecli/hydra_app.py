@@ -61,7 +61,7 @@ def run(command: str, args: list[str], program: str) -> None:
     except ValueError as error:  # of Hydra's own, about its flags
         if jobs:
             raise
-        raise UserError(first_lines(error)) from None
+        raise UserError(explain(error, command, words)) from None
     if failures:
         raise UserError(failures[0])
 
