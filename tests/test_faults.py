@@ -341,7 +341,7 @@ def test_what_is_no_file_is_refused(kind: str, bench: Bench) -> None:
 
 
 def test_the_sample_holds_every_kind_of_mutation(whole: bytes, other: bytes) -> None:
-    rng = random.Random(0)
-    assert all(mutation(whole, rng, other) != whole for mutation in BYTES)
+    seeds = [random.Random(seed) for seed in range(5)]  # a single draw can put a byte in its own place
+    assert all(any(mutation(whole, rng, other) != whole for rng in seeds) for mutation in BYTES)
     content: Content = records(whole)
     assert records(packed(content)) == content

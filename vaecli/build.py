@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from vaecli.datasets.mnist import complete, default_root
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataRange, Decoder
 from vaecli.errors import UserError
+from vaecli.evaluation import seeded
 from vaecli.memory import check_memory
 from vaecli.training import checkpoint
 from vaecli.vae import VAE
@@ -126,7 +128,7 @@ def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, t
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
         decoder=decoder,
-        prior=make("prior", latent_dim=latent_dim),
+        prior=make("prior", latent_dim=latent_dim, x_shape=x_shape),
         latent_dim=latent_dim,
         x_shape=x_shape,
     )

@@ -82,7 +82,7 @@ def main(values: dict[str, Any]) -> Path:
 def refuse_broken(figures: dict[str, Any]) -> None:
     """UserError for a mean that is not finite: the model's answers are of no use."""
     broken = [key for key, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
-    if broken or not all(map(math.isfinite, figures["kl_per_dim"])):
+    if broken or not all(map(math.isfinite, figures["kl_per_dim"] or [])):
         raise UserError(f"{(broken or ['kl_per_dim'])[0]} is not finite: the weights of this checkpoint are of no use")
 
 

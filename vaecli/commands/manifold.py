@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
-from vaecli.latents import manifold
+from vaecli.latents import manifold, prior_moments
 from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from vaecli.commands.again import ASKING, find_resumable, read_config, read_stat
 from vaecli.datasets.split import Splits
 from vaecli.differences import SILENT, flatten
 from vaecli.errors import UserError
-from vaecli.evaluation import active_units, kl_per_dim, mean_metrics
+from vaecli.evaluation import mean_metrics
 from vaecli.files import replace_text
 from vaecli.objectives.elbo import Objective
 from vaecli.plots.view import view
@@ -31,7 +32,7 @@ from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.logger import RunLogger
-from vaecli.training.pictures import LOOKED_AT, Pictures
+from vaecli.training.pictures import Pictures
 from vaecli.training.progress import TrainingProgress, duration, terms
 from vaecli.training.threads import share_out
 from vaecli.training.trainer import Plan, Trainer
@@ -222,32 +223,32 @@ def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Bef
 def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     """Check everything and build everything; raises UserError before anything is written.
 
-    trusted: the configuration comes from a file, so that only vaecli's own classes are built
+    trusted: the configuration comes from a file, so that only classes of vaecli's and of `trust`'s are built
     """
     settings = Config(**check_arguments(Config, config))
+    build.check_trust(settings.trust)
+    make = functools.partial(build.instantiate, config, trusted=trusted, trust=settings.trust)
     if settings.output is not None:
         refuse_occupied(Path(settings.output).expanduser())
     device = build.pick_device(settings.device)
-    dataset = build.instantiate(config, "dataset", trusted)
+    dataset = make("dataset")
     config = build.absolute_paths(config)
     splits = dataset.load()
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size above 0")
     torch.manual_seed(settings.seed)
-    model = build.build_vae(config, splits.train.x_shape, trusted)
+    model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     if settings.start_at_mean:
         build.start_at_mean(model, splits.train)
     build.start_prior(model, splits.train)
     model.to(device)
     share_out(model, settings.batch_size, settings.samples)
-    objective = build.instantiate(config, "objective", trusted)
-    optimizer = build.instantiate(config, "optimizer", trusted, params=model.parameters())
+    objective = make("objective")
+    optimizer = make("optimizer", params=model.parameters())
     per_epoch = -(-len(splits.train) // settings.batch_size)
-    scheduler = build.instantiate(
-        config, "scheduler", trusted,
-        optimizer=optimizer, total_steps=per_epoch * settings.epochs, steps_per_epoch=per_epoch,
-    )  # fmt: skip
+    total_steps = per_epoch * settings.epochs
+    scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
     average = averaged(model, settings.ema.decay)
     splits = splits.to(device)
     return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
@@ -340,35 +341,20 @@ def resumption(before: Before) -> dict[str, Any]:
 
 def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:
     """The test figures of the best checkpoint, for summary.json, TensorBoard and the user."""
-    averaged = {} if trainer.average is None else {"test_ema": test_figures(job, folder, trainer, "ema")}
-    test = {"test": test_figures(job, folder, trainer, "best"), **averaged}
+    test = {"test": test_figures(job, folder, trainer, "best")}
+    if trainer.average is not None:
+        test["test_ema"] = test_figures(job, folder, trainer, "ema")
     metrics = {f"{name}/{key}": value for name, figures in test.items() for key, value in figures.items()}
     logger.hparams(hyperparameters(job.config, origin), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch)
-    latents, warning = latents_in_use(job)
-    logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
+    logger.summarise(status="completed", epochs=trainer.epoch, **test)
     for name, epoch in (("test", trainer.best["epoch"]), ("test_ema", trainer.best_average["epoch"])):
         if name in test:
             logger.say(
                 f"{name.replace('_ema', ' (averaged weights)')} {terms(test[name])}"
                 f"  (best checkpoint, epoch {epoch}; {duration(logger.seconds)})"
             )
-    if warning:
-        logger.say(f"warning: {warning}", style="yellow")
     logger.say(f"wrote {folder}  (tensorboard --logdir {folder})")
     return float(trainer.best["bound"])
-
-
-def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
-    """Active units and the KL of each latent for summary.json, and a warning where most latents say nothing of x."""
-    split = (job.splits.val or job.splits.train).head(LOOKED_AT)
-    active, kl = int(active_units(job.model, split).sum()), kl_per_dim(job.model, split)
-    found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
-    if 2 * active >= job.model.latent_dim:
-        return found, None
-    return found, (
-        f"{active} of {job.model.latent_dim} latents are active, the others have collapsed to the prior: train longer, "
-        "or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
-    )
 
 
 def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaecli.errors import UserError
-from vaecli.files import replace_file
+from vaecli.files import replace_bytes
 from vaecli.training import archive
 
 FORMAT = 1

@@ -5,26 +5,25 @@ from __future__ import annotations
 from torch import Tensor
 
 from vaecli.datasets.split import Splits
-from vaecli.evaluation import active_units, evaluating, kl_per_dim
+from vaecli.evaluation import evaluating, kl_per_dim
 from vaecli.plots.training import curves
 from vaecli.plots.view import View
 from vaecli.training.logger import RunLogger
 from vaecli.vae import VAE
 
 N_DATA, N_RECONSTRUCTED, N_SAMPLED = 64, 10, 64
-LOOKED_AT = 10_000  # observations from which the latents in use are told
 MOST = 20  # times that a run is looked at, unless the user says how often
 
 
 class Pictures:
-    """Looks at the data once, and at reconstructions, samples and the latents in use every so many epochs."""
+    """Looks at the data once, and at reconstructions, samples and the KL of each latent every so many epochs."""
 
     def __init__(
         self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int | None, epochs: int
     ) -> None:
         self.model, self.splits, self.view, self.logger = model, splits, view, logger
         self.every, self.epochs = every or max(5, -(-epochs // MOST)), epochs
-        self.watched = (splits.val or splits.train).head(LOOKED_AT)
+        self.watched = splits.val or splits.train
 
     def data(self) -> None:
         with evaluating(self.model):
@@ -42,7 +41,6 @@ class Pictures:
         kl = kl_per_dim(self.model, self.watched)
         if kl is not None:
             self.logger.kl_histogram(kl, epoch)
-        self.logger.events.scalar("active_units", float(active_units(self.model, self.watched).sum()), epoch)
 
     def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
         self.logger.picture("reconstructions", self.view.reconstructions(x, [("reconstruction", again)]), epoch)

@@ -105,7 +105,6 @@ class Trainer:
             self.totals.add(self.train_step(train.batch(index)))
             self.progress.tick(epoch, len(index), self.totals.latest)
         means = self.totals.means()  # waits for the device
-        self.check_weights(epoch)
         self.totals = Totals()
         self.seconds += time.perf_counter() - started
         self.report("train", epoch, means, started)
@@ -132,12 +131,6 @@ class Trainer:
         if (loss.device.type == "cpu" or self.step % WATCH == 0) and not math.isfinite(loss.item()):
             self.totals.add(estimate)
             raise broken_step(self.model, self.totals, self.epoch + 1, self.step + 1)
-
-    def check_weights(self, epoch: int) -> None:
-        """Stop loudly at weights that are not finite: the next loss would tell, but no such state is to be kept."""
-        broken = broken_weights(self.model, epoch, self.step)
-        if broken:
-            raise broken
 
     def validate(self, train: dict[str, float]) -> dict[str, float] | None:
         """The validation split's figures, None where there is no such split, and what they say of the best state.
@@ -195,7 +188,9 @@ class Trainer:
 
     def save(self, which: str) -> None:
         """Hand a state on: `best` and `last` hold the model, `ema` the averaged weights in its place."""
-        self.check_weights(min(self.epoch + 1, self.plan.epochs))
+        broken = broken_weights(self.model, min(self.epoch + 1, self.plan.epochs), self.step)
+        if broken:
+            raise broken
         state = self.state()
         if which == "last":
             state |= self.unfinished()
