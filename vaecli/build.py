@@ -2,84 +2,156 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vaecli.datasets.mnist import default_root
+from vaecli.datasets.mnist import complete, default_root
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.errors import UserError
 from vaecli.evaluation import seeded
+from vaecli.memory import check_memory
 from vaecli.training import checkpoint
 from vaecli.vae import VAE
-from vaecli.validation import check_arguments
+from vaecli.validation import PositiveInt, check_arguments, check_value, plain
+
+NEVER_TRUSTED = {
+    *sys.stdlib_module_names, "vaecli", "torch", "torchvision", "hydra", "omegaconf", "tensorboard", "numpy", "scipy",
+    "sklearn", "matplotlib", "PIL", "pydantic", "rich", "yaml", "onnx", "onnxruntime", "pip", "setuptools",
+}  # fmt: skip
 
 Config = dict[str, Any]  # a resolved configuration: nested dicts, lists and scalars
 
 
-def instantiate(config: Config, group: str, trusted: bool = False, **supplied: Any) -> Any:
+def instantiate(config: Config, group: str, trusted: bool = False, trust: Sequence[str] = (), **supplied: Any) -> Any:
     """Call the `_target_` of `config[group]` with its other entries, checked, and what the program supplies.
 
-    trusted: the configuration comes from a checkpoint, so that only the classes of vaecli's own group are built.
+    trusted: the configuration comes from a checkpoint, so that only vaecli's own classes are built, and those of the
+        packages that the user names in `trust`.
     """
     node: Any = config.get(group)
-    target = option_class(node, group, trusted)
+    target = option_class(node, group, trusted, trust)
     values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
     arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
+    if not isinstance(node.get("name"), str) or not re.fullmatch(r"\w[\w.-]{0,99}", node["name"]):
+        # it becomes part of file names
+        raise UserError(f"{group}.name={plain(node.get('name'))}: should be a name of letters, digits, . - and _")
     try:
         return target(**arguments, **supplied)
     except ValueError as error:  # a combination that only the class itself can judge
-        raise UserError(f"{group}={node.get('name', target.__name__)}: {error}") from None
+        raise UserError(f"{group}={node['name']}: {error}") from None
 
 
-def option_class(node: Any, group: str, trusted: bool = False) -> Callable[..., Any]:
+def option_class(node: Any, group: str, trusted: bool = False, trust: Sequence[str] = ()) -> Callable[..., Any]:
     """What a group's entries name as their `_target_`."""
     if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
         raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
-    return resolve(node["_target_"], f"vaecli.{group}s" if trusted else None)
+    return resolve(node["_target_"], f"vaecli.{group}s" if trusted else None, trust)
 
 
-def resolve(target: str, package: str | None) -> Callable[..., Any]:
-    """The class or function that a dotted path names; with `package`, only one that is defined in its modules.
+def resolve(target: str, package: str | None, trust: Sequence[str] = ()) -> Callable[..., Any]:
+    """The class or function that a dotted path names; with `package`, only one that is defined there.
 
-    A path is followed no further than one attribute of one module, and that must then be a class defined there: what a
-    module merely imports cannot be reached through it.
+    A path is followed no further than one attribute of one module, and that must then be a class defined in the module
+    (or a function, where the package is a single module): what a module merely imports cannot be reached through it.
+    trust: packages of the user's whose classes and functions are accepted too, from whichever of their modules.
     """
-    module_name, _, name = target.rpartition(".")
-    if package is not None and not re.fullmatch(re.escape(package) + r"(\.[a-z]\w*)*\.\w+", target):
-        raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused")
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"cannot import {target!r}: {error}") from None
-    if package is not None and not (callable(found) and getattr(found, "__module__", None) == module_name):
+    module = target.rpartition(".")[0]
+    if package is None:
+        return imported(target)
+    own = re.fullmatch(re.escape(package) + r"(\.[a-z]\w*)*\.[a-zA-Z]\w*", target, re.ASCII)
+    theirs = [trusted for trusted in trust if target.startswith(f"{trusted}.")]
+    if not own and not theirs:
+        raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused"
+                        + how_to_trust(target))  # fmt: skip
+    found = imported(target)
+    place = str(getattr(found, "__module__", None))
+    if theirs:
+        fits = callable(found) and any(f"{place}.".startswith(f"{trusted}.") for trusted in theirs)
+    else:
+        fits = place == module and (inspect.isclass(found) or (inspect.isfunction(found) and module == package))
+    if not fits:
         raise UserError(f"the configuration asks for {target!r}, which is not a class defined there: refused")
     return found
 
 
-def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False) -> VAE:
-    """The model that a configuration describes, for observations of x_shape, with fresh weights."""
+def imported(target: str) -> Any:
+    """One attribute of one module; a package of the user's may lie in the working folder."""
+    module, _, name = target.rpartition(".")
+    try:
+        if not module.startswith("vaecli.") and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # at the end: nothing there stands in for what is installed
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # a module of the user's own can fail in any way
+        kind = "" if isinstance(error, ImportError | AttributeError | ValueError) else f"{type(error).__name__}: "
+        raise UserError(f"cannot import {target!r}: {kind}{error}") from None
+
+
+def how_to_trust(target: str) -> str:
+    """The remedy for a class that may be the user's own; none for what no user writes."""
+    package = target.partition(".")[0]
+    if package in NEVER_TRUSTED or not re.fullmatch(r"\w+(\.\w+)+", target, re.ASCII):
+        return ""
+    return f".\nIf {package} is a package that you trust to run code on this machine, add trust=[{package}]"
+
+
+def check_trust(trust: Sequence[str]) -> None:
+    """UserError for what cannot be a package of the user's own."""
+    for name in trust:
+        if not re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)*", name, re.ASCII):
+            raise UserError(f"trust={plain(name)}: should be names of packages, as in trust=[mypackage]")
+        if name.partition(".")[0] in NEVER_TRUSTED:
+            raise UserError(f"trust={name}: not a package with classes for vaecli; name one of your own")
+
+
+def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, trust: Sequence[str] = ()) -> VAE:
+    """The model that a configuration describes, for observations of x_shape, with fresh weights.
+
+    UserError where they would not fit into memory; on the meta device none is taken.
+    """
+    if torch.get_default_device().type != "meta":
+        refuse_too_large(config, x_shape, trusted, trust)
     latent_dim = config["latent_dim"]
-    architecture = instantiate(config, "architecture", trusted)
-    posterior = instantiate(config, "posterior", trusted, latent_dim=latent_dim)
-    decoder = instantiate(config, "decoder", trusted, x_shape=x_shape)
+    make = functools.partial(instantiate, config, trusted=trusted, trust=trust)
+    architecture = make("architecture")
+    posterior = make("posterior", latent_dim=latent_dim)
+    decoder = make("decoder", x_shape=x_shape)
     return VAE(
         encoder_network=architecture.encoder(x_shape, posterior.n_features),
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
         decoder=decoder,
-        prior=instantiate(config, "prior", trusted, latent_dim=latent_dim, x_shape=x_shape),
+        prior=make("prior", latent_dim=latent_dim, x_shape=x_shape),
         latent_dim=latent_dim,
         x_shape=x_shape,
     )
+
+
+def refuse_too_large(config: Config, x_shape: tuple[int, ...], trusted: bool, trust: Sequence[str]) -> None:
+    """UserError where the model's weights would not fit into memory."""
+    try:
+        with torch.device("meta"):
+            model = build_vae(config, x_shape, trusted, trust)
+        needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    except UserError:
+        raise
+    except RuntimeError as error:
+        if "overflow" not in str(error):  # a class that cannot be built without memory
+            return
+        needed = 2**63
+    check_memory(needed, "the model's weights", "make latent_dim or the architecture smaller")
 
 
 def start_at_mean(model: VAE, train: Split) -> None:
@@ -103,10 +175,13 @@ def start_prior(model: VAE, train: Split) -> None:
     start_from(draw)
 
 
-def settle(config: Config, train: Split, recipe: str | None = None, trusted: bool = False) -> Config:
+def settle(
+    config: Config, train: Split, recipe: str | None = None, trusted: bool = False, trust: Sequence[str] = ()
+) -> Config:
     """The configuration with what the decoder takes from the data filled in: a model is rebuilt from it alone."""
     node = config["decoder"]
-    fill = getattr(option_class(node, "decoder", trusted), "settle", None)
+    refuse_unusable(train)
+    fill = getattr(option_class(node, "decoder", trusted, trust), "settle", None)
     if fill is None:  # an option of the user's own
         return config
     with or_recipe(recipe):
@@ -114,7 +189,8 @@ def settle(config: Config, train: Split, recipe: str | None = None, trusted: boo
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
-    """Refuse data that the decoder cannot score; otherwise its warning about them, if it has one."""
+    """Refuse data that no decoder or this one cannot score; otherwise its warning about them, if it has one."""
+    refuse_unusable(train)
     with or_recipe(recipe):
         return decoder.check(facts(train, decoder.step))
 
@@ -126,6 +202,17 @@ def or_recipe(recipe: str | None) -> Iterator[None]:
         yield
     except ValueError as error:
         raise UserError(str(error) + (f", or experiment={recipe}" if recipe else "")) from None
+
+
+def refuse_unusable(train: Split) -> None:
+    """UserError for data that are not finite, or the same everywhere."""
+    wrong = torch.nonzero(~torch.isfinite(train.x)) if train.x.is_floating_point() else torch.empty(0)
+    if len(wrong):
+        where = f"the first at {wrong[0].tolist()}"
+        raise UserError(f"{len(wrong)} values of the training data are NaN or infinite, {where}: mend or remove them")
+    if bool(train.x.min() == train.x.max()):
+        value = float(train.x.min()) / train.levels
+        raise UserError(f"every value of the training data is {value:g}: there is nothing to learn; check the files")
 
 
 def facts(split: Split, step: float | None = None) -> DataFacts:
@@ -168,23 +255,71 @@ class Run(NamedTuple):
     checkpoint: str  # best or last
 
 
-def load_run(run: str, which: str = "best", device: str = "auto") -> Run:
-    """Rebuild the model of a run's checkpoint. Nothing but vaecli's own classes is built."""
+def load_run(run: str, which: str = "best", device: str = "auto", trust: Sequence[str] = ()) -> Run:
+    """Rebuild the model of a run's checkpoint. Nothing but classes of vaecli's, and of `trust`'s packages, is built."""
+    check_trust(trust)
     folder = find_run(run, which)
     path = folder / "checkpoints" / f"{which}.pt"
     if not path.is_file() and which == "best" and (folder / "checkpoints" / "last.pt").is_file():
         raise UserError(f"{folder} has no best checkpoint yet (no epoch was finished): use checkpoint=last")
-    state = checkpoint.load(path)
-    config, place = state["config"], pick_device(device)
+    state, place = checkpoint.load(path), pick_device(device)
     try:
-        with torch.device("meta"):  # shapes only: memory is taken for what the file holds, not for what it claims
-            model = build_vae(config, tuple(state["x_shape"]), trusted=True)
-        model.load_state_dict(state["model"], assign=True)
-        dataset = instantiate(localise(config), "dataset", trusted=True)
-    except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0][:150]
-        raise UserError(f"{path} does not fit its own configuration: {reason}") from None
-    return Run(folder, config, model.to(place).eval(), dataset, state["epoch"], which)
+        model = rebuild(state, trust)
+        dataset = instantiate(localise(state["config"]), "dataset", trusted=True, trust=trust)
+    except UserError:
+        raise
+    except Exception as error:  # what a file claims can fail to fit together in any way
+        raise UserError(f"{path} does not fit its own configuration: {checkpoint.summary(error)}") from None
+    if not callable(getattr(dataset, "load", None)):
+        raise UserError(f"{path}: its dataset is none that can be loaded")
+    return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which)
+
+
+def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
+    """The model that a checkpoint's configuration describes, with its weights; any exception where they do not fit.
+
+    It is built on the meta device and then takes the file's tensors as its own: memory is used for what the file
+    holds, not for what its configuration claims.
+    """
+    config, weights = state["config"], state["model"]
+    latent_dim, room = check_value("latent_dim", config.get("latent_dim"), PositiveInt), numel(weights.values())
+    if latent_dim > room:
+        raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
+    with torch.device("meta"), at_most(4 * len(weights) + 100):
+        model = build_vae(config, tuple(state["x_shape"]), trusted=True, trust=trust)
+    for name, expected in model.state_dict().items():
+        found = weights.get(name)
+        if found is not None and found.dtype != expected.dtype:
+            raise ValueError(f"{name} is of type {found.dtype}, not {expected.dtype}")
+        if found is not None and found.is_floating_point() and bool(found.isnan().any()):
+            raise ValueError(f"{name} holds values that are not a number")
+    model.load_state_dict(weights, assign=True)
+    missing = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
+    if missing:
+        raise ValueError(f"{missing[0]} is not in the file")
+    return model
+
+
+def numel(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+@contextmanager
+def at_most(n: int) -> Iterator[None]:
+    """Within it, making more than n parameters raises ValueError: a configuration can ask for billions of layers."""
+    left = n
+
+    def count(*args: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError("it describes far more layers than the file has weights for")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def absolute_paths(config: Config) -> Config:
@@ -196,17 +331,24 @@ def absolute_paths(config: Config) -> Config:
 
 
 def localise(config: Config) -> Config:
-    """The configuration with a data folder that is not on this machine replaced by this machine's own."""
-    root = config["dataset"].get("root")
-    if root is None or Path(root).exists():
+    """The configuration with a data folder that does not hold the files replaced by this machine's own.
+
+    The folder that a file names is thereby read at most: what is missing is downloaded to a place of the user's.
+    """
+    dataset = config["dataset"]
+    if not isinstance(dataset, dict) or dataset.get("root") is None:
         return config
-    return {**config, "dataset": {**config["dataset"], "root": str(default_root())}}
+    if complete(Path(str(dataset["root"]), str(dataset.get("source")), "raw")):
+        return config
+    return {**config, "dataset": {**dataset, "root": str(default_root())}}
 
 
 def find_run(run: str, which: str = "best") -> Path:
     """The folder of a run; `latest` is the newest one with that checkpoint anywhere under outputs."""
     if run != "latest":
         folder = Path(run).expanduser()
+        if folder.is_file():
+            raise UserError(f"run={run}: is a file; give the run's folder")
         if not folder.is_dir():
             raise UserError(f"run={run}: there is no such folder; give a run's folder or run=latest")
         if not any((folder / "checkpoints").glob("*.pt")):
@@ -231,6 +373,11 @@ def runs_below(folder: Path) -> list[Path]:
     )
 
 
-def load(run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto") -> VAE:
-    """The trained model of a run, ready for use: `encode`, `decode`, `sample`."""
-    return load_run(os.fspath(run), checkpoint, device).model
+def load(
+    run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto", trust: Sequence[str] = ()
+) -> VAE:
+    """The trained model of a run, ready for use: `encode`, `decode`, `sample`.
+
+    trust: packages of your own whose classes the run may use; without it only vaecli's are built.
+    """
+    return load_run(os.fspath(run), checkpoint, device, trust).model

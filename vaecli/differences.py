@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vaecli.errors import printable
 from vaecli.validation import plain
 
 SILENT = ("output", "device", "images.every_epochs", "checkpoint.every_epochs")  # say nothing about the model
@@ -15,11 +16,11 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            found |= flatten(value, f"{prefix}{key}.")
+            found |= flatten(value, f"{prefix}{printable(str(key))}.")
         elif key == "name" and prefix:
             found[prefix[:-1]] = value
         elif key != "_target_":
-            found[prefix + str(key)] = value
+            found[prefix + printable(str(key))] = value
     return found
 
 

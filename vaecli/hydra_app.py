@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaecli.conf_files import Key, conf_folder, groups, keys
 from vaecli.errors import UserError, nearest
+from vaecli.memory import size
 from vaecli.validation import unknown_key
 
 
@@ -56,25 +58,59 @@ def run(command: str, args: list[str], program: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         remove_empty_sweeps(started)
         raise UserError(explain(error, command, words)) from None
+    except ValueError as error:  # of Hydra's own, about its flags
+        if jobs:
+            raise
+        raise UserError(explain(error, command, words)) from None
     if failures:
         raise UserError(failures[0])
 
 
 def execute(command: str, config: DictConfig, program: str) -> Any:
     """Run one command with a composed configuration."""
-    missing = OmegaConf.missing_keys(config)
-    if missing:
-        key = min(missing)
-        raise UserError(f"{key} has no value: give {key}=...")
-    values = OmegaConf.to_container(config, resolve=True)
+    values = settled(config)
     module = importlib.import_module(f"vaecli.commands.{command}")
     hydra_config = HydraConfig.get()
     if command != "train":
-        return module.main(values)
+        return mended(module.main, values)
     overrides = list(hydra_config.overrides.task)
     folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
     keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
-    return module.main(values, module.Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder))
+    origin = module.Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder)
+    return mended(module.main, values, origin)
+
+
+def mended(main: Callable[..., Any], *args: Any) -> Any:
+    """What `main` returns; UserError for what no command can foresee: memory or a disk that is full."""
+    try:
+        return main(*args)
+    except BrokenPipeError:  # the reader of the output has gone: no error of the user's
+        raise
+    except OSError as error:
+        raise UserError(f"{error.filename or 'a file'}: {error.strerror or error}") from None
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and OutOfMemoryError, a subclass
+        if not isinstance(error, MemoryError) and not re.search("memory|Storage size|overflow", str(error)):
+            raise
+        wanted = re.search(r"allocate (\d+) bytes", str(error))
+        needed = f" ({size(int(wanted[1]))} were asked for)" if wanted else ""
+        raise UserError(f"this does not fit into memory{needed}: ask for less, or a smaller batch_size") from None
+
+
+def settled(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, interpolations resolved; UserError where that fails or a text is empty."""
+    try:
+        missing = OmegaConf.missing_keys(config)
+        values: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', None)}: {first_lines(error)}") from None
+    if missing:
+        raise UserError(f"{min(missing)} has no value: give {min(missing)}=...")
+    for key, value in values.items():
+        if value == "":
+            raise UserError(f"{key}=: is empty; give it a value, or leave it out for its default")
+    if isinstance(values.get("output"), str) and ".." in Path(values["output"]).parts:
+        values["output"] = os.path.normpath(values["output"])  # made/../run is run, before `made` is made too
+    return values
 
 
 def slug(text: str, length: int = 120) -> str:
@@ -90,19 +126,37 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     known = get_args_parser()._option_string_actions
     flags: list[str] = []
     words: list[str] = []
-    nargs: int | str | None = 0  # of the flag before: None for one value, "?" for one or none
+    waiting: str | None = None  # the flag before, if it may take this word as its value
     for arg in args:
         if not arg.startswith("-"):
-            is_value = nargs is None or (nargs == "?" and "=" not in arg)
+            is_value = waiting is not None and (known[waiting].nargs is None or "=" not in arg)
             (flags if is_value else words).append(arg)
-            nargs = 0
+            check_choice(waiting, arg, known) if is_value else None
+            waiting = None
             continue
-        flag = arg.split("=", 1)[0]
+        flag, given, value = arg.partition("=")
         if flag not in known:
             raise UserError(f"unknown flag {flag}{nearest(flag, known) or '; --help lists the flags'}")
+        check_complete(waiting, known)
         flags.append(arg)
-        nargs = 0 if "=" in arg else known[flag].nargs
+        waiting = None if given or known[flag].nargs == 0 else flag
+        check_choice(flag, value, known) if given else None
+    check_complete(waiting, known)
     return flags, words
+
+
+def check_choice(flag: str | None, value: str, known: Mapping[str, Any]) -> None:
+    """UserError where a flag's value is none of those it takes."""
+    choices = known[flag].choices if flag else None
+    if choices and value not in choices:
+        raise UserError(f"{flag} {value}: should be {', '.join(choices)}")
+
+
+def check_complete(flag: str | None, known: Mapping[str, Any]) -> None:
+    """UserError where a flag still waits for the value that it needs."""
+    if flag and known[flag].nargs is None:
+        choices = known[flag].choices
+        raise UserError(f"{flag} needs a value" + (f": {', '.join(choices)}" if choices else ""))
 
 
 def remove_empty_sweeps(since: float) -> None:
@@ -123,19 +177,28 @@ def explain(error: Exception, command: str, words: list[str]) -> str:
         if problem:
             return problem
     unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown and unknown[1] in found:
+        return f"{unknown[1]} takes the name of an option: {', '.join(found[unknown[1]])}"
     if unknown:
         return elsewhere(unknown[1], found) or unknown_key(unknown[1], known_keys(command, words))
     several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
     if several:
         key, value = several.groups()
         return f"{key}={value}: several values make a sweep with -m, or a list in brackets: {key}=[{value}]"
+    twice = re.match(r"Multiple values for (\w+)", str(error))
+    if twice:
+        return f"{twice[1]} is chosen already: give {twice[1]}=OPTION, without a +"
+    return first_lines(error)
+
+
+def first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "full_key" not in line]
-    return "; ".join(lines[:2])
+    return "; ".join(line for line in lines[:2] if not line.startswith("object_type"))
 
 
 def malformed(word: str) -> str | None:
     """What is wrong with the form of an override."""
-    if "=" not in word and not word.startswith("~"):
+    if ("=" not in word and not word.startswith("~")) or word.startswith("="):
         return f"{word}: expected key=value"
     try:
         OverridesParser.create().parse_overrides([word])

@@ -12,14 +12,17 @@ from typing import Any
 
 import yaml
 
-from vaecli.conf_files import conf_folder, default_choices
+from vaecli.conf_files import conf_folder, default_choices, groups
 from vaecli.differences import differing, flatten
-from vaecli.errors import UserError, nearest
+from vaecli.errors import UserError, nearest, printable
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "nll", "seconds", "folder",
            "error")  # fmt: skip
 RISING = ("bound", "elbo", "test_elbo")  # the higher the better: these sort from the highest down
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
+LARGEST = 2**26  # bytes of a file that is read
+LARGEST_NUMBER = 10**300
+DEEPEST = 50  # brackets and indentations within each other
 
 Row = dict[str, Any]
 
@@ -37,6 +40,8 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
     What a run does not have is None. Raises UserError for a path that is no folder and for an unknown column.
     """
     root = Path(path).expanduser()
+    if root.is_file():
+        raise UserError(f"path={path}: is a file; give a folder")
     if not root.is_dir():
         raise UserError(f"path={path}: there is no such folder; train a first run (vae train) or give another path")
     rows = [read_run(folder) for folder in run_folders(root)]
@@ -108,7 +113,7 @@ def of_summary(folder: Path, row: Row) -> None:
 def of_config(folder: Path, row: Row) -> None:
     path = folder / "config.yaml"
     if path.exists() or row["status"] not in ("failed", "damaged", "running"):
-        row["flat"] = flatten(mapping(path, lambda content: yaml.load(content, Loader)))
+        row["flat"] = flatten(mapping(path, load_yaml))
 
 
 def of_metrics(folder: Path, row: Row) -> None:
@@ -132,7 +137,7 @@ def complete_lines(content: str) -> list[dict[str, Any]]:
     for line in content.splitlines():
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(values, dict) and all(number(values.get(key)) is not None for key in ("epoch", "elbo", "bound")):
             found.append({"split": None, **values})
@@ -149,30 +154,48 @@ def mapping(path: Path, parse: Any) -> dict[str, Any]:
     """A JSON or YAML file that holds a mapping; Damaged otherwise."""
     try:
         found = parse(read(path))
-    except (ValueError, yaml.YAMLError, RecursionError):
+    except (ValueError, OverflowError, yaml.YAMLError, RecursionError):
         raise Damaged(f"{path.name} is damaged") from None
     if not isinstance(found, dict):
         raise Damaged(f"{path.name} is damaged")
     return found
 
 
+def load_yaml(content: str) -> Any:
+    """The values of a YAML text; aliases, by which little stands for much, and deep nesting are refused."""
+    depth = 0
+    for event in yaml.parse(content, Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ValueError("too deep, or with an alias")
+    return yaml.load(content, Loader)
+
+
 def read(path: Path) -> str:
     try:
+        if not path.is_file() or path.stat().st_size > LARGEST:  # a pipe, which would never end
+            raise Damaged(f"{path.name} cannot be read (it is no regular file, or too large)")
         return path.read_text(errors="replace")
     except OSError as error:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
 
 
 def number(value: Any) -> int | float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    """A value that is a finite number of usual size; None for all others."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if abs(value) < LARGEST_NUMBER and math.isfinite(value) else None
 
 
 def finite(value: Any) -> Any:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    """A value as JSON can say it."""
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return value if isinstance(value, bool | str | None) or number(value) is not None else str(value)
 
 
 def text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else None
 
 
 def from_command(command: str) -> dict[str, Any]:
@@ -191,15 +214,15 @@ def from_command(command: str) -> dict[str, Any]:
 
 def scalar(value: str) -> Any:
     try:
-        return yaml.load(value, Loader)
-    except yaml.YAMLError:
+        return load_yaml(value)
+    except (ValueError, OverflowError, yaml.YAMLError, RecursionError):
         return value
 
 
 def dataset_of(experiment: Any) -> str | None:
     """The data set of a recipe, or the one that plain `vae train` takes."""
     path = conf_folder() / "experiment" / f"{experiment}.yaml"
-    if experiment is None or not path.is_file():
+    if experiment is None or experiment not in groups().get("experiment", []):
         return default_choices().get("dataset") if experiment is None else None
     match = re.search(r"override /dataset: (\w+)", path.read_text())
     return match[1] if match else default_choices().get("dataset")

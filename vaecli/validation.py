@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from vaecli.errors import UserError, nearest
+from vaecli.errors import UserError, nearest, printable
 
-PositiveInt = Annotated[int, Field(strict=True, gt=0)]
-NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+MOST = 10**12  # of anything that is counted
+PositiveInt = Annotated[int, Field(strict=True, gt=0, le=MOST)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+Span = Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)]  # beyond, float32 overflows
 PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -25,8 +27,11 @@ def check_arguments(
     come from the program and are neither expected nor allowed here. Raises UserError for a key that `target` does
     not take, a missing one, and a value of the wrong type or out of range.
     """
-    parameters = {name: p for name, p in inspect.signature(target).parameters.items() if name not in supplied}
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    try:
+        parameters = {name: p for name, p in inspect.signature(target).parameters.items() if name not in supplied}
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except (TypeError, ValueError, NameError) as error:
+        raise UserError(f"{prefix}_target_: cannot be used, for its parameters are not to be seen ({error})") from None
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     unknown = [key for key in values if key not in parameters]
     if unknown and not takes_any:
@@ -51,7 +56,11 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
             raise UserError(unknown_key(".".join([key, *inner]), known)) from None
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
         shown = first["input"] if inner else value
-        if first["type"] == "list_type" and not isinstance(value, Mapping):
+        if "dataclass" in first["type"] and not inner:
+            message = f"has keys of its own, as in {key}.{next(iter(hint.__annotations__))}=..."
+        if first["type"] == "missing" and isinstance(value, list):
+            message = f"should have {len(typing.get_args(hint))} values"
+        if first["type"] == "list_type" and not isinstance(value, Mapping | None):
             message += f", as in {key}=[{plain(value)}]"
         raise UserError(f"{'.'.join([key, *inner])}={plain(shown)}: {message}") from None
 
@@ -70,4 +79,4 @@ def plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "[" + ",".join(plain(item) for item in value) + "]"
-    return str(value)
+    return printable(str(value))

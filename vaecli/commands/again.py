@@ -12,6 +12,7 @@ import yaml
 
 from vaecli.differences import flatten
 from vaecli.errors import UserError
+from vaecli.run_table import Damaged, load_yaml, read
 from vaecli.training import checkpoint
 from vaecli.validation import plain
 
@@ -54,10 +55,10 @@ def read_config(path: Path) -> Config:
     """A run's config.yaml, or that of a run's folder: plain values, in which nothing is interpolated or executed."""
     path = path / "config.yaml" if path.is_dir() else path
     try:
-        config = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; expected a run's folder or its config.yaml") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file; expected a run's folder or its config.yaml")
+        config = load_yaml(read(path))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, Damaged) as error:
         raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(config, dict) or not isinstance(config.get("dataset"), dict):
         raise UserError(f"{path}: is not the configuration of a run")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vaecli.build import Run, facts
 from vaecli.datasets.split import Split
-from vaecli.errors import UserError
+from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
 from vaecli.files import check_output, replace_file
 from vaecli.plots.view import View, view
@@ -85,6 +85,11 @@ def _write_array(member: IO[bytes], value: Any) -> None:
         member.write(part.contiguous().numpy().astype("<f4", copy=False).tobytes())
 
 
+def literal(text: str) -> str:
+    """A text of a user's or a file's for a figure, in which matplotlib finds no formula."""
+    return shorten(text, 200).replace("$", r"\$")
+
+
 def write_figure(path: Path, figure: Figure) -> None:
     """A figure to a .png file; UserError where it has more pixels than can be drawn."""
     width, height = (int(inches * figure.dpi) for inches in figure.get_size_inches())
@@ -98,6 +103,9 @@ def load_split(run: Run, part: Part) -> Split:
     split = getattr(run.dataset.load(), part)
     if split is None:
         raise UserError(f"split={part}: this run set no observations aside for it; use split=train or split=test")
+    if split.x_shape != run.model.x_shape:
+        wanted = f"expects observations of shape {run.model.x_shape}"
+        raise UserError(f"{run.folder}: the model {wanted}, but its data set's have {split.x_shape}")
     return split.to(device_of(run))
 
 

@@ -49,12 +49,13 @@ class Config:
     device: str
     output: str | None
     format: Literal["npz", "csv"]
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the codes, and their picture beside them; the path of the codes."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "latents", config.format)
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)

@@ -46,6 +46,7 @@ class Config:
     seed: Seed
     device: str
     output: str | None
+    trust: list[str]
 
 
 class Evaluation(NamedTuple):
@@ -59,7 +60,7 @@ class Evaluation(NamedTuple):
 def main(values: dict[str, Any]) -> Path:
     """Write evaluation.json, with scores=true also scores.npz, and print a table; the path of the first."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     config.widen = config.widen or (2.0 if run.model.latent_dim <= 2 else 1.0)
     path = output_path(config.output, run.folder, "evaluation", "json")
     check_exact(run, config.exact)
@@ -67,6 +68,7 @@ def main(values: dict[str, Any]) -> Path:
     split = drawn_once(whole.head(config.limit), config.seed)
     started = time.perf_counter()
     found = evaluate(run, split, config)
+    refuse_broken(found.figures)
     protocol = describe(run, config, len(split), len(whole), whole.redraw)
     protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(device_of(run))}
     report(found, protocol, check_data(run.model.decoder, split, None))
@@ -75,6 +77,13 @@ def main(values: dict[str, Any]) -> Path:
     replace_text(path, json.dumps({**found.figures, "protocol": protocol}, indent=2, allow_nan=False) + "\n")
     print(f"wrote {path}")
     return path
+
+
+def refuse_broken(figures: dict[str, Any]) -> None:
+    """UserError for a mean that is not finite: the model's answers are of no use."""
+    broken = [key for key, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
+    if broken or not all(map(math.isfinite, figures["kl_per_dim"] or [])):
+        raise UserError(f"{(broken or ['kl_per_dim'])[0]} is not finite: the weights of this checkpoint are of no use")
 
 
 def check_exact(run: Run, exact: bool) -> None:

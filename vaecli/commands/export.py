@@ -33,6 +33,7 @@ class Config:
     part: Literal["decoder", "encoder"]
     format: Literal["onnx", "torch"]
     output: str | None
+    trust: list[str]
 
 
 class MeanDecoder(nn.Module):
@@ -76,7 +77,7 @@ def main(values: dict[str, Any]) -> Path:
     """Write the network, print its inputs and outputs; the path written."""
     config = Config(**check_arguments(Config, values))
     check_installed(config.format)
-    run = load_run(config.run, config.checkpoint, "cpu")
+    run = load_run(config.run, config.checkpoint, "cpu", config.trust)
     path = output_path(config.output, run.folder, config.part, "onnx" if config.format == "onnx" else "pt2")
     network = mean_network(run.model, config.part)
     try:

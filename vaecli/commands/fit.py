@@ -11,7 +11,18 @@ from rich.console import Console
 from torch import Tensor
 
 from vaecli.build import Run, load_run
-from vaecli.commands.common import Checkpoint, Part, load_split, output_path, pick, read_input, run_view, write_figure
+from vaecli.commands.common import (
+    Checkpoint,
+    Part,
+    literal,
+    load_split,
+    output_path,
+    pick,
+    read_input,
+    refuse_infinite,
+    run_view,
+    write_figure,
+)
 from vaecli.errors import UserError
 from vaecli.latent_search import Fit, Method, fit
 from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
@@ -31,12 +42,13 @@ class Config:
     seed: Seed
     device: str
     output: str | None
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Print the latents found and their residual norm, draw target and fit; the path written."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "fit", "png")
     name, x = target(run, config)
     with Console(stderr=True).status("searching"):
@@ -60,9 +72,10 @@ def target(run: Run, config: Config) -> tuple[str, Tensor]:
         raise UserError(f"a Beta curve has two parameters: give {'alpha' if config.alpha is None else 'beta'}= too")
     if config.alpha is not None and config.beta is not None:
         curve = run.dataset.curves(torch.tensor([config.alpha]), torch.tensor([config.beta]))[0]
+        refuse_infinite(f"alpha={config.alpha:g} beta={config.beta:g}", curve)
         return f"alpha {config.alpha:g}, beta {config.beta:g}", curve
     if config.input is not None:
-        return Path(config.input).name, one_of_file(run, config.input, config.index)
+        return literal(Path(config.input).name), one_of_file(run, config.input, config.index)
     if config.index is None:
         also = "alpha= and beta=, " if curves else ""
         raise UserError(f"no target: give {also}input=FILE or index=i")

@@ -27,6 +27,7 @@ class Config:
     seed: Seed
     device: str
     output: str | None
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
@@ -34,7 +35,7 @@ def main(values: dict[str, Any]) -> Path:
     rest = {key: value for key, value in values.items() if key != "from"}
     start = check_value("from", values["from"], NonNegativeInt)
     config = Config(from_=start, **check_arguments(Config, rest, supplied=("from_",)))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "interpolation", "png")
     split = load_split(run, config.split)
     ends = pick(run, split, config.split, [("from", config.from_), ("to", config.to)], config.seed)

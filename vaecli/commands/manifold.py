@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
 from vaecli.latents import manifold, prior_moments
-from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 
 
 @dataclass
@@ -17,18 +17,19 @@ class Config:
     run: str
     checkpoint: Checkpoint
     n: Steps
-    span: PositiveFloat
+    span: Span
     dims: list[NonNegativeInt]
     spacing: Literal["linear", "quantile"]
     seed: Seed
     device: str
     output: str | None
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture; its path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "manifold", "png")
     grid = manifold(run.model, config.n, config.span, config.dims, config.spacing)
     across, up = config.dims

@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from vaecli.build import Run, load_run, runs_below
@@ -20,6 +21,7 @@ from vaecli.commands.common import (
     Observations,
     Part,
     choose,
+    literal,
     output_path,
     read_input,
     run_view,
@@ -50,6 +52,7 @@ class Config:
     device: str
     output: str | None
     format: Literal["png", "npz"]
+    trust: list[str]
 
 
 class Reconstruction(NamedTuple):
@@ -68,7 +71,7 @@ def main(values: dict[str, Any]) -> Path:
     if not names:
         raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
     names = [inner for name in names for inner in expand(name)]
-    runs = [load_run(name, config.checkpoint, config.device) for name in names]
+    runs = [load_run(name, config.checkpoint, config.device, config.trust) for name in names]
     check_same_shape(runs)
     path = output_path(config.output, runs[0].folder, "reconstructions", config.format)
     seen = observations(runs[0], config)
@@ -129,6 +132,7 @@ def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labe
     """The observations over each run's reconstructions; with one run, each observation's ELBO above it."""
     rows = []
     for label, one in zip(labels, found, strict=True):
+        label = literal(label)
         rows.append((label if len(found) > 1 else "reconstruction", one.x))
         before = f"{label}, " if len(found) > 1 else ""
         rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
@@ -154,7 +158,7 @@ def print_terms(seen: Observations, found: Sequence[Reconstruction], labels: Seq
     """A table with the ELBO's terms of each observation, one for each run."""
     for label, one in zip(labels, found, strict=True):
         table = Table(
-            "observation", *(["label"] if seen.y is not None else []), title=label if len(found) > 1 else None
+            "observation", *(["label"] if seen.y is not None else []), title=Text(label) if len(found) > 1 else None
         )
         for heading in ("ELBO", "log p(x|z)", "KL"):
             table.add_column(heading, justify="right")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from vaecli.errors import printable
 from vaecli.files import check_output, replace_text
 from vaecli.run_table import COLUMNS, Row, table
 from vaecli.training.progress import duration
@@ -109,7 +110,7 @@ def cell(key: str, value: Any) -> str:
         return " ".join(value.split())  # a message of several lines
     if key == "seconds":
         return duration(value)
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -120,8 +121,13 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns + keys)
     for row in rows:
-        told = row["differences"]
-        writer.writerow([*(row[key] for key in columns), *(plain(told[key]) if key in told else None for key in keys)])
+        told, row = row["differences"], {**row, "folder": printable(row["folder"])}
+        writer.writerow(
+            [
+                *(row[key] for key in columns),
+                *(plain(told[key]) if key in told else None for key in keys),
+            ]
+        )
     return file.getvalue()
 
 

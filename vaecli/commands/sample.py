@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 
 from vaecli.build import load_run
 from vaecli.commands.common import (
@@ -33,17 +34,18 @@ class Config:
     n: PositiveInt
     z: str | None
     mode: Mode
-    temperature: NonNegativeFloat
+    temperature: Annotated[NonNegativeFloat, Field(le=1e6)]  # beyond, float32 overflows
     seed: Seed
     device: str
     output: str | None
     format: Literal["png", "npz"]
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write samples as a picture or as arrays; the path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "samples", config.format)
     given = None if config.z is None else read_latents(run, config.z)
     with evaluating(run.model, config.seed):

@@ -223,33 +223,33 @@ def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Bef
 def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     """Check everything and build everything; raises UserError before anything is written.
 
-    trusted: the configuration comes from a file, so that only vaecli's own classes are built
+    trusted: the configuration comes from a file, so that only classes of vaecli's and of `trust`'s are built
     """
     settings = Config(**check_arguments(Config, config))
+    build.check_trust(settings.trust)
+    make = partial(build.instantiate, config, trusted=trusted, trust=settings.trust)
     if settings.output is not None:
         refuse_occupied(Path(settings.output).expanduser())
     device = build.pick_device(settings.device)
-    dataset = build.instantiate(config, "dataset", trusted)
+    dataset = make("dataset")
     config = build.absolute_paths(config)
     splits = dataset.load()
     per_epoch = -(-len(splits.train) // settings.batch_size)
-    objective = build.instantiate(config, "objective", trusted, steps_per_epoch=per_epoch)
+    objective = make("objective", steps_per_epoch=per_epoch)
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size above 0")
     torch.manual_seed(settings.seed)
-    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted)
-    model = build.build_vae(config, splits.train.x_shape, trusted)
+    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
+    model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     if settings.start_at_mean:
         build.start_at_mean(model, splits.train)
     build.start_prior(model, splits.train)
     model.to(device)
     share_out(model, settings.batch_size, settings.samples)
-    optimizer = build.instantiate(config, "optimizer", trusted, params=model.parameters())
-    scheduler = build.instantiate(
-        config, "scheduler", trusted,
-        optimizer=optimizer, total_steps=per_epoch * settings.epochs, steps_per_epoch=per_epoch,
-    )  # fmt: skip
+    optimizer = make("optimizer", params=model.parameters())
+    total_steps = per_epoch * settings.epochs
+    scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
     average = averaged(model, settings.ema.decay)
     splits = splits.to(device)
     return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)

@@ -11,7 +11,7 @@ from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_p
 from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
 from vaecli.latents import check_dims, prior_moments, traverse
 from vaecli.plots.style import latent, number, numbers
-from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 
 
 @dataclass
@@ -20,18 +20,19 @@ class Config:
     checkpoint: Checkpoint
     split: Part
     steps: Steps
-    span: PositiveFloat
+    span: Span
     index: NonNegativeInt | None
     dims: list[NonNegativeInt] | None
     seed: Seed
     device: str
     output: str | None
+    trust: list[str]
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture, the latents that say most about the data first; its path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "traversals", "png")
     split, start = load_split(run, config.split), None
     chosen = list(range(run.model.latent_dim)) if config.dims is None else config.dims

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaecli.datasets.split import Split, Splits, hold_out
+from vaecli.memory import check_memory
 from vaecli.validation import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 
 TEST_SIZE = 1000
@@ -54,6 +55,7 @@ class Beta:
 
     def load(self) -> Splits:
         n = self.size + self.val_size + TEST_SIZE
+        check_memory(3 * 8 * n * (len(self.grid) + 2), f"dataset.size={self.size}", "ask for fewer curves or points")
         generator = torch.Generator().manual_seed(self.seed)
         # 1 - u turns [0, 1) into (0, 1]: a parameter of exactly 0 has no density
         y = self.max_parameter * (1 - torch.rand(n, 2, dtype=torch.float64, generator=generator))

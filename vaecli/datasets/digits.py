@@ -1,5 +1,8 @@
 """scikit-learn's bundled handwritten digits: real images without a download."""
 
+import zlib
+
+import numpy as np
 import torch
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
@@ -7,6 +10,7 @@ from vaecli.errors import UserError
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed
 
 TEST_SIZE = 300
+REINSTALL = "pip install --force-reinstall scikit-learn"
 
 
 class Digits:
@@ -34,7 +38,14 @@ class Digits:
             from sklearn.datasets import load_digits
         except ImportError as error:
             raise UserError(f"dataset=digits needs scikit-learn: pip install scikit-learn ({error})") from None
-        digits = load_digits()
+        try:
+            digits = load_digits()
+            intact = digits.images.shape == (1797, 8, 8) and digits.target.shape == (1797,)
+            intact = intact and bool(np.isin(digits.images, np.arange(17)).all())
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise UserError(f"scikit-learn's digits cannot be read ({error}): {REINSTALL}") from None
+        if not intact:
+            raise UserError(f"scikit-learn's digits are not 1,797 images of 8x8 values from 0 to 16: {REINSTALL}")
         x = torch.from_numpy(digits.images).to(torch.uint8).unsqueeze(1)  # (1797, 1, 8, 8)
         y = torch.from_numpy(digits.target).to(torch.int64)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))

@@ -1,14 +1,18 @@
-"""MNIST and its two drop-in relatives, read through torchvision."""
+"""MNIST and its two drop-in relatives: files in the IDX format, downloaded from torchvision's mirrors."""
 
+import gzip
+import math
 import os
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
 from vaecli.errors import UserError
+from vaecli.files import replace_file
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed
 
 FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
@@ -28,12 +32,36 @@ def default_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vaecli"
 
 
+def complete(folder: Path) -> bool:
+    """Whether all four files are in a `raw` folder."""
+    return all((folder / name).is_file() for name in FILES)
+
+
+def read_idx(path: Path, n_dims: int) -> np.ndarray:
+    """The unsigned bytes of an IDX file of so many dimensions; ValueError with what is wrong with it.
+
+    Two bytes 0, one for the type, one for the number of dimensions, four for the length of each, and the values.
+    """
+    size, magic = path.stat().st_size, bytes([0, 0, 8, n_dims])
+    with open(path, "rb") as file:
+        header = file.read(4 + 4 * n_dims)
+        if len(header) < 4 + 4 * n_dims:
+            raise ValueError(f"{path.name} has {size} bytes, not even a header's {4 + 4 * n_dims}")
+        if header[:4] != magic:
+            raise ValueError(f"{path.name} begins with the bytes {header[:4].hex(' ')}, not with {magic.hex(' ')}")
+        shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4))
+        expected = len(header) + math.prod(shape)
+        if size != expected:
+            raise ValueError(f"{path.name} has {size:,} bytes, and its header promises {expected:,}")
+        return np.fromfile(file, np.uint8).reshape(shape)
+
+
 class MNIST:
     """60,000 grey images of 28x28 pixels to train on, the last `val_size` of them set aside, and 10,000 to test.
 
     source: MNIST (LeCun et al., 1998), FashionMNIST (Xiao et al., 2017) or KMNIST (Clanuwat et al., 2018)
     root: the folder that holds `<source>/raw`; None: see `default_root`. Files that are there are read without a
-        network, otherwise torchvision downloads them.
+        network, others are downloaded and compared with their checksum, which a cut download does not have.
     """
 
     grid = None
@@ -53,35 +81,78 @@ class MNIST:
         self.label_names = LABELS[source]
 
     def load(self) -> Splits:
-        train, val = hold_out(*self._read(train=True), self.val_size)
-        return image_splits([train, val, self._read(train=False)], 255, self.binarize, self.binarize_seed, self.limit)
+        folder = self.root / self.source / "raw"
+        for name in FILES:
+            self._provide(folder, name)
+        train, val = hold_out(*self._read(folder, FILES[:2]), self.val_size)
+        test = self._read(folder, FILES[2:])
+        return image_splits([train, val, test], 255, self.binarize, self.binarize_seed, self.limit)
 
-    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def _read(self, folder: Path, names: list[str]) -> tuple[Tensor, Tensor]:
         """Images (N, 1, 28, 28) uint8 and labels (N,) int64 of one of the two original parts."""
+        try:
+            x, y = read_idx(folder / names[0], 3), read_idx(folder / names[1], 1)
+        except (OSError, ValueError) as error:
+            raise UserError(self._advice(folder, "cannot be read", error)) from None
+        problem = None
+        if not len(x) or x.shape[1:] != (28, 28):
+            problem = f"{names[0]} holds images of shape {x.shape}, not (N, 28, 28)"
+        elif len(x) != len(y):
+            problem = f"{names[0]} holds {len(x):,} images, {names[1]} {len(y):,} labels"
+        elif y.max() >= len(self.label_names):
+            problem = f"{names[1]} holds the label {y.max()}; they go from 0 to {len(self.label_names) - 1}"
+        if problem:
+            raise UserError(self._advice(folder, "cannot be used", problem))
+        return torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y).to(torch.int64)
+
+    def _provide(self, folder: Path, name: str) -> None:
+        """Download a file that is not there; extract one again whose extraction was cut short."""
         import torchvision
 
-        folder = self.root / self.source / "raw"
-        cls = getattr(torchvision.datasets, self.source)
-        kept = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        there = all((folder / name).is_file() for name in FILES)
+        path, packed = folder / name, folder / f"{name}.gz"
+        known = getattr(torchvision.datasets, self.source)
+        md5 = dict(known.resources)[packed.name]
+        if path.is_file():
+            if readable(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
+                return
+        else:
+            self._download(folder, packed, known.mirrors, md5)
         try:
-            part = cls(self.root, train=train, download=not there)
-        except Exception as error:  # torchvision lets OSError, RuntimeError, ValueError and AssertionError through
-            remove_empty(folder, kept)
-            raise UserError(self._advice(folder, there, error)) from None
-        if part.data.shape[1:] != (28, 28) or len(part.data) != len(part.targets):
-            raise UserError(self._advice(folder, True, f"images of shape {tuple(part.data.shape)}"))
-        return part.data.unsqueeze(1).to(torch.uint8), part.targets.to(torch.int64)
+            with gzip.open(packed) as file:
+                content = file.read()
+        except (OSError, EOFError) as error:
+            raise UserError(self._advice(folder, "cannot be read", f"{packed.name}: {error}")) from None
+        replace_file(path, lambda file: file.write(content))
 
-    def _advice(self, folder: Path, there: bool, error: object) -> str:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "cut short, or not in the IDX format"
-        problem = (
-            "cannot be read: delete them to fetch them anew" if there else "are not there and cannot be downloaded"
-        )
+    def _download(self, folder: Path, packed: Path, mirrors: list[str], md5: str) -> None:
+        """Fetch one compressed file from the first mirror that has it whole; one that is there and whole is kept."""
+        from torchvision.datasets.utils import download_url
+
+        kept, problems = next(parent for parent in (folder, *folder.parents) if parent.exists()), []
+        for mirror in mirrors:
+            try:
+                return download_url(f"{mirror}{packed.name}", str(folder), packed.name, md5)
+            except Exception as error:  # of urllib's, http's, ssl's or torchvision's own
+                problems.append(str(error) or type(error).__name__)
+        remove_empty(folder, kept)
+        reason = problems[0].strip().splitlines()[0]
+        raise UserError(self._advice(folder, "are not there and cannot be downloaded", f"{packed.name}: {reason}"))
+
+    def _advice(self, folder: Path, problem: str, reason: object) -> str:
+        remedy = "" if "downloaded" in problem else "; delete a damaged file to fetch it anew"
         return (
-            f"the {self.source} files in {folder} {problem} ({reason}).\n"
+            f"the {self.source} files in {folder} {problem} ({reason}){remedy}.\n"
             f"Expected there: {', '.join(FILES)} (or set dataset.root or VAE_DATA); dataset=digits needs no download."
         )
+
+
+def readable(path: Path) -> bool:
+    """Whether an IDX file of images or labels is as long as its header says."""
+    try:
+        read_idx(path, 3 if "images" in path.name else 1)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def remove_empty(folder: Path, kept: Path) -> None:

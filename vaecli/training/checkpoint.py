@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,15 @@ from torch import Tensor
 
 from vaecli.errors import UserError
 from vaecli.files import replace_bytes
+from vaecli.training import archive
 
 FORMAT = 1
-KEYS = {"format", "config", "x_shape", "model", "optimizer", "scheduler", "step", "epoch", "best", "rng", "sha256"}
+KINDS = {
+    "format": int, "config": dict, "x_shape": list, "model": dict, "optimizer": dict, "scheduler": dict, "step": int,
+    "epoch": int, "best": dict, "rng": dict, "sha256": str,
+}  # fmt: skip
+KEYS = set(KINDS)  # what every checkpoint has; there may be more
+MOST_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -31,24 +37,45 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint; UserError where there is none, it is damaged, or it is not vaecli's.
 
-    Nothing in the file is executed: `weights_only` restricts it to plain containers and tensors.
+    Nothing in the file is executed, and no more memory is taken than a few times the file's size.
     """
+    if not path.exists():
+        raise UserError(f"there is no checkpoint {path}")
+    if not path.is_file():  # a pipe would never end
+        raise UserError(f"{path} is damaged or not a vaecli checkpoint: it is no regular file")
     try:
-        with warnings.catch_warnings(action="ignore"):  # about what a foreign file holds
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = archive.read(path)
         intact = isinstance(state, dict) and state.get("sha256") == sha256(state)
-    except FileNotFoundError:
-        raise UserError(f"there is no checkpoint {path}") from None
-    except Exception as error:  # a damaged or foreign file can fail anywhere inside the unpickler, in any way
-        reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} is damaged or not a vaecli checkpoint: {reason}") from None
+    except Exception as error:  # a damaged or foreign file can fail anywhere, in any way
+        raise UserError(f"{path} is damaged or not a vaecli checkpoint: {summary(error)}") from None
     if not isinstance(state, dict) or not state.keys() >= KEYS:
         raise UserError(f"{path} is not a vaecli checkpoint: it lacks the keys that one has")
-    if state["format"] != FORMAT:
+    if state["format"] != FORMAT and type(state["format"]) is int:
         raise UserError(f"{path} has checkpoint format {state['format']}; this version of vaecli reads format {FORMAT}")
     if not intact:
         raise UserError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
+    check_kinds(path, state)
     return state
+
+
+def summary(error: Exception) -> str:
+    """An exception in part of a line."""
+    text = str(error).strip() if not isinstance(error, KeyError) else f"there is no {error}"
+    return text.splitlines()[0][:150] if text else type(error).__name__
+
+
+def check_kinds(path: Path, state: dict[str, Any]) -> None:
+    """UserError where an entry is not of its kind; says nothing about whether the entries fit together."""
+    for key, kind in KINDS.items():
+        if type(state[key]) is not kind:
+            raise UserError(f"{path} is not a vaecli checkpoint: its {key} is not of type {kind.__name__}")
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state["model"].items()):
+        raise UserError(f"{path} is not a vaecli checkpoint: its model is not made of named tensors")
+    shape = state["x_shape"]
+    if not 1 <= len(shape) <= 4 or not all(type(n) is int and n > 0 for n in shape):
+        raise UserError(f"{path} is not a vaecli checkpoint: its x_shape is not one to four positive whole numbers")
+    if math.prod(shape) > MOST_NUMBERS:
+        raise UserError(f"{path}: observations of shape {tuple(shape)}, more than {MOST_NUMBERS} numbers: refused")
 
 
 def sha256(state: dict[str, Any]) -> str:
@@ -71,5 +98,7 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f"{type(value).__name__} {len(value)}".encode())
         for item in value:
             _update(digest, item)
-    else:
+    elif isinstance(value, archive.PLAIN):
         digest.update(f"{type(value).__name__} {value!r}".encode())
+    else:  # saving it would make a file that cannot be read back
+        raise TypeError(f"a checkpoint holds plain values and tensors, not {type(value).__name__}")
