@@ -14,7 +14,7 @@ import vaecli
 PACKAGE = Path(vaecli.__file__).parent
 ROWS = (
     ("errors", "threads"),
-    ("validation", "files", "conf_files", "flows", "memory"),
+    ("validation", "files", "conf_files", "flows", "memory", "units"),
     (
         "architectures",
         "datasets",

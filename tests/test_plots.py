@@ -98,7 +98,7 @@ def test_manifold_has_its_first_row_at_the_bottom():
     third = len(picture) // 3
     assert (picture[-third:, -third:] == 255).all()
     assert picture[:-third].max() == 0
-    curves = view((5,)).manifold(torch.arange(9.0).reshape(3, 3, 1).expand(3, 3, 5), np.arange(3), (0, 1))
+    curves = view((5,), np.arange(5)).manifold(torch.arange(9.0).reshape(3, 3, 1).expand(3, 3, 5), np.arange(3), (0, 1))
     titles = {ax.get_title(): ax.lines[0].get_ydata()[0] for ax in curves.axes}
     assert titles["(2.0, 0.0)"] == 2.0
     assert curves.axes[-1].get_title() == "(2.0, 0.0)"

@@ -14,25 +14,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.mnist import complete, default_root
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.decoders.wrapped import Masked, Standardized
 from vaecli.errors import UserError
 from vaecli.evaluation import seeded
 from vaecli.memory import check_memory
 from vaecli.training import checkpoint
+from vaecli.units import Filler, Standardizer
 from vaecli.vae import VAE
 from vaecli.validation import PositiveInt, check_arguments, check_value, plain
 
 NEVER_TRUSTED = {
     *sys.stdlib_module_names, "vaecli", "torch", "torchvision", "hydra", "omegaconf", "tensorboard", "numpy", "scipy",
-    "sklearn", "matplotlib", "PIL", "pydantic", "rich", "yaml", "onnx", "onnxruntime", "pip", "setuptools",
+    "sklearn", "matplotlib", "pyarrow", "PIL", "pydantic", "rich", "yaml", "onnx", "onnxruntime", "pip", "setuptools",
 }  # fmt: skip
 
 Config = dict[str, Any]  # a resolved configuration: nested dicts, lists and scalars
+PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that name files and folders
 
 
 def instantiate(config: Config, group: str, trusted: bool = False, trust: Sequence[str] = (), **supplied: Any) -> Any:
@@ -128,7 +132,7 @@ def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, t
     architecture = make("architecture")
     posterior = make("posterior", latent_dim=latent_dim)
     decoder = make("decoder", x_shape=x_shape)
-    return VAE(
+    vae = VAE(
         encoder_network=architecture.encoder(x_shape, posterior.n_features),
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
@@ -137,6 +141,32 @@ def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, t
         latent_dim=latent_dim,
         x_shape=x_shape,
     )
+    return suit(vae, config.get("dataset", {}))
+
+
+def suit(model: VAE, dataset: Config) -> VAE:
+    """The model, made to take the data as the data set's configuration says: standardised, or with gaps."""
+    if dataset.get("standardize"):
+        units = Standardizer(model.x_shape)
+        model.encoder_network = nn.Sequential(units, model.encoder_network)
+        model.decoder = Standardized(model.decoder, units)
+    if has_gaps({"dataset": dataset}):
+        if model.decoder.calibrate is not None:
+            raise UserError("dataset.missing=mask: this decoder takes its scale from all numbers of a batch, of which "
+                            "some are missing: use decoder=gaussian")  # fmt: skip
+        filler = Filler(model.x_shape)
+        model.encoder_network = nn.Sequential(filler, model.encoder_network)
+        model.decoder = Masked(model.decoder, filler)
+    return model
+
+
+def learn_units(model: VAE, train: Split) -> None:
+    """Let those of the model's parts that know the data's units learn them from the training split."""
+    parts = [part for part in model.modules() if isinstance(part, Standardizer | Filler)]
+    if parts:
+        moments = train.moments
+        for part in parts:
+            part.learn(moments.mean, moments.scale)
 
 
 def refuse_too_large(config: Config, x_shape: tuple[int, ...], trusted: bool, trust: Sequence[str]) -> None:
@@ -169,8 +199,9 @@ def start_prior(model: VAE, train: Split) -> None:
 
     def draw(n: int) -> Tensor:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
-        with seeded(0, train.x.device):
-            return train.batch(order[torch.arange(n) % len(train)].to(train.x.device))
+        with seeded(0, train.device):
+            x = train.batch(order[torch.arange(n) % len(train)].to(train.device))
+        return torch.where(x.isnan(), train.mean().to(x), x)
 
     start_from(draw)
 
@@ -180,7 +211,7 @@ def settle(
 ) -> Config:
     """The configuration with what the decoder takes from the data filled in: a model is rebuilt from it alone."""
     node = config["decoder"]
-    refuse_unusable(train)
+    refuse_unusable(train, gaps=has_gaps(config))
     fill = getattr(option_class(node, "decoder", trusted, trust), "settle", None)
     if fill is None:  # an option of the user's own
         return config
@@ -190,7 +221,7 @@ def settle(
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
     """Refuse data that no decoder or this one cannot score; otherwise its warning about them, if it has one."""
-    refuse_unusable(train)
+    refuse_unusable(train, decoder.takes_gaps)
     with or_recipe(recipe):
         return decoder.check(facts(train, decoder.step))
 
@@ -204,30 +235,32 @@ def or_recipe(recipe: str | None) -> Iterator[None]:
         raise UserError(str(error) + (f", or experiment={recipe}" if recipe else "")) from None
 
 
-def refuse_unusable(train: Split) -> None:
-    """UserError for data that are not finite, or the same everywhere."""
-    wrong = torch.nonzero(~torch.isfinite(train.x)) if train.x.is_floating_point() else torch.empty(0)
-    if len(wrong):
-        where = f"the first at {wrong[0].tolist()}"
-        raise UserError(f"{len(wrong)} values of the training data are NaN or infinite, {where}: mend or remove them")
-    if bool(train.x.min() == train.x.max()):
-        value = float(train.x.min()) / train.levels
-        raise UserError(f"every value of the training data is {value:g}: there is nothing to learn; check the files")
+def has_gaps(config: Config) -> bool:
+    """Whether NaN stands for what is missing."""
+    return bool(config.get("dataset", {}).get("missing") == "mask")
+
+
+def refuse_unusable(train: Split, gaps: bool = False) -> None:
+    """UserError for data that are not finite, or the same everywhere; with `gaps` NaN is allowed."""
+    refuse_infinite("the training data", train, gaps, remedy=": mend or remove them")
+    low, high, _ = train.range
+    if low == high:
+        raise UserError(f"every value of the training data is {low:g}: there is nothing to learn; check the files")
 
 
 def facts(split: Split, step: float | None = None) -> DataFacts:
     """What a decoder needs to know of data; `step`: of a grid that they may lie on."""
-    low, high = (float(v) / split.levels for v in (split.x.min(), split.x.max()))
-    binary = split.redraw or (split.levels == 1 and bool(((split.x == 0) | (split.x == 1)).all()))
+    low, high, binary = split.range
     if binary or split.levels > 1:
         return DataFacts(low, high, binary, 1.0 if binary else 1 / split.levels)
     steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
-    return DataFacts(low, high, binary, next((s for s in steps if lies_on(split.x, s)), None))
+    return DataFacts(low, high, binary, next((s for s in steps if lies_on(split, s)), None))
 
 
-def lies_on(x: Tensor, step: float, tolerance: float = 1e-3) -> bool:
-    """Whether all values are multiples of `step`, but for `tolerance` of it."""
-    return all(bool((part / step - (part / step).round()).abs().max() < tolerance) for part in x.split(4096))
+def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:
+    """Whether all values that are not missing are multiples of `step`, but for `tolerance` of it."""
+    parts = (chunk.to(torch.float32) / step for chunk in split.chunks())
+    return not any(bool(((part - part.round()).abs() >= tolerance).any()) for part in parts)
 
 
 def pick_device(name: str) -> torch.device:
@@ -323,11 +356,11 @@ def at_most(n: int) -> Iterator[None]:
 
 
 def absolute_paths(config: Config) -> Config:
-    """The configuration with its data folder as every later command will find it, from whichever folder it is typed."""
-    root = config["dataset"].get("root")
-    if not isinstance(root, str):
-        return config
-    return {**config, "dataset": {**config["dataset"], "root": str(Path(root).expanduser().absolute())}}
+    """The configuration with the data's paths as every later command will find them, from whichever folder."""
+    dataset = config["dataset"]
+    paths = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str)}
+    paths = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()}
+    return {**config, "dataset": {**dataset, **paths}}
 
 
 def localise(config: Config) -> Config:

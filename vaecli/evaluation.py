@@ -137,12 +137,14 @@ def active_units(model: VAE, split: Split, threshold: float = 0.01, seed: int = 
 
 
 def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
-    """Of the mean of p(x|z) at the posterior's mean, averaged over observations and the numbers of each."""
-    total = 0.0
+    """Of the mean of p(x|z) at the posterior's mean, averaged over all numbers that are not missing (NaN)."""
+    total, count = 0.0, 0
     with evaluating(model, seed):
         for x in batches(split):
-            total += float((model.decode(model.encode(x).mean).mean - x).double().square().sum())
-    return total / (len(split) * math.prod(model.x_shape))
+            known = ~x.isnan()
+            error = torch.where(known, model.decode(model.encode(x).mean).mean - x, 0.0)
+            total, count = total + float(error.double().square().sum()), count + int(known.sum())
+    return total / count
 
 
 def data_entropy(model: VAE, split: Split) -> float | None:
@@ -167,7 +169,7 @@ def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
     if model.decoder.calibrate is None:
         return
     with evaluating(model, seed):
-        errors = [(model(x).p_x.mean[0] - x).square().flatten(1).mean(1) for x in batches(train)]
+        errors = [model.decoder.error(model(x).p_x.mean[0], x).square().flatten(1).mean(1) for x in batches(train)]
     model.decoder.calibrate(float(torch.cat(errors).cpu().double().mean()))
 
 
@@ -184,7 +186,7 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
     """A split whose pixels are redrawn at each use with one draw put in their place; others as they are."""
     if not split.redraw:
         return split
-    with seeded(seed, split.x.device):
+    with seeded(seed, split.device):
         drawn = torch.cat([x.to(torch.uint8) for x in batches(split)])
     return Split(drawn, split.y)
 

@@ -40,9 +40,10 @@ class Distance:
         self.model, self.target, self.evaluations = model, target.reshape(-1), 0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """z (R, D) -> (R,)."""
+        """z (R, D) -> (R,); what is missing (NaN) in the target is at no distance."""
         self.evaluations += len(z)
-        return (self.model.decode(z).mean.flatten(1) - self.target).square().sum(1)
+        away = self.model.decode(z).mean.flatten(1) - self.target
+        return torch.where(self.target.isnan(), 0.0, away).square().sum(1)
 
     def tensor(self, z: np.ndarray) -> Tensor:
         """One z (D,) of SciPy's as a batch (1, D) on the model's device."""

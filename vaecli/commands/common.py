@@ -10,18 +10,21 @@ from typing import IO, Annotated, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from vaecli.build import Run, facts
+from vaecli.datasets.checks import existing, refuse_infinite
+from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
+from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
 from vaecli.datasets.split import Split
+from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
 from vaecli.files import check_output, replace_file
-from vaecli.plots.view import View, view
+from vaecli.plots.view import View, view_of
 from vaecli.training.logger import save_figure
 
 Checkpoint = Literal["best", "last"]
@@ -42,7 +45,7 @@ class Observations(NamedTuple):
 
 def run_view(run: Run) -> View:
     """The figures that suit a run's observations."""
-    return view(run.model.x_shape, getattr(run.dataset, "grid", None), getattr(run.dataset, "label", ""))
+    return view_of(run.dataset, run.model.x_shape)
 
 
 def device_of(run: Run) -> torch.device:
@@ -100,7 +103,10 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 def load_split(run: Run, part: Part) -> Split:
     """One part of the run's data set, on the model's device."""
-    split = getattr(run.dataset.load(), part)
+    try:
+        split = getattr(run.dataset.load(), part)
+    except UserError as error:
+        raise UserError(f"this needs the data that {run.folder} was trained on: {error}") from None
     if split is None:
         raise UserError(f"split={part}: this run set no observations aside for it; use split=train or split=test")
     if split.x_shape != run.model.x_shape:
@@ -121,7 +127,7 @@ def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], s
     for key, i in named:
         if i >= len(split):
             raise UserError(f"{key}={i}: beyond the data; split={part} has {len(split)} observations, from 0 on")
-    index = torch.tensor([i for _, i in named], device=split.x.device)
+    index = torch.tensor([i for _, i in named], device=split.device)
     y = None if split.y is None else split.y[index]
     with evaluating(run.model, seed):
         return Observations(split.batch(index), y, [str(i) for _, i in named])
@@ -134,22 +140,22 @@ def watch(what: str, total: int) -> Callable[[Iterable[T]], Iterable[T]]:
 
 
 def read_input(run: Run, name: str) -> Observations:
-    """Observations from a .npy file ((N, *x_shape) or one of them; uint8 stands for 0 to 1) or one .png image."""
-    path = Path(name).expanduser()
-    readers = {".npy": _read_npy, ".png": _read_png}
-    if path.suffix.lower() not in readers:
-        raise UserError(f"input={name}: expected a .npy or .png file")
-    if not path.is_file():
-        raise UserError(f"input={name}: there is no such file")
-    x = readers[path.suffix.lower()](path, run.model.x_shape)
-    refuse_infinite(f"input={name}", x)
-    if x.ndim == 4 and (x.min() < 0 or x.max() > 1):
-        seen = f"[{float(x.min()):.4g}, {float(x.max()):.4g}]"
-        raise UserError(f"input={name}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
+    """Observations in the units of the run's data, from an array ((N, *x_shape) or one of them), a table or an image.
+
+    uint8 stands for 0 to 1, as it does in training; NaN is allowed where the run takes it for what is missing.
+    """
+    what, path, shape = f"input={name}", Path(name).expanduser(), run.model.x_shape
+    existing(what, path, [*READERS, *KINDS])
+    x = _read_image(what, path, run) if is_image(path.name) else _read_numbers(what, path, run)
+    refuse_infinite(what, Split(x), getattr(run.dataset, "gaps", False))
+    low, high, _ = Split(x).range
+    if len(shape) == 3 and (low < 0 or high > 1) and run_view(run).shown == (0.0, 1.0):
+        seen = f"[{low:.4g}, {high:.4g}]"
+        raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:
         run.model.decoder.check(facts(Split(x), run.model.decoder.step))
     except ValueError as error:
-        raise UserError(f"input={name}: {str(error).split(':')[0]}; scale it as the training data were") from None
+        raise UserError(f"{what}: {str(error).split(':')[0]}; scale it as the training data were") from None
     return Observations(x.to(device_of(run)), None, [str(i) for i in range(len(x))])
 
 
@@ -159,58 +165,42 @@ def read_latents(run: Run, name: str) -> Tensor:
     if path.suffix.lower() != ".npy" or not path.is_file():
         wrong = "there is no such file" if path.suffix.lower() == ".npy" else "expected a .npy file"
         raise UserError(f"z={name}: {wrong}")
-    values, d = _load_npy("z", path), run.model.latent_dim
+    values, d = load_npy(f"z={name}", path), run.model.latent_dim
     if values.shape[-1:] != (d,) or values.ndim > 2 or not len(values):
         have = "1 latent" if d == 1 else f"{d} latents"
         raise UserError(f"z={name}: has shape {values.shape}; expected (N, {d}), as this run has {have}")
-    z = _float(values).reshape(-1, d)
-    refuse_infinite(f"z={name}", z)
+    z = held(f"z={name}", values).to(torch.float32).reshape(-1, d)
+    refuse_infinite(f"z={name}", Split(z))
     return z.to(device_of(run))
 
 
-def refuse_infinite(what: str, x: Tensor) -> None:
-    """UserError where x holds a value that is not finite."""
-    wrong = torch.nonzero(~torch.isfinite(x))
-    if len(wrong):
-        raise UserError(f"{what}: {len(wrong)} values are NaN or infinite, the first at {wrong[0].tolist()}")
-
-
-def _float(values: np.ndarray) -> Tensor:
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
-        return torch.from_numpy(values.astype(np.float32))
-
-
-def _load_npy(key: str, path: Path) -> np.ndarray:
-    """An array of real numbers; UserError for everything else."""
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as error:
-        raise UserError(f"{key}={path}: cannot be read as .npy ({error})") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
-        raise UserError(f"{key}={path}: expected an array of numbers")
-    return values
-
-
-def _read_npy(path: Path, x_shape: tuple[int, ...]) -> Tensor:
-    values = _load_npy("input", path)
-    x = _float(values) / (255 if values.dtype == np.uint8 else 1)
-    plain_shape = x_shape[1:] if x_shape[0] == 1 and len(x_shape) == 3 else x_shape  # (H, W) for one channel
-    if x.shape in (x_shape, plain_shape):
+def _read_numbers(what: str, path: Path, run: Run) -> Tensor:
+    """Observations (N, *x_shape) of a file; a table may hold other columns beside those that the run knows."""
+    shape, suffix = run.model.x_shape, path.suffix.lower()
+    if suffix in TABLES:
+        values = read(what, path, Choice(getattr(run.dataset, "names", None))).x.numpy()
+    else:
+        values = load_npy(what, path) if suffix == ".npy" else load_npz(what, path)[0]
+    x = held(what, values)
+    x = x.to(torch.float32) / (255 if values.dtype == np.uint8 and not zeros_and_ones(x) else 1)
+    plain_shape = shape[1:] if shape[0] == 1 and len(shape) == 3 else shape  # (H, W) for one channel
+    if x.shape in (shape, plain_shape):
         x = x.unsqueeze(0)
-    if x.shape[1:] not in (x_shape, plain_shape) or not len(x):
-        raise UserError(f"input={path}: has shape {values.shape}; expected (N, {', '.join(map(str, x_shape))})")
-    return x.reshape(-1, *x_shape)
+    if x.shape[1:] not in (shape, plain_shape):
+        raise UserError(f"{what}: has shape {values.shape}; expected (N, {', '.join(map(str, shape))})")
+    return x.reshape(-1, *shape)
 
 
-def _read_png(path: Path, x_shape: tuple[int, ...]) -> Tensor:
-    if len(x_shape) != 3:
-        raise UserError(f"input={path}: this run's observations have shape {x_shape}, not that of images; give a .npy")
+def _read_image(what: str, path: Path, run: Run) -> Tensor:
+    """One observation (1, C, H, W); scaled to size where the run's own images were."""
+    shape = run.model.x_shape
+    if len(shape) != 3:
+        raise UserError(f"{what}: this run's observations have shape {shape}, not that of images; give a .npy")
     try:
-        with Image.open(path) as image:
-            if image.size != (x_shape[2], x_shape[1]):
-                size = f"{image.size[0]}x{image.size[1]}"
-                raise UserError(f"input={path}: is {size} pixels; expected {x_shape[2]}x{x_shape[1]}")
-            pixels = np.array(image.convert("L" if x_shape[0] == 1 else "RGB"), dtype=np.float32)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"input={path}: cannot be read as an image ({error})") from None
-    return torch.from_numpy(pixels / 255).reshape(*x_shape[1:], x_shape[0]).permute(2, 0, 1).unsqueeze(0)
+        size = shape[1:] if getattr(run.dataset, "size", None) else None
+        pixels = read_image(path, "grey" if shape[0] == 1 else "rgb", size)
+    except UNREADABLE as error:
+        raise UserError(f"{what}: cannot be read as an image ({error})") from None
+    if pixels.shape != shape:
+        raise UserError(f"{what}: is {pixels.shape[2]}x{pixels.shape[1]} pixels; expected {shape[2]}x{shape[1]}")
+    return torch.from_numpy(pixels).to(torch.float32).unsqueeze(0) / 255

@@ -27,7 +27,7 @@ from vaecli.errors import UserError
 from vaecli.evaluation import active_units, calibrate, kl_per_dim, mean_metrics
 from vaecli.files import replace_text
 from vaecli.objectives.base import Objective
-from vaecli.plots.view import view
+from vaecli.plots.view import view_of
 from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
@@ -237,11 +237,12 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     per_epoch = -(-len(splits.train) // settings.batch_size)
     objective = make("objective", steps_per_epoch=per_epoch)
     if settings.early_stopping.patience and splits.val is None:
-        raise UserError("early_stopping.patience needs a validation split: set dataset.val_size above 0")
+        raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
     torch.manual_seed(settings.seed)
     config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
     model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
+    build.learn_units(model, splits.train)
     if settings.start_at_mean:
         build.start_at_mean(model, splits.train)
     build.start_prior(model, splits.train)
@@ -270,8 +271,7 @@ def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Befor
         logger.say(f"warning: {job.warning}", style="yellow")
     if not job.model.decoder.training_bound:
         logger.say("figures of training batches (train, *) use each batch's own scale: they are no bound of log p(x)")
-    shape = job.splits.train.x_shape
-    look = view(shape, getattr(job.dataset, "grid", None), getattr(job.dataset, "label", ""))
+    look = view_of(job.dataset, job.splits.train.x_shape)
     pictures = Pictures(job.model, job.splits, look, logger, settings.images.every_epochs, settings.epochs)
     pictures.data()
     done = position(job, before)

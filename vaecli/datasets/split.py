@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +15,23 @@ from torch import Tensor
 from vaecli.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
+CHUNK = 4096  # observations at a time where a figure is taken over all of them
+
+
+class Range(NamedTuple):
+    """Where the values lie."""
+
+    low: float
+    high: float
+    binary: bool  # all of them are 0 or 1
+
+
+class Moments(NamedTuple):
+    """Of each of the numbers of an observation (*x_shape), over those that are there; float64."""
+
+    n: Tensor
+    mean: Tensor  # NaN where there is none
+    scale: Tensor  # standard deviation: the root of the mean squared deviation
 
 
 @dataclass(frozen=True)
@@ -20,7 +39,7 @@ class Split:
     """One part of a data set, held in its smallest type and converted a batch at a time where it lies.
 
     x: (N, *x_shape), uint8 grey levels (or 0 and 1) or float32
-    y: labels: (N,) integers, (N, d) numbers, or None
+    y: labels: (N,) integers, (N,) or (N, d) numbers, or None
     levels: the value of x that stands for 1.0: 255 for 8-bit images, 16 for the digits, 1 for what is already scaled
     redraw: draw every pixel anew from Bernoulli(x / levels) at each use (dynamic binarisation)
     """
@@ -37,9 +56,23 @@ class Split:
     def x_shape(self) -> tuple[int, ...]:
         return tuple(self.x.shape[1:])
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches lie."""
+        return self.x.device
+
+    def stored(self, index: Tensor | slice) -> Tensor:
+        """Observations `index` as they are held (B, *x_shape)."""
+        return self.x[index]
+
+    def chunks(self) -> Iterator[Tensor]:
+        """All observations in order as they are held, some at a time."""
+        for start in range(0, len(self), CHUNK):
+            yield self.stored(slice(start, start + CHUNK))
+
     def batch(self, index: Tensor | slice) -> Tensor:
-        """Observations `index` as float32 (B, *x_shape), on the device of x."""
-        x = self.x[index]
+        """Observations `index` as float32 (B, *x_shape), on `device`."""
+        x = self.stored(index)
         x = x.to(torch.float32) if self.levels == 1 else x / self.levels
         return torch.bernoulli(x) if self.redraw else x
 
@@ -50,12 +83,79 @@ class Split:
         """The first n observations, all of them for None."""
         return replace(self, x=self.x[:n], y=None if self.y is None else self.y[:n])
 
+    def take(self, rows: Tensor) -> Split:
+        """The observations at `rows` (N,), in that order."""
+        return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows])
+
     def mean(self) -> Tensor:
         """The mean observation (*x_shape), float32: what the decoder's output bias starts from."""
         if self.x.dtype != torch.uint8:
-            return self.x.mean(0, dtype=torch.float64).float() / self.levels
-        chunks = self.x.split(4096)  # a sum of small integers, without a float copy of the whole set
-        return (sum(c.sum(0, dtype=torch.int64) for c in chunks) / (len(self) * self.levels)).float()
+            return self.moments.mean.float()
+        # a sum of small integers, without a float copy of the whole set
+        total = torch.stack([chunk.sum(0, dtype=torch.int64) for chunk in self.chunks()]).sum(0)
+        return (total / (len(self) * self.levels)).float()
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Means and standard deviations over the values that are not NaN, merged from chunk to chunk.
+
+        Chan, Golub and LeVeque (1983): no large squares are subtracted from each other.
+        """
+        count, mean, squares = torch.zeros(3, *self.x_shape, dtype=torch.float64)
+        for chunk in self.chunks():
+            x = (chunk.cpu().to(torch.float32) / self.levels).double()  # what a model is given
+            n = (~x.isnan()).sum(0)
+            own = x.nansum(0) / n.clamp_min(1)
+            step, total = own - mean, count + n
+            squares += (x - own).square().nansum(0) + step.square() * count * n / total.clamp_min(1)
+            mean, count = mean + step * n / total.clamp_min(1), total
+        scale = (squares / count.clamp_min(1)).sqrt()
+        return Moments(count, torch.where(count > 0, mean, torch.nan), scale)
+
+    @cached_property
+    def range(self) -> Range:
+        """The smallest and the largest of the values of all batches, but for NaN, and whether there are no others."""
+        low, high, others = torch.inf, -torch.inf, False
+        for chunk in self.chunks():
+            known = chunk[~chunk.isnan()].to(torch.float32) if chunk.is_floating_point() else chunk
+            if known.numel():
+                low, high = min(low, float(known.min())), max(high, float(known.max()))
+                others = others or bool(((known != 0) & (known != 1)).any())
+        binary = self.redraw or (self.levels == 1 and not others)
+        return Range(low / self.levels, high / self.levels, binary)
+
+
+@dataclass(frozen=True)
+class FileSplit(Split):
+    """A split whose x stays in its file, mapped into memory: a batch reads its own rows and no others.
+
+    rows: (N,), the observations' places in x; None: all of them as they come
+    place: where batches lie; None: on the CPU
+    """
+
+    rows: Tensor | None = None
+    place: torch.device | None = None
+
+    def __len__(self) -> int:
+        return len(self.x) if self.rows is None else len(self.rows)
+
+    @property
+    def device(self) -> torch.device:
+        return self.place or self.x.device
+
+    def stored(self, index: Tensor | slice) -> Tensor:
+        index = index.cpu() if isinstance(index, Tensor) else index
+        return self.x[index if self.rows is None else self.rows[index]].to(self.device)
+
+    def to(self, device: torch.device) -> FileSplit:
+        return replace(self, place=device, y=None if self.y is None else self.y.to(device))
+
+    def head(self, n: int | None) -> FileSplit:
+        return self if n is None else self.take(torch.arange(min(n, len(self))))
+
+    def take(self, rows: Tensor) -> FileSplit:
+        y = None if self.y is None else self.y[rows]
+        return replace(self, rows=rows if self.rows is None else self.rows[rows], y=y)
 
 
 class Splits(NamedTuple):
@@ -73,8 +173,10 @@ class Splits(NamedTuple):
         digest = hashlib.sha256()
         for part in self:
             if part is not None:
-                digest.update(f"{tuple(part.x.shape)} {part.x.dtype} {part.levels} {part.redraw}".encode())
-                digest.update(part.x.cpu().contiguous().numpy().tobytes())
+                shape = (len(part), *part.x_shape)
+                digest.update(f"{shape} {part.x.dtype} {part.levels} {part.redraw}".encode())
+                for chunk in part.chunks():
+                    digest.update(chunk.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
 
@@ -86,7 +188,15 @@ def hold_out(x: Tensor, y: Tensor, val_size: int) -> tuple[tuple[Tensor, Tensor]
     return (x[:n], y[:n]), ((x[n:], y[n:]) if val_size else None)
 
 
-def image_split(x: Tensor, y: Tensor, levels: int, binarize: Binarize, seed: tuple[int, int], train: bool) -> Split:
+def first(part: tuple[Tensor, Tensor | None], n: int | None) -> tuple[Tensor, Tensor | None]:
+    """The first n of (x, y), all of them for None."""
+    x, y = part
+    return x[:n], None if y is None else y[:n]
+
+
+def image_split(
+    x: Tensor, y: Tensor | None, levels: int, binarize: Binarize, seed: tuple[int, int], train: bool
+) -> Split:
     """A split of uint8 images under one of the four ways to binarise.
 
     `none` keeps the grey values; `threshold` sets pixels of at least 1/2; `static` draws each pixel once from
@@ -108,7 +218,7 @@ def image_split(x: Tensor, y: Tensor, levels: int, binarize: Binarize, seed: tup
 
 
 def image_splits(
-    parts: list[tuple[Tensor, Tensor] | None],
+    parts: Sequence[tuple[Tensor, Tensor | None] | None],
     levels: int,
     binarize: Binarize,
     binarize_seed: int,
@@ -116,9 +226,7 @@ def image_splits(
 ) -> Splits:
     """Train, validation and test images, each capped at `limit` and then binarised with a seed of its own."""
     splits = [
-        None
-        if part is None
-        else image_split(part[0][:limit], part[1][:limit], levels, binarize, (binarize_seed, i), train=i == 0)
+        None if part is None else image_split(*first(part, limit), levels, binarize, (binarize_seed, i), train=i == 0)
         for i, part in enumerate(parts)
     ]
     return Splits(*splits)  # type: ignore[arg-type]

@@ -32,12 +32,14 @@ class Decoder(nn.Module):
     n_params: how many tensors of x's shape the network emits
     step: the values of x that have a probability are multiples of it; None where the class does not say
     training_bound: whether the figures of a training batch are a bound of log p(x)
+    takes_gaps: whether NaN in x stands for what is missing
     calibrate: called with the mean squared error of the training set, where an evaluation needs it; None elsewhere
     """
 
     n_params: int
     step: float | None = None
     training_bound: bool = True
+    takes_gaps: bool = False
     calibrate: ClassVar[Callable[[Any, float], None] | None] = None
 
     def __init__(self, x_shape: tuple[int, ...]) -> None:
@@ -63,6 +65,10 @@ class Decoder(nn.Module):
     def check(self, data: DataFacts) -> str | None:
         """Raises ValueError for data outside the support; returns a warning where a figure needs explaining."""
         return None
+
+    def error(self, mean: Tensor, x: Tensor) -> Tensor:
+        """How far x lies from the mean of p(x|z), in the units of the scale that `calibrate` sets."""
+        return x - mean
 
     def data_entropy(self, x: Tensor) -> Tensor | None:
         """The entropy (B,) in nats of draws made from x (B, *x_shape), where log p(x|z) is a mean over such draws."""

@@ -19,9 +19,11 @@ from vaecli.plots.style import (
     LABEL,
     SMALL,
     TITLE,
+    about_zero,
     array,
     bands,
     canvas,
+    extent,
     grid_shape,
     latent,
     limits,
@@ -51,7 +53,7 @@ class CurvePlots:
         if self.grid.ndim != 1:
             raise ValueError(f"grid: expected the shape (P,), got {self.grid.shape}")
         self.label, self.x_label = label, x_label
-        self.x_shape = self.grid.shape
+        self.x_shape, self.shown = self.grid.shape, (0.0, 1.0)
 
     def samples(self, x: Any, title: str | None = None) -> Figure:
         """x (N, P): up to 30 curves each in axes of their own on one scale, more of them together in one."""
@@ -123,7 +125,7 @@ class CurvePlots:
         """
         x, values = array(x, *self.x_shape), array(values, name="values")
         n, printed = len(values), numbers(values)
-        scales: dict[str, Any] = {"xlim": limits(self.grid, pad=0.02), "ylim": limits(x, np.zeros(1))}
+        scales: dict[str, Any] = {"xlim": limits(self.grid, pad=0.02), "ylim": about_zero(x)}
         figure, cells = _cells(n, title)
         for i in reversed(range(n)):
             for j in range(n):
@@ -161,8 +163,8 @@ class CurvePlots:
         """x (N, P) as pictures (N, 1, THUMBNAIL, THUMBNAIL) in [0, 1], dark on white, each on a scale of its own."""
         size = THUMBNAIL - 2 * MARGIN
         x, places = array(x, *self.x_shape), np.linspace(0, self.x_shape[0] - 1, size).round().astype(int)
-        low, high = x.min(-1, keepdims=True), x.max(-1, keepdims=True)
-        heights = (x[:, places] - low) / np.maximum(high - low, 1e-12)  # 0 to 1
+        low, high = extent(x, -1)
+        heights = (x[:, places] - low) / np.maximum(high - low, 1e-12)  # 0 to 1; NaN, where it is missing, is white
         rows = ((1 - heights) * (size - 1)).round()[:, None]  # (N, 1, size)
         after = np.concatenate([rows[..., 1:], rows[..., -1:]], axis=-1)
         line = np.arange(size)[:, None]  # a column is dark from its own row to its right neighbour's
@@ -207,9 +209,9 @@ class CurvePlots:
         figure.legend(axes[0, 0].lines, names, loc="outside lower center", ncols=columns, fontsize=LABEL, frameon=False)
 
     def _grid(self, figure: Figure, rows: int, columns: int, x: np.ndarray) -> np.ndarray:
-        """Axes (rows, columns) on one scale that holds x (..., P) and zero."""
+        """Axes (rows, columns) on one scale that holds x (..., P), and zero where that is near."""
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        axes[0, 0].set(xlim=limits(self.grid, pad=0.02), ylim=limits(x, np.zeros(1)))
+        axes[0, 0].set(xlim=limits(self.grid, pad=0.02), ylim=about_zero(x))
         axes[0, 0].xaxis.set_major_locator(locator(3 if columns > 2 else 5))
         axes[0, 0].yaxis.set_major_locator(locator(5))
         return axes

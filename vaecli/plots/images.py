@@ -1,4 +1,4 @@
-"""Figures of observations that are images, x_shape (C, H, W) with C in {1, 3} and values in [0, 1]."""
+"""Figures of observations that are images, x_shape (C, H, W) with C in {1, 3}; NaN is what is missing."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from vaecli.plots.style import (
 )
 
 GAP, GAP_GREY = 3, 88  # pixels between tiles, and a grey that both black and white backgrounds stand out from
+MISSING = (150, 190, 230)  # a light blue, which no grey is taken for
 WIDTH, TILE = 720, 240  # pixels: what a picture and one of its tiles are enlarged towards
 LABELLED = 46  # pixels: the least width of a tile with a text above it
 
@@ -36,8 +37,9 @@ def tile(images: Any, columns: int, zoom: int = 1, gap: int = GAP) -> np.ndarray
     """Images (N, C, H, W), clipped to [0, 1], side by side: uint8 (H', W', C), row by row, `columns` in a row.
 
     Every pixel becomes zoom x zoom pixels; `gap` dark grey ones lie around every image, and none where it is 0.
+    With NaN in them the picture is in colour, and what is missing light blue.
     """
-    values = (np.clip(array(images), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    values = in_bytes(array(images))
     n, channels, height, width = values.shape
     rows = -(-n // columns)
     cells = np.full((rows * columns, height * zoom + gap, width * zoom + gap, channels), GAP_GREY, np.uint8)
@@ -48,17 +50,30 @@ def tile(images: Any, columns: int, zoom: int = 1, gap: int = GAP) -> np.ndarray
     return np.pad(picture, ((0, gap), (0, gap), (0, 0)), constant_values=GAP_GREY)
 
 
-class ImagePlots:
-    """Figures of images: every method takes tensors or arrays and returns a matplotlib Figure."""
+def in_bytes(images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) as uint8, 0 to 1 being 0 to 255; where a value is NaN, in three channels."""
+    missing = np.isnan(images)
+    values = (np.clip(np.where(missing, 0.0, images), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    if not missing.any():
+        return values
+    blank = missing.all(1, keepdims=True)  # of one channel alone it is the others that are seen
+    return np.where(blank, np.array(MISSING, np.uint8).reshape(3, 1, 1), values)
 
-    def __init__(self, x_shape: Sequence[int]) -> None:
-        self.x_shape = tuple(x_shape)
+
+class ImagePlots:
+    """Figures of images: every method takes tensors or arrays and returns a matplotlib Figure.
+
+    shown: the values that are drawn black and white
+    """
+
+    def __init__(self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0)) -> None:
+        self.x_shape, self.shown = tuple(x_shape), shown
         if len(self.x_shape) != 3 or self.x_shape[0] not in (1, 3):
             raise ValueError(f"expected the x_shape (C, H, W) with C 1 or 3, got {self.x_shape}")
 
     def samples(self, x: Any, title: str | None = None) -> Figure:
         """x (N, C, H, W) in a nearly square picture."""
-        x = array(x, *self.x_shape)
+        x = self._array(x)
         rows, columns = grid_shape(len(x), self.x_shape[1] / self.x_shape[2])
         zoom = self._zoom(rows, columns)
         return sheet([Band(_rgb(tile(x, columns, zoom)), rows, columns, GAP, [], [], [])], title)
@@ -67,7 +82,7 @@ class ImagePlots:
         self, x: Any, rows: list[tuple[str, Any]], title: str | None = None, notes: list[str] | None = None
     ) -> Figure:
         """x (N, C, H, W) in the top row, below it a row per (label, images (N, C, H, W)); notes: a text per column."""
-        images = np.stack([array(values, *self.x_shape) for _, values in [("data", x), *rows]])  # (R, N, C, H, W)
+        images = np.stack([self._array(values) for _, values in [("data", x), *rows]])  # (R, N, C, H, W)
         labels = ["data", *(label for label, _ in rows)]
         parts = bands(images.shape[1], 10)
         zoom = self._zoom(len(labels), parts[0].stop, LABELLED if notes else 0)
@@ -83,7 +98,7 @@ class ImagePlots:
         mark: list[int] | None = None,
     ) -> Figure:
         """x (R, S, C, H, W) as R rows of S images, the columns in `mark` framed (-1 is the last)."""
-        x = array(x, *self.x_shape)
+        x = self._array(x)
         one_each(row_labels, x.shape[0], "row_labels")
         one_each(column_labels or [""] * x.shape[1], x.shape[1], "column_labels")
         zoom = self._zoom(x.shape[0], x.shape[1], LABELLED if column_labels else 0)
@@ -94,7 +109,7 @@ class ImagePlots:
 
         values[j] grows to the right and values[i] upwards; dims count from 0, their labels from 1.
         """
-        x, values = array(x, *self.x_shape), array(values, name="values")
+        x, values = self._array(x), array(values, name="values")
         n = len(values)
         picture = tile(x[::-1].reshape(-1, *self.x_shape), n, self._zoom(n, n), gap=0)
         return _ticked(_rgb(picture), values, dims, title)
@@ -103,7 +118,7 @@ class ImagePlots:
         """target and fit (C, H, W) and, beside them, fit - target (the mean over channels)."""
         target, fit = array(target, *self.x_shape), array(fit, *self.x_shape)
         difference = (fit - target).mean(0)
-        most = max(float(np.abs(difference).max()), 1e-3)
+        most = max(float(np.abs(difference[~np.isnan(difference)]).max(initial=0.0)), 1e-3)
         figure = canvas(8.0, 2.4 * self.x_shape[1] / self.x_shape[2] + 0.5, title)
         axes = figure.subplots(1, 3)
         names = ["target", "fit", "fit \N{MINUS SIGN} target" + (", mean of channels" if len(target) > 1 else "")]
@@ -111,7 +126,7 @@ class ImagePlots:
             ax.set_title(name, fontsize=LABEL)
             ax.set(xticks=[], yticks=[])
             if image is not None:
-                ax.imshow(_rgb(tile(image[None], 1, gap=0)), interpolation="nearest")
+                ax.imshow(_rgb(tile(self._array(image[None]), 1, gap=0)), interpolation="nearest")
         shown = axes[2].imshow(difference, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
         bar = figure.colorbar(shown, cax=axes[2].inset_axes((1.04, 0.0, 0.06, 1.0)))
         bar.ax.tick_params(labelsize=SMALL)
@@ -119,10 +134,16 @@ class ImagePlots:
 
     def thumbnails(self, x: Any) -> np.ndarray:
         """x (N, C, H, W) as squares (N, C, S, S) in [0, 1], black around the image."""
-        values = np.clip(array(x, *self.x_shape), 0.0, 1.0).astype(np.float32)
+        values = self._array(x)
+        values = np.clip(np.where(np.isnan(values), 0.5, values), 0.0, 1.0).astype(np.float32)
         _, height, width = self.x_shape
         down, across = max(width - height, 0), max(height - width, 0)
         return np.pad(values, ((0, 0), (0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2)))
+
+    def _array(self, x: Any) -> np.ndarray:
+        """Images (..., C, H, W) with 0 for black and 1 for white."""
+        low, high = self.shown
+        return (array(x, *self.x_shape) - low) / (high - low)
 
     def _zoom(self, rows: int, columns: int, least: int = 0) -> int:
         """How many times to enlarge so that the picture fills the page, and a tile is at least `least` wide."""

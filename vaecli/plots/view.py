@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,12 +11,16 @@ from matplotlib.figure import Figure
 
 from vaecli.plots.curves import CurvePlots
 from vaecli.plots.images import ImagePlots
+from vaecli.plots.tables import TablePlots
+
+FEW = 12  # up to so many numbers without a grid are columns of a table, more of them a curve
 
 
 class View(Protocol):
-    """Figures of observations of one shape; the methods of ImagePlots and CurvePlots, where they are explained."""
+    """Figures of observations of one shape; the methods of ImagePlots, CurvePlots and TablePlots, explained there."""
 
     x_shape: tuple[int, ...]
+    shown: tuple[float, float]  # the values drawn black and white
 
     def samples(self, x: Any, title: str | None = None) -> Figure: ...
 
@@ -39,18 +44,37 @@ class View(Protocol):
     def thumbnails(self, x: Any) -> np.ndarray: ...
 
 
-def view(x_shape: tuple[int, ...], grid: Any = None, label: str = "") -> View:
-    """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1."""
+def view(
+    x_shape: tuple[int, ...],
+    grid: Any = None,
+    label: str = "",
+    names: Sequence[str] | None = None,
+    shown: tuple[float, float] = (0.0, 1.0),
+) -> View:
+    """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1.
+
+    Up to FEW numbers without a grid are the columns of a table, called `names`; `shown` is drawn black and white.
+    """
     if len(x_shape) == 3:
-        return ImagePlots(x_shape)
+        return ImagePlots(x_shape, shown)
     if len(x_shape) != 1:
         raise ValueError(f"expected the x_shape (C, H, W) of images or (P,) of curves, got {tuple(x_shape)}")
+    if grid is None and x_shape[0] <= FEW:
+        return TablePlots(names or [f"x_{i + 1}" for i in range(x_shape[0])])
     if grid is None:
         return CurvePlots(np.arange(x_shape[0]), label, "index")
     plots = CurvePlots(grid, label)
     if plots.x_shape != tuple(x_shape):
         raise ValueError(f"grid: expected the shape {tuple(x_shape)}, got {plots.x_shape}")
     return plots
+
+
+def view_of(dataset: Any, x_shape: tuple[int, ...]) -> View:
+    """The figures for the observations of a data set, which may have a grid, a label, names and a range of its own."""
+    own = {key: getattr(dataset, key, None) for key in ("grid", "label", "names")}
+    names = own["names"] if own["names"] and len(own["names"]) == x_shape[0] else None
+    shown = getattr(dataset, "shown", (0.0, 1.0)) if len(x_shape) == 3 else (0.0, 1.0)
+    return view(x_shape, own["grid"], own["label"] or "", names, shown)
 
 
 def figure_array(figure: Figure, dpi: int = 100) -> np.ndarray:

@@ -99,7 +99,7 @@ class Trainer:
         started, train = time.perf_counter(), self.splits.train
         self.progress.start_epoch()
         shuffle = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
-        order = torch.randperm(len(train), generator=shuffle).to(train.x.device)
+        order = torch.randperm(len(train), generator=shuffle).to(train.device)
         batches = order.split(self.plan.batch_size)
         self.model.train()
         for index in batches[self.step - self.epoch * len(batches) :]:

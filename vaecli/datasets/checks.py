@@ -1,0 +1,70 @@
+"""What is refused in a user's data, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vaecli.datasets.split import Moments, Split
+from vaecli.errors import UserError
+
+
+def refuse_infinite(
+    what: str, data: Split, gaps: bool = False, names: Sequence[str] | None = None, remedy: str = ""
+) -> None:
+    """UserError where data hold a NaN or a value that float32 cannot hold.
+
+    what: how the message begins; gaps: NaN is allowed; names: of the columns, for data (N, d)
+    """
+    start, wrong, first = 0, 0, None
+    for chunk in data.chunks() if data.x.is_floating_point() else ():
+        x = chunk.to(torch.float32)
+        found = x.isinf() if gaps else ~x.isfinite()
+        here = int(found.sum())
+        if here and first is None:
+            first = found.nonzero()[0].tolist()
+            first[0] += start
+        start, wrong = start + len(chunk), wrong + here
+    if first is None:
+        return
+    column = f" (column {names[first[1]]})" if names else ""
+    kind = "infinite" if gaps else "NaN or infinite"
+    subject = f"{wrong:,} values of {what} are" if what.startswith("the ") else f"{what}: {wrong:,} values are"
+    raise UserError(f"{subject} {kind}, the first at {first}{column}{remedy}")
+
+
+def refuse_unseen(what: str, moments: Moments, names: Sequence[str] | None) -> None:
+    """UserError where a number is missing in every training observation: nothing can be learned of it."""
+    unseen = (moments.n == 0).nonzero().tolist()
+    if unseen:
+        shown = ", ".join(names[i] for (i, *_) in unseen[:5]) if names else str(unseen[0])
+        remedy = "leave it out (dataset.columns=[...])" if names else "leave it out"
+        raise UserError(f"{what}: {shown} is missing in all of the training observations; {remedy}")
+
+
+def check_numbers(what: str, values: np.ndarray) -> None:
+    """UserError unless the array holds real numbers, and any at all."""
+    if values.dtype.kind not in "buif":
+        kind = {"O": "Python objects", "U": "text", "S": "text", "c": "complex numbers"}.get(values.dtype.kind)
+        raise UserError(f"{what}: holds {kind or values.dtype}; expected an array of real numbers")
+    if not values.size:
+        raise UserError(f"{what}: has shape {values.shape}: it is empty")
+
+
+def existing(what: str, path: Path, kinds: Sequence[str]) -> Path:
+    """`path`, a file of one of the `kinds` (".npy"); UserError for everything else."""
+    if path.is_dir():
+        raise UserError(f"{what}: is a folder; expected a {one_of(kinds)} file")
+    if not path.exists():
+        raise UserError(f"{what}: there is no such file")
+    if path.suffix.lower() not in kinds:
+        raise UserError(f"{what}: expected a {one_of(kinds)} file")
+    return path
+
+
+def one_of(names: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,63 @@
+"""What the data sets of a user's own share: splits by fraction, labels as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vaecli.errors import UserError
+
+ValFraction = Annotated[float, Field(ge=0, lt=1)]
+TestFraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Rows(NamedTuple):
+    """Which observations are in which part; None where a part is not taken from them."""
+
+    train: Tensor  # (N,), int64
+    val: Tensor | None
+    test: Tensor | None
+
+
+def split_rows(what: str, n: int, val: float, test: float, seed: int) -> Rows:
+    """n observations, shuffled by `seed`: a fraction `test` of them, then a fraction `val`, the rest to train on.
+
+    A fraction above 0 is one observation at least. The test part does not depend on `val`.
+    """
+    n_test, n_val = (max(1, round(fraction * n)) if fraction else 0 for fraction in (test, val))
+    if n - n_test - n_val < 1:
+        wanted = [f"{n_test:,} to test"] * bool(n_test) + [f"{n_val:,} to validate"] * bool(n_val)
+        raise UserError(
+            f"{what}: {n:,} observations are too few: {' and '.join(wanted)} leave none to train on; "
+            "lower dataset.test_fraction or dataset.val_fraction (0: no validation), or bring more"
+        )
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    parts = order.split([n_test, n_val, n - n_test - n_val])
+    return Rows(parts[2], parts[1] if n_val else None, parts[0] if n_test else None)
+
+
+class Labels(NamedTuple):
+    """The labels of several parts, coded alike."""
+
+    values: list[Tensor | None]  # of each part: classes (N,) int64, or numbers (N,) or (N, d) float32
+    names: tuple[str, ...] | None  # of the classes, where they were text
+
+
+def code_labels(parts: Sequence[np.ndarray | None]) -> Labels:
+    """Labels as numbers: text as its place among all the texts, in the order of the alphabet."""
+    there = [part for part in parts if part is not None]
+    if any(part.dtype.kind == "U" for part in there):
+        names = np.unique(np.concatenate([part.astype(str).ravel() for part in there]))
+        codes = [None if p is None else torch.from_numpy(np.searchsorted(names, p.astype(str))) for p in parts]
+        return Labels(codes, tuple(map(str, names)))
+    return Labels([None if part is None else number_labels(part) for part in parts], None)
+
+
+def number_labels(values: np.ndarray) -> Tensor:
+    whole = values.dtype.kind in "bui" and values.ndim == 1
+    return torch.from_numpy(values.astype(np.int64 if whole else np.float32))

@@ -1,0 +1,253 @@
+"""Files of numbers: arrays (.npy, .npz) and tables (.csv, .tsv, .txt, .parquet)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaecli.datasets.checks import check_numbers, existing
+from vaecli.datasets.split import CHUNK
+from vaecli.datasets.tables import Choice, Picked, pick_columns, table_names
+from vaecli.errors import UserError
+from vaecli.memory import check_memory
+
+LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
+MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index
+AS_NEEDED = "save it as float32 .npy, which is read as needed"
+DATA_KEYS = ("x", "X", "data", "images")  # of an .npz file
+LABEL_KEYS = ("y", "Y", "label", "labels", "target", "targets", "class", "classes")
+UNREADABLE = (ValueError, OSError, EOFError, MemoryError, OverflowError, SyntaxError, zipfile.BadZipFile, zlib.error)
+
+
+class Content(NamedTuple):
+    """What a file holds."""
+
+    x: Tensor  # (N, *x_shape), uint8 or float32; where mapped of any type of MAPPED
+    labels: np.ndarray | None  # (N,) or (N, d), text or numbers
+    names: tuple[str, ...] | None = None  # of the columns of a table
+    mapped: bool = False  # x stays in the file
+
+
+def read(what: str, path: Path, choice: Choice) -> Content:
+    """The observations of a file and their labels; UserError, beginning with `what`, for what cannot be used."""
+    return READERS[existing(what, path, list(READERS)).suffix.lower()](what, path, choice)
+
+
+def column_names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """The names of a table's columns that `read` takes; None for other files, and where there is none to be read."""
+    if path.suffix.lower() not in TABLES:
+        return None
+    try:
+        return read(str(path), path, choice).names
+    except UserError:
+        return None
+
+
+def load_npy(what: str, path: Path) -> np.ndarray:
+    """An array of real numbers, mapped into memory where it is large."""
+    try:
+        values = np.load(path, mmap_mode="r" if path.stat().st_size > LARGE else None, allow_pickle=False)
+    except UNREADABLE as error:
+        raise UserError(f"{what}: cannot be read as .npy: {reason(error)}") from None
+    if not isinstance(values, np.ndarray):
+        values.close()
+        raise UserError(f"{what}: is an .npz archive; name it so")
+    check_numbers(what, values)
+    return values
+
+
+def load_npz(what: str, path: Path, labels: str | bool | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The observations of an archive and their labels, both as they are."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{what}: is no .npz archive, or is cut short")
+        with np.load(path, allow_pickle=False) as archive:
+            check_memory(sum(member.file_size for member in archive.zip.infolist()), what, AS_NEEDED)
+            data, label = npz_keys(what, archive.files, labels)
+            return archive[data], None if label is None else archive[label]
+    except UNREADABLE as error:
+        raise UserError(f"{what}: cannot be read as .npz: {reason(error)}") from None
+
+
+def npz_keys(what: str, there: Sequence[str], labels: str | bool | None) -> tuple[str, str | None]:
+    """Which arrays of an archive are the data and, if any, the labels."""
+    if isinstance(labels, str) and labels not in there:
+        raise UserError(f"{what}: holds no labels {labels}; there are {', '.join(there)}")
+    others = [key for key in there if key != labels]
+    data = next((key for key in DATA_KEYS if key in others), None)
+    if labels is None:
+        labels = next((key for key in LABEL_KEYS if key in others and key != data), None)
+    label = labels if isinstance(labels, str) else None
+    rest = [key for key in others if key != label]
+    if data is None and len(rest) != 1:
+        raise UserError(f"{what}: holds {', '.join(there) or 'nothing'}; save the observations under the name x")
+    return data or rest[0], label
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error of a library's, without advice that is meant for programmers."""
+    text = str(error).strip().splitlines()[0][:150] if str(error).strip() else "it is cut short"
+    return "it holds Python objects, or something else than an array" if "pickle" in text else text
+
+
+def observations(what: str, values: np.ndarray) -> np.ndarray:
+    """The array as (N, d) or (N, C, H, W): a channel axis for (N, H, W), channels first for (N, H, W, 1 or 3)."""
+    shape = values.shape
+    if values.ndim == 3:
+        return values[:, None]
+    if values.ndim == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
+        return values.transpose(0, 3, 1, 2)
+    if values.ndim == 2 or (values.ndim == 4 and shape[1] in (1, 3)):
+        return values
+    expected = "(N, d), (N, H, W) or (N, C, H, W) with one or three channels"
+    advice = "; reshape it to (N, 1)" if values.ndim == 1 else ""
+    raise UserError(f"{what}: has shape {shape}; expected {expected}{advice}")
+
+
+def held(what: str, values: np.ndarray) -> Tensor:
+    """An array in memory as it is held: bytes stay bytes, everything else becomes float32."""
+    check_numbers(what, values)
+    if values.dtype.kind == "b" or values.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(values).view(np.uint8))
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def zeros_and_ones(x: Tensor) -> bool:
+    """Whether bytes are truth values, not grey levels of 255."""
+    return all(int(chunk.max()) <= 1 for chunk in x.split(CHUNK))
+
+
+def read_npy(what: str, path: Path, choice: Choice) -> Content:
+    values = load_npy(what, path)
+    x = observations(what, values)
+    if not isinstance(values, np.memmap):
+        return Content(held(what, x), None)
+    if values.dtype.name not in MAPPED or not values.dtype.isnative:
+        raise UserError(f"{what}: {values.dtype} cannot be read from the file as needed; save it as float32")
+    with warnings.catch_warnings(action="ignore"):  # that the tensor must not be written to
+        return Content(torch.from_numpy(x), None, mapped=True)
+
+
+def read_npz(what: str, path: Path, choice: Choice) -> Content:
+    values, labels = load_npz(what, path, choice.labels)
+    check_numbers(what, values)
+    if labels is not None and (labels.ndim not in (1, 2) or labels.dtype.kind not in "buifU"):
+        raise UserError(f"{what}: its labels have shape {labels.shape} and type {labels.dtype}; "
+                        "expected one number or text for each observation (dataset.labels=false: none)")  # fmt: skip
+    if labels is not None and len(labels) != len(values):
+        raise UserError(f"{what}: has {len(values):,} observations and {len(labels):,} labels")
+    return Content(held(what, observations(what, values)), labels)
+
+
+def read_csv(what: str, path: Path, choice: Choice) -> Content:
+    """Text with a separator; the first line is a header where it is text above numbers."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    layout = sniff(what, path)
+    check_memory(2 * path.stat().st_size, what, AS_NEEDED)
+    try:
+        table = arrow.read_csv(
+            path,
+            arrow.ReadOptions(column_names=None if layout.header else layout.names),
+            arrow.ParseOptions(delimiter=layout.separator, newlines_in_values=True),
+            arrow.ConvertOptions(null_values=MISSING, strings_can_be_null=True),
+        )
+        return from_table(pick_columns(what, table, layout.names, choice))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{what}: cannot be read as a table: {reason(error)}") from None
+
+
+def read_parquet(what: str, path: Path, choice: Choice) -> Content:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            check_memory(8 * file.metadata.num_rows * max(file.metadata.num_columns, 1), what, AS_NEEDED)
+            table = file.read()
+            return from_table(pick_columns(what, table, table_names(table), choice))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{what}: cannot be read as .parquet: {reason(error)}") from None
+
+
+def from_table(picked: Picked) -> Content:
+    return Content(torch.from_numpy(picked.x), picked.labels, picked.names)
+
+
+READERS: dict[str, Any] = {
+    ".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".parquet": read_parquet,
+}  # fmt: skip
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+MISSING = ["", "?", "NA", "N/A", "n/a", "na", "NaN", "nan", "-nan", "NULL", "null", "None", "none", "#N/A"]
+
+
+class Layout(NamedTuple):
+    """How a text file is a table."""
+
+    separator: str
+    header: bool
+    names: list[str]
+
+
+def sniff(what: str, path: Path, lines: int = 50) -> Layout:
+    """The separator that the first line holds most of, and the names of the columns: x_1, x_2 ... without a header."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = "".join(file.readline(1_000_000) for _ in range(lines))
+    except UnicodeDecodeError:
+        raise UserError(f"{what}: is not UTF-8 text; save it as such") from None
+    except OSError as error:
+        raise UserError(f"{what}: cannot be read ({error.strerror})") from None
+    start = text.lstrip()
+    if not start or "\0" in text:
+        raise UserError(f"{what}: {'is not text' if start else 'is empty'}; expected a table of numbers")
+    separator = separator_of(start.splitlines())
+    try:
+        rows = [row for row in csv.reader(io.StringIO(start), delimiter=separator) if row]
+    except csv.Error as error:
+        raise UserError(f"{what}: cannot be read as a table: {error}") from None
+    header = has_header(rows)
+    if header and len(rows) == 1:
+        raise UserError(f"{what}: there are no observations in it")
+    names = [cell.strip().removeprefix("#").strip() for cell in rows[0]]
+    return Layout(separator, header, names if header else [f"x_{i + 1}" for i in range(len(rows[0]))])
+
+
+def separator_of(lines: Sequence[str]) -> str:
+    """The most frequent in the first line; a blank where there is no other and the second line has as many."""
+    usual = max(",;\t|", key=lines[0].count)
+    blanks = {line.strip().count(" ") for line in lines[:2]}
+    return " " if usual not in lines[0] and len(blanks) == 1 and blanks != {0} else usual
+
+
+def has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is text above numbers in some column, or all of it is text, each cell another one."""
+    first, rest = rows[0], rows[1:]
+    kinds = [kind(cell) for cell in first]
+    below = [{kind(row[i]) for row in rest if i < len(row)} - {None} for i in range(len(first))]
+    if any(own == "text" and others == {"number"} for own, others in zip(kinds, below, strict=True)):
+        return True
+    return "number" not in kinds and len(set(first)) == len(first)
+
+
+def kind(cell: str) -> str | None:
+    """`number` or `text`; None for what is missing."""
+    if cell.strip() in MISSING:
+        return None
+    try:
+        float(cell)
+    except ValueError:
+        return "number" if cell.strip().lower() in ("true", "false") else "text"
+    return "number"

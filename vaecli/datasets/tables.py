@@ -1,0 +1,141 @@
+"""Which columns of a table are numbers, and which one the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaecli.errors import UserError, nearest
+
+LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
+SHOWN = 5  # names in a message
+
+
+class Choice(NamedTuple):
+    """What the user says of a file."""
+
+    columns: Sequence[str] | None = None  # of a table, in this order; None: all numbers but the labels
+    labels: str | bool | None = None  # a column or array; None: found by its name or by being text; False: none
+
+
+class Picked(NamedTuple):
+    """The numbers and labels of a table."""
+
+    x: np.ndarray  # (N, d), float32
+    labels: np.ndarray | None  # (N,), text or numbers
+    names: tuple[str, ...]  # of the d columns
+
+
+def table_names(table: Any) -> list[str]:
+    return [str(name).strip() for name in table.column_names]
+
+
+def pick_columns(what: str, table: Any, names: Sequence[str], choice: Choice) -> Picked:
+    """The columns of a pyarrow Table that the choice asks for; UserError for one that is no numbers."""
+    if not table.num_rows:
+        raise UserError(f"{what}: there are no observations in it")
+    columns = [plain(column) for column in table.columns]
+    label = label_column(what, names, columns, choice)
+    if choice.columns is None:
+        taken = [i for i in range(len(names)) if i != label and not counts_rows(names[i], columns[i])]
+    else:
+        taken = [place(what, "dataset.columns", name, names) for name in choice.columns]
+    refuse_text(what, names, columns, taken)
+    if not taken:
+        raise UserError(f"{what}: no column of numbers is left; it has {shown(names)}")
+    x = np.empty((table.num_rows, len(taken)), np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
+        for j, i in enumerate(taken):
+            x[:, j] = numbers(columns[i])
+    labels = None if label is None else label_values(columns[label])
+    return Picked(x, labels, tuple(names[i] for i in taken))
+
+
+def plain(column: Any) -> Any:
+    """A column without dictionary encoding."""
+    import pyarrow as pa
+
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def label_column(what: str, names: Sequence[str], columns: Sequence[Any], choice: Choice) -> int | None:
+    """The place of the labels: what the user says, a column called so, or the only one that is text."""
+    if isinstance(choice.labels, str):
+        return place(what, "dataset.labels", choice.labels, names)
+    if choice.labels is not None:
+        return None
+    rest = [i for i, name in enumerate(names) if name not in (choice.columns or ())]
+    called = [i for i in rest if names[i].lower() in LABELS]
+    text = [i for i in rest if is_text(columns[i])]
+    return called[0] if called else text[0] if len(text) == 1 else None
+
+
+def place(what: str, key: str, name: str, names: Sequence[str]) -> int:
+    if name not in names:
+        raise UserError(f"{what}: has no column {name} ({key}){nearest(name, names) or '; it has ' + shown(names)}")
+    return list(names).index(name)
+
+
+def refuse_text(what: str, names: Sequence[str], columns: Sequence[Any], taken: Sequence[int]) -> None:
+    """UserError, with a remedy to type, where a column is neither numbers nor the labels."""
+    wrong = [i for i in taken if not is_numbers(columns[i])]
+    if not wrong:
+        return
+    left = [names[i] for i in taken if i not in wrong]
+    example = next((str(value) for value in columns[wrong[0]][:100].to_pylist() if value is not None), "nothing")
+    choose = f"choose columns (dataset.columns=[{','.join(left[:SHOWN])}{',...' if len(left) > SHOWN else ''}]) or "
+    raise UserError(
+        f"{what}: {shown([names[i] for i in wrong])}: no numbers, but {example[:40]!r}; {choose if left else ''}"
+        f"say that it is the labels (dataset.labels={names[wrong[0]]})"
+    )
+
+
+def shown(names: Sequence[str]) -> str:
+    """The columns, or the first of them."""
+    some = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return f"{'column' if len(names) == 1 else 'columns'} {some}"
+
+
+def counts_rows(name: str, column: Any) -> bool:
+    """Whether it is the number of the row, which a table saved by pandas begins with."""
+    import pyarrow as pa
+
+    if name not in ("", "Unnamed: 0", "__index_level_0__") or not pa.types.is_integer(column.type):
+        return False
+    values = column.to_numpy()
+    return bool((values == np.arange(len(values)) + values[0]).all())
+
+
+def is_text(column: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+
+
+def is_numbers(column: Any) -> bool:
+    import pyarrow as pa
+
+    kinds = pa.types
+    of = (kinds.is_integer, kinds.is_floating, kinds.is_decimal, kinds.is_boolean, kinds.is_null)
+    return any(is_kind(column.type) for is_kind in of)
+
+
+def numbers(column: Any) -> np.ndarray:
+    """A column of numbers as float64 (N,), NaN for what is missing."""
+    import pyarrow as pa
+
+    column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
+    return column.cast(pa.float64(), safe=False).to_numpy()
+
+
+def label_values(column: Any) -> np.ndarray:
+    """Labels (N,): integers, numbers, or text for everything else."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return column.cast(pa.int64()).to_numpy()
+    if is_numbers(column) and not pa.types.is_boolean(column.type):
+        return numbers(column)
+    return np.array(["missing" if value is None else str(value) for value in column.to_pylist()])

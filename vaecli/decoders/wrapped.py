@@ -1,0 +1,201 @@
+"""Decoders around decoders: in the data's own units, and for data of which some is missing.
+
+Both change the elementwise distribution inside the `Independent` that a decoder returns, and nothing else, so that
+whoever asks for log-densities, means or draws need not know of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+from torch.distributions.constraints import Constraint
+
+from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.units import Filler, Standardizer
+
+ANYTHING = DataFacts(-math.inf, math.inf, binary=False)
+
+
+class Around(Distribution):
+    """A distribution that is another one where it does not say otherwise."""
+
+    arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012
+
+    def __init__(self, base: Distribution) -> None:
+        self.base = base
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        return self.base.has_rsample
+
+    @property
+    def support(self) -> Constraint | None:
+        return self.base.support
+
+    @property
+    def mean(self) -> Tensor:
+        return self.base.mean
+
+    @property
+    def mode(self) -> Tensor:
+        return self.base.mode
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.base.stddev
+
+    @property
+    def variance(self) -> Tensor:
+        return self.base.variance
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self.base.sample(sample_shape)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.base.rsample(sample_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base.log_prob(value)
+
+
+class Affine(Around):
+    """m + s u for u from an elementwise base: log p(x) = log p_u((x - m) / s) - log s."""
+
+    def __init__(self, base: Distribution, units: Standardizer) -> None:
+        super().__init__(base)
+        self.units = units
+
+    def own(self, u: Tensor) -> Tensor:
+        """From standard to the data's own units."""
+        return self.units.mean + self.units.scale * u
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Affine:
+        return Affine(self.base.expand(batch_shape), self.units)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.own(self.base.mean)
+
+    @property
+    def mode(self) -> Tensor:
+        return self.own(self.base.mode)
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.units.scale * self.base.stddev
+
+    @property
+    def variance(self) -> Tensor:
+        return self.units.scale.square() * self.base.variance
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self.own(self.base.sample(sample_shape))
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.own(self.base.rsample(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base.log_prob(self.units(value)) - self.units.scale.log()
+
+
+class Observed(Around):
+    """An elementwise base whose log-density is 0 where the value is missing (NaN): it is integrated out.
+
+    The base scores what `filler` puts there, so that neither the sum nor its gradient meets a NaN.
+    """
+
+    def __init__(self, base: Distribution, filler: Filler) -> None:
+        super().__init__(base)
+        self.filler = filler
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Observed:
+        return Observed(self.base.expand(batch_shape), self.filler)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return torch.where(value.isnan(), 0.0, self.base.log_prob(self.filler(value)))
+
+
+class Wrapped(Decoder):
+    """A decoder that is another one where it does not say otherwise."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder.x_shape)
+        self.decoder, self.n_params = decoder, decoder.n_params
+        self.step, self.training_bound = decoder.step, decoder.training_bound
+
+    @property
+    def calibrate(self) -> Callable[[float], None] | None:  # type: ignore[override]
+        return self.decoder.calibrate
+
+    def forward(self, *params: Tensor) -> Distribution:
+        p_x = cast(Independent, self.decoder(*params))
+        return Independent(self.around(p_x.base_dist), p_x.reinterpreted_batch_ndims, validate_args=False)
+
+    def around(self, base: Distribution) -> Distribution:
+        """What to put in the place of the elementwise distribution."""
+        raise NotImplementedError
+
+    def start(self, mean: Tensor) -> Tensor | None:
+        return self.decoder.start(mean)
+
+    def check(self, data: DataFacts) -> str | None:
+        return self.decoder.check(data)
+
+    def error(self, mean: Tensor, x: Tensor) -> Tensor:
+        return self.decoder.error(mean, x)
+
+    def data_entropy(self, x: Tensor) -> Tensor | None:
+        return self.decoder.data_entropy(x)
+
+
+class Standardized(Wrapped):
+    """A decoder that works in standard units and is asked, and answers, in the data's own.
+
+    log p(x|z) = log p((x - m) / s | z) - sum_i log s_i: a density in the data's own units.
+    """
+
+    def __init__(self, decoder: Decoder, units: Standardizer) -> None:
+        super().__init__(decoder)
+        self.units = units
+
+    def around(self, base: Distribution) -> Distribution:
+        return Affine(base, self.units)
+
+    def start(self, mean: Tensor) -> Tensor | None:
+        """The base decoder's at 0, which is what the training data's mean is in standard units."""
+        return self.decoder.start(torch.zeros_like(mean))
+
+    def check(self, data: DataFacts) -> str | None:
+        """Standard units have no bounds: only a decoder of all real numbers will do."""
+        try:
+            return self.decoder.check(ANYTHING)
+        except ValueError:
+            raise ValueError(
+                "dataset.standardize=true needs a decoder of all real numbers: use decoder=gaussian, "
+                "or dataset.standardize=false"
+            ) from None
+
+    def error(self, mean: Tensor, x: Tensor) -> Tensor:
+        return self.decoder.error(self.units(mean), self.units(x))
+
+
+class Masked(Wrapped):
+    """A decoder for observations of which some numbers are missing (NaN): log p(x|z) sums over the others."""
+
+    takes_gaps = True
+
+    def __init__(self, decoder: Decoder, filler: Filler) -> None:
+        super().__init__(decoder)
+        self.filler = filler
+
+    def around(self, base: Distribution) -> Distribution:
+        return Observed(base, self.filler)
+
+    def data_entropy(self, x: Tensor) -> None:
+        """None: the entropy of what is there is not the decoder's to say."""
