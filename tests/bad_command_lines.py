@@ -80,7 +80,7 @@ REFUSED = [
     ("sample run=RUN n=0", "n=0: should be greater than 0"),
     ("sample run=RUN temperature=-1", "temperature=-1: should be greater than or equal to 0"),
     ("sample run=RUN mode=men", "mode=men: should be 'mean' or 'draw'"),
-    ("sample run=RUN checkpoint=first", "checkpoint=first: should be 'best' or 'last'"),
+    ("sample run=RUN checkpoint=first", "checkpoint=first: should be 'best', 'last' or 'ema'"),
     ("sample run=RUN format=jpg", "format=jpg: should be 'png' or 'npz'"),
     ("sample run=RUN output=a.npz", "the name ends in .npz, but .png is written"),
     ("sample run=RUN output=empty", "output=empty: is a folder"),

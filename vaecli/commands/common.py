@@ -27,7 +27,7 @@ from vaecli.files import check_output, replace_file
 from vaecli.plots.view import View, view_of
 from vaecli.training.logger import save_figure
 
-Checkpoint = Literal["best", "last"]
+Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
 Part = Literal["train", "val", "test"]
 Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
