@@ -47,7 +47,7 @@ class LevelProbabilities(OnGrid):
 class Categorical(GreyDecoder):
     """Independent grey levels, each with a probability of its own: log p(x|z) = sum_i a_i,k(i) - log sum_j e^a_i,j.
 
-    van den Oord et al. (2016), section 3.1. The network emits a logit for every level: any law of a pixel can be
+    van den Oord et al. (2016). The network emits a logit for every level: any law of a pixel can be
     learned, none is assumed, and that a level has neighbours is for the data to say.
 
     levels: how many grey levels there are, from 0 to 1

@@ -72,7 +72,7 @@ class UnitInterval(Distribution):
 class ContinuousBernoulli(Decoder):
     """Independent numbers in [0, 1]: log p(x|z) = sum_i x_i a_i - log((e^a_i - 1) / a_i), the network emitting a.
 
-    Loaiza-Ganem and Cunningham (2019), eq. 8, in logits: what grey values need in order to have a density where
+    Loaiza-Ganem and Cunningham (2019), in logits: what grey values need in order to have a density where
     decoder=bernoulli leaves the normaliser out.
     """
 

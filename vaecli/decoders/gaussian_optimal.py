@@ -31,10 +31,10 @@ class FittedNormal(Normal):
 class GaussianOptimal(Located):
     """Normal noise of one scale for all numbers and observations, the best there is: sigma^2 = mean of (x - m)^2.
 
-    log p(x|z) = -1/2 sum_i [((x_i - m_i) / sigma)^2 + 2 log sigma + log 2 pi]; Rybkin et al. (2021), eq. 4 and
-    section 4.2. While training, the mean is over the batch, its draws of z and the dimensions, and the figures, whose
-    scale has seen the observations, are no bound. In evaluation sigma is the buffer that `calibrate` set from the
-    training set, so that p(x|z) is a density.
+    log p(x|z) = -1/2 sum_i [((x_i - m_i) / sigma)^2 + 2 log sigma + log 2 pi]; Rybkin et al. (2021). While training,
+    the mean is over the batch, its draws of z and the dimensions, and the figures, whose scale has seen the
+    observations, are no bound. In evaluation sigma is the buffer that `calibrate` set from the training set, so that
+    p(x|z) is a density.
 
     min_scale: floor of sigma
     loc: the mean as the network emits it (`linear`), or squeezed into (0, 1) (`sigmoid`)

@@ -71,7 +71,7 @@ class NegativeBinomial(CountDecoder):
     """Independent counts of mean m and variance m + m^2 / r, both learned for each dimension and observation:
 
     log p(x|z) = sum_i log gamma(k + r) - log gamma(r) - log k! + k log(m / (m + r)) + r log(r / (m + r)), k = x / step.
-    Lopez et al. (2018), supplementary note 2, for single-cell counts. The network emits a with m = softplus(a) / step
+    Lopez et al. (2018), for single-cell counts. The network emits a with m = softplus(a) / step
     and b with r = min_count + softplus(b); as r grows, the Poisson distribution is what remains.
 
     step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
