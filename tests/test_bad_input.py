@@ -51,6 +51,7 @@ def test_refused(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(place)
     monkeypatch.delenv("VAE_DATA", raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of the tests before
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):  # nothing is downloaded here
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setattr(sys, "argv", ["vae", *words(line, digits_run, beta_run)])

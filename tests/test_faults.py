@@ -127,6 +127,7 @@ def other() -> bytes:
 @pytest.fixture
 def bench(tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("VAE_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of the tests before
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     found = Bench(tmp_path / "run")

@@ -19,10 +19,11 @@ from vaecli.commands.common import (
     output_path,
     pick,
     read_input,
-    refuse_infinite,
     run_view,
     write_figure,
 )
+from vaecli.datasets.checks import refuse_infinite
+from vaecli.datasets.split import Split
 from vaecli.errors import UserError
 from vaecli.latent_search import Fit, Method, fit
 from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
@@ -72,7 +73,7 @@ def target(run: Run, config: Config) -> tuple[str, Tensor]:
         raise UserError(f"a Beta curve has two parameters: give {'alpha' if config.alpha is None else 'beta'}= too")
     if config.alpha is not None and config.beta is not None:
         curve = run.dataset.curves(torch.tensor([config.alpha]), torch.tensor([config.beta]))[0]
-        refuse_infinite(f"alpha={config.alpha:g} beta={config.beta:g}", curve)
+        refuse_infinite(f"alpha={config.alpha:g} beta={config.beta:g}", Split(curve.unsqueeze(0)))
         return f"alpha {config.alpha:g}, beta {config.beta:g}", curve
     if config.input is not None:
         return literal(Path(config.input).name), one_of_file(run, config.input, config.index)
