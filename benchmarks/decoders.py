@@ -14,8 +14,11 @@ from pathlib import Path
 
 from vaecli.conf_files import groups
 
-SWEEP = ("dataset=mnist", "dataset.limit=20000", "architecture=conv", "epochs=5", "images.every_epochs=5")
-EVALUATE = ("k=50", "limit=500", "checkpoint=last")
+SWEEP = (
+    "dataset=mnist", "dataset.limit=10000", "architecture=conv", "epochs=10", "scheduler=one_cycle",
+    "scheduler.max_lr=3e-3", "validate.every_epochs=5", "images.every_epochs=10",
+)  # fmt: skip
+EVALUATE = ("k=50", "limit=200")
 
 
 def vae(*words: str, cwd: str) -> None:
@@ -39,7 +42,7 @@ def main(data: str, *keys: str) -> None:
         runs = sorted(Path(place).glob("outputs/sweeps/*/*_*"), key=lambda run: int(run.name.partition("_")[0]))
         for run in runs:
             vae("evaluate", f"run={run}", *EVALUATE, cwd=place)
-        print("| decoder | test ELBO | NLL, k=50, 500 images | bits/dim | mean squared error | seconds |")
+        print("| decoder | test ELBO | NLL, k=50, 200 images | bits/dim | mean squared error | seconds |")
         print("|---|---|---|---|---|---|")
         print("\n".join(map(row, runs)))
 
