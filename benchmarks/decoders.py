@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from vaecli.conf_files import groups
 
 SWEEP = (
@@ -29,7 +31,7 @@ def row(run: Path) -> str:
     """One line of the table."""
     summary = json.loads((run / "summary.json").read_text())
     found = json.loads((run / "evaluation.json").read_text())
-    decoder = run.name.partition("decoder-")[2]
+    decoder = yaml.safe_load((run / "config.yaml").read_text())["decoder"]["name"]
     bits = "" if found["bits_per_dim"] is None else f"{found['bits_per_dim']:.3f}"
     elbo, nll = summary["test"]["elbo"], found["nll"]
     return f"| `{decoder}` | {elbo:.1f} | {nll:.1f} | {bits} | {found['mse']:.4f} | {summary['seconds']:.0f} |"
