@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ class Config:
     device: str
     output: str | None
     format: Literal["npz", "csv"]
-    trust: list[str]
+    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,7 +46,7 @@ class Config:
     seed: Seed
     device: str
     output: str | None
-    trust: list[str]
+    trust: list[str] = field(default_factory=list)
 
 
 class Evaluation(NamedTuple):

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +33,7 @@ class Config:
     part: Literal["decoder", "encoder"]
     format: Literal["onnx", "torch"]
     output: str | None
-    trust: list[str]
+    trust: list[str] = field(default_factory=list)
 
 
 class MeanDecoder(nn.Module):

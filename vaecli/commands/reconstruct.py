@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -52,7 +52,7 @@ class Config:
     device: str
     output: str | None
     format: Literal["png", "npz"]
-    trust: list[str]
+    trust: list[str] = field(default_factory=list)
 
 
 class Reconstruction(NamedTuple):

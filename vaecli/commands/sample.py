@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,7 +39,7 @@ class Config:
     device: str
     output: str | None
     format: Literal["png", "npz"]
-    trust: list[str]
+    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:

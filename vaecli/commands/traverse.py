@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Config:
     seed: Seed
     device: str
     output: str | None
-    trust: list[str]
+    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
