@@ -17,8 +17,8 @@ import yaml
 from vaecli.conf_files import groups
 
 SWEEP = (
-    "dataset=mnist", "dataset.limit=10000", "architecture=conv", "epochs=5", "scheduler=one_cycle",
-    "scheduler.max_lr=3e-3", "validate.every_epochs=5", "images.every_epochs=5",
+    "dataset=mnist", "dataset.limit=20000", "architecture.hidden=[100]", "epochs=5", "scheduler=one_cycle",
+    "images.every_epochs=5",
 )  # fmt: skip
 EVALUATE = ("k=50", "limit=200")
 
