@@ -32,8 +32,7 @@ def main() -> None:
     if not args or args[0] in ("-h", "--help", "help"):
         from vaecli.help import overview
 
-        print(overview(COMMANDS))
-        sys.exit(0)
+        show(overview(COMMANDS))
     if args[0] in ("-V", "--version"):
         from vaecli import __version__
 
@@ -58,8 +57,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     if "--help" in args or "-h" in args:
         from vaecli.help import command_help
 
-        print(command_help(command, [arg for arg in args if not arg.startswith("-")]))
-        sys.exit(0)
+        show(command_help(command, [arg for arg in args if not arg.startswith("-")]))
     if not any(name in os.environ for name in WAITS):
         # Threads that wait for each other give up their core after some 100 microseconds. By default they spin for
         # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
@@ -79,6 +77,15 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def show(text: str) -> NoReturn:
+    """Print, to a reader who may have had enough of it, as in `vae --help | head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def terminated(number: int, frame: FrameType | None) -> NoReturn:

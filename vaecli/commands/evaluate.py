@@ -192,7 +192,7 @@ def headline(protocol: dict[str, Any]) -> str:
     """The protocol in a line or two."""
     p = protocol
     binarize = f", binarize={p['binarize']} (seed {p['binarize_seed']})" if p["binarize"] not in (None, "none") else ""
-    grey = ", grey values" if p["binarize"] == "none" else ""
+    grey = ", not binarised" if p["binarize"] == "none" else ""
     widened = f" with {p['widen']:g} times its scale" if p["widen"] not in (None, 1) else ""
     whence = "the prior" if p["estimator"] == "prior" else f"q(z|x){widened}"
     return (

@@ -79,7 +79,7 @@ def main(values: dict[str, Any]) -> Path:
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, found, labels)
     if config.format == "npz":
-        write_arrays(path, x=seen.x.cpu(), y=seen.y, **arrays(found, config.draws))
+        write_arrays(path, x=seen.x.cpu(), y=seen.y, **arrays(seen.x.cpu(), found, config.draws))
     else:
         write_figure(path, figure(run_view(runs[0]), seen, found, labels))
     print(f"wrote {path}")
@@ -119,13 +119,18 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     return Reconstruction(torch.cat(again), metrics, z.cpu(), several)
 
 
-def arrays(found: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
-    """What an .npz file says of the runs, beside the observations."""
+def arrays(x: Tensor, found: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
+    """What an .npz file says of the runs, beside the observations x (N, *x_shape) on the CPU.
+
+    filled: the observations with what is missing in them (NaN) taken from the reconstruction
+    """
     several = {"draws": stacked([one.draws for one in found])} if draws else {}
     if draws and len(found) == 1:  # several runs may have different numbers of latents
         several["z"] = found[0].z
     terms = {term: stacked([one.terms[term] for one in found]) for term in found[0].terms}
-    return {"reconstruction": stacked([one.x for one in found]), **terms, **several}
+    again = stacked([one.x for one in found])
+    filled = {"filled": torch.where(x.isnan(), again, x)} if bool(x.isnan().any()) else {}
+    return {"reconstruction": again, **filled, **terms, **several}
 
 
 def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> Figure:

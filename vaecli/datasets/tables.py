@@ -84,12 +84,24 @@ def refuse_text(what: str, names: Sequence[str], columns: Sequence[Any], taken: 
     if not wrong:
         return
     left = [names[i] for i in taken if i not in wrong]
-    example = next((str(value) for value in columns[wrong[0]][:100].to_pylist() if value is not None), "nothing")
+    row, example = first_text(columns[wrong[0]])
     choose = f"choose columns (dataset.columns=[{','.join(left[:SHOWN])}{',...' if len(left) > SHOWN else ''}]) or "
     raise UserError(
-        f"{what}: {shown([names[i] for i in wrong])}: no numbers, but {example[:40]!r}; {choose if left else ''}"
-        f"say that it is the labels (dataset.labels={names[wrong[0]]})"
+        f"{what}: {shown([names[i] for i in wrong])}: not all numbers, but {example[:40]!r} in row {row}; "
+        f"{choose if left else ''}say that it is the labels (dataset.labels={names[wrong[0]]})"
     )
+
+
+def first_text(column: Any) -> tuple[int, str]:
+    """The first value of a column that is no number, and its row, counted from 1 below the header."""
+    for row, value in enumerate(column.to_pylist(), 1):
+        if value is None:
+            continue
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return row, str(value)
+    return 1, str(column[0])
 
 
 def shown(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from vaecli.vae import VAE
 
 N_DATA, N_RECONSTRUCTED, N_SAMPLED = 64, 10, 64
 LOOKED_AT = 10_000  # observations from which the latents in use are told
-MOST = 20  # times that a run is looked at, unless the user says how often
+MOST = 10  # times that a run is looked at, unless the user says how often
 
 
 class Pictures:
