@@ -6,8 +6,8 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
-FAULTS := $(addprefix tests/test_,resume.py killed.py interrupted.py no_space.py broken_numbers.py bad_data.py bad_input.py \
-	trust.py checkpoint.py faults.py two_at_once.py long_runs.py)
+FAULTS := $(addprefix tests/test_,long_runs.py killed.py resume.py faults.py no_space.py interrupted.py bad_input.py \
+	trust.py broken_numbers.py two_at_once.py bad_data.py checkpoint.py)
 
 .PHONY: run test test-slow test-faults lint wheel clean
 

@@ -49,7 +49,7 @@ def test_an_absurd_learning_rate() -> None:
 
 def test_an_over_confident_gaussian() -> None:
     message = failed("decoder=gaussian_fixed", "decoder.sigma=1e-25")
-    assert "log p(x|z) became -inf in epoch 1, step 1" in message
+    assert "log p(x|z) became non-finite (-inf) in epoch 1, step 1" in message
     assert "decoder.sigma" in message
 
 
@@ -78,7 +78,7 @@ def error_of(train_step: Callable[[Trainer, torch.Tensor], object]) -> str:
 
 
 def test_a_weight_that_is_nan() -> None:
-    assert "the weights decoder_network.output.weight became nan in epoch 2, step 6" in after(6, "weight")
+    assert "the weights decoder_network.output.weight became non-finite (nan) in epoch 2, step 6" in after(6, "weight")
     assert checkpoint.load(Path("run/checkpoints/last.pt"))["epoch"] == 1
     assert json.loads(Path("run/summary.json").read_text())["status"] == "failed"
     assert train("resume=run") == 0
@@ -104,4 +104,4 @@ def test_kl_is_named() -> None:
         self.model.get_parameter("decoder_network.body.0.weight").data.zero_()
         return take(self, x)
 
-    assert "the KL divergence became inf" in error_of(far)
+    assert "the KL divergence became non-finite (inf)" in error_of(far)

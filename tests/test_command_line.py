@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -142,31 +140,6 @@ def test_without_validation_best_is_last(tmp_path: Path) -> None:
     assert vae("train", *SMALL, "dataset.val_size=0", "epochs=2", "output=r", cwd=tmp_path).returncode == 0
     assert summary(tmp_path / "r")["best"]["epoch"] == 2
     assert (tmp_path / "r/checkpoints/best.pt").read_bytes() == (tmp_path / "r/checkpoints/last.pt").read_bytes()
-
-
-@pytest.mark.parametrize("number", [2, 15])
-def test_an_interrupt_keeps_what_there_is(tmp_path: Path, number: int) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "vaecli",
-        "train",
-        *SMALL,
-        "epochs=100000",
-        "images.every_epochs=100000",
-        "output=r",
-    ]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    log = tmp_path / "r/metrics.jsonl"
-    deadline = time.time() + 60
-    while not (log.exists() and log.stat().st_size) and time.time() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert "Traceback" not in text
-    assert summary(tmp_path / "r")["status"] == "interrupted"
-    assert vae("sample", "run=r", cwd=tmp_path).returncode == 0
 
 
 def test_sample_writes_a_picture_or_arrays(digits_run: Path, beta_run: Path, tmp_path: Path) -> None:

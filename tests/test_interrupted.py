@@ -33,7 +33,9 @@ def wait_for(what: str, process: subprocess.Popen[str], path: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.faults), (signal.SIGTERM, 143)]
+)
 def test_a_signal_stops_after_the_step_and_the_command_it_prints_goes_on(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.faults
 def test_an_interrupted_sweep_starts_no_other_job(tmp_path: Path) -> None:
     process = start("-m", "seed=1,2,3", *LONG, cwd=tmp_path)
     wait_for("outputs/sweeps/*/0_*/checkpoints/last.pt", process, tmp_path)
@@ -85,6 +88,7 @@ def test_an_interrupted_sweep_starts_no_other_job(tmp_path: Path) -> None:
     assert [path.name[:2] for path in sweep.iterdir() if path.is_dir()] == ["0_"]
 
 
+@pytest.mark.faults
 def test_interrupted_by_a_real_signal_and_resumed_is_never_stopped(tmp_path: Path) -> None:
     words = ("dataset.binarize=dynamic", "latent_dim=2", "architecture.hidden=[16]", "epochs=40",
              "images.every_epochs=40", "scheduler=cosine", "device=cpu")  # fmt: skip
@@ -99,6 +103,7 @@ def test_interrupted_by_a_real_signal_and_resumed_is_never_stopped(tmp_path: Pat
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.faults
 def test_a_name_with_spaces_can_be_resumed_by_the_command_printed(tmp_path: Path) -> None:
     process = start(*LONG, "output='a run, of mine'", cwd=tmp_path)
     wait_for("a run*/checkpoints/last.pt", process, tmp_path)

@@ -88,7 +88,7 @@ def jobs(n: int) -> int:
 LONG = [pytest.param(epochs, 2000, marks=pytest.mark.faults), pytest.param(jobs, 200, marks=pytest.mark.faults)]
 
 
-@pytest.mark.parametrize(("work", "n"), [(epochs, 160), *LONG])
+@pytest.mark.parametrize(("work", "n"), [(epochs, 60), *LONG])
 def test_nothing_grows(
     work: Callable[[int], int], n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

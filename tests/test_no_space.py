@@ -64,6 +64,7 @@ def test_no_room_for_a_checkpoint(whole: Path, tmp_path: Path) -> None:
     assert_same(whole, tmp_path / "run")
 
 
+@pytest.mark.faults
 def test_no_room_for_events_and_pictures(whole: Path, tmp_path: Path) -> None:
     largest = max(path.stat().st_size for path in (whole / "images").glob("data.png")) - 100
     done = limited("train", *OPTIONS, "output=run", cwd=tmp_path, largest=largest)
@@ -72,6 +73,7 @@ def test_no_room_for_events_and_pictures(whole: Path, tmp_path: Path) -> None:
     assert_same(whole, tmp_path / "run")
 
 
+@pytest.mark.faults
 def test_no_room_for_the_event_file_later(whole: Path, tmp_path: Path) -> None:
     """Every other file is smaller than it."""
     sizes = sorted(path.stat().st_size for path in whole.rglob("*") if path.is_file())
@@ -81,6 +83,7 @@ def test_no_room_for_the_event_file_later(whole: Path, tmp_path: Path) -> None:
     assert_same(whole, tmp_path / "run")
 
 
+@pytest.mark.faults
 def test_no_room_for_a_line(whole: Path, tmp_path: Path) -> None:
     """/dev/full takes nothing."""
     assert vae("train", *OPTIONS, "epochs=2", "output=run", cwd=tmp_path).returncode == 0
@@ -124,6 +127,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.mark.faults
 def test_a_full_disk(whole: Path, small_disk: Path, tmp_path: Path) -> None:
     """Filled so far that a run begins and cannot end; then emptied."""
     filler = small_disk / "filler"
@@ -155,7 +159,9 @@ def test_what_stood_there_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("place", ["/proc/run", "/sys/run", "/dev/null/run"])
+@pytest.mark.parametrize(
+    "place", [pytest.param(p, marks=pytest.mark.faults) for p in ("/proc/run", "/sys/run")] + ["/dev/null/run"]
+)
 def test_a_folder_that_cannot_be_written_is_found_before_training(place: str, tmp_path: Path) -> None:
     done = vae("train", *OPTIONS, f"output={place}", cwd=tmp_path)
     assert done.returncode == 1

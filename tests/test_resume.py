@@ -256,6 +256,7 @@ def test_repeat_gives_the_same_numbers() -> None:
     )
 
 
+@pytest.mark.faults
 def test_repeat_from_the_command_line(tmp_path: Path) -> None:
     done = vae("train", *small(), "output=one", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

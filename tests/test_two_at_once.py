@@ -64,6 +64,7 @@ def test_a_thousand_folders_of_the_same_microsecond(monkeypatch: pytest.MonkeyPa
     assert len({new_folder(None, "digits") for _ in range(1000)}) == 1000
 
 
+@pytest.mark.faults
 def test_two_processes_with_the_same_output() -> None:
     runs = [start(*SMALL, "output=run", cwd=Path.cwd()) for _ in range(2)]
     for run in runs:

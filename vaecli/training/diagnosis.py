@@ -56,17 +56,17 @@ def gradients_and_weights(model: nn.Module) -> tuple[dict[str, Tensor], dict[str
 def broken_term(values: dict[str, float], where: str) -> UserError:
     """The error for the first term, in the order of TERMS, among those that are not finite."""
     term = next((name for name in TERMS if name in values), next(iter(values)))
-    return error(f"{TERMS.get(term, term)} became {values[term]}", term, where)
+    return error(f"{TERMS.get(term, term)} became non-finite ({values[term]})", term, where)
 
 
 def first_broken(tensors: dict[str, Tensor]) -> str | None:
-    """`NAME became nan (and 3 more)` for the first of the tensors that holds a value that is not finite."""
+    """`NAME (and 3 more) became non-finite (nan)` for the first of the tensors with such a value; None without one."""
     bad = [name for name, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if not bad:
         return None
     values = tensors[bad[0]]
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    return f"{bad[0]}{more} became {values[~values.isfinite()][0].item()}"
+    return f"{bad[0]}{more} became non-finite ({values[~values.isfinite()][0].item()})"
 
 
 def error(what: str, term: str, where: str) -> UserError:

@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """While active, SIGINT and SIGTERM only set `requested`; a second signal ends the process as it always would."""
+    """While active, SIGINT and SIGTERM only set `requested`; a second signal raises what ends the process."""
 
     def __init__(self) -> None:
         self.requested: int | None = None  # the signal's number
@@ -28,8 +28,9 @@ class Interrupt:
         self.restore()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested is not None:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         self.requested = number
-        self.restore()
 
     def restore(self) -> None:
         for number, handler in self.previous.items():
