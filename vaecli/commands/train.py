@@ -374,8 +374,8 @@ def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
     if 2 * active >= job.model.latent_dim:
         return found, None
     return found, (
-        f"posterior collapse: {active} of {job.model.latent_dim} latents are active, the others stay at the prior: train "
-        "longer, or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
+        f"posterior collapse: {active} of {job.model.latent_dim} latents are active, the others stay at the prior: "
+        "train longer, or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
     )
 
 
