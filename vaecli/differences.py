@@ -8,7 +8,9 @@ from typing import Any
 from vaecli.errors import printable
 from vaecli.validation import plain
 
-SILENT = ("output", "device", "images.every_epochs", "checkpoint.every_epochs")  # say nothing about the model
+SILENT = (  # say nothing about the model
+    "output", "device", "images.every_epochs", "checkpoint.every_epochs", "checkpoint.every_seconds",
+)  # fmt: skip
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
