@@ -203,15 +203,14 @@ def flip_behind_the_crc(bench: Bench, whole: bytes, n: int) -> None:
 
 
 def run_trials(
-    what: str, bench: Bench, capsys: pytest.CaptureFixture[str] | None, trials: Callable[..., None], *args: Any
+    what: str, bench: Bench, measured: Callable[[str], None] | None, trials: Callable[..., None], *args: Any
 ) -> None:
     before = memory()
     trials(bench, *args)
     assert memory() - before < GROWTH
-    if capsys is not None:
-        with capsys.disabled():
-            counts = ", ".join(f"{n} {kind}" for kind, n in bench.counts.items())
-            print(f"\n{args[-1]} {what}: {counts}", end="")
+    if measured is not None:
+        counts = ", ".join(f"{n} {kind}" for kind, n in bench.counts.items())
+        measured(f"{args[-1]} {what}: {counts}")
 
 
 def test_a_sample_of_mutated_bytes(bench: Bench, whole: bytes, other: bytes) -> None:
@@ -232,25 +231,25 @@ def test_a_sample_of_cuts_and_flips(bench: Bench, whole: bytes) -> None:
 
 
 @pytest.mark.faults
-def test_mutated_bytes(bench: Bench, whole: bytes, other: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    run_trials("checkpoints with mutated bytes", bench, capsys, mutate_bytes, whole, other, 1200)
+def test_mutated_bytes(bench: Bench, whole: bytes, other: bytes, measured: Callable[[str], None]) -> None:
+    run_trials("checkpoints with mutated bytes", bench, measured, mutate_bytes, whole, other, 1200)
 
 
 @pytest.mark.faults
-def test_mutated_contents(bench: Bench, original: State, capsys: pytest.CaptureFixture[str]) -> None:
-    run_trials("checkpoints with junk under a right hash", bench, capsys, mutate_contents, original, 1200)
+def test_mutated_contents(bench: Bench, original: State, measured: Callable[[str], None]) -> None:
+    run_trials("checkpoints with junk under a right hash", bench, measured, mutate_contents, original, 1200)
 
 
 @pytest.mark.faults
-def test_cuts(bench: Bench, whole: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    run_trials("cuts", bench, capsys, cut_everywhere, whole, 200)
+def test_cuts(bench: Bench, whole: bytes, measured: Callable[[str], None]) -> None:
+    run_trials("cuts", bench, measured, cut_everywhere, whole, 200)
 
 
 @pytest.mark.faults
-def test_flipped_bits(bench: Bench, whole: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    run_trials("flipped bits in tensors", bench, capsys, flip_tensors, whole, 100)
+def test_flipped_bits(bench: Bench, whole: bytes, measured: Callable[[str], None]) -> None:
+    run_trials("flipped bits in tensors", bench, measured, flip_tensors, whole, 100)
     bench.counts.clear()
-    run_trials("flipped bits in tensors, CRC right", bench, capsys, flip_behind_the_crc, whole, 100)
+    run_trials("flipped bits in tensors, CRC right", bench, measured, flip_behind_the_crc, whole, 100)
 
 
 # --- small files that claim to be large

@@ -164,6 +164,5 @@ def test_killed_at_random_moments(reference: tuple[Path, float], monkeypatch: py
 
 
 @pytest.mark.faults
-def test_killed_at_a_hundred_random_moments(reference: tuple[Path, float], capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        assert trials(60, 100, *reference, printed=lambda text: print(f"\n{text}")) >= 100
+def test_killed_at_a_hundred_random_moments(reference: tuple[Path, float], measured: Callable[[str], None]) -> None:
+    assert trials(60, 100, *reference, printed=measured) >= 100
