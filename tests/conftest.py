@@ -2,9 +2,13 @@
 
 import copy
 import functools
+import importlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from vaecli import cli
 from vaecli.build import settle
 from vaecli.conf_files import conf_folder
 from vaecli.datasets.split import Split
@@ -30,9 +35,51 @@ def vae(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=240)
 
 
+def forked(*args: str, cwd: Path, before: Callable[[], Any] | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line in a copy of this process, which has all modules already: the same code, seconds faster.
+
+    before: called in the copy first
+    """
+    for module in ("vaecli.hydra_app", "vaecli.commands.train", f"vaecli.commands.{args[0]}", "torch._dynamo"):
+        importlib.import_module(module)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        pid = os.fork()
+        if pid == 0:
+            if before:
+                before()
+            os._exit(_command_line(args, cwd, out.fileno(), err.fileno()))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read())
+    return subprocess.CompletedProcess(args, code, *texts)
+
+
+def _command_line(args: tuple[str, ...], cwd: Path, out: int, err: int) -> int:
+    """The exit code of the command line, its output sent to these files."""
+    signal.alarm(240)
+    os.chdir(cwd)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    sys.argv = ["vae", *args]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
 def trained(folder: Path, *args: str) -> Path:
     """A run's folder, made by `vae train`."""
-    done = vae("train", *args, f"output={folder / 'run'}", cwd=folder)
+    done = forked("train", *args, f"output={folder / 'run'}", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import vae
+from conftest import forked
 from runs import SMALL, train
 
 from vaecli.errors import UserError
@@ -24,7 +24,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def failed(*words: str, code: int = 1) -> str:
     """The error of a run that breaks; its last checkpoint is finite and its summary tells."""
-    done = vae("train", *SMALL, *words, "output=run", cwd=Path.cwd())
+    done = forked("train", *SMALL, *words, "output=run", cwd=Path.cwd())
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     summary = json.loads(Path("run/summary.json").read_text())
@@ -41,7 +41,7 @@ def test_an_absurd_learning_rate() -> None:
     assert "in epoch 1, step 2" in message
     assert "a lower optimizer.lr or clip_grad_norm=1" in message
     assert "vae-train resume=RUN" in message
-    done = vae("train", "resume=run", "optimizer.lr=1e-3", cwd=Path.cwd())
+    done = forked("train", "resume=run", "optimizer.lr=1e-3", cwd=Path.cwd())
     assert done.returncode == 0, done.stderr
     assert json.loads(Path("run/summary.json").read_text())["status"] == "completed"
     assert json.loads(Path("run/summary.json").read_text())["error"] is None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from conftest import vae
+from conftest import forked, vae
 
 from vaecli.build import load_run
 from vaecli.commands.evaluate import Config
@@ -39,7 +39,7 @@ KEYS = [
 
 def evaluate(run: Path, *args: str, cwd: Path) -> dict[str, Any]:
     """`vae evaluate`, and the JSON that it wrote."""
-    done = vae("evaluate", f"run={run}", "device=cpu", f"output={cwd / 'e.json'}", *args, cwd=cwd)
+    done = forked("evaluate", f"run={run}", "device=cpu", f"output={cwd / 'e.json'}", *args, cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert f"wrote {cwd / 'e.json'}" in done.stdout
     result: dict[str, Any] = json.loads((cwd / "e.json").read_text())
@@ -117,7 +117,7 @@ def test_written_into_the_run_and_one_draw_has_no_error(digits_run: Path, tmp_pa
     ],
 )
 def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> None:
-    done = vae("evaluate", f"run={digits_run}", *args.split(), cwd=tmp_path)
+    done = forked("evaluate", f"run={digits_run}", *args.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2

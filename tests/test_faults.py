@@ -54,22 +54,31 @@ WATCH = Watch()
 
 
 @contextmanager
-def watched(path: Path) -> Iterator[None]:
-    """Nothing but `path` is opened, and there is a time limit."""
+def in_time() -> Iterator[None]:
+    """Hang where it takes longer than one file may."""
 
     def late(number: int, frame: FrameType | None) -> None:
         raise Hang
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    WATCH.seen.clear()
-    WATCH.allowed, WATCH.on = str(path), True
     try:
         yield
     finally:
-        WATCH.on = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def watched(path: Path) -> Iterator[None]:
+    """Nothing but `path` is opened, and there is a time limit."""
+    WATCH.seen.clear()
+    try:
+        with in_time():
+            WATCH.allowed, WATCH.on = str(path), True
+            yield
+    finally:
+        WATCH.on = False
     assert not WATCH.seen
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import vae
+from conftest import forked, vae
 from PIL import Image
 from scipy.stats import beta
 from torch import Tensor, nn
@@ -166,7 +166,7 @@ def test_bad_input(
 
 
 def test_bad_input_ends_with_a_message(digits_run: Path, tmp_path: Path) -> None:
-    done = vae("fit", f"run={digits_run}", "alpha=2", "beta=2", cwd=tmp_path)
+    done = forked("fit", f"run={digits_run}", "alpha=2", "beta=2", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: alpha= and beta= name a Beta curve")
     assert "input=FILE or index=i" in done.stderr

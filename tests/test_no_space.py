@@ -7,13 +7,12 @@ import os
 import re
 import resource
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import vae
+from conftest import forked
 from runs import SMALL, assert_same, lines, train
 
 from vaecli.errors import UserError
@@ -26,10 +25,8 @@ OPTIONS = (*SMALL, "dataset.binarize=dynamic")
 
 def limited(*words: str, cwd: Path, largest: int) -> subprocess.CompletedProcess[str]:
     """The command line, no file of which may grow beyond so many bytes."""
-    return subprocess.run(
-        [sys.executable, "-m", "vaecli", *words], cwd=cwd, capture_output=True, text=True, timeout=240,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY)),
-    )  # fmt: skip
+    limits = (largest, resource.RLIM_INFINITY)
+    return forked(*words, cwd=cwd, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], name: str) -> None:
@@ -45,7 +42,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], name: str) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that had room; its files say how much the others need."""
     folder = tmp_path_factory.mktemp("room")
-    assert vae("train", *OPTIONS, "output=whole", cwd=folder).returncode == 0
+    assert forked("train", *OPTIONS, "output=whole", cwd=folder).returncode == 0
     return folder / "whole"
 
 
@@ -60,7 +57,7 @@ def test_no_room_for_a_checkpoint(whole: Path, tmp_path: Path) -> None:
         assert checkpoint.load(tmp_path / "run/checkpoints/last.pt")["epoch"] == 0
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "failed"
-    assert vae("train", "resume=run", cwd=tmp_path).returncode == 0
+    assert forked("train", "resume=run", cwd=tmp_path).returncode == 0
     assert_same(whole, tmp_path / "run")
 
 
@@ -69,7 +66,7 @@ def test_no_room_for_events_and_pictures(whole: Path, tmp_path: Path) -> None:
     largest = max(path.stat().st_size for path in (whole / "images").glob("data.png")) - 100
     done = limited("train", *OPTIONS, "output=run", cwd=tmp_path, largest=largest)
     assert_refused(done, r"data\.png|events\.out")
-    assert vae("train", "resume=run", cwd=tmp_path).returncode == 0
+    assert forked("train", "resume=run", cwd=tmp_path).returncode == 0
     assert_same(whole, tmp_path / "run")
 
 
@@ -79,21 +76,21 @@ def test_no_room_for_the_event_file_later(whole: Path, tmp_path: Path) -> None:
     sizes = sorted(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     done = limited("train", *OPTIONS, "output=run", cwd=tmp_path, largest=(sizes[-1] + sizes[-2]) // 2)
     assert_refused(done, r"events\.out")
-    assert vae("train", "resume=run", cwd=tmp_path).returncode == 0
+    assert forked("train", "resume=run", cwd=tmp_path).returncode == 0
     assert_same(whole, tmp_path / "run")
 
 
 @pytest.mark.faults
 def test_no_room_for_a_line(whole: Path, tmp_path: Path) -> None:
     """/dev/full takes nothing."""
-    assert vae("train", *OPTIONS, "epochs=2", "output=run", cwd=tmp_path).returncode == 0
+    assert forked("train", *OPTIONS, "epochs=2", "output=run", cwd=tmp_path).returncode == 0
     log = tmp_path / "run/train.log"
     moved = log.rename(tmp_path / "train.log")
     log.symlink_to("/dev/full")
-    assert_refused(vae("train", "resume=run", "epochs=4", cwd=tmp_path), r"train\.log: No space left on device")
+    assert_refused(forked("train", "resume=run", "epochs=4", cwd=tmp_path), r"train\.log: No space left on device")
     log.unlink()
     moved.rename(log)
-    assert vae("train", "resume=run", "epochs=4", cwd=tmp_path).returncode == 0
+    assert forked("train", "resume=run", "epochs=4", cwd=tmp_path).returncode == 0
     assert lines(tmp_path / "run") == lines(whole)
 
 
@@ -134,13 +131,13 @@ def test_a_full_disk(whole: Path, small_disk: Path, tmp_path: Path) -> None:
     used = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     room = 600 * 1024 - used * 2 // 3
     filler.write_bytes(bytes(max(room, 0)))
-    done = vae("train", *OPTIONS, f"output={small_disk / 'run'}", cwd=tmp_path)
+    done = forked("train", *OPTIONS, f"output={small_disk / 'run'}", cwd=tmp_path)
     assert_refused(done, "No space left on device")
     for path in (small_disk / "run").rglob("*.pt"):
         checkpoint.load(path)
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
-    done = vae("train", f"resume={small_disk / 'run'}", cwd=tmp_path)
+    done = forked("train", f"resume={small_disk / 'run'}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_same(whole, small_disk / "run")
 
@@ -163,7 +160,7 @@ def test_what_stood_there_stays(tmp_path: Path) -> None:
     "place", [pytest.param(p, marks=pytest.mark.faults) for p in ("/proc/run", "/sys/run")] + ["/dev/null/run"]
 )
 def test_a_folder_that_cannot_be_written_is_found_before_training(place: str, tmp_path: Path) -> None:
-    done = vae("train", *OPTIONS, f"output={place}", cwd=tmp_path)
+    done = forked("train", *OPTIONS, f"output={place}", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "epoch" not in done.stdout
@@ -173,6 +170,6 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(place: str, tm
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    done = vae("train", *OPTIONS, "output=run", cwd=tmp_path)
+    done = forked("train", *OPTIONS, "output=run", cwd=tmp_path)
     assert done.returncode == 1
     assert "no permission to write" in done.stderr

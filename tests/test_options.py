@@ -47,8 +47,12 @@ COMBINATIONS = pairwise([GROUPS[group] for group in MODEL_GROUPS])
 SMALL = ("dataset.limit=32", "batch_size=32", "latent_dim=3", "samples=2", "epochs=2", "device=cpu")
 
 
-def chosen(names: tuple[str, ...]) -> list[str]:
-    return [f"{group}={name}" for group, name in zip(MODEL_GROUPS, names, strict=True)]
+def chosen(names: tuple[str, ...], *overrides: str) -> dict[str, Any]:
+    """The configuration with one option of each of the model's groups, put together from ones with each alone."""
+    options = {
+        group: composed(f"{group}={name}", *SMALL)[group] for group, name in zip(MODEL_GROUPS, names, strict=True)
+    }
+    return {**composed(*overrides, *SMALL), **options}
 
 
 def step(job: Job) -> torch.Tensor:
@@ -91,7 +95,7 @@ def target(group: str, option: str) -> tuple[dict[str, Any], Any]:
 
 @pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
 def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
-    job = prepare(composed("dataset=digits", "dataset.binarize=dynamic", *chosen(names), *SMALL))
+    job = prepare(chosen(names, "dataset=digits", "dataset.binarize=dynamic"))
     assert math.isfinite(step(job))
     assert_all_learn(job.model, names)
     assert math.isfinite(step(job))
@@ -100,14 +104,16 @@ def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
 def test_every_combination_trains_on_curves_or_names_the_remedy(names: tuple[str, ...]) -> None:
     """What is refused trains once the remedies named have been followed."""
-    job, followed = None, []
+    config, job, followed = chosen(names, "dataset=beta", "dataset.size=100", "dataset.val_size=0"), None, set()
     while job is None:
-        config = composed("dataset=beta", "dataset.size=100", "dataset.val_size=0", *chosen(names), *followed, *SMALL)
         try:
             job = prepare(config)
         except UserError as error:
-            followed.append(remedy(str(error)))
-    assert {key.partition("=")[0] for key in followed} == unsuited(names)
+            group, _, name = remedy(str(error)).partition("=")
+            assert group not in followed
+            followed.add(group)
+            config[group] = composed(f"{group}={name}")[group]
+    assert followed == unsuited(names)
     assert math.isfinite(step(job))
     assert_all_learn(job.model, names)
 

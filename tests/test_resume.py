@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, vae
+from conftest import composed, forked
 from runs import SMALL, assert_same, lines, scalars, train
 
 from vaecli.commands.train import prepare
@@ -32,6 +32,9 @@ STATEFUL = [
     ("prior=vamp", "prior.components=10", "posterior=flow", "decoder=discretized_logistic"),
     ("prior=mixture", "posterior=gaussian_full", "decoder=categorical"),
     ("prior=flow", "dataset.binarize=dynamic"),
+    ("objective=cyclic", "objective.warm_up=0.6", "objective.cycle=1.5"),
+    ("objective=capacity", "scheduler=step"),
+    ("objective=dreg", "objective.k=3", "objective.warm_up=2"),
     ("objective=sgvb_a", "validate.every_epochs=2", "checkpoint.every_epochs=3"),
 ]
 
@@ -261,9 +264,9 @@ def test_repeat_gives_the_same_numbers() -> None:
 
 @pytest.mark.faults
 def test_repeat_from_the_command_line(tmp_path: Path) -> None:
-    done = vae("train", *small(), "output=one", cwd=tmp_path)
+    done = forked("train", *small(), "output=one", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = vae("train", "repeat=one/config.yaml", "output=two", cwd=tmp_path)
+    done = forked("train", "repeat=one/config.yaml", "output=two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_same(Path("one"), Path("two"))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import vae
+from conftest import forked, vae
 
 from vaecli.commands.runs import print_table
 from vaecli.differences import differences
@@ -57,13 +57,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     args = ("-m", "decoder=gaussian_fixed", "decoder.sigma=0,0.1,0.3", "latent_dim=2,5", "epochs=1",
             "dataset.limit=200", "architecture.hidden=[8]")  # fmt: skip
-    done = vae("train", *args, cwd=folder)
+    done = forked("train", *args, cwd=folder)
     assert done.returncode == 1
     return folder
 
 
 def test_a_sweep_with_failures(sweep: Path) -> None:
-    done = vae("runs", cwd=sweep)
+    done = forked("runs", cwd=sweep)
     assert done.returncode == 0, done.stderr
     title, heading, *rows = done.stdout.splitlines()
     assert title == "6 runs under outputs, 2 failed"
@@ -80,7 +80,7 @@ def test_the_same_sweep_as_numbers(sweep: Path) -> None:
     assert [row["differences"]["latent_dim"] for row in rows] == [2, 2, 2, 5, 5, 5]
     assert sorted(row["differences"]["decoder.sigma"] for row in rows) == [0, 0, 0.1, 0.1, 0.3, 0.3]
     assert all(list(row) == list(COLUMNS) for row in rows)
-    assert vae("runs", "format=csv", "output=a.csv", cwd=sweep).stdout == "wrote a.csv: 6 runs\n"
+    assert forked("runs", "format=csv", "output=a.csv", cwd=sweep).stdout == "wrote a.csv: 6 runs\n"
     found = list(csv.DictReader(io.StringIO((sweep / "a.csv").read_text())))
     assert len(found) == 6
     for mine, theirs in zip(found, table(sweep / "outputs"), strict=True):
@@ -221,7 +221,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
 )
 def test_bad_input(tmp_path: Path, args: list[str], message: str) -> None:
     make(tmp_path / "outputs" / "a")
-    done = vae("runs", *args, cwd=tmp_path)
+    done = forked("runs", *args, cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
@@ -230,6 +230,6 @@ def test_bad_input(tmp_path: Path, args: list[str], message: str) -> None:
 
 def test_no_runs_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir()
-    done = vae("runs", cwd=tmp_path)
+    done = forked("runs", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "no runs under outputs; train one: vae train\n")
-    assert vae("runs", "format=json", cwd=tmp_path).stdout == "[]\n"
+    assert forked("runs", "format=json", cwd=tmp_path).stdout == "[]\n"

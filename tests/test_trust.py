@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import os
 import pickle
 import sys
 import time
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,28 @@ class Harm:
         return open, (str(self.path), "w")
 
 
+class Careless(pickle.Unpickler):
+    """Runs whatever a file names, but for torch's own functions, which would want their tensors."""
+
+    def persistent_load(self, key: Any) -> Any:
+        return None
+
+    def find_class(self, module: str, name: str) -> Any:
+        return (lambda *args: None) if module.startswith("torch") else super().find_class(module, name)
+
+
+def careless(content: bytes) -> None:
+    """Unpickle a file of pickle's or torch's without protection; the old format is four pickles in a row."""
+    file = io.BytesIO(content)
+    if zipfile.is_zipfile(file):
+        archive = zipfile.ZipFile(file)
+        file = io.BytesIO(archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl"))))
+    file.seek(0)
+    with suppress(EOFError):
+        for _ in range(4):
+            Careless(file).load()
+
+
 @pytest.mark.parametrize("writer", ["pickle", "torch", "legacy", "inside"])
 def test_a_foreign_pickle_is_never_executed(writer: str, original: State, tmp_path: Path) -> None:
     path, victim = tmp_path / "best.pt", tmp_path / "victim"
@@ -55,10 +80,7 @@ def test_a_foreign_pickle_is_never_executed(writer: str, original: State, tmp_pa
         torch.save({"format": checkpoint.FORMAT, **original, "sha256": "0", "best": harm}, path)
     else:
         torch.save({"model": harm}, path, _use_new_zipfile_serialization=writer == "torch")
-    if writer == "pickle":
-        pickle.loads(path.read_bytes())
-    else:
-        torch.load(path, weights_only=False)
+    careless(path.read_bytes())
     assert victim.exists()  # the file does what it is meant to do
     victim.unlink()
     refused(path)
@@ -354,6 +376,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.faults
 def test_a_users_own_classes_elsewhere(workplace: Path, tmp_path: Path) -> None:
     run = f"run={workplace / 'run'}"
     refused = vae("sample", run, cwd=tmp_path)

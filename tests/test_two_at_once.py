@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import vae
+from conftest import forked
 from runs import SMALL, assert_same, train
 from test_interrupted import LONG, start, wait_for
 from test_killed import in_child
@@ -78,7 +78,7 @@ def test_a_running_run_cannot_be_resumed_or_overwritten() -> None:
     wait_for("run/checkpoints/last.pt", running, Path.cwd())
     try:
         for word, message in (("resume=run", "another process is training this run"), ("output=run", "already holds")):
-            done = vae("train", word, cwd=Path.cwd())
+            done = forked("train", word, cwd=Path.cwd())
             assert done.returncode == 1
             assert message in done.stderr
             assert len(done.stderr.strip().splitlines()) == 1
@@ -86,7 +86,7 @@ def test_a_running_run_cannot_be_resumed_or_overwritten() -> None:
     finally:
         running.send_signal(signal.SIGKILL)
         running.communicate()
-    assert vae("train", "resume=run", "epochs=100000", "device=cpu", "early_stopping.patience=1",
+    assert forked("train", "resume=run", "epochs=100000", "device=cpu", "early_stopping.patience=1",
                "validate.every_epochs=1", cwd=Path.cwd()).returncode == 0  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import vae
+from conftest import forked
 
 DOCUMENT = Path(__file__).parent.parent / "docs/architecture.md"
 FILE = re.compile(r"^    # ((?:vaecli|conf)/\S+)\n((?:(?:    .*)?\n)+?)(?=    # (?:vaecli|conf)/|\n\S)", re.MULTILINE)
@@ -36,14 +36,14 @@ def test_examples_are_as_short_as_they_are_said_to_be(path: str, n: int) -> None
 def test_examples_work(tmp_path: Path) -> None:
     written(tmp_path)
     words = ("decoder=student_t", "prior=laplace", "objective=renyi", "samples=4", "epochs=3", "dataset.limit=100")
-    done = vae("train", "--config-dir", "conf", *words, "output=run", cwd=tmp_path)
+    done = forked("train", "--config-dir", "conf", *words, "output=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "completed"
-    refused = vae("sample", "run=run", cwd=tmp_path)
+    refused = forked("sample", "run=run", cwd=tmp_path)
     assert refused.returncode == 1
     assert "trust=[mine]" in refused.stderr
-    assert vae("sample", "run=run", "trust=[mine]", cwd=tmp_path).returncode == 0
-    done = vae("evaluate", "run=run", "trust=[mine]", "k=20", "limit=20", cwd=tmp_path)
+    assert forked("sample", "run=run", "trust=[mine]", cwd=tmp_path).returncode == 0
+    done = forked("evaluate", "run=run", "trust=[mine]", "k=20", "limit=20", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = vae("train", "resume=run", "epochs=4", "trust=[mine]", cwd=tmp_path)
+    done = forked("train", "resume=run", "epochs=4", "trust=[mine]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

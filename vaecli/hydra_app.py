@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaecli.conf_files import Key, conf_folder, groups, keys
 from vaecli.errors import UserError, nearest
 from vaecli.memory import size
+from vaecli.sweeps import remove_empty
 from vaecli.validation import unknown_key
 
 
@@ -36,7 +36,7 @@ def run(command: str, args: list[str], program: str) -> None:
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they become messages in one place, cli.py
     sys.argv = [program, *flags, *words]
-    started, jobs = time.time(), 0
+    jobs = 0
     failures: list[str] = []
 
     def task(config: DictConfig) -> Any:
@@ -56,12 +56,13 @@ def run(command: str, args: list[str], program: str) -> None:
     except UserError as error:
         raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
     except (HydraException, OmegaConfBaseException) as error:
-        remove_empty_sweeps(started)
         raise UserError(explain(error, command, words)) from None
     except ValueError as error:  # of Hydra's own, about its flags
         if jobs:
             raise
         raise UserError(explain(error, command, words)) from None
+    finally:
+        remove_empty()
     if failures:
         raise UserError(failures[0])
 
@@ -157,16 +158,6 @@ def check_complete(flag: str | None, known: Mapping[str, Any]) -> None:
     if flag and known[flag].nargs is None:
         choices = known[flag].choices
         raise UserError(f"{flag} needs a value" + (f": {', '.join(choices)}" if choices else ""))
-
-
-def remove_empty_sweeps(since: float) -> None:
-    """Take away the folder that Hydra has made for a sweep of which no job could be composed."""
-    for file in Path("outputs/sweeps").glob("*/multirun.yaml"):
-        if file.stat().st_mtime >= since and len(list(file.parent.iterdir())) == 1:
-            file.unlink()
-            for folder in (file.parent, *file.parent.parents[:2]):
-                if not any(folder.iterdir()):
-                    folder.rmdir()
 
 
 def explain(error: Exception, command: str, words: list[str]) -> str:

@@ -23,9 +23,8 @@ from vaecli.datasets.split import Split
 from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
-from vaecli.files import check_output, replace_file
-from vaecli.plots.view import View, view_of
-from vaecli.training.logger import save_figure
+from vaecli.files import check_output, replace_bytes, replace_file
+from vaecli.plots.view import View, figure_array, png, view_of
 
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
@@ -98,7 +97,7 @@ def write_figure(path: Path, figure: Figure) -> None:
     width, height = (int(inches * figure.dpi) for inches in figure.get_size_inches())
     if max(width, height) >= LARGEST:
         raise UserError(f"the picture would have {width} x {height} pixels, and {LARGEST} is the most: ask for less")
-    save_figure(path, figure)
+    replace_bytes(path, png(figure_array(figure)))
 
 
 def load_split(run: Run, part: Part) -> Split:

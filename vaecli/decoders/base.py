@@ -75,6 +75,15 @@ class Decoder(nn.Module):
         return None
 
 
+def refuse_outside_unit_interval(option: str, data: DataFacts) -> None:
+    """ValueError for data that are not in [0, 1]."""
+    if data.low < 0 or data.high > 1:
+        raise ValueError(
+            f"decoder={option} scores values in [0, 1], but the data lie in [{data.low:.4g}, {data.high:.4g}]: "
+            f"use decoder={data.remedy}"
+        )
+
+
 def solve(increasing: Callable[[Tensor], Tensor], target: Tensor, reach: float) -> Tensor:
     """Where in [-reach, reach] an increasing function of each number is `target`, by bisection in float64."""
     wanted = target.double()

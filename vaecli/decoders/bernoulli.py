@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
-from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.decoders.base import DataFacts, Decoder, refuse_outside_unit_interval
 
 GREY = (
     "grey values under decoder=bernoulli: log p(x|z) and the ELBO are then expectations over binary images drawn with "
@@ -42,11 +42,7 @@ class Bernoulli(Decoder):
         return torch.logit(mean, eps=margin).unsqueeze(0)
 
     def check(self, data: DataFacts) -> str | None:
-        if data.low < 0 or data.high > 1:
-            raise ValueError(
-                f"decoder=bernoulli scores values in [0, 1], but the data lie in [{data.low:.4g}, {data.high:.4g}]: "
-                f"use decoder={data.remedy}"
-            )
+        refuse_outside_unit_interval("bernoulli", data)
         return None if data.binary else GREY
 
     def data_entropy(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
-from vaecli.decoders.base import DataFacts, Decoder, solve
+from vaecli.decoders.base import DataFacts, Decoder, refuse_outside_unit_interval, solve
 
 NEAR = 0.5  # logits below which a power series serves: the closed forms are differences of large numbers there
 # log(sinh(a/2) / (a/2)) = sum_n B_2n / (2n (2n)!) a^2n, B_2n the Bernoulli numbers; the next term is below 1e-18
@@ -86,9 +86,5 @@ class ContinuousBernoulli(Decoder):
         return solve(lambda a: UnitInterval(a).mean, mean.clamp(margin, 1 - margin), reach=200).unsqueeze(0)
 
     def check(self, data: DataFacts) -> str | None:
-        if data.low < 0 or data.high > 1:
-            raise ValueError(
-                f"decoder=continuous_bernoulli scores values in [0, 1], but the data lie in "
-                f"[{data.low:.4g}, {data.high:.4g}]: use decoder={data.remedy}"
-            )
+        refuse_outside_unit_interval("continuous_bernoulli", data)
         return BINARY if data.binary else None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vaecli.plots.curves import CurvePlots
 from vaecli.plots.images import ImagePlots
+from vaecli.plots.style import DPI
 from vaecli.plots.tables import TablePlots
 
 FEW = 12  # up to so many numbers without a grid are columns of a table, more of them a curve
@@ -77,8 +80,8 @@ def view_of(dataset: Any, x_shape: tuple[int, ...]) -> View:
     return view(x_shape, own["grid"], own["label"] or "", names, shown)
 
 
-def figure_array(figure: Figure, dpi: int = 100) -> np.ndarray:
-    """The figure as pixels, uint8 (H, W, 3), as TensorBoard takes them."""
+def figure_array(figure: Figure, dpi: int = DPI) -> np.ndarray:
+    """The figure as pixels, uint8 (H, W, 3)."""
     before = figure.dpi
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
@@ -86,3 +89,10 @@ def figure_array(figure: Figure, dpi: int = 100) -> np.ndarray:
     pixels = np.array(canvas.buffer_rgba())[..., :3]
     figure.set_dpi(before)
     return pixels
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels, uint8 (H, W, 3), as the content of a .png file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "png", dpi=(DPI, DPI))
+    return content.getvalue()

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from vaecli.errors import UserError
@@ -26,10 +25,11 @@ class EventFile:
 
     def __init__(self, folder: Path) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
         from torch.utils.tensorboard import summary
 
-        self.event, self.make = Event, summary
+        self.event, self.proto, self.make = Event, Summary, summary
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0"
         self.path = next(iter(sorted(folder.glob(PATTERN))), folder / name)
         self.file = open(self.path, "ab")  # noqa: SIM115  (open as long as the run)
@@ -44,9 +44,9 @@ class EventFile:
     def histogram(self, tag: str, values: Tensor, step: int) -> None:
         self.add(self.make.histogram(tag, values.cpu().numpy(), "auto"), step)
 
-    def image(self, tag: str, pixels: np.ndarray, step: int) -> None:
-        """pixels (H, W, C), uint8."""
-        self.add(self.make.image(tag, pixels, dataformats="HWC"), step)
+    def image(self, tag: str, png: bytes, height: int, width: int, step: int) -> None:
+        image = self.proto.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+        self.add(self.proto(value=[self.proto.Value(tag=tag, image=image)]), step)
 
     def text(self, tag: str, markdown: str) -> None:
         self.add(self.make.text(tag, markdown), 0)

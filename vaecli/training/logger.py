@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from vaecli.errors import UserError
 from vaecli.files import cannot_write, replace_bytes, replace_text
-from vaecli.plots.view import figure_array
+from vaecli.plots.view import figure_array, png
 from vaecli.training.events import EventFile
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
@@ -85,8 +84,10 @@ class RunLogger:
     def picture(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
         """A figure to images/<name>_epoch_<epoch>.png, or images/<name>.png, and to TensorBoard."""
         file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
-        save_figure(self.folder / "images" / f"{file_name}.png", figure)
-        self.events.image(name, figure_array(figure), epoch)
+        pixels = figure_array(figure)
+        content = png(pixels)
+        replace_bytes(self.folder / "images" / f"{file_name}.png", content)
+        self.events.image(name, content, pixels.shape[0], pixels.shape[1], epoch)
 
     def config(self, yaml: str) -> None:
         """The resolved configuration to TensorBoard's text page."""
@@ -113,10 +114,3 @@ class RunLogger:
         for file in (self.events, self.lines, self.log):
             with suppress(OSError):  # a full disk: what was lost has been reported
                 file.close()
-
-
-def save_figure(path: Path, figure: Figure, dpi: int = 100) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=dpi)
-    replace_bytes(path, content.getbuffer())

@@ -233,6 +233,9 @@ class Trainer:
         replanned: the schedule or the optimizer's settings have changed; the new ones hold from here on
         """
         device = next(self.model.parameters()).device
+        done = state["step"] - state["epoch"] * -(-len(self.splits.train) // self.plan.batch_size)
+        if state["epoch"] < 0 or not 0 <= done * self.plan.batch_size < len(self.splits.train):
+            raise ValueError(f"step {state['step']} is not in the epoch after epoch {state['epoch']}")
         self.model.load_state_dict(state["model"])
         if replanned:
             advance(self.scheduler, state["step"])
