@@ -168,7 +168,7 @@ def test_latest_is_the_newest_run_with_a_checkpoint(tmp_path: Path, digits_run: 
 
 
 def test_reconstruct_prints_each_elbo(digits_run: Path, beta_run: Path, tmp_path: Path) -> None:
-    done = forked("reconstruct", f"run={digits_run}", "indices=[3,7]", "format=npz", "output=r.npz", cwd=tmp_path)
+    done = vae("reconstruct", f"run={digits_run}", "indices=[3,7]", "format=npz", "output=r.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "r.npz")
     assert found["reconstruction"].shape == (2, 1, 8, 8)
@@ -185,7 +185,7 @@ def test_reconstruct_takes_observations_from_files(digits_run: Path, tmp_path: P
     np.save(tmp_path / "x.npy", image)
     for name in ("x.png", "x.npy"):
         args = (f"run={digits_run}", f"input={name}", "format=npz", f"output={name}.npz")
-        assert vae("reconstruct", *args, cwd=tmp_path).returncode == 0
+        assert forked("reconstruct", *args, cwd=tmp_path).returncode == 0
     a, b = (np.load(tmp_path / f"{name}.npz") for name in ("x.png", "x.npy"))
     assert np.allclose(a["x"][0, 0], image / 255)
     assert (a["reconstruction"] == b["reconstruction"]).all()

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import composed, vae
+from conftest import composed, forked, vae
 from PIL import Image
 from pyarrow import parquet
 
@@ -493,7 +493,7 @@ def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i, row in enumerate(x)
     ]
     (folder / "x.csv").write_text("\n".join([",length,mass,charge,kind", *lines]))
-    done = vae("train", "dataset=arrays", "dataset.path=x.csv", "decoder=gaussian", "dataset.standardize=true",
+    done = forked("train", "dataset=arrays", "dataset.path=x.csv", "decoder=gaussian", "dataset.standardize=true",
                "dataset.missing=mask", "latent_dim=1", "epochs=100", "optimizer.lr=0.01", "architecture.hidden=[32]",
                "batch_size=64", "images.every_epochs=100", "checkpoint.every_epochs=100", "validate.every_epochs=20",
                "output=run", cwd=folder)  # fmt: skip
