@@ -16,10 +16,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vaecli.build import load_run
 from vaecli.commands.common import load_split
 from vaecli.commands.evaluate import peak_memory
 from vaecli.likelihood import importance_weighted, rows_at_once
+from vaecli.runs import load_run
 from vaecli.threads import in_order
 
 

@@ -16,8 +16,8 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from vaecli.build import load_run
 from vaecli.latent_search import Method, fit
+from vaecli.runs import load_run
 
 CURVES = 100
 

@@ -18,7 +18,7 @@ import torchvision
 from conftest import composed
 from test_mnist import FILES, SOURCES, fake, write_idx
 
-from vaecli.commands.train import prepare
+from vaecli.commands.job import prepare
 from vaecli.datasets.mnist import MNIST
 from vaecli.datasets.split import Splits
 from vaecli.errors import UserError

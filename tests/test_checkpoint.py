@@ -13,10 +13,10 @@ import pytest
 import torch
 from conftest import composed
 
-from vaecli.build import load_run
-from vaecli.commands.train import prepare
+from vaecli.commands.job import prepare
 from vaecli.errors import UserError
 from vaecli.evaluation import mean_metrics
+from vaecli.runs import load_run
 from vaecli.training import checkpoint
 from vaecli.training.trainer import random_states
 

@@ -13,11 +13,11 @@ import pytest
 import scipy.stats
 from conftest import forked, vae
 
-from vaecli.build import load_run
 from vaecli.commands.evaluate import Config
 from vaecli.commands.evaluate import evaluate as evaluation
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Split
+from vaecli.runs import load_run
 
 KEYS = [
     "elbo",

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from vaecli.architectures.mlp import MLP
-from vaecli.build import Run, instantiate, load_run, settle
+from vaecli.build import settle
 from vaecli.commands.common import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import Decoder
@@ -36,9 +36,11 @@ from vaecli.evaluation import (
 )
 from vaecli.likelihood import LogMean, importance_weighted, prior_estimate, rows_at_once, widened_estimate
 from vaecli.objectives.elbo import ELBO
+from vaecli.options import instantiate
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.quadrature import gauss_legendre, quadrature
+from vaecli.runs import Run, load_run
 from vaecli.threads import in_order
 from vaecli.vae import VAE
 

@@ -23,9 +23,9 @@ import torch
 from mutations import BYTES, Content, State, contents, packed, records, saved
 from test_checkpoint import make, same
 
-from vaecli.build import Run, load_run
 from vaecli.commands.common import choose
 from vaecli.errors import UserError
+from vaecli.runs import Run, load_run
 from vaecli.training import checkpoint
 
 SECONDS = 10  # for one file; the usual one takes hundredths

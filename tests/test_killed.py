@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -28,6 +29,7 @@ MOMENTS = ("clock", "half of a file", "before a file is put in place", "after it
 
 def in_child(work: Callable[[], Any]) -> int:
     """The wait status of a child process that does some work."""
+    importlib.import_module("torch._dynamo")  # torch's optimizers want it: here once, not in every child
     pid = os.fork()
     if pid == 0:
         status = 1

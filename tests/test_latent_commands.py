@@ -14,7 +14,6 @@ from PIL import Image
 from torch.distributions import Normal
 
 from vaecli import cli
-from vaecli.build import Run, load_run
 from vaecli.errors import UserError
 from vaecli.evaluation import evaluating, kl_per_dim
 from vaecli.latents import (
@@ -27,6 +26,7 @@ from vaecli.latents import (
     spherical_path,
     traverse,
 )
+from vaecli.runs import Run, load_run
 
 Command = Callable[..., str]
 

@@ -24,14 +24,15 @@ from torch.distributions import (
 )  # fmt: skip
 
 from vaecli.architectures.mlp import MLP
-from vaecli.build import build_vae, instantiate
-from vaecli.commands.train import prepare
+from vaecli.build import build_vae
+from vaecli.commands.job import prepare
 from vaecli.conf_files import groups
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.errors import UserError
 from vaecli.evaluation import kl_per_dim
 from vaecli.objectives.base import Estimate, log_weight
+from vaecli.options import instantiate
 from vaecli.posteriors.gaussian import Gaussian as GaussianPosterior
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.vae import VAE

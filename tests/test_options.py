@@ -16,11 +16,12 @@ import torch
 from conftest import composed
 from torch import nn
 
-from vaecli.build import build_vae, instantiate
+from vaecli.build import build_vae
 from vaecli.commands import export
-from vaecli.commands.train import Job, prepare
+from vaecli.commands.job import Job, prepare
 from vaecli.conf_files import conf_folder, default_choices, groups, header
 from vaecli.errors import UserError
+from vaecli.options import instantiate
 
 GROUPS = {name: options for name, options in groups().items() if name in default_choices().keys() - {"experiment"}}
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]

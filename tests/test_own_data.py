@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import subprocess
@@ -20,14 +21,18 @@ from PIL import Image
 from pyarrow import parquet
 
 from vaecli import cli, memory
-from vaecli.build import absolute_paths, instantiate, load_run
+from vaecli.build import absolute_paths
 from vaecli.commands.common import load_split, read_input
-from vaecli.commands.train import prepare
+from vaecli.commands.job import prepare
 from vaecli.datasets import reading
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import Images, read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.errors import UserError
+from vaecli.latent_search import fit
+from vaecli.options import instantiate
+from vaecli.runs import load_run
+from vaecli.units import Standardizer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype(np.float32)
@@ -513,6 +518,61 @@ def test_every_command_on_a_table(table_run: Path, monkeypatch: pytest.MonkeyPat
     figures = json.loads((table_run / "evaluation.json").read_text())
     assert abs(figures["nll"] - figures["exact_nll"]) < 5 * figures["nll_mc_stderr"] + 1e-3
     assert figures["bits_per_dim"] is None
+
+
+def table_of(path: Path) -> dict[str, list[str]]:
+    """The columns of a .csv file."""
+    with open(path, newline="") as file:
+        heading, *lines = csv.reader(file)
+    return dict(zip(heading, map(list, zip(*lines, strict=True)), strict=True))
+
+
+def test_tables_are_written_as_tables(table_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the columns' names; what comes from the file says from which of its rows."""
+    for command in ("sample n=7", "reconstruct n=20", "encode"):
+        here(table_run.parent, f"{command} format=csv run=run output={command.split()[0]}.csv", monkeypatch)
+    given = table_of(table_run.parent / "x.csv")
+    sample, again, codes = (table_of(table_run.parent / f"{name}.csv") for name in ("sample", "reconstruct", "encode"))
+    names = ["length", "mass", "charge"]
+    assert list(sample) == names
+    assert len(sample["mass"]) == 7
+    rows = [int(row) for row in again["row"]]
+    assert len(set(rows)) == 20
+    assert again["index"] == [str(i) for i in range(20)]
+    for name in names:
+        for row, there, filled, mean in zip(
+            rows, *(again[f"{name}{what}"] for what in ("", "_filled", "_reconstruction")), strict=True
+        ):
+            wanted = given[name][row]
+            assert (there == "") == (wanted == "")
+            assert float(filled) == pytest.approx(float(wanted or mean), rel=1e-5)
+    assert {"elbo", "log_px", "kl"} <= again.keys()
+    assert [given["kind"][int(row)] for row in codes["row"]] == codes["label_name"]
+    here(table_run.parent, "encode run=run output=codes.npz", monkeypatch)
+    found = np.load(table_run.parent / "codes.npz")
+    assert [given["kind"][row] for row in found["rows"]] == [found["label_names"][k] for k in found["labels"]]
+
+
+def test_images_make_no_table(
+    tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("sample", "reconstruct"):
+        here(tmp_path, f"{command} format=csv run={digits_run} output=a.csv", monkeypatch)
+        assert "format=csv: is for tables and curves" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_distances_of_a_table_are_in_standard_units(table_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mass, in thousands, does not drown the others."""
+    here(table_run.parent, "evaluate k=10 limit=20 run=run output=units.json", monkeypatch)
+    assert json.loads((table_run.parent / "units.json").read_text())["mse"] < 1
+    run = load_run(str(table_run), device="cpu")
+    x = load_split(run, "train").batch(torch.arange(20))
+    x = x[~x.isnan().any(1)][0]
+    found = fit(run.model, x)
+    scale = next(part for part in run.model.modules() if isinstance(part, Standardizer)).scale.double()
+    assert found.norm == pytest.approx(float(((found.x - x) / scale).norm()), rel=1e-5)
+    assert found.norm < 1
 
 
 def test_gaps_are_filled_in(table_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,19 +16,21 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from vaecli import cli
-from vaecli.build import build_vae, instantiate, load_run, start_prior
-from vaecli.commands.train import prepare
+from vaecli.build import build_vae, start_prior
+from vaecli.commands.job import prepare
 from vaecli.conf_files import groups
 from vaecli.datasets.split import Split
 from vaecli.evaluation import active_units, kl_per_dim
 from vaecli.latents import manifold, prior_moments, traverse
 from vaecli.likelihood import prior_estimate, widened_estimate
+from vaecli.options import instantiate
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.mixture import GaussianMixture
 from vaecli.priors.mixtures import Mixture
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.priors.vamp import VampPrior
 from vaecli.quadrature import first_cells, gauss_legendre, quadrature
+from vaecli.runs import load_run
 from vaecli.vae import VAE
 
 VARIANTS = [[f"prior={name}"] for name in groups()["prior"]] + [["prior=flow", "prior.kind=coupling"]]

@@ -11,7 +11,7 @@ import torch
 from conftest import composed, forked
 from runs import SMALL, assert_same, lines, scalars, train
 
-from vaecli.commands.train import prepare
+from vaecli.commands.job import prepare
 from vaecli.datasets.split import Splits
 from vaecli.errors import UserError
 from vaecli.training import checkpoint

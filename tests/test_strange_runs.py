@@ -24,7 +24,7 @@ KINDS = ("last.pt", "config.yaml", "summary.json", "metrics.jsonl", "repeat")
 
 
 class Enough(BaseException):
-    """It trains: that is all there is to know."""
+    """It trains and trains."""
 
 
 @pytest.fixture
@@ -72,13 +72,14 @@ def attempt(kind: str, seed: int) -> str:
     shutil.copytree("whole", "run")
     if not spoil(Path("run"), kind, random.Random(seed)):
         return "not written"
+    message = ""
     try:
         with in_time():
             train("repeat=run/config.yaml" if kind == "repeat" else "resume=run", "epochs=3")
     except UserError as error:
         message = str(error)
     except Enough:
-        message = ""
+        pass
     assert len(message.splitlines()) <= 2, message
     assert message.replace("\n", "").isprintable()
     assert {path.name for path in Path().iterdir()} <= {"whole", "run", "outputs"}
@@ -88,21 +89,22 @@ def attempt(kind: str, seed: int) -> str:
 def trials(n: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     step = Trainer.train_step
 
-    def one_step(self: Trainer, x: Any) -> Any:
-        step(self, x)
-        raise Enough
+    def few_steps(self: Trainer, x: Any) -> Any:
+        if self.step > 100:
+            raise Enough
+        return step(self, x)
 
-    monkeypatch.setattr(Trainer, "train_step", one_step)
+    monkeypatch.setattr(Trainer, "train_step", few_steps)
     return Counter(attempt(KINDS[seed % len(KINDS)], seed) for seed in range(n))
 
 
 def test_a_sample_of_strange_runs(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = trials(40, monkeypatch)
+    counts = trials(30, monkeypatch)
     assert counts["trained"] > 5
     assert counts["refused in a message"] > 5
 
 
 @pytest.mark.faults
 def test_strange_runs(whole: Path, monkeypatch: pytest.MonkeyPatch, measured: Callable[[str], None]) -> None:
-    counts = trials(600, monkeypatch)
-    measured("600 runs with junk in one file: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())))
+    counts = trials(400, monkeypatch)
+    measured("400 runs with junk in one file: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())))

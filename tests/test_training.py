@@ -15,7 +15,7 @@ from conftest import composed
 from rich.console import Console
 from torch import Tensor, nn
 
-from vaecli.commands.train import prepare
+from vaecli.commands.job import prepare
 from vaecli.datasets.split import Split, Splits
 from vaecli.errors import UserError
 from vaecli.evaluation import Totals, evaluating

@@ -9,10 +9,10 @@ import torch
 from conftest import composed
 from test_training import Recorder, plan, quiet
 
-from vaecli.build import instantiate
-from vaecli.commands.train import Job, prepare
+from vaecli.commands.job import Job, prepare
 from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, evaluating, mean_metrics
+from vaecli.options import instantiate
 from vaecli.training.trainer import Trainer
 
 SMALL = ("dataset.limit=150", "batch_size=64", "latent_dim=3", "architecture.hidden=[16]", "device=cpu")

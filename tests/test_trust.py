@@ -22,9 +22,11 @@ from test_checkpoint import State, make, refused, write_run
 from test_mnist import fake
 
 from vaecli import build, cli
-from vaecli.build import build_vae, instantiate, load_run, resolve
+from vaecli.build import build_vae
 from vaecli.errors import UserError
+from vaecli.options import instantiate, resolve
 from vaecli.run_table import table
+from vaecli.runs import load_run
 from vaecli.training import checkpoint
 
 

@@ -12,7 +12,7 @@ from conftest import composed, settled
 from torch import Tensor
 from torch.distributions import Independent
 
-from vaecli.build import build_vae, instantiate, learn_units, start_at_mean
+from vaecli.build import build_vae, learn_units, start_at_mean
 from vaecli.conf_files import groups
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
@@ -22,6 +22,7 @@ from vaecli.errors import UserError
 from vaecli.evaluation import calibrate, has_mass, mean_squared_error
 from vaecli.likelihood import importance_weighted
 from vaecli.objectives.elbo import ELBO
+from vaecli.options import instantiate
 from vaecli.quadrature import quadrature
 from vaecli.units import Filler, Standardizer
 from vaecli.vae import VAE

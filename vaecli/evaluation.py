@@ -60,8 +60,10 @@ class Totals:
         return {"names": self.names, "rows": torch.stack(self.rows).cpu(), "counts": self.counts}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        self.names, self.counts = list(state["names"]), list(state["counts"])
-        self.rows = list(state["rows"].to(device))
+        self.names, self.counts, rows = list(state["names"]), list(state["counts"]), state["rows"]
+        if rows.shape != (len(self.counts), len(self.names)) or not all(type(n) is int and n > 0 for n in self.counts):
+            raise ValueError("the sums of the epoch under way do not fit together")
+        self.rows = list(rows.to(device))
 
 
 @contextmanager
@@ -137,12 +139,15 @@ def active_units(model: VAE, split: Split, threshold: float = 0.01, seed: int = 
 
 
 def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
-    """Of the mean of p(x|z) at the posterior's mean, averaged over all numbers that are not missing (NaN)."""
+    """Of the mean of p(x|z) at the posterior's mean, averaged over all numbers that are not missing (NaN).
+
+    Where the model works in standard units (dataset.standardize), the errors are in these.
+    """
     total, count = 0.0, 0
     with evaluating(model, seed):
         for x in batches(split):
             known = ~x.isnan()
-            error = torch.where(known, model.decode(model.encode(x).mean).mean - x, 0.0)
+            error = torch.where(known, model.decoder.error(model.decode(model.encode(x).mean).mean, x), 0.0)
             total, count = total + float(error.double().square().sum()), count + int(known.sum())
     return total / count
 
@@ -188,7 +193,7 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
         return split
     with seeded(seed, split.device):
         drawn = torch.cat([x.to(torch.uint8) for x in batches(split)])
-    return Split(drawn, split.y)
+    return Split(drawn, split.y, rows=split.rows)
 
 
 def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:

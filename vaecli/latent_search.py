@@ -26,7 +26,7 @@ class Fit(NamedTuple):
 
     z: Tensor  # (D,), float64, on the CPU
     x: Tensor  # (*x_shape), the mean of p(x|z), float64, on the CPU
-    norm: float  # |target - x|, the root of the sum of squares over all dimensions
+    norm: float  # |target - x|, the root of the sum of squares over all dimensions, in the decoder's units
     norms: list[float]  # the same for each start: how many of them came here
     iterations: int  # of all starts, the final descents included
     evaluations: int  # latents decoded, with or without a gradient
@@ -37,13 +37,13 @@ class Distance:
     """z -> squared distance of the mean of p(x|z) from a target (*x_shape); counts the latents that it decodes."""
 
     def __init__(self, model: VAE, target: Tensor) -> None:
-        self.model, self.target, self.evaluations = model, target.reshape(-1), 0
+        self.model, self.target, self.evaluations = model, target, 0
 
     def __call__(self, z: Tensor) -> Tensor:
         """z (R, D) -> (R,); what is missing (NaN) in the target is at no distance."""
         self.evaluations += len(z)
-        away = self.model.decode(z).mean.flatten(1) - self.target
-        return torch.where(self.target.isnan(), 0.0, away).square().sum(1)
+        away = self.model.decoder.error(self.model.decode(z).mean, self.target)
+        return torch.where(self.target.isnan(), 0.0, away).square().flatten(1).sum(1)
 
     def tensor(self, z: np.ndarray) -> Tensor:
         """One z (D,) of SciPy's as a batch (1, D) on the model's device."""
@@ -64,6 +64,8 @@ class Distance:
 
 def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int = 8, seed: int = 0) -> Fit:
     """Minimise |target - mean of p(x|z)| over z, in double precision, for one target (*x_shape).
+
+    Where the model works in standard units (dataset.standardize), the distance is in these.
 
     Nelder and Mead's (1965) simplex from each start, or Adam from all at once; then BFGS from where each ended, so
     that the two agree to the digits in which they found the same minimum. The first start is the prior's mean; of the

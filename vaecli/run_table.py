@@ -78,8 +78,8 @@ def sort_rows(rows: list[Row], column: str) -> list[Row]:
 
 
 def read_run(folder: Path) -> Row:
-    """A run's row without its differences, but with its flattened configuration, `flat`."""
-    row: Row = {**dict.fromkeys(COLUMNS), "folder": str(folder), "flat": {}}
+    """A run's row without its differences, but with its configuration, `flat`, and its checkpoints' epochs, `now`."""
+    row: Row = {**dict.fromkeys(COLUMNS), "folder": str(folder), "flat": {}, "now": {}}
     problems: list[str] = []
     for part in (of_summary, of_config, of_metrics, of_evaluation):
         try:
@@ -105,6 +105,7 @@ def of_summary(folder: Path, row: Row) -> None:
         "seconds": number(summary.get("seconds")),
         "error": text(summary.get("error")),
         "flat": from_command(text(summary.get("command")) or ""),  # until config.yaml says more
+        "now": {"best": number(best.get("epoch")), "last": number(summary.get("epochs"))},
     }
     if row["status"] == "damaged":
         raise Damaged("summary.json has no status")
@@ -145,9 +146,15 @@ def complete_lines(content: str) -> list[dict[str, Any]]:
 
 
 def of_evaluation(folder: Path, row: Row) -> None:
+    """The last evaluation, unless the run has been trained on since, so that its checkpoint is another one."""
     path = folder / "evaluation.json"
-    if path.exists():
-        row["nll"] = number(mapping(path, json.loads).get("nll"))
+    if not path.exists():
+        return
+    found = mapping(path, json.loads)
+    protocol = found["protocol"] if isinstance(found.get("protocol"), dict) else {}
+    epoch = row["now"].get(text(protocol.get("checkpoint")))
+    if epoch is None or epoch == protocol.get("epoch"):
+        row["nll"] = number(found.get("nll"))
 
 
 def mapping(path: Path, parse: Any) -> dict[str, Any]:

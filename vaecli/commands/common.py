@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -15,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from vaecli.build import Run, facts
+from vaecli.build import facts
 from vaecli.datasets.checks import existing, refuse_infinite
 from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
@@ -25,6 +27,7 @@ from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
 from vaecli.files import check_output, replace_bytes, replace_file
 from vaecli.plots.view import View, figure_array, png, view_of
+from vaecli.runs import Run
 
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
@@ -40,6 +43,7 @@ class Observations(NamedTuple):
     x: Tensor  # (N, *x_shape), float32, on the model's device
     y: Tensor | None  # labels (N,) or (N, d)
     names: list[str]  # how to call each in a table: its index in the split, or its position in the file
+    rows: Tensor | None = None  # (N,): which rows of the data's file they are, where they came shuffled from one
 
 
 def run_view(run: Run) -> View:
@@ -87,6 +91,43 @@ def _write_array(member: IO[bytes], value: Any) -> None:
         member.write(part.contiguous().numpy().astype("<f4", copy=False).tobytes())
 
 
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Columns (N,) by their names, tensors of numbers or texts, to a .csv file; None is left out."""
+    there = {name: values for name, values in columns.items() if values is not None}
+
+    def write(file: IO[bytes]) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(there)
+        writer.writerows(zip(*map(_cells, there.values()), strict=True))
+        text.detach()
+
+    replace_file(path, write)
+
+
+def _cells(values: Any) -> Sequence[Any]:
+    """A column's texts, or its numbers with as many digits as they have; what is missing (NaN) stays empty."""
+    if not isinstance(values, Tensor):
+        return values
+    if not values.is_floating_point():
+        return values.tolist()
+    return ["" if value != value else f"{value:.9g}" for value in values.tolist()]
+
+
+def column_titles(run: Run) -> list[str]:
+    """What to call the numbers of an observation in a table; UserError where they are those of an image."""
+    if len(run.model.x_shape) != 1:
+        raise UserError("format=csv: is for tables and curves, and this run is on images; use format=npz or png")
+    names = getattr(run.dataset, "names", None)
+    (n,) = run.model.x_shape
+    return list(names) if names and len(names) == n else [f"x_{i + 1}" for i in range(n)]
+
+
+def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:
+    """The columns of x (N, P)."""
+    return dict(zip(titles, x.unbind(1), strict=True))
+
+
 def literal(text: str) -> str:
     """A text of a user's or a file's for a figure, in which matplotlib finds no formula."""
     return shorten(text, 200).replace("$", r"\$")
@@ -128,8 +169,9 @@ def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], s
             raise UserError(f"{key}={i}: beyond the data; split={part} has {len(split)} observations, from 0 on")
     index = torch.tensor([i for _, i in named], device=split.device)
     y = None if split.y is None else split.y[index]
+    rows = None if split.rows is None else split.rows[index.cpu()]
     with evaluating(run.model, seed):
-        return Observations(split.batch(index), y, [str(i) for _, i in named])
+        return Observations(split.batch(index), y, [str(i) for _, i in named], rows)
 
 
 def watch(what: str, total: int) -> Callable[[Iterable[T]], Iterable[T]]:

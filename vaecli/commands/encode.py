@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecli.build import Run, load_run
 from vaecli.commands.common import (
     Checkpoint,
     Part,
@@ -24,13 +23,14 @@ from vaecli.commands.common import (
     watch,
     write_arrays,
     write_figure,
+    write_table,
 )
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
-from vaecli.files import replace_file
 from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
+from vaecli.runs import Run, load_run
 from vaecli.validation import NonNegativeInt, Seed, check_arguments
 
 DRAWS = 10_000  # from the prior, for histograms of it
@@ -65,7 +65,7 @@ def main(values: dict[str, Any]) -> Path:
     picture, y = path.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
     write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior=prior_draws(run)))
-    WRITERS[config.format](path, codes, y, label_names(run))
+    WRITERS[config.format](path, codes, split, label_names(run))
     print(f"wrote {path}\nwrote {picture}")
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
@@ -92,21 +92,30 @@ def label_names(run: Run) -> Sequence[str] | None:
     return getattr(run.dataset, "label_names", None)
 
 
-def write_npz(path: Path, codes: Encoded, y: Tensor | None, names: Sequence[str] | None) -> None:
-    write_arrays(path, loc=codes.loc, scale=codes.scale, labels=y)
+def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] | None:
+    """The names of classes; None where there are no classes, or they are called 0, 1, 2 ..."""
+    if y is None or y.is_floating_point() or not names or list(names) == [str(k) for k in range(len(names))]:
+        return None
+    return names
 
 
-def write_csv(path: Path, codes: Encoded, y: Tensor | None, names: Sequence[str] | None) -> None:
-    """A line for each observation: loc_1 to loc_D, scale_1 to scale_D, and its label or parameters."""
-    d = codes.loc.shape[1]
-    heading = [f"{what}_{i + 1}" for what in ("loc", "scale") for i in range(d)]
-    columns, formats = [codes.loc.numpy(), codes.scale.numpy()], ["%.9g"] * (2 * d)
-    if y is not None:
-        columns.append(y.reshape(len(y), -1).numpy())
-        heading += label_columns(y, names)
-        formats += ["%.9g" if y.is_floating_point() else "%d"] * columns[-1].shape[1]
-    table = np.concatenate(columns, axis=1, dtype=np.float64)
-    replace_file(path, lambda file: np.savetxt(file, table, formats, ",", header=",".join(heading), comments=""))
+def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
+    classes = class_names(split.y, names)
+    named = None if classes is None else np.array(classes)
+    write_arrays(path, loc=codes.loc, scale=codes.scale, labels=split.y, label_names=named, rows=split.rows)
+
+
+def write_csv(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
+    """A line for each observation: loc_1 to loc_D, scale_1 to scale_D, its label or parameters, its row in the file."""
+    table: dict[str, Any] = {}
+    for what, values in (("loc", codes.loc), ("scale", codes.scale)):
+        table |= {f"{what}_{i + 1}": column for i, column in enumerate(values.unbind(1))}
+    if split.y is not None:
+        y = split.y.cpu()
+        table |= dict(zip(label_columns(y, names), y.reshape(len(y), -1).unbind(1), strict=True))
+        if classes := class_names(y, names):
+            table["label_name"] = [classes[k] for k in y.tolist()]
+    write_table(path, {**table, "row": split.rows})
 
 
 WRITERS = {"npz": write_npz, "csv": write_csv}
@@ -115,7 +124,9 @@ WRITERS = {"npz": write_npz, "csv": write_csv}
 def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
     """What to call the columns of labels y (N,) or (N, d)."""
     d = y[0].numel()
-    return list(names) if names and y.is_floating_point() and len(names) == d else ["label"] * d
+    if names and y.is_floating_point() and len(names) == d:
+        return list(names)
+    return ["label"] if d == 1 else [f"label_{i + 1}" for i in range(d)]
 
 
 def embed(run: Run, split: Split, codes: Encoded, folder: Path, seed: int) -> int:

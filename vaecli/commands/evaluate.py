@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 import vaecli
-from vaecli.build import Run, check_data, load_run
+from vaecli.build import check_data
 from vaecli.commands.common import Checkpoint, Part, device_of, load_split, output_path, write_arrays
 from vaecli.commands.progress import Countdown
 from vaecli.datasets.split import Split
@@ -25,6 +25,7 @@ from vaecli.evaluation import active_units, data_entropy, drawn_once, has_mass, 
 from vaecli.files import replace_text
 from vaecli.likelihood import Scores, importance_weighted, prior_estimate, widened_estimate
 from vaecli.quadrature import Quadrature, quadrature
+from vaecli.runs import Run, load_run
 from vaecli.validation import PositiveFloat, PositiveInt, Seed, check_arguments
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
@@ -184,7 +185,7 @@ def write_scores(path: Path, found: Evaluation, split: Split) -> None:
     if found.exact is not None:
         scores["exact_nll"] = -found.exact.log_px
     labels = None if split.y is None else split.y.cpu()
-    write_arrays(path, **scores, index=torch.arange(len(split)), labels=labels)
+    write_arrays(path, **scores, index=torch.arange(len(split)), rows=split.rows, labels=labels)
     print(f"wrote {path}")
 
 

@@ -15,10 +15,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, output_path
 from vaecli.errors import UserError
 from vaecli.files import replace_file
+from vaecli.runs import load_run
 from vaecli.vae import VAE
 from vaecli.validation import check_arguments
 

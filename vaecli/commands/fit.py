@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from vaecli.build import Run, load_run
 from vaecli.commands.common import (
     Checkpoint,
     Part,
@@ -26,6 +25,7 @@ from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
 from vaecli.latent_search import Fit, Method, fit
+from vaecli.runs import Run, load_run
 from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
 
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import torch
 
-from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
 from vaecli.evaluation import evaluating
 from vaecli.latents import interpolate
+from vaecli.runs import load_run
 from vaecli.validation import NonNegativeInt, Seed, check_arguments, check_value
 
 

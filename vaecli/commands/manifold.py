@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
 from vaecli.latents import manifold, prior_moments
+from vaecli.runs import load_run
 from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 
 

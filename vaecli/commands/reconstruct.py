@@ -14,25 +14,27 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from vaecli.build import Run, load_run, runs_below
 from vaecli.commands.common import (
     Checkpoint,
     Mode,
     Observations,
     Part,
     choose,
+    column_titles,
     literal,
     output_path,
     read_input,
     run_view,
     write_arrays,
     write_figure,
+    write_table,
 )
 from vaecli.differences import titles
 from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, decode_all, evaluating
 from vaecli.objectives.elbo import ELBO
 from vaecli.plots.view import View
+from vaecli.runs import Run, load_run, runs_below
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
 
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
@@ -51,7 +53,7 @@ class Config:
     seed: Seed
     device: str
     output: str | None
-    format: Literal["png", "npz"]
+    format: Literal["png", "npz", "csv"]
     trust: list[str] = field(default_factory=list)
 
 
@@ -76,10 +78,16 @@ def main(values: dict[str, Any]) -> Path:
     path = output_path(config.output, runs[0].folder, "reconstructions", config.format)
     seen = observations(runs[0], config)
     found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
+    if config.format == "csv" and (len(runs) > 1 or config.draws):
+        raise UserError("format=csv: holds one run and no draws; use format=npz")
+    if config.format == "csv":
+        column_titles(runs[0])
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, found, labels)
     if config.format == "npz":
-        write_arrays(path, x=seen.x.cpu(), y=seen.y, **arrays(seen.x.cpu(), found, config.draws))
+        write_arrays(path, x=seen.x.cpu(), y=seen.y, rows=seen.rows, **arrays(seen.x.cpu(), found, config.draws))
+    elif config.format == "csv":
+        write_table(path, columns(column_titles(runs[0]), seen, found[0]))
     else:
         write_figure(path, figure(run_view(runs[0]), seen, found, labels))
     print(f"wrote {path}")
@@ -131,6 +139,17 @@ def arrays(x: Tensor, found: Sequence[Reconstruction], draws: int | None) -> dic
     again = stacked([one.x for one in found])
     filled = {"filled": torch.where(x.isnan(), again, x)} if bool(x.isnan().any()) else {}
     return {"reconstruction": again, **filled, **terms, **several}
+
+
+def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> dict[str, Any]:
+    """What a .csv file says of one run: observations, `filled` where any number is missing, reconstructions, terms."""
+    x = seen.x.cpu()
+    parts = {"": x, "_reconstruction": one.x}
+    if bool(x.isnan().any()):
+        parts = {"": x, "_filled": torch.where(x.isnan(), one.x, x), "_reconstruction": one.x}
+    table = {f"{name}{what}": part[:, i] for what, part in parts.items() for i, name in enumerate(names)}
+    place = torch.tensor([int(name) for name in seen.names])
+    return {"index": place, "row": seen.rows, **table, **one.terms}
 
 
 def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> Figure:

@@ -9,19 +9,22 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from vaecli.build import load_run
 from vaecli.commands.common import (
     Checkpoint,
     Chunks,
     Mode,
+    by_title,
+    column_titles,
     output_path,
     read_latents,
     run_view,
     watch,
     write_arrays,
     write_figure,
+    write_table,
 )
 from vaecli.evaluation import CHUNK, decode_all, evaluating
+from vaecli.runs import load_run
 from vaecli.validation import NonNegativeFloat, PositiveInt, Seed, check_arguments
 
 DRAWN = 10_000  # more would not be seen in a picture
@@ -38,7 +41,7 @@ class Config:
     seed: Seed
     device: str
     output: str | None
-    format: Literal["png", "npz"]
+    format: Literal["png", "npz", "csv"]
     trust: list[str] = field(default_factory=list)
 
 
@@ -47,14 +50,17 @@ def main(values: dict[str, Any]) -> Path:
     config = Config(**check_arguments(Config, values))
     run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "samples", config.format)
+    titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)
     with evaluating(run.model, config.seed):
         z = run.model.sample_latents(config.n, config.temperature) if given is None else given
-        drawn = z if config.format == "npz" else z[:DRAWN]
+        drawn = z[:DRAWN] if config.format == "png" else z
         parts = drawn.split(CHUNK)
         x = (decode_all(run.model, part, draw=config.mode == "draw") for part in watch("decoding", len(parts))(parts))
         if config.format == "npz":
             write_arrays(path, x=Chunks((len(z), *run.model.x_shape), x), z=z.cpu())
+        elif config.format == "csv":
+            write_table(path, by_title(titles, torch.cat(list(x))))
         else:
             what = f"{len(drawn)} samples" if given is None else f"{len(drawn)} given latents, decoded"
             write_figure(path, run_view(run).samples(torch.cat(list(x)), what))

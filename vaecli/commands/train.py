@@ -2,114 +2,31 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
+import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-from omegaconf import OmegaConf
-from pydantic import Field
 from rich.console import Console
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import vaecli
 from vaecli import build
-from vaecli.commands.again import ASKING, find_resumable, read_config, read_state, repeated, resume_command, resumed
-from vaecli.datasets.split import Splits
-from vaecli.differences import SILENT, flatten
+from vaecli.commands.account import description, headline, hyperparameters, latents_in_use, stored, write_config
+from vaecli.commands.again import find_resumable, read_config, read_state, repeated, resume_command, resumed
+from vaecli.commands.job import Config, Job, prepare
 from vaecli.errors import UserError
-from vaecli.evaluation import active_units, calibrate, kl_per_dim, mean_metrics
-from vaecli.files import replace_text
-from vaecli.objectives.base import Objective
+from vaecli.evaluation import calibrate, mean_metrics
 from vaecli.plots.view import view_of
 from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.logger import RunLogger
-from vaecli.training.pictures import LOOKED_AT, Pictures
+from vaecli.training.pictures import Pictures
 from vaecli.training.progress import TrainingProgress, duration, terms
-from vaecli.training.threads import share_out
+from vaecli.training.stored import is_number
 from vaecli.training.trainer import Plan, Trainer
-from vaecli.vae import VAE
-from vaecli.validation import PositiveFloat, PositiveInt, Seed, check_arguments, plain
-
-
-@dataclass
-class Every:
-    every_epochs: PositiveInt
-
-
-@dataclass
-class EveryNowAndThen:
-    every_epochs: PositiveInt
-    every_seconds: PositiveFloat | None
-
-
-@dataclass
-class Images:
-    every_epochs: PositiveInt | None
-
-
-@dataclass
-class EarlyStopping:
-    patience: PositiveInt | None
-
-
-@dataclass
-class Averaging:
-    decay: Annotated[float, Field(gt=0, lt=1)] | None
-
-
-@dataclass
-class Config:
-    """The top-level keys of conf/train.yaml; what is in a group is checked by the class that takes it."""
-
-    latent_dim: PositiveInt
-    samples: PositiveInt
-    epochs: PositiveInt
-    batch_size: PositiveInt
-    seed: Seed
-    start_at_mean: bool
-    clip_grad_norm: PositiveFloat | None
-    device: str
-    output: str | None
-    resume: str | None
-    repeat: str | None
-    trust: list[str]
-    validate: Every
-    checkpoint: EveryNowAndThen
-    images: Images
-    early_stopping: EarlyStopping
-    ema: Averaging
-    dataset: dict[str, Any]
-    architecture: dict[str, Any]
-    decoder: dict[str, Any]
-    posterior: dict[str, Any]
-    prior: dict[str, Any]
-    objective: dict[str, Any]
-    optimizer: dict[str, Any]
-    scheduler: dict[str, Any]
-
-
-class Job(NamedTuple):
-    """Everything that is made before the run's folder is."""
-
-    config: dict[str, Any]  # resolved, as it is stored
-    settings: Config  # the same, checked
-    dataset: Any
-    splits: Splits  # on the training device
-    model: VAE
-    objective: Objective
-    optimizer: torch.optim.Optimizer
-    scheduler: Any
-    average: AveragedModel | None
-    warning: str | None
+from vaecli.validation import PositiveInt, check_arguments, check_value, plain
 
 
 class Origin(NamedTuple):
@@ -118,6 +35,11 @@ class Origin(NamedTuple):
     command: str  # the command line that repeats it
     overrides: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
+
+    @property
+    def sweep_over(self) -> list[str] | None:
+        """The keys that a sweep was given; None outside of one."""
+        return None if self.sweep_folder is None else self.overrides
 
 
 class Before(NamedTuple):
@@ -185,20 +107,34 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         state, summary = read_state(folder), read_summary(folder)
         stored = read_config(folder) if state is None else state["config"]
         config, changes = resumed(stored, build.absolute_paths(config), origin.overrides, config["resume"])
-        if summary.get("status") == "completed" and config["epochs"] <= stored["epochs"]:
-            print(f"{folder} is complete: {summary['epochs']} epochs. epochs=N with a larger N trains on.")
-            return Done(float(summary["best"]["bound"]), None)
         epoch = state["epoch"] if state else 0
+        completed = summary.get("status") == "completed"
+        if completed and state is None:
+            raise UserError(f"resume={config['resume']}: is complete, but has no checkpoints/last.pt to go on from")
+        if completed and state and config["epochs"] <= planned(stored):
+            print(f"{folder} is complete: {epoch} epochs. epochs=N with a larger N trains on.")
+            return Done(best_bound(state), None)
         if config["epochs"] < epoch:
             raise UserError(f"epochs={config['epochs']}: {folder} has trained {epoch} epochs already; ask for more")
         job = prepare(config, trusted=True)
-        if summary.get("data", {}).get("sha256", job.splits.sha256()) != job.splits.sha256():
+        data = summary.get("data")
+        if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
             raise UserError(
                 f"resume={folder}: the data have changed since it began (another checksum); start a new run"
             )
         before = Before(state, changes, rewind(folder, epoch), summary)
         write_config(folder, job.config)
         return train(folder, origin, lambda: job, before)
+
+
+def planned(config: dict[str, Any]) -> int:
+    """How many epochs a run was to have."""
+    return int(check_value("epochs", config.get("epochs"), PositiveInt))
+
+
+def best_bound(state: dict[str, Any]) -> float:
+    bound = state["best"].get("bound")
+    return float(bound) if is_number(bound) else math.nan
 
 
 def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Before | None = None) -> Done:
@@ -218,49 +154,6 @@ def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Bef
         raise
     finally:
         logger.close()
-
-
-def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
-    """Check everything and build everything; raises UserError before anything is written.
-
-    trusted: the configuration comes from a file, so that only classes of vaecli's and of `trust`'s are built
-    """
-    settings = Config(**check_arguments(Config, config))
-    build.check_trust(settings.trust)
-    make = partial(build.instantiate, config, trusted=trusted, trust=settings.trust)
-    if settings.output is not None:
-        refuse_occupied(Path(settings.output).expanduser())
-    device = build.pick_device(settings.device)
-    dataset = make("dataset")
-    config = build.absolute_paths(config)
-    splits = dataset.load()
-    per_epoch = -(-len(splits.train) // settings.batch_size)
-    objective = make("objective", steps_per_epoch=per_epoch)
-    if settings.early_stopping.patience and splits.val is None:
-        raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
-    torch.manual_seed(settings.seed)
-    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
-    model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
-    warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
-    build.learn_units(model, splits.train)
-    if settings.start_at_mean:
-        build.start_at_mean(model, splits.train)
-    build.start_prior(model, splits.train)
-    model.to(device)
-    draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
-    build.refuse_too_many_densities(model, draws)
-    share_out(model, draws)
-    optimizer = make("optimizer", params=model.parameters())
-    total_steps = per_epoch * settings.epochs
-    scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
-    average = averaged(model, settings.ema.decay)
-    splits = splits.to(device)
-    return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
-
-
-def averaged(model: VAE, decay: float | None) -> AveragedModel | None:
-    """A copy of the model whose weights follow the model's: w <- decay w + (1 - decay) w_model after every step."""
-    return None if decay is None else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
 def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Before | None) -> Done:
@@ -327,8 +220,8 @@ def go_on(trainer: Trainer, job: Job, before: Before, logger: RunLogger) -> None
     planned = job.scheduler.state_dict()
     try:
         trainer.restore(state, replanned)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"last.pt does not fit its own configuration: {str(error).splitlines()[0][:150]}") from None
+    except Exception as error:  # what a file claims can fail to fit in any way
+        raise UserError(f"last.pt does not fit its own configuration: {checkpoint.summary(error)}") from None
     logger.say(f"going on after epoch {state['epoch']}, step {state['step']}" + told(before.changes))
     horizon = {key: value for key, value in planned.items() if state["scheduler"].get(key) != value}
     if "epochs" in before.changes and {"T_max", "total_steps"} & horizon.keys():
@@ -343,7 +236,8 @@ def told(changes: dict[str, Any]) -> str:
 def resumption(before: Before) -> dict[str, Any]:
     """What summary.json says of the times that a run was resumed."""
     step = before.state["step"] if before.state else 0
-    return {"resumed": [*before.summary.get("resumed", []), {"step": step, "changes": before.changes}]}
+    earlier = before.summary.get("resumed")
+    return {"resumed": [*(earlier if isinstance(earlier, list) else []), {"step": step, "changes": before.changes}]}
 
 
 def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:
@@ -351,8 +245,11 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
     averaged = {} if trainer.average is None else {"test_ema": test_figures(job, folder, trainer, "ema")}
     test = {"test": test_figures(job, folder, trainer, "best"), **averaged}
     metrics = {f"{name}/{key}": value for name, figures in test.items() for key, value in figures.items()}
-    logger.hparams(hyperparameters(job.config, origin), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch)
+    logger.hparams(
+        hyperparameters(job.config, origin.sweep_over), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch
+    )
     latents, warning = latents_in_use(job)
+    logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
     for name, epoch in (("test", trainer.best["epoch"]), ("test_ema", trainer.best_average["epoch"])):
         if name in test:
@@ -364,19 +261,6 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
         logger.say(warning, style="yellow")
     logger.say(f"wrote {folder}  (tensorboard --logdir {folder})")
     return float(trainer.best["bound"])
-
-
-def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
-    """Active units and the KL of each latent for summary.json, and a warning where most latents say nothing of x."""
-    split = (job.splits.val or job.splits.train).head(LOOKED_AT)
-    active, kl = int(active_units(job.model, split).sum()), kl_per_dim(job.model, split)
-    found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
-    if 2 * active >= job.model.latent_dim:
-        return found, None
-    return found, (
-        f"posterior collapse: {active} of {job.model.latent_dim} latents are active, the others stay at the prior: "
-        "train longer, or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
-    )
 
 
 def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[str, float]:
@@ -403,71 +287,6 @@ class Observer:
         self.logger.flush()
         state = {"config": self.config, "x_shape": self.x_shape, **state}
         checkpoint.save(self.folder / "checkpoints" / f"{which}.pt", state)
-
-
-def stored(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without what says how and where to train it, rather than what."""
-    return {**{key: value for key, value in config.items() if key not in ASKING}, "output": None}
-
-
-def write_config(folder: Path, config: dict[str, Any]) -> str:
-    """Write config.yaml; its text."""
-    text = OmegaConf.to_yaml(OmegaConf.create(stored(config)))
-    replace_text(folder / "config.yaml", text)
-    return text
-
-
-def description(job: Job, device: torch.device) -> dict[str, Any]:
-    """What summary.json says of a run before it has trained."""
-    train, val, test = (0 if part is None else len(part) for part in job.splits)
-    packages = {name: version(name) for name in ("torchvision", "numpy", "hydra-core", "omegaconf")}
-    versions = {
-        "vaecli": vaecli.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        **packages,
-    }
-    return {
-        "epochs": 0,
-        "best": None,
-        "test": None,
-        "error": None,
-        "parameters": sum(p.numel() for p in job.model.parameters()),
-        "device": str(device),
-        "seed": job.settings.seed,
-        "versions": versions,
-        "git_commit": git_commit(),
-        "data": {
-            "name": job.config["dataset"]["name"], "train": train, "val": val, "test": test,
-            "sha256": job.splits.sha256(),
-        },
-    }  # fmt: skip
-
-
-def git_commit() -> str | None:
-    """The commit of the working folder's repository, `-dirty` where files differ from it; None outside of one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def headline(job: Job, device: torch.device, folder: Path) -> str:
-    names = (job.config[group]["name"] for group in ("dataset", "architecture", "decoder", "objective"))
-    n = sum(p.numel() for p in job.model.parameters())
-    return (
-        f"{', '.join(names)}: {len(job.splits.train):,} observations, {job.settings.latent_dim} latents, "
-        f"{n:,} parameters, {device}; {folder}"
-    )
-
-
-def hyperparameters(config: dict[str, Any], origin: Origin) -> dict[str, bool | int | float | str]:
-    """The settings for TensorBoard's HParams page: in a sweep those it was given, otherwise all that say something."""
-    found = {key: value for key, value in flatten(config).items() if key not in SILENT}
-    if origin.sweep_folder is not None:
-        found = {key: value for key, value in found.items() if key in origin.overrides} or found
-    return {key: value if isinstance(value, bool | int | float | str) else plain(value) for key, value in found.items()}
 
 
 def fail(logger: RunLogger, error: Exception) -> None:

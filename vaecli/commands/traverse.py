@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaecli.build import load_run
 from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
 from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
 from vaecli.latents import check_dims, prior_moments, traverse
 from vaecli.plots.style import latent, number, numbers
+from vaecli.runs import load_run
 from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 
 

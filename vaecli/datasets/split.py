@@ -42,12 +42,14 @@ class Split:
     y: labels: (N,) integers, (N,) or (N, d) numbers, or None
     levels: the value of x that stands for 1.0: 255 for 8-bit images, 16 for the digits, 1 for what is already scaled
     redraw: draw every pixel anew from Bernoulli(x / levels) at each use (dynamic binarisation)
+    rows: (N,), on the CPU: which rows of their file the observations are; None: all as they come
     """
 
     x: Tensor
     y: Tensor | None = None
     levels: int = 1
     redraw: bool = False
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -81,11 +83,15 @@ class Split:
 
     def head(self, n: int | None) -> Split:
         """The first n observations, all of them for None."""
-        return replace(self, x=self.x[:n], y=None if self.y is None else self.y[:n])
+        y, rows = (None if values is None else values[:n] for values in (self.y, self.rows))
+        return replace(self, x=self.x[:n], y=y, rows=rows)
 
     def take(self, rows: Tensor) -> Split:
         """The observations at `rows` (N,), in that order."""
-        return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows])
+        return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows], rows=self._rows(rows))
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        return rows if self.rows is None else self.rows[rows]
 
     def mean(self) -> Tensor:
         """The mean observation (*x_shape), float32: what the decoder's output bias starts from."""
@@ -129,11 +135,9 @@ class Split:
 class FileSplit(Split):
     """A split whose x stays in its file, mapped into memory: a batch reads its own rows and no others.
 
-    rows: (N,), the observations' places in x; None: all of them as they come
-    place: where batches lie; None: on the CPU
+    rows are places in x; place: where batches lie, None: on the CPU
     """
 
-    rows: Tensor | None = None
     place: torch.device | None = None
 
     def __len__(self) -> int:
@@ -154,8 +158,7 @@ class FileSplit(Split):
         return self if n is None else self.take(torch.arange(min(n, len(self))))
 
     def take(self, rows: Tensor) -> FileSplit:
-        y = None if self.y is None else self.y[rows]
-        return replace(self, rows=rows if self.rows is None else self.rows[rows], y=y)
+        return replace(self, y=None if self.y is None else self.y[rows], rows=self._rows(rows))
 
 
 class Splits(NamedTuple):

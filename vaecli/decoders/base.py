@@ -67,7 +67,7 @@ class Decoder(nn.Module):
         return None
 
     def error(self, mean: Tensor, x: Tensor) -> Tensor:
-        """How far x lies from the mean of p(x|z), in the units of the scale that `calibrate` sets."""
+        """How far x lies from the mean of p(x|z), in the units that the decoder works in."""
         return x - mean
 
     def data_entropy(self, x: Tensor) -> Tensor | None:

@@ -71,11 +71,20 @@ def check_kinds(path: Path, state: dict[str, Any]) -> None:
             raise UserError(f"{path} is not a vaecli checkpoint: its {key} is not of type {kind.__name__}")
     if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state["model"].items()):
         raise UserError(f"{path} is not a vaecli checkpoint: its model is not made of named tensors")
+    if not is_plain(state["config"]):
+        raise UserError(f"{path} is not a vaecli checkpoint: its config holds more than texts, numbers and lists")
     shape = state["x_shape"]
     if not 1 <= len(shape) <= 4 or not all(type(n) is int and n > 0 for n in shape):
         raise UserError(f"{path} is not a vaecli checkpoint: its x_shape is not one to four positive whole numbers")
     if math.prod(shape) > MOST_NUMBERS:
         raise UserError(f"{path}: observations of shape {tuple(shape)}, more than {MOST_NUMBERS} numbers: refused")
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is made of what YAML holds."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, archive.PLAIN)
 
 
 def sha256(state: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from vaecli.training import events
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 LOCK = ".lock"
+FIGURES = ("step", "elbo", "bound", "log_px", "kl", "loss", "lr", "seconds")  # in every line of metrics.jsonl
 
 
 @contextmanager
@@ -78,12 +79,14 @@ def rewind(folder: Path, epoch: int) -> list[dict[str, Any]]:
 
 
 def parsed(line: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl; None for one that was cut off."""
+    """A line of metrics.jsonl; None for one that was cut off, or is none of ours."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("epoch"), int) else None
+    if not isinstance(found, dict) or type(found.get("epoch")) is not int or not isinstance(found.get("split"), str):
+        return None
+    return found if all(isinstance(found.get(key), int | float) for key in FIGURES) else None
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

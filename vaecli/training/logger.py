@@ -18,6 +18,7 @@ from vaecli.errors import UserError
 from vaecli.files import cannot_write, replace_bytes, replace_text
 from vaecli.plots.view import figure_array, png
 from vaecli.training.events import EventFile
+from vaecli.training.stored import is_number
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
 
@@ -38,7 +39,8 @@ class RunLogger:
         self.folder, self.console = folder, console
         self.history: list[dict[str, Any]] = list(history)
         self.summary: dict[str, Any] = dict(summary or {})
-        self.before: float = self.summary.get("seconds") or 0.0  # seconds of the run until it was resumed
+        seconds = self.summary.get("seconds")
+        self.before = float(seconds) if is_number(seconds) else 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
         try:
             self.log: TextIO = open(folder / "train.log", "a", buffering=1)  # noqa: SIM115  (open as long as the run)

@@ -19,6 +19,7 @@ from vaecli.schedulers import Scheduler, advance
 from vaecli.training.diagnosis import broken_step, broken_term, broken_weights
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.progress import TrainingProgress
+from vaecli.training.stored import check_like, check_moments
 
 WATCH = 50  # steps between looks at the loss on a device that computes while the program goes on
 
@@ -236,11 +237,17 @@ class Trainer:
         done = state["step"] - state["epoch"] * -(-len(self.splits.train) // self.plan.batch_size)
         if state["epoch"] < 0 or not 0 <= done * self.plan.batch_size < len(self.splits.train):
             raise ValueError(f"step {state['step']} is not in the epoch after epoch {state['epoch']}")
+        own = self.state()
+        for key in ("best",) if replanned else ("best", "scheduler"):
+            check_like(key, own[key], state[key])
+        if not replanned:
+            check_like("optimizer", own["optimizer"]["param_groups"], state["optimizer"]["param_groups"])
         self.model.load_state_dict(state["model"])
         if replanned:
             advance(self.scheduler, state["step"])
         settings = [{key: group[key] for key in group if key != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        check_moments(self.optimizer)
         if replanned:
             for group, new in zip(self.optimizer.param_groups, settings, strict=True):
                 group.update(new)
@@ -250,6 +257,7 @@ class Trainer:
         if "partial" in state:
             self.totals.load_state_dict(state["partial"], device)
         if self.average is not None:
+            check_like("ema.best", own["best"], state["ema"]["best"])
             self.average.load_state_dict(state["ema"]["model"])
             self.best_average = dict(state["ema"]["best"])
         set_random_states(state["rng"], device)

@@ -1,0 +1,100 @@
+"""What a training run says of itself: its configuration, its summary, its first line, its hyperparameters."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+import vaecli
+from vaecli.commands.again import ASKING
+from vaecli.commands.job import Job
+from vaecli.differences import SILENT, flatten
+from vaecli.evaluation import active_units, kl_per_dim
+from vaecli.files import replace_text
+from vaecli.training.pictures import LOOKED_AT
+from vaecli.validation import plain
+
+
+def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
+    """Active units and the KL of each latent for summary.json, and a warning where most latents say nothing of x."""
+    split = (job.splits.val or job.splits.train).head(LOOKED_AT)
+    active, kl = int(active_units(job.model, split).sum()), kl_per_dim(job.model, split)
+    found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
+    if 2 * active >= job.model.latent_dim:
+        return found, None
+    return found, (
+        f"posterior collapse: {active} of {job.model.latent_dim} latents are active, the others stay at the prior: "
+        "train longer, or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
+    )
+
+
+def stored(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without what says how and where to train it, rather than what."""
+    return {**{key: value for key, value in config.items() if key not in ASKING}, "output": None}
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> str:
+    """Write config.yaml; its text."""
+    text = OmegaConf.to_yaml(OmegaConf.create(stored(config)))
+    replace_text(folder / "config.yaml", text)
+    return text
+
+
+def description(job: Job, device: torch.device) -> dict[str, Any]:
+    """What summary.json says of a run before it has trained."""
+    train, val, test = (0 if part is None else len(part) for part in job.splits)
+    packages = {name: version(name) for name in ("torchvision", "numpy", "hydra-core", "omegaconf")}
+    versions = {
+        "vaecli": vaecli.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        **packages,
+    }
+    return {
+        "epochs": 0,
+        "best": None,
+        "test": None,
+        "error": None,
+        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "device": str(device),
+        "seed": job.settings.seed,
+        "versions": versions,
+        "git_commit": git_commit(),
+        "data": {
+            "name": job.config["dataset"]["name"], "train": train, "val": val, "test": test,
+            "sha256": job.splits.sha256(),
+        },
+    }  # fmt: skip
+
+
+def git_commit() -> str | None:
+    """The commit of the working folder's repository, `-dirty` where files differ from it; None outside of one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def headline(job: Job, device: torch.device, folder: Path) -> str:
+    names = (job.config[group]["name"] for group in ("dataset", "architecture", "decoder", "objective"))
+    n = sum(p.numel() for p in job.model.parameters())
+    return (
+        f"{', '.join(names)}: {len(job.splits.train):,} observations, {job.settings.latent_dim} latents, "
+        f"{n:,} parameters, {device}; {folder}"
+    )
+
+
+def hyperparameters(config: dict[str, Any], sweep_over: Collection[str] | None) -> dict[str, bool | int | float | str]:
+    """The settings for TensorBoard's HParams page: in a sweep those it was given, otherwise all that say something."""
+    found = {key: value for key, value in flatten(config).items() if key not in SILENT}
+    if sweep_over is not None:
+        found = {key: value for key, value in found.items() if key in sweep_over} or found
+    return {key: value if isinstance(value, bool | int | float | str) else plain(value) for key, value in found.items()}

@@ -1,0 +1,137 @@
+"""From a configuration to everything that training needs, made and checked before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vaecli import build
+from vaecli.datasets.split import Splits
+from vaecli.errors import UserError
+from vaecli.objectives.base import Objective
+from vaecli.options import check_trust, instantiate
+from vaecli.training.folder import refuse_occupied
+from vaecli.training.threads import share_out
+from vaecli.vae import VAE
+from vaecli.validation import PositiveFloat, PositiveInt, Seed, check_arguments
+
+
+@dataclass
+class Every:
+    every_epochs: PositiveInt
+
+
+@dataclass
+class EveryNowAndThen:
+    every_epochs: PositiveInt
+    every_seconds: PositiveFloat | None
+
+
+@dataclass
+class Images:
+    every_epochs: PositiveInt | None
+
+
+@dataclass
+class EarlyStopping:
+    patience: PositiveInt | None
+
+
+@dataclass
+class Averaging:
+    decay: Annotated[float, Field(gt=0, lt=1)] | None
+
+
+@dataclass
+class Config:
+    """The top-level keys of conf/train.yaml; what is in a group is checked by the class that takes it."""
+
+    latent_dim: PositiveInt
+    samples: PositiveInt
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    seed: Seed
+    start_at_mean: bool
+    clip_grad_norm: PositiveFloat | None
+    device: str
+    output: str | None
+    resume: str | None
+    repeat: str | None
+    trust: list[str]
+    validate: Every
+    checkpoint: EveryNowAndThen
+    images: Images
+    early_stopping: EarlyStopping
+    ema: Averaging
+    dataset: dict[str, Any]
+    architecture: dict[str, Any]
+    decoder: dict[str, Any]
+    posterior: dict[str, Any]
+    prior: dict[str, Any]
+    objective: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+
+
+class Job(NamedTuple):
+    """Everything that is made before the run's folder is."""
+
+    config: dict[str, Any]  # resolved, as it is stored
+    settings: Config  # the same, checked
+    dataset: Any
+    splits: Splits  # on the training device
+    model: VAE
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    average: AveragedModel | None
+    warning: str | None
+
+
+def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
+    """Check everything and build everything; raises UserError before anything is written.
+
+    trusted: the configuration comes from a file, so that only classes of vaecli's and of `trust`'s are built
+    """
+    settings = Config(**check_arguments(Config, config))
+    check_trust(settings.trust)
+    make = partial(instantiate, config, trusted=trusted, trust=settings.trust)
+    if settings.output is not None:
+        refuse_occupied(Path(settings.output).expanduser())
+    device = build.pick_device(settings.device)
+    dataset = make("dataset")
+    config = build.absolute_paths(config)
+    splits = dataset.load()
+    per_epoch = -(-len(splits.train) // settings.batch_size)
+    objective = make("objective", steps_per_epoch=per_epoch)
+    if settings.early_stopping.patience and splits.val is None:
+        raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
+    torch.manual_seed(settings.seed)
+    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
+    model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
+    warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
+    build.learn_units(model, splits.train)
+    if settings.start_at_mean:
+        build.start_at_mean(model, splits.train)
+    build.start_prior(model, splits.train)
+    model.to(device)
+    draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
+    build.refuse_too_many_densities(model, draws)
+    share_out(model, draws)
+    optimizer = make("optimizer", params=model.parameters())
+    total_steps = per_epoch * settings.epochs
+    scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
+    average = averaged(model, settings.ema.decay)
+    splits = splits.to(device)
+    return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
+
+
+def averaged(model: VAE, decay: float | None) -> AveragedModel | None:
+    """A copy of the model whose weights follow the model's: w <- decay w + (1 - decay) w_model after every step."""
+    return None if decay is None else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
