@@ -81,7 +81,7 @@ REFUSED = [
     ("sample run=RUN temperature=-1", "temperature=-1: should be greater than or equal to 0"),
     ("sample run=RUN mode=men", "mode=men: should be 'mean' or 'draw'"),
     ("sample run=RUN checkpoint=first", "checkpoint=first: should be 'best', 'last' or 'ema'"),
-    ("sample run=RUN format=jpg", "format=jpg: should be 'png' or 'npz'"),
+    ("sample run=RUN format=jpg", "format=jpg: should be 'png', 'npz' or 'csv'"),
     ("sample run=RUN output=a.npz", "the name ends in .npz, but .png is written"),
     ("sample run=RUN output=empty", "output=empty: is a folder"),
     ("sample run=RUN output=file.txt/a.png", "is a file, not a folder"),

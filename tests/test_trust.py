@@ -21,7 +21,7 @@ from conftest import forked, vae
 from test_checkpoint import State, make, refused, write_run
 from test_mnist import fake
 
-from vaecli import build, cli
+from vaecli import cli, runs
 from vaecli.build import build_vae
 from vaecli.errors import UserError
 from vaecli.options import instantiate, resolve
@@ -189,7 +189,7 @@ def test_the_model_of_a_file_is_built_without_memory(
         seen.update(tensor.device.type for tensor in [*model.parameters(), *model.buffers()])
         return model
 
-    monkeypatch.setattr(build, "build_vae", watched)
+    monkeypatch.setattr(runs, "build_vae", watched)
     load_run(str(write_run(tmp_path, original)), device="cpu")
     assert seen == {"meta"}
 
