@@ -68,7 +68,7 @@ def epochs(n: int) -> int:
             readings.append(read())
 
     Pictures.epoch_done = epoch_done  # type: ignore[method-assign]
-    code = train(*BETA, f"epochs={n}", f"images.every_epochs={max(10, n // 10)}", "output=run")
+    code = train(*BETA, f"epochs={n}", f"images.every_epochs={max(30, n // 10)}", "output=run")
     Path("readings.json").write_text(json.dumps(readings))
     return code
 
