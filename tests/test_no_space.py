@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import re
@@ -84,12 +85,15 @@ def test_no_room_for_the_event_file_later(whole: Path, tmp_path: Path) -> None:
 def test_no_room_for_a_line(whole: Path, tmp_path: Path) -> None:
     """/dev/full takes nothing."""
     assert forked("train", *OPTIONS, "epochs=2", "output=run", cwd=tmp_path).returncode == 0
-    log = tmp_path / "run/train.log"
-    moved = log.rename(tmp_path / "train.log")
-    log.symlink_to("/dev/full")
-    assert_refused(forked("train", "resume=run", "epochs=4", cwd=tmp_path), r"train\.log: No space left on device")
-    log.unlink()
-    moved.rename(log)
+
+    def full() -> None:
+        opened = builtins.open
+        builtins.open = lambda path, *rest, **more: opened(
+            "/dev/full" if str(path).endswith("train.log") else path, *rest, **more
+        )
+
+    done = forked("train", "resume=run", "epochs=4", cwd=tmp_path, before=full)
+    assert_refused(done, r"/dev/full: No space left on device")
     assert forked("train", "resume=run", "epochs=4", cwd=tmp_path).returncode == 0
     assert lines(tmp_path / "run") == lines(whole)
 

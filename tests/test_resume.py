@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -282,3 +283,17 @@ def test_clipped_gradients() -> None:
 def start_and_end(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     start = prepare(composed(*small()))
     return start.model.state_dict(), checkpoint.load(run / "checkpoints/last.pt")["model"]
+
+
+def test_a_best_checkpoint_later_than_the_last_stays_the_best(tmp_path: Path) -> None:
+    """As after a kill between two writes of last.pt: where the plan has changed, other epochs follow."""
+    assert train(*small(), "output=run") == 0
+    assert train(*small(), "output=first", stop_at=5) == 130
+    best = checkpoint.load(Path("run/checkpoints/best.pt"))
+    assert best["epoch"] > 1
+    shutil.copy("first/checkpoints/last.pt", "run/checkpoints/last.pt")
+    summary = json.loads(Path("run/summary.json").read_text())
+    Path("run/summary.json").write_text(json.dumps({**summary, "status": "interrupted"}))
+    assert train("resume=run", "optimizer.lr=1e-12") == 0
+    assert json.loads(Path("run/summary.json").read_text())["best"]["epoch"] == best["epoch"]
+    assert checkpoint.load(Path("run/checkpoints/best.pt"))["sha256"] == best["sha256"]

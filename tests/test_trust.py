@@ -281,6 +281,28 @@ def test_links_are_replaced_and_not_followed(state: State, tmp_path: Path, monke
     assert not (folder / "samples.png").is_symlink()
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "images", "train.log", "metrics.jsonl", ".lock", "config.yaml"])
+def test_a_run_with_links_in_it_does_not_go_on(
+    name: str, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it writes would land where they lead."""
+    folder, outside = write_run(tmp_path / "run", state), tmp_path / "outside"
+    (folder / "config.yaml").write_text("dataset: {}")
+    outside.mkdir()
+    if (folder / name).exists():
+        (folder / name).rename(outside / name)
+    elif "." not in name:
+        (outside / name).mkdir()
+    else:
+        (outside / name).write_text("mine")
+    before = {path: path.stat().st_mtime_ns for path in outside.rglob("*")}
+    (folder / name).symlink_to(outside / name)
+    with pytest.raises(SystemExit):
+        run_command(monkeypatch, "train", f"resume={folder}")
+    assert f"{name} is a link" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in outside.rglob("*")} == before
+
+
 def test_formulas_and_markup_in_a_configuration_are_text(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

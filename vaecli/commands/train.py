@@ -19,7 +19,7 @@ from vaecli.errors import UserError
 from vaecli.evaluation import calibrate, mean_metrics
 from vaecli.plots.view import view_of
 from vaecli.training import checkpoint
-from vaecli.training.folder import held, new_folder, read_summary, refuse_occupied, rewind
+from vaecli.training.folder import held, new_folder, read_summary, refuse_links, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.logger import RunLogger
 from vaecli.training.pictures import Pictures
@@ -103,6 +103,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
     if config["output"] is not None:
         raise UserError(f"output={config['output']}: a run goes on in its own folder; leave output out")
     folder = find_resumable(config["resume"])
+    refuse_links(folder)
     with held(folder):
         state, summary = read_state(folder), read_summary(folder)
         stored = read_config(folder) if state is None else state["config"]
@@ -122,9 +123,19 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
             raise UserError(
                 f"resume={folder}: the data have changed since it began (another checksum); start a new run"
             )
+        if state and changes:
+            state = with_later_best(folder, state)
         before = Before(state, changes, rewind(folder, epoch), summary)
         write_config(folder, job.config)
         return train(folder, origin, lambda: job, before)
+
+
+def with_later_best(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """The state, with the record of a best.pt that was written after it: other epochs follow now, and may be worse."""
+    path = folder / "checkpoints" / "best.pt"
+    best = checkpoint.load(path)["best"] if path.is_file() else state["best"]
+    known = (best.get("epoch"), state["best"].get("epoch"))
+    return {**state, "best": best} if all(map(is_number, known)) and known[0] > known[1] else state
 
 
 def planned(config: dict[str, Any]) -> int:

@@ -33,6 +33,15 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+def refuse_links(folder: Path) -> None:
+    """UserError where a run's folder holds a link: a stranger's could lead what is written there to any file."""
+    linked = sorted(path.name for path in folder.iterdir() if path.is_symlink())
+    if linked:
+        raise UserError(
+            f"{folder}: {linked[0]} is a link, and a run goes on in its own folder only; put what it leads to there"
+        )
+
+
 def refuse_occupied(folder: Path) -> None:
     """UserError where a folder holds a run already or cannot be written."""
     if any((folder / name).exists() for name in RUN_FILES):

@@ -170,7 +170,7 @@ class Trainer:
         """Save the best states when they are this epoch's, and the last one when it is due."""
         due = final or self.exhausted() or self.epoch % self.plan.checkpoint_every == 0
         for which, best in (("best", self.best), ("ema", self.best_average)):
-            if best["epoch"] == self.epoch and (due or self.splits.val is not None):
+            if best["epoch"] == self.epoch and not best["waited"] and (due or self.splits.val is not None):
                 self.save(which)
         if due:
             self.save("last")
