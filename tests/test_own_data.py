@@ -324,8 +324,8 @@ BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
     ("a.csv", b"\x89PNG\0", {}, "is not UTF-8 text"),
     ("a.csv", "a,b\n1,2\n1,2,3\n", {}, "Expected 2 columns, got 3"),
     ("a.csv", table("x", "'Rome'", "'x'", header="a,city,code"), {},
-     "columns city, code: not all numbers, but 'Rome' in row 1; choose columns (dataset.columns=[a]) or say "
-     "that it is the labels (dataset.labels=city)"),
+     "columns city, code: not all numbers, but 'Rome' in row 1; choose columns (dataset.columns=[a]) and, "
+     "if one of the others is the labels, name it (dataset.labels=city)"),
     ("a.csv", table("x", "'2020-01-01'", header="a,when"), {},
      "column when: not all numbers, but '2020-01-01' in row 1"),
     ("a.csv", table("x", "x", header="a,b"), {"columns": ["a", "bb"]}, "has no column bb (dataset.columns); did you"),

@@ -109,9 +109,7 @@ def _cells(values: Any) -> Sequence[Any]:
     """A column's texts, or its numbers with as many digits as they have; what is missing (NaN) stays empty."""
     if not isinstance(values, Tensor):
         return values
-    if not values.is_floating_point():
-        return values.tolist()
-    return ["" if value != value else f"{value:.9g}" for value in values.tolist()]
+    return ["" if cell == "nan" else cell for cell in values.numpy().astype(str).tolist()]
 
 
 def column_titles(run: Run) -> list[str]:
@@ -126,6 +124,13 @@ def column_titles(run: Run) -> list[str]:
 def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:
     """The columns of x (N, P)."""
     return dict(zip(titles, x.unbind(1), strict=True))
+
+
+def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] | None:
+    """The names of classes; None where there are no classes, or they are called 0, 1, 2 ..."""
+    if y is None or y.is_floating_point() or not names or list(names) == [str(k) for k in range(len(names))]:
+        return None
+    return names
 
 
 def literal(text: str) -> str:

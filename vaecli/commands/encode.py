@@ -16,6 +16,7 @@ from torch import Tensor
 from vaecli.commands.common import (
     Checkpoint,
     Part,
+    class_names,
     load_split,
     output_path,
     read_input,
@@ -90,13 +91,6 @@ def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
 
 def label_names(run: Run) -> Sequence[str] | None:
     return getattr(run.dataset, "label_names", None)
-
-
-def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] | None:
-    """The names of classes; None where there are no classes, or they are called 0, 1, 2 ..."""
-    if y is None or y.is_floating_point() or not names or list(names) == [str(k) for k in range(len(names))]:
-        return None
-    return names
 
 
 def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:

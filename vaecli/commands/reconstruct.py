@@ -20,6 +20,7 @@ from vaecli.commands.common import (
     Observations,
     Part,
     choose,
+    class_names,
     column_titles,
     literal,
     output_path,
@@ -30,7 +31,7 @@ from vaecli.commands.common import (
     write_table,
 )
 from vaecli.differences import titles
-from vaecli.errors import UserError
+from vaecli.errors import UserError, shorten
 from vaecli.evaluation import CHUNK, decode_all, evaluating
 from vaecli.objectives.elbo import ELBO
 from vaecli.plots.view import View
@@ -83,7 +84,7 @@ def main(values: dict[str, Any]) -> Path:
     if config.format == "csv":
         column_titles(runs[0])
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
-    print_terms(seen, found, labels)
+    print_terms(seen, found, labels, class_names(seen.y, getattr(runs[0].dataset, "label_names", None)))
     if config.format == "npz":
         write_arrays(path, x=seen.x.cpu(), y=seen.y, rows=seen.rows, **arrays(seen.x.cpu(), found, config.draws))
     elif config.format == "csv":
@@ -178,8 +179,10 @@ def check_same_shape(runs: Sequence[Run]) -> None:
             )
 
 
-def print_terms(seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> None:
-    """A table with the ELBO's terms of each observation, one for each run."""
+def print_terms(
+    seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str], classes: Sequence[str] | None
+) -> None:
+    """A table with the ELBO's terms of each observation, one for each run; `classes` are the labels' names."""
     for label, one in zip(labels, found, strict=True):
         table = Table(
             "observation", *(["label"] if seen.y is not None else []), title=Text(label) if len(found) > 1 else None
@@ -187,14 +190,13 @@ def print_terms(seen: Observations, found: Sequence[Reconstruction], labels: Seq
         for heading in ("ELBO", "log p(x|z)", "KL"):
             table.add_column(heading, justify="right")
         for i, name in enumerate(seen.names):
-            y = [label_text(seen.y[i])] if seen.y is not None else []
+            y = [label_text(seen.y[i], classes)] if seen.y is not None else []
             table.add_row(name, *y, *(f"{value[i]:.2f}" for value in one.terms.values()))
         Console().print(table)
 
 
-def label_text(y: Tensor) -> str:
-    return (
-        str(int(y))
-        if y.ndim == 0 and not y.is_floating_point()
-        else ", ".join(f"{v:.3f}" for v in y.reshape(-1).tolist())
-    )
+def label_text(y: Tensor, classes: Sequence[str] | None) -> str:
+    """A class by its name where it has one, or numbers."""
+    if y.ndim or y.is_floating_point():
+        return ", ".join(f"{v:.3f}" for v in y.reshape(-1).tolist())
+    return shorten(classes[int(y)], 20) if classes else str(int(y))

@@ -85,10 +85,11 @@ def refuse_text(what: str, names: Sequence[str], columns: Sequence[Any], taken: 
         return
     left = [names[i] for i in taken if i not in wrong]
     row, example = first_text(columns[wrong[0]])
-    choose = f"choose columns (dataset.columns=[{','.join(left[:SHOWN])}{',...' if len(left) > SHOWN else ''}]) or "
+    also = "say that it is the labels" if len(wrong) == 1 else "and, if one of the others is the labels, name it"
+    choose = f"choose columns (dataset.columns=[{','.join(left[:SHOWN])}{',...' if len(left) > SHOWN else ''}]) "
     raise UserError(
         f"{what}: {shown([names[i] for i in wrong])}: not all numbers, but {example[:40]!r} in row {row}; "
-        f"{choose if left else ''}say that it is the labels (dataset.labels={names[wrong[0]]})"
+        f"{choose + ('or ' if len(wrong) == 1 else '') if left else ''}{also} (dataset.labels={names[wrong[0]]})"
     )
 
 

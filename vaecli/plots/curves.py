@@ -48,6 +48,8 @@ class CurvePlots:
     grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
     """
 
+    drawn = False
+
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
         self.grid = array(grid, name="grid")
         if self.grid.ndim != 1:

@@ -66,6 +66,8 @@ class ImagePlots:
     shown: the values that are drawn black and white
     """
 
+    drawn = False
+
     def __init__(self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0)) -> None:
         self.x_shape, self.shown = tuple(x_shape), shown
         if len(self.x_shape) != 3 or self.x_shape[0] not in (1, 3):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from vaecli.plots.style import (
     BLUE,
@@ -32,6 +33,8 @@ from vaecli.plots.style import (
 
 PAIRS = 5  # up to so many columns every two are drawn against each other
 THUMBNAIL = 32  # pixels
+MARGIN = 0.15  # of the height: room for whole dots
+LONG = 10_000  # from here on numbers are too long for small axes
 
 
 class TablePlots:
@@ -41,6 +44,7 @@ class TablePlots:
     """
 
     shown = (0.0, 1.0)
+    drawn = True
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
@@ -73,6 +77,7 @@ class TablePlots:
             for colour, (label, values) in zip(colours, again, strict=False):
                 ax.plot(range(n), values[:, k], "_", color=colour, markersize=11, markeredgewidth=2.2, label=label)
             ax.set_ylabel(wrap(name, 1.1, LABEL), fontsize=LABEL)
+            ax.margins(y=MARGIN)
             _ticks(ax, y=4)
         axes[-1].set_xlim(-0.6, n - 0.4)
         shown = range(n) if notes and n <= 12 else []
@@ -139,6 +144,7 @@ class TablePlots:
             ax.plot([0], fit[k], "_", color=COLOURS[0], markersize=14, markeredgewidth=2.2, label="fit")
             ax.set_title(wrap(name, 1.6, LABEL), fontsize=LABEL)
             ax.set_xlim(-1, 1)
+            ax.margins(y=MARGIN)
             _ticks(ax, y=4)
             ax.set_xticks([])
         _legend(figure, axes[0], 4.0)
@@ -214,3 +220,6 @@ def _ticks(ax: Axes, x: int | None = None, y: int | None = None) -> None:
         ax.xaxis.set_major_locator(locator(x))
     if y is not None:
         ax.yaxis.set_major_locator(locator(y))
+    for axis, ends in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        if max(map(abs, ends)) >= LONG:
+            axis.set_major_formatter(EngFormatter(sep=""))  # 250k: six digits would run into the next axes'

@@ -37,7 +37,8 @@ class Pictures:
         with evaluating(self.model):
             x = self.watched.batch(slice(0, N_RECONSTRUCTED))
             again = self.model.decode(self.model.encode(x).mean).mean
-            new = self.model.sample(N_SAMPLED).mean
+            p_x = self.model.sample(N_SAMPLED)
+            new = p_x.sample() if self.view.drawn else p_x.mean
         self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
         kl = kl_per_dim(self.model, self.watched)
         if kl is not None:
