@@ -159,6 +159,13 @@ def test_sample_writes_a_picture_or_arrays(digits_run: Path, beta_run: Path, tmp
     assert (c["z"] == 0).all()
 
 
+def test_a_sweep_of_another_command_leaves_no_folder(digits_run: Path, tmp_path: Path) -> None:
+    done = forked("sample", "-m", f"run={digits_run}", "n=4,9", "output=a.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote a.png") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_latest_is_the_newest_run_with_a_checkpoint(tmp_path: Path, digits_run: Path, beta_run: Path) -> None:
     shutil.copytree(digits_run, tmp_path / "outputs/sweeps/s/0_a")
     time.sleep(0.05)
