@@ -553,6 +553,20 @@ def test_tables_are_written_as_tables(table_run: Path, monkeypatch: pytest.Monke
     assert [given["kind"][row] for row in found["rows"]] == [found["label_names"][k] for k in found["labels"]]
 
 
+def test_columns_are_known_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_text(table("x", "x", "5*x", header="row,kl,b"))
+    words = "dataset=arrays dataset.path=a.csv decoder=gaussian epochs=1 latent_dim=1 output=run"
+    here(tmp_path, f"train {words}", monkeypatch)
+    (tmp_path / "other.csv").write_text("b,row,kl\n5,1,2\n")
+    here(tmp_path, "reconstruct run=run input=other.csv format=csv output=before.csv", monkeypatch)
+    (tmp_path / "a.csv").unlink()
+    here(tmp_path, "reconstruct run=run input=other.csv format=csv output=after.csv", monkeypatch)
+    before, after = table_of(tmp_path / "before.csv"), table_of(tmp_path / "after.csv")
+    assert before == after
+    assert [after[name] for name in ("row", "kl", "b", "index")] == [["1.0"], ["2.0"], ["5.0"], ["0"]]
+    assert after["kl_2"] != ["2.0"]  # the term of the ELBO
+
+
 def test_images_make_no_table(
     tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -297,3 +297,66 @@ def test_a_best_checkpoint_later_than_the_last_stays_the_best(tmp_path: Path) ->
     assert train("resume=run", "optimizer.lr=1e-12") == 0
     assert json.loads(Path("run/summary.json").read_text())["best"]["epoch"] == best["epoch"]
     assert checkpoint.load(Path("run/checkpoints/best.pt"))["sha256"] == best["sha256"]
+
+
+def test_meeting_a_later_best_again_is_no_waiting(tmp_path: Path) -> None:
+    assert train(*small("early_stopping.patience=1"), "output=whole") == 0
+    shutil.copytree("whole", "run")
+    assert train(*small("early_stopping.patience=1"), "output=first", stop_at=5) == 130
+    shutil.copy("first/checkpoints/last.pt", "run/checkpoints/last.pt")
+    shutil.copy("first/summary.json", "run/summary.json")
+    assert train("resume=run", "images.every_epochs=3") == 0
+    assert lines(Path("run")) == lines(Path("whole"))
+
+
+class Gone(BaseException):
+    """The process, in the middle of a step."""
+
+
+def gone(self: Trainer, x: torch.Tensor) -> None:
+    raise Gone
+
+
+def test_changes_hold_after_another_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train(*SMALL, "output=run") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", gone)
+        with pytest.raises(Gone):
+            train("resume=run", "epochs=6", "optimizer.lr=0.002")
+    assert train("resume=run") == 0
+    assert lines(Path("run"))[-1]["epoch"] == 6
+    assert lines(Path("run"))[-1]["lr"] == 0.002
+
+
+def test_another_objective_chooses_its_own_best(tmp_path: Path) -> None:
+    """Bounds of many draws lie above the ELBO."""
+    assert train(*small("objective=iwae", "objective.k=50"), "output=run") == 0
+    assert train("resume=run", "objective=elbo", "epochs=6") == 0
+    best = json.loads(Path("run/summary.json").read_text())["best"]
+    after = [line["bound"] for line in lines(Path("run")) if line["split"] == "val" and line["epoch"] > 4]
+    assert best["epoch"] > 4
+    assert best["bound"] == max(after)
+
+
+def test_a_run_that_was_stopped_early(capsys: pytest.CaptureFixture[str]) -> None:
+    words = small("early_stopping.patience=1", "optimizer.lr=0.5", "epochs=30")
+    assert train(*words, "output=run") == 0
+    ended = lines(Path("run"))[-1]["epoch"]
+    assert ended < 30
+    capsys.readouterr()
+    assert train("resume=run") == 0
+    assert f"was stopped early: {ended} epochs" in capsys.readouterr().out
+    assert train("resume=run", "early_stopping.patience=3", "epochs=30") == 0
+    assert lines(Path("run"))[-1]["epoch"] >= ended + 2
+    ended = lines(Path("run"))[-1]["epoch"]
+    assert train("resume=run", "epochs=40") == 0
+    assert lines(Path("run"))[-1]["epoch"] > ended
+
+
+def test_a_key_cannot_be_taken_away() -> None:
+    assert train(*SMALL, "output=run") == 0
+    for word in ("resume=run", "repeat=run"):
+        done = forked("train", word, "~images.every_epochs", cwd=Path.cwd())
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: ")
+        assert "Traceback" not in done.stderr

@@ -75,8 +75,11 @@ def description(job: Job, device: torch.device) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the working folder's repository, `-dirty` where files differ from it; None outside of one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    """The commit of the working folder's repository; None outside of one.
+
+    Whether files differ from it is not asked: git would run what the folder's own configuration names.
+    """
+    command = ["git", "rev-parse", "--verify", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
     except (OSError, subprocess.SubprocessError):

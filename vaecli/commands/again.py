@@ -27,7 +27,8 @@ FIXED = (  # what the weights and the figures so far came from
 def find_resumable(run: str) -> Path:
     """The folder of a run that has a configuration; `latest` is the one that has written last, anywhere in outputs."""
     if run == "latest":
-        found = [Path(place) for place, _, names in os.walk("outputs") if "config.yaml" in names]
+        configured = (Path(place) for place, _, names in os.walk("outputs") if "config.yaml" in names)
+        found = [folder for folder in configured if (folder / "config.yaml").is_file()]
         if not found:
             raise UserError(f"resume=latest: no run under {Path('outputs').absolute()}; start one: vae train")
         return max(found, key=last_written)
@@ -110,6 +111,8 @@ def with_changes(stored: Config, given: Config, keys: list[str]) -> Config:
     """`stored` with the values that `given` has at the keys typed, at those of ASKING, and where `stored` has none."""
     changed = {**given, **stored, **{key: given[key] for key in ASKING}}
     for key in keys:
+        if key.startswith("~"):
+            raise UserError(f"{key}: a run that goes on or is repeated keeps its keys; give this one another value")
         if key == "experiment":
             raise UserError("experiment= sets too much at once to be combined with resume= or repeat=: give its keys")
         if key not in ASKING:
@@ -120,6 +123,7 @@ def with_changes(stored: Config, given: Config, keys: list[str]) -> Config:
 def put(config: Config, given: Config, path: list[str]) -> Config:
     """`config` with the value that `given` has at a path of keys."""
     first, *rest = path
+    config = config if isinstance(config, dict) else {}  # a stranger's; what it lacks is refused later
     return {**config, first: put(config.get(first, {}), given[first], rest) if rest else given[first]}
 
 

@@ -121,6 +121,16 @@ def column_titles(run: Run) -> list[str]:
     return list(names) if names and len(names) == n else [f"x_{i + 1}" for i in range(n)]
 
 
+def beside(titles: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of our own beside the data's with these titles: one that is called the same gets another name."""
+    found = {}
+    for title, values in columns.items():
+        while title in titles:
+            title += "_2"
+        found[title] = values
+    return found
+
+
 def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:
     """The columns of x (N, P)."""
     return dict(zip(titles, x.unbind(1), strict=True))
@@ -128,9 +138,8 @@ def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:
 
 def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] | None:
     """The names of classes; None where there are no classes, or they are called 0, 1, 2 ..."""
-    if y is None or y.is_floating_point() or not names or list(names) == [str(k) for k in range(len(names))]:
-        return None
-    return names
+    numbered = not names or list(names) == [str(k) for k in range(len(names))]
+    return None if numbered or y is None or y.ndim > 1 or y.is_floating_point() else names
 
 
 def literal(text: str) -> str:

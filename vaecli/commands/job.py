@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     dataset = make("dataset")
     config = build.absolute_paths(config)
     splits = dataset.load()
+    config = with_columns(config, getattr(dataset, "names", None))
     per_epoch = -(-len(splits.train) // settings.batch_size)
     objective = make("objective", steps_per_epoch=per_epoch)
     if settings.early_stopping.patience and splits.val is None:
@@ -130,6 +132,12 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     average = averaged(model, settings.ema.decay)
     splits = splits.to(device)
     return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
+
+
+def with_columns(config: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """The configuration with the names of a table's columns, which then hold wherever its file has gone."""
+    dataset = config["dataset"]
+    return {**config, "dataset": {**dataset, "columns": list(names)}} if names and "columns" in dataset else config
 
 
 def averaged(model: VAE, decay: float | None) -> AveragedModel | None:

@@ -19,6 +19,8 @@ from vaecli.commands.common import (
     Mode,
     Observations,
     Part,
+    beside,
+    by_title,
     choose,
     class_names,
     column_titles,
@@ -76,19 +78,18 @@ def main(values: dict[str, Any]) -> Path:
     names = [inner for name in names for inner in expand(name)]
     runs = [load_run(name, config.checkpoint, config.device, config.trust) for name in names]
     check_same_shape(runs)
+    if config.format == "csv" and (len(runs) > 1 or config.draws):
+        raise UserError("format=csv: holds one run and no draws; use format=npz")
+    titled = column_titles(runs[0]) if config.format == "csv" else []
     path = output_path(config.output, runs[0].folder, "reconstructions", config.format)
     seen = observations(runs[0], config)
     found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
-    if config.format == "csv" and (len(runs) > 1 or config.draws):
-        raise UserError("format=csv: holds one run and no draws; use format=npz")
-    if config.format == "csv":
-        column_titles(runs[0])
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, found, labels, class_names(seen.y, getattr(runs[0].dataset, "label_names", None)))
     if config.format == "npz":
         write_arrays(path, x=seen.x.cpu(), y=seen.y, rows=seen.rows, **arrays(seen.x.cpu(), found, config.draws))
     elif config.format == "csv":
-        write_table(path, columns(column_titles(runs[0]), seen, found[0]))
+        write_table(path, columns(titled, seen, found[0]))
     else:
         write_figure(path, figure(run_view(runs[0]), seen, found, labels))
     print(f"wrote {path}")
@@ -145,12 +146,11 @@ def arrays(x: Tensor, found: Sequence[Reconstruction], draws: int | None) -> dic
 def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> dict[str, Any]:
     """What a .csv file says of one run: observations, `filled` where any number is missing, reconstructions, terms."""
     x = seen.x.cpu()
-    parts = {"": x, "_reconstruction": one.x}
-    if bool(x.isnan().any()):
-        parts = {"": x, "_filled": torch.where(x.isnan(), one.x, x), "_reconstruction": one.x}
-    table = {f"{name}{what}": part[:, i] for what, part in parts.items() for i, name in enumerate(names)}
-    place = torch.tensor([int(name) for name in seen.names])
-    return {"index": place, "row": seen.rows, **table, **one.terms}
+    places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}
+    parts = {"_filled": torch.where(x.isnan(), one.x, x)} if bool(x.isnan().any()) else {}
+    parts["_reconstruction"] = one.x
+    made = {f"{name}{what}": part[:, i] for what, part in parts.items() for i, name in enumerate(names)}
+    return {**beside(names, places), **by_title(names, x), **beside(names, {**made, **one.terms})}
 
 
 def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> Figure:

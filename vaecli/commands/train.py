@@ -18,6 +18,7 @@ from vaecli.commands.job import Config, Job, prepare
 from vaecli.errors import UserError
 from vaecli.evaluation import calibrate, mean_metrics
 from vaecli.plots.view import view_of
+from vaecli.runs import localise
 from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_links, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
@@ -81,7 +82,10 @@ def main(config: dict[str, Any], origin: Origin) -> float:
 
 def asked_for(config: dict[str, Any], origin: Origin) -> dict[str, Any]:
     """The configuration of a new run: as composed, or that of the run that it repeats."""
-    return config if config["repeat"] is None else repeated(config["repeat"], config, origin.overrides)
+    if config["repeat"] is None:
+        return config
+    config = repeated(config["repeat"], config, origin.overrides)
+    return config if {"dataset", "dataset.root"} & set(origin.overrides) else localise(config)
 
 
 def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
@@ -108,13 +112,17 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         state, summary = read_state(folder), read_summary(folder)
         stored = read_config(folder) if state is None else state["config"]
         config, changes = resumed(stored, build.absolute_paths(config), origin.overrides, config["resume"])
+        config = localise(config)
+        check_arguments(Config, config)
         epoch = state["epoch"] if state else 0
-        completed = summary.get("status") == "completed"
-        if completed and state is None:
-            raise UserError(f"resume={config['resume']}: is complete, but has no checkpoints/last.pt to go on from")
-        if completed and state and config["epochs"] <= planned(stored):
-            print(f"{folder} is complete: {epoch} epochs. epochs=N with a larger N trains on.")
-            return Done(best_bound(state), None)
+        if summary.get("status") == "completed":
+            if state is None:
+                raise UserError(f"resume={folder}: is complete, but has no checkpoints/last.pt to go on from")
+            if config["epochs"] > planned(stored):
+                state = {**state, "best": {**state["best"], "waited": 0}}  # early stopping counts anew
+            if finished := nothing_left(config, state):
+                print(f"{folder} {finished}")
+                return Done(best_bound(state), None)
         if config["epochs"] < epoch:
             raise UserError(f"epochs={config['epochs']}: {folder} has trained {epoch} epochs already; ask for more")
         job = prepare(config, trusted=True)
@@ -131,16 +139,35 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
 
 
 def with_later_best(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """The state, with the record of a best.pt that was written after it: other epochs follow now, and may be worse."""
-    path = folder / "checkpoints" / "best.pt"
-    best = checkpoint.load(path)["best"] if path.is_file() else state["best"]
-    known = (best.get("epoch"), state["best"].get("epoch"))
-    return {**state, "best": best} if all(map(is_number, known)) and known[0] > known[1] else state
+    """The state, with the records of a best.pt and ema.pt written after it: the epochs to come may be worse."""
+    state = {**state, "best": later(folder, "best", state["best"])}
+    ema = state.get("ema")
+    if isinstance(ema, dict) and isinstance(ema.get("best"), dict):
+        state["ema"] = {**ema, "best": later(folder, "ema", ema["best"])}
+    return state
+
+
+def later(folder: Path, which: str, best: dict[str, Any]) -> dict[str, Any]:
+    """The record in a checkpoint where it is of a later epoch than `best`."""
+    path = folder / "checkpoints" / f"{which}.pt"
+    found = checkpoint.load(path)["best"] if path.is_file() else best
+    new, old = found.get("epoch"), best.get("epoch")
+    return found if is_number(new) and is_number(old) and new > old else best
 
 
 def planned(config: dict[str, Any]) -> int:
     """How many epochs a run was to have."""
     return int(check_value("epochs", config.get("epochs"), PositiveInt))
+
+
+def nothing_left(config: dict[str, Any], state: dict[str, Any]) -> str | None:
+    """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
+    epoch, patience, waited = state["epoch"], config["early_stopping"]["patience"], state["best"].get("waited")
+    if epoch >= config["epochs"]:
+        return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
+    if patience is not None and is_number(waited) and waited >= patience:
+        return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
+    return None
 
 
 def best_bound(state: dict[str, Any]) -> float:
@@ -228,13 +255,18 @@ def go_on(trainer: Trainer, job: Job, before: Before, logger: RunLogger) -> None
         logger.say("it was stopped before its first step: starting from there")
         return
     replanned = any(key == "epochs" or key.startswith(("scheduler", "optimizer")) for key in before.changes)
-    planned = job.scheduler.state_dict()
+    schedule = job.scheduler.state_dict()
     try:
         trainer.restore(state, replanned)
     except Exception as error:  # what a file claims can fail to fit in any way
         raise UserError(f"last.pt does not fit its own configuration: {checkpoint.summary(error)}") from None
     logger.say(f"going on after epoch {state['epoch']}, step {state['step']}" + told(before.changes))
-    horizon = {key: value for key, value in planned.items() if state["scheduler"].get(key) != value}
+    if any(key.startswith("objective") for key in before.changes) and trainer.epoch < trainer.plan.epochs:
+        trainer.forget_best()
+        logger.say("another objective has another bound: the best checkpoint is chosen anew from here on")
+    if before.changes:
+        trainer.save("last")  # with them in its configuration, so that they hold after another stop too
+    horizon = {key: value for key, value in schedule.items() if state["scheduler"].get(key) != value}
     if "epochs" in before.changes and {"T_max", "total_steps"} & horizon.keys():
         name, epochs = job.config["scheduler"]["name"], job.settings.epochs
         logger.say(f"scheduler={name} runs over all epochs: from here on the rates are those of a run of {epochs}")
@@ -276,7 +308,11 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
 
 def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[str, float]:
     """The mean metrics of a checkpoint on the test split."""
-    job.model.load_state_dict(checkpoint.load(folder / "checkpoints" / f"{which}.pt")["model"])
+    path = folder / "checkpoints" / f"{which}.pt"
+    try:
+        job.model.load_state_dict(checkpoint.load(path)["model"])
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the run's configuration: {checkpoint.summary(error)}") from None
     means = mean_metrics(job.model, job.objective, job.splits.test, trainer.step)
     return {key: means[key] for key in ("elbo", "log_px", "kl")}
 

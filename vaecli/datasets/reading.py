@@ -44,13 +44,13 @@ def read(what: str, path: Path, choice: Choice) -> Content:
 
 
 def column_names(path: Path, choice: Choice) -> tuple[str, ...] | None:
-    """The names of a table's columns that `read` takes; None for other files, and where there is none to be read."""
+    """The names of a table's columns that `read` takes, those chosen where it cannot be read; None for other files."""
     if path.suffix.lower() not in TABLES:
         return None
     try:
         return read(str(path), path, choice).names
     except UserError:
-        return None
+        return None if choice.columns is None else tuple(choice.columns)
 
 
 def load_npy(what: str, path: Path) -> np.ndarray:

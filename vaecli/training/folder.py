@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from vaecli.errors import UserError
 from vaecli.files import check_writable, remove_leftovers, replace_text
 from vaecli.training import events
+from vaecli.training.stored import is_number
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 LOCK = ".lock"
@@ -34,12 +35,14 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def refuse_links(folder: Path) -> None:
-    """UserError where a run's folder holds a link: a stranger's could lead what is written there to any file."""
-    linked = sorted(path.name for path in folder.iterdir() if path.is_symlink())
-    if linked:
-        raise UserError(
-            f"{folder}: {linked[0]} is a link, and a run goes on in its own folder only; put what it leads to there"
-        )
+    """UserError where a run's folder holds a link, which could lead what is written there to any file, or a pipe."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            raise UserError(
+                f"{folder}: {path.name} is a link, and a run goes on in its own folder only; put what it leads to there"
+            )
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f"{folder}: {path.name} is neither a file nor a folder; take it away")
 
 
 def refuse_occupied(folder: Path) -> None:
@@ -95,13 +98,13 @@ def parsed(line: str) -> dict[str, Any] | None:
         return None
     if not isinstance(found, dict) or type(found.get("epoch")) is not int or not isinstance(found.get("split"), str):
         return None
-    return found if all(isinstance(found.get(key), int | float) for key in FIGURES) else None
+    return found if all(is_number(found.get(key)) for key in FIGURES) else None
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """A run's summary.json; empty where there is none."""
     try:
         found = json.loads((folder / "summary.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import copy
+from collections import defaultdict
 from typing import Any, TypeGuard
 
 import torch
@@ -31,12 +32,32 @@ def check_like(what: str, own: Any, stored: Any) -> None:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a finite number; of an integer of hundreds of digits no float can be made."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """ValueError unless what an optimizer has been given for each parameter is of its shape, or a single number."""
+    """ValueError unless an optimizer of torch's has for each parameter what its own step leaves there.
+
+    The fused steps read the moments of a parameter without a look at their shape.
+    """
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        return
+    own = after_one_step(optimizer)
     for parameter, values in optimizer.state.items():
+        if values.keys() != own.keys():
+            raise ValueError(f"the optimizer's state should be {', '.join(own) or 'empty'}")
         for name, value in values.items():
-            if not isinstance(value, Tensor) or (value.shape != parameter.shape and value.numel() != 1):
-                raise ValueError(f"the optimizer's {name} does not fit a parameter of shape {tuple(parameter.shape)}")
+            moment = isinstance(own[name], Tensor) and own[name].ndim > 0
+            check_like(f"the optimizer's {name}", parameter.detach() if moment else own[name], value)
+
+
+def after_one_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What an optimizer of this kind and these settings keeps for a small parameter."""
+    parameter = torch.zeros(2, 3, requires_grad=True)
+    parameter.grad = torch.zeros(2, 3)
+    other = copy.copy(optimizer)
+    other.state = defaultdict(dict)
+    other.param_groups = [{**optimizer.param_groups[0], "params": [parameter]}]
+    other.step()
+    return dict(other.state[parameter])

@@ -72,6 +72,7 @@ class Trainer:
     seconds: float = 0.0  # spent in training passes
     best: dict[str, Any] = field(default_factory=no_best)
     best_average: dict[str, Any] = field(default_factory=no_best)
+    improved: list[str] = field(default_factory=list)  # which of the two the last validation has replaced
     totals: Totals = field(default_factory=Totals)  # of the epoch under way
     saved: float = field(default_factory=time.perf_counter)  # when last.pt was written
 
@@ -149,12 +150,15 @@ class Trainer:
 
         Without a split the latest state is the best, by the figures of `train`.
         """
+        before = {"best": self.best, "ema": self.best_average}
         val = self.figures(self.model, "val")
         self.best = judged(self.best, self.epoch, train, val)
         if self.average is not None:
             self.calibrate(self.average.module)
             averaged = self.figures(self.average.module, "val_ema")
             self.best_average = judged(self.best_average, self.epoch, train, averaged)
+        after = {"best": self.best, "ema": self.best_average}
+        self.improved = [which for which in after if after[which] is not before[which] and not after[which]["waited"]]
         return val
 
     def figures(self, model: nn.Module, name: str) -> dict[str, float] | None:
@@ -170,7 +174,7 @@ class Trainer:
         """Save the best states when they are this epoch's, and the last one when it is due."""
         due = final or self.exhausted() or self.epoch % self.plan.checkpoint_every == 0
         for which, best in (("best", self.best), ("ema", self.best_average)):
-            if best["epoch"] == self.epoch and not best["waited"] and (due or self.splits.val is not None):
+            if which in self.improved and best["epoch"] == self.epoch and (due or self.splits.val is not None):
                 self.save(which)
         if due:
             self.save("last")
@@ -196,6 +200,7 @@ class Trainer:
     def save_interrupted(self) -> None:
         self.save("last")
         if self.splits.val is None and self.epoch:  # the best is the last
+            self.calibrate(self.model)
             self.save("best")
 
     def save(self, which: str) -> None:
@@ -228,6 +233,10 @@ class Trainer:
             found["ema"] = {"model": self.average.state_dict(), "best": dict(self.best_average)}
         return found
 
+    def forget_best(self) -> None:
+        """Let the next validation choose the best state: bounds so far compare with none to come."""
+        self.best, self.best_average = ({**best, "bound": None, "waited": 0} for best in (self.best, self.best_average))
+
     def restore(self, state: dict[str, Any], replanned: bool = False) -> None:
         """Go on where `last` was saved: from there on every number is what it would have been without a stop.
 
@@ -242,6 +251,9 @@ class Trainer:
             check_like(key, own[key], state[key])
         if not replanned:
             check_like("optimizer", own["optimizer"]["param_groups"], state["optimizer"]["param_groups"])
+            for key in PERIODS & own["scheduler"].keys():
+                if own["scheduler"][key] != state["scheduler"][key]:
+                    raise ValueError(f"scheduler.{key} is {state['scheduler'][key]}, not {own['scheduler'][key]}")
         self.model.load_state_dict(state["model"])
         if replanned:
             advance(self.scheduler, state["step"])
@@ -263,10 +275,16 @@ class Trainer:
         set_random_states(state["rng"], device)
 
 
+PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
+
+
 def judged(best: dict[str, Any], epoch: int, train: dict[str, float], val: dict[str, float] | None) -> dict[str, Any]:
-    """`best` after a validation: this epoch if its bound is the best so far, otherwise one validation more waited."""
+    """`best` after a validation: this epoch if its bound is the best so far, otherwise one validation more waited.
+
+    An epoch up to the best one is one that a run which was stopped comes to again: it has waited for nothing.
+    """
     if val is not None and best["bound"] is not None and not val["bound"] > best["bound"]:
-        return {**best, "waited": best["waited"] + 1}
+        return best if epoch <= best["epoch"] else {**best, "waited": best["waited"] + 1}
     return {"epoch": epoch, "bound": (val or train)["bound"], "elbo": (val or train)["elbo"], "waited": 0}
 
 
