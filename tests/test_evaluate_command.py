@@ -69,7 +69,7 @@ def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
 def test_grey_values_under_a_bernoulli_have_their_entropy_taken_out(digits_run: Path) -> None:
     run = load_run(str(digits_run), device="cpu")
     values = {"limit": None, "k": 1, "estimator": "posterior", "widen": 1.0, "exact": False, "scores": False}
-    config = Config("", "best", "test", **values, seed=0, device="cpu", output=None)  # type: ignore[arg-type]
+    config = Config("", "best", "test", None, **values, seed=0, device="cpu", output=None)  # type: ignore[arg-type]
     grey = Digits().load().test.head(20)
     found = evaluation(run, grey, config).figures
     p = grey.batch(slice(None)).flatten(1).double().numpy()

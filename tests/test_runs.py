@@ -19,6 +19,7 @@ from conftest import forked, vae
 from vaecli.commands.runs import print_table
 from vaecli.differences import differences
 from vaecli.errors import UserError
+from vaecli.hydra_app import slug, swept
 from vaecli.run_table import COLUMNS, from_command, table
 
 CONFIG: dict[str, Any] = {
@@ -88,6 +89,12 @@ def test_the_same_sweep_as_numbers(sweep: Path) -> None:
         assert theirs["test_elbo"] == (summary["test"]["elbo"] if summary["status"] == "completed" else None)
         assert mine["test_elbo"] == ("" if theirs["test_elbo"] is None else str(theirs["test_elbo"]))
         assert float(mine["decoder.sigma"]) == theirs["differences"]["decoder.sigma"]
+
+
+def test_what_a_sweep_varies_comes_first_in_its_folders_names() -> None:
+    words = ["a.list=[1,2]", "b=3", "c=4,5", "+d=choice(6,7)"]
+    assert swept(words) == {"c", "d"}
+    assert slug("a.list=[1,2],b=3,c=4,+d=6", first=swept(words)) == "c-4_d-6_a.list-1_2-_b-3"
 
 
 def test_columns_of_a_completed_run(tmp_path: Path) -> None:

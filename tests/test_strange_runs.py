@@ -47,7 +47,7 @@ def mutated(values: Any, rng: random.Random) -> str | None:
     """Values with junk among them as JSON, which is YAML too; None where the junk cannot be written so."""
     try:
         return json.dumps(contents({"config": values}, rng)["config"], indent=1)
-    except (TypeError, ValueError, RecursionError, LookupError):
+    except (TypeError, ValueError, LookupError, RuntimeError):  # RecursionError is one
         return None
 
 

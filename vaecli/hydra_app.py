@@ -7,7 +7,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def run(command: str, args: list[str], program: str) -> None:
     Raises UserError for whatever the user can mend.
     """
     flags, words = split_arguments(args)
-    OmegaConf.register_new_resolver("slug", slug, replace=True)
+    OmegaConf.register_new_resolver("slug", partial(slug, first=swept(words)), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they become messages in one place, cli.py
     sys.argv = [program, *flags, *words]
     jobs = 0
@@ -114,8 +115,21 @@ def settled(config: DictConfig) -> dict[str, Any]:
     return values
 
 
-def slug(text: str, length: int = 120) -> str:
-    """`decoder=gaussian,latent_dim=2` -> `decoder-gaussian_latent_dim-2`: safe in file names and on command lines."""
+def swept(words: list[str]) -> set[str]:
+    """The keys that a sweep goes through several values of."""
+    try:
+        return {one.key_or_group for one in OverridesParser.create().parse_overrides(words) if one.is_sweep_override()}
+    except HydraException:  # said in words of ours when the configuration is composed
+        return set()
+
+
+def slug(text: str, length: int = 120, first: Collection[str] = ()) -> str:
+    """`decoder=gaussian,latent_dim=2` -> `decoder-gaussian_latent_dim-2`: safe in file names and on command lines.
+
+    What the sweep varies, the keys `first`, comes before what it does not, and so is not cut off.
+    """
+    parts = [part.lstrip("+") for part in re.split(r",(?=[+~]*[\w./@]+=)", str(text))]
+    text = ",".join(sorted(parts, key=lambda part: part.partition("=")[0] not in first))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text).replace(",", "_")).strip(".-_")[:length]
 
 

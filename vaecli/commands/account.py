@@ -47,6 +47,9 @@ def write_config(folder: Path, config: dict[str, Any]) -> str:
     return text
 
 
+FEW = 200  # steps
+
+
 def description(job: Job, device: torch.device) -> dict[str, Any]:
     """What summary.json says of a run before it has trained."""
     train, val, test = (0 if part is None else len(part) for part in job.splits)
@@ -84,6 +87,16 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def few_steps(job: Job) -> str | None:
+    """A hint where a small set in large batches leaves hardly any steps to learn from."""
+    n, size = len(job.splits.train), job.settings.batch_size
+    steps = -(-n // size)
+    if steps * job.settings.epochs >= FEW:
+        return None
+    smaller = "a smaller batch_size or " if size > 16 else ""
+    return f"{steps * job.settings.epochs} steps in all ({steps} an epoch) are few: {smaller}more epochs train further"
 
 
 def headline(job: Job, device: torch.device, folder: Path) -> str:

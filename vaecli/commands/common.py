@@ -109,7 +109,9 @@ def _cells(values: Any) -> Sequence[Any]:
     """A column's texts, or its numbers with as many digits as they have; what is missing (NaN) stays empty."""
     if not isinstance(values, Tensor):
         return values
-    return ["" if cell == "nan" else cell for cell in values.numpy().astype(str).tolist()]
+    if not values.is_floating_point():
+        return values.tolist()
+    return ["" if v != v else np.format_float_positional(v, trim="-") for v in values.float().numpy()]
 
 
 def column_titles(run: Run) -> list[str]:

@@ -17,7 +17,16 @@ from torch import Tensor
 
 import vaecli
 from vaecli.build import check_data
-from vaecli.commands.common import Checkpoint, Part, device_of, load_split, output_path, write_arrays
+from vaecli.commands.common import (
+    Checkpoint,
+    Part,
+    device_of,
+    load_split,
+    output_path,
+    read_input,
+    write_arrays,
+    write_table,
+)
 from vaecli.commands.progress import Countdown
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
@@ -38,12 +47,13 @@ class Config:
     run: str
     checkpoint: Checkpoint
     split: Part
+    input: str | None
     limit: PositiveInt | None
     k: PositiveInt
     estimator: Literal["posterior", "prior"]
     widen: PositiveFloat | None
     exact: bool
-    scores: bool
+    scores: bool | Literal["csv"]
     seed: Seed
     device: str
     output: str | None
@@ -59,13 +69,13 @@ class Evaluation(NamedTuple):
 
 
 def main(values: dict[str, Any]) -> Path:
-    """Write evaluation.json, with scores=true also scores.npz, and print a table; the path of the first."""
+    """Write evaluation.json, with scores=true also scores.npz (or .csv), and print a table; the path of the first."""
     config = Config(**check_arguments(Config, values))
     run = load_run(config.run, config.checkpoint, config.device, config.trust)
     config.widen = config.widen or (2.0 if run.model.latent_dim <= 2 else 1.0)
     path = output_path(config.output, run.folder, "evaluation", "json")
     check_exact(run, config.exact)
-    whole = load_split(run, config.split)
+    whole = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
     split = drawn_once(whole.head(config.limit), config.seed)
     started = time.perf_counter()
     found = evaluate(run, split, config)
@@ -74,7 +84,7 @@ def main(values: dict[str, Any]) -> Path:
     protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(device_of(run))}
     report(found, protocol, check_data(run.model.decoder, split, None))
     if config.scores:
-        write_scores(path.with_name("scores.npz"), found, split)
+        write_scores(path.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}"), found, split)
     replace_text(path, json.dumps({**found.figures, "protocol": protocol}, indent=2, allow_nan=False) + "\n")
     print(f"wrote {path}")
     return path
@@ -152,7 +162,8 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool) -> dict[s
     data = run.config["dataset"]
     return {
         "dataset": data["name"],
-        "split": config.split,
+        "split": config.split if config.input is None else None,
+        **({} if config.input is None else {"input": config.input}),
         "observations": n,
         "of": of,
         "binarize": data.get("binarize"),
@@ -185,7 +196,12 @@ def write_scores(path: Path, found: Evaluation, split: Split) -> None:
     if found.exact is not None:
         scores["exact_nll"] = -found.exact.log_px
     labels = None if split.y is None else split.y.cpu()
-    write_arrays(path, **scores, index=torch.arange(len(split)), rows=split.rows, labels=labels)
+    index = torch.arange(len(split))
+    if path.suffix == ".csv":
+        ours = {"index": index, "row": split.rows, **scores}
+        write_table(path, ours if labels is None or labels.ndim > 1 else {**ours, "label": labels})
+    else:
+        write_arrays(path, **scores, index=index, rows=split.rows, labels=labels)
     print(f"wrote {path}")
 
 
@@ -196,8 +212,9 @@ def headline(protocol: dict[str, Any]) -> str:
     grey = ", not binarised" if p["binarize"] == "none" else ""
     widened = f" with {p['widen']:g} times its scale" if p["widen"] not in (None, 1) else ""
     whence = "the prior" if p["estimator"] == "prior" else f"q(z|x){widened}"
+    part = p.get("input") or p["split"]
     return (
-        f"{p['dataset']} {p['split']}, {p['observations']:,} of {p['of']:,} observations{binarize}{grey}\n"
+        f"{p['dataset']} {part}, {p['observations']:,} of {p['of']:,} observations{binarize}{grey}\n"
         f"k = {p['k']:,} draws from {whence}, {p['checkpoint']} checkpoint, epoch {p['epoch']}"
     )
 

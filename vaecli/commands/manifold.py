@@ -16,7 +16,7 @@ from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
 class Config:
     run: str
     checkpoint: Checkpoint
-    n: Steps
+    n: Steps | None
     span: Span
     dims: list[NonNegativeInt]
     spacing: Literal["linear", "quantile"]
@@ -31,11 +31,12 @@ def main(values: dict[str, Any]) -> Path:
     config = Config(**check_arguments(Config, values))
     run = load_run(config.run, config.checkpoint, config.device, config.trust)
     path = output_path(config.output, run.folder, "manifold", "png")
-    grid = manifold(run.model, config.n, config.span, config.dims, config.spacing)
+    view = run_view(run)
+    grid = manifold(run.model, config.n or view.readable, config.span, config.dims, config.spacing)
     across, up = config.dims
     standard = prior_moments(run.model).standard
     others = None if run.model.latent_dim == 2 else f"all other latents at {'0' if standard else 'their mean'}"
     title = others if standard else "; ".join(["in standard deviations from the prior's mean", *filter(None, [others])])
-    write_figure(path, run_view(run).manifold(grid.x, grid.values, (across, up), title))
+    write_figure(path, view.manifold(grid.x, grid.values, (across, up), title))
     print(f"wrote {path}")
     return path

@@ -40,6 +40,7 @@ from vaecli.plots.view import View
 from vaecli.runs import Run, load_run, runs_below
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
 
+PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
 
 
@@ -189,10 +190,12 @@ def print_terms(
         )
         for heading in ("ELBO", "log p(x|z)", "KL"):
             table.add_column(heading, justify="right")
-        for i, name in enumerate(seen.names):
+        for i, name in enumerate(seen.names[:PRINTED]):
             y = [label_text(seen.y[i], classes)] if seen.y is not None else []
             table.add_row(name, *y, *(f"{value[i]:.2f}" for value in one.terms.values()))
         Console().print(table)
+        if len(seen.names) > PRINTED:
+            print(f"the first {PRINTED} of {len(seen.names)}; format=csv (or npz) writes them all")
 
 
 def label_text(y: Tensor, classes: Sequence[str] | None) -> str:

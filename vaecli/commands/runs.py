@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vaecli.errors import printable
+from vaecli.errors import printable, shorten
 from vaecli.files import check_output, replace_text
 from vaecli.run_table import COLUMNS, Row, table
 from vaecli.training.progress import duration
@@ -24,6 +24,7 @@ HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seco
 STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan"}
 SHORT = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
 LONG = ("differences", "error", "folder")
+ERROR = 120  # characters of a message in the table; csv and json have all of it
 NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
 
 
@@ -107,7 +108,7 @@ def cell(key: str, value: Any) -> str:
     if key == "differences":
         return " ".join(f"{name}={plain(entry)}" for name, entry in value.items())
     if key == "error":
-        return " ".join(value.split())  # a message of several lines
+        return shorten(" ".join(value.split()), ERROR)  # a message of several lines
     if key == "seconds":
         return duration(value)
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value))

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from vaecli import build
-from vaecli.commands.account import description, headline, hyperparameters, latents_in_use, stored, write_config
+from vaecli.commands.account import (
+    description,
+    few_steps,
+    headline,
+    hyperparameters,
+    latents_in_use,
+    stored,
+    write_config,
+)
 from vaecli.commands.again import find_resumable, read_config, read_state, repeated, resume_command, resumed
 from vaecli.commands.job import Config, Job, prepare
 from vaecli.errors import UserError
@@ -200,6 +208,8 @@ def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Befor
     logger.config(write_config(folder, job.config))
     logger.summarise(**(resumption(before) if before else {}), **description(job, device))
     logger.say(headline(job, device, folder))
+    if hint := few_steps(job):
+        logger.say(hint)
     if job.warning:
         logger.say(f"warning: {job.warning}", style="yellow")
     if not job.model.decoder.training_bound:

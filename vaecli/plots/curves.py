@@ -48,7 +48,7 @@ class CurvePlots:
     grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
     """
 
-    drawn = False
+    drawn, readable = False, 10
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
         self.grid = array(grid, name="grid")

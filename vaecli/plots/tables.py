@@ -44,7 +44,7 @@ class TablePlots:
     """
 
     shown = (0.0, 1.0)
-    drawn = True
+    drawn, readable = True, 20
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
@@ -96,7 +96,7 @@ class TablePlots:
     ) -> Figure:
         """x (R, S, d): axes for each column, in them a line for each of the R rows over its S steps.
 
-        The steps in `mark` (-1 the last) are dots.
+        The steps in `mark` (-1 the last) are dots apart from the line.
         """
         x = array(x, *self.x_shape)
         rows, steps = x.shape[:2]
@@ -106,10 +106,11 @@ class TablePlots:
         figure, axes = self._axes(title, 3.4, 2.2)
         colours = COLOURS if rows <= len(COLOURS) else sequential(rows)(range(rows))
         marked = [step % steps for step in mark or []]
-        places = some(steps)[:: 1 if steps <= 4 else 2]
+        path = [step for step in range(steps) if step not in marked]
+        places = [*some(steps)[:: 1 if steps <= 4 else 2][:-1], steps - 1]
         for k, (ax, name) in enumerate(zip(axes, self.names, strict=True)):
             for colour, label, values in zip(colours, row_labels, x[..., k], strict=False):
-                ax.plot(range(steps), values, color=colour, linewidth=1.5, label=label)
+                ax.plot(path, values[path], color=colour, linewidth=1.5, label=label)
                 ax.plot(marked, values[marked], "o", color=colour, markersize=6)
             ax.set_title(wrap(name, 3.0, LABEL), fontsize=LABEL)
             _ticks(ax, y=4)

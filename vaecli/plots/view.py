@@ -24,6 +24,7 @@ class View(Protocol):
 
     x_shape: tuple[int, ...]
     shown: tuple[float, float]  # the values drawn black and white
+    readable: int  # rows and columns of a manifold
     drawn: bool  # whether draws from p(x|z) look like data, and its means do not: rows of a table scatter
 
     def samples(self, x: Any, title: str | None = None) -> Figure: ...

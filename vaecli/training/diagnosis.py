@@ -17,7 +17,7 @@ TERMS = {
 GENTLER = "a lower optimizer.lr or clip_grad_norm=1"
 REMEDIES = {
     "log_px": f"{GENTLER}, a decoder that is less sure (a larger decoder.sigma or decoder.min_scale), "
-    "or dataset.standardize=true for numbers that are large",
+    "or, in a new run, dataset.standardize=true for numbers that are large",
     "kl": f"{GENTLER}, or a larger posterior.min_scale",
 }
 
