@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -14,7 +15,8 @@ from vaecli.differences import flatten
 from vaecli.errors import UserError
 from vaecli.run_table import Damaged, load_yaml, read
 from vaecli.training import checkpoint
-from vaecli.validation import plain
+from vaecli.training.stored import is_number
+from vaecli.validation import PositiveInt, check_value, plain
 
 Config = dict[str, Any]
 ASKING = ("resume", "repeat", "trust", "output")  # say what to do, and are no part of what is trained
@@ -125,6 +127,43 @@ def put(config: Config, given: Config, path: list[str]) -> Config:
     first, *rest = path
     config = config if isinstance(config, dict) else {}  # a stranger's; what it lacks is refused later
     return {**config, first: put(config.get(first, {}), given[first], rest) if rest else given[first]}
+
+
+def with_later_best(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """The state, with the records of a best.pt and ema.pt written after it: the epochs to come may be worse."""
+    state = {**state, "best": later(folder, "best", state["best"])}
+    ema = state.get("ema")
+    if isinstance(ema, dict) and isinstance(ema.get("best"), dict):
+        state["ema"] = {**ema, "best": later(folder, "ema", ema["best"])}
+    return state
+
+
+def later(folder: Path, which: str, best: dict[str, Any]) -> dict[str, Any]:
+    """The record in a checkpoint where it is of a later epoch than `best`."""
+    path = folder / "checkpoints" / f"{which}.pt"
+    found = checkpoint.load(path)["best"] if path.is_file() else best
+    new, old = found.get("epoch"), best.get("epoch")
+    return found if is_number(new) and is_number(old) and new > old else best
+
+
+def planned(config: dict[str, Any]) -> int:
+    """How many epochs a run was to have."""
+    return int(check_value("epochs", config.get("epochs"), PositiveInt))
+
+
+def nothing_left(config: dict[str, Any], state: dict[str, Any]) -> str | None:
+    """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
+    epoch, patience, waited = state["epoch"], config["early_stopping"]["patience"], state["best"].get("waited")
+    if epoch >= config["epochs"]:
+        return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
+    if patience is not None and is_number(waited) and waited >= patience:
+        return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
+    return None
+
+
+def best_bound(state: dict[str, Any]) -> float:
+    bound = state["best"].get("bound")
+    return float(bound) if is_number(bound) else math.nan
 
 
 def resume_command(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,7 +20,18 @@ from vaecli.commands.account import (
     stored,
     write_config,
 )
-from vaecli.commands.again import find_resumable, read_config, read_state, repeated, resume_command, resumed
+from vaecli.commands.again import (
+    best_bound,
+    find_resumable,
+    nothing_left,
+    planned,
+    read_config,
+    read_state,
+    repeated,
+    resume_command,
+    resumed,
+    with_later_best,
+)
 from vaecli.commands.job import Config, Job, prepare
 from vaecli.errors import UserError
 from vaecli.evaluation import calibrate, mean_metrics
@@ -33,9 +43,8 @@ from vaecli.training.interrupt import Interrupt
 from vaecli.training.logger import RunLogger
 from vaecli.training.pictures import Pictures
 from vaecli.training.progress import TrainingProgress, duration, terms
-from vaecli.training.stored import is_number
 from vaecli.training.trainer import Plan, Trainer
-from vaecli.validation import PositiveInt, check_arguments, check_value, plain
+from vaecli.validation import check_arguments, plain
 
 
 class Origin(NamedTuple):
@@ -144,43 +153,6 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         before = Before(state, changes, rewind(folder, epoch), summary)
         write_config(folder, job.config)
         return train(folder, origin, lambda: job, before)
-
-
-def with_later_best(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """The state, with the records of a best.pt and ema.pt written after it: the epochs to come may be worse."""
-    state = {**state, "best": later(folder, "best", state["best"])}
-    ema = state.get("ema")
-    if isinstance(ema, dict) and isinstance(ema.get("best"), dict):
-        state["ema"] = {**ema, "best": later(folder, "ema", ema["best"])}
-    return state
-
-
-def later(folder: Path, which: str, best: dict[str, Any]) -> dict[str, Any]:
-    """The record in a checkpoint where it is of a later epoch than `best`."""
-    path = folder / "checkpoints" / f"{which}.pt"
-    found = checkpoint.load(path)["best"] if path.is_file() else best
-    new, old = found.get("epoch"), best.get("epoch")
-    return found if is_number(new) and is_number(old) and new > old else best
-
-
-def planned(config: dict[str, Any]) -> int:
-    """How many epochs a run was to have."""
-    return int(check_value("epochs", config.get("epochs"), PositiveInt))
-
-
-def nothing_left(config: dict[str, Any], state: dict[str, Any]) -> str | None:
-    """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
-    epoch, patience, waited = state["epoch"], config["early_stopping"]["patience"], state["best"].get("waited")
-    if epoch >= config["epochs"]:
-        return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
-    if patience is not None and is_number(waited) and waited >= patience:
-        return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
-    return None
-
-
-def best_bound(state: dict[str, Any]) -> float:
-    bound = state["best"].get("bound")
-    return float(bound) if is_number(bound) else math.nan
 
 
 def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Before | None = None) -> Done:
