@@ -18,7 +18,9 @@ from vaecli.commands.job import Job
 from vaecli.differences import SILENT, flatten
 from vaecli.evaluation import active_units, kl_per_dim
 from vaecli.files import replace_text
-from vaecli.training.pictures import LOOKED_AT
+from vaecli.training import checkpoint
+from vaecli.training.logger import RunLogger
+from vaecli.training.pictures import LOOKED_AT, Pictures
 from vaecli.validation import plain
 
 
@@ -114,3 +116,22 @@ def hyperparameters(config: dict[str, Any], sweep_over: Collection[str] | None) 
     if sweep_over is not None:
         found = {key: value for key, value in found.items() if key in sweep_over} or found
     return {key: value if isinstance(value, bool | int | float | str) else plain(value) for key, value in found.items()}
+
+
+class Observer:
+    """Hands what the trainer produces to the files of the run."""
+
+    def __init__(self, job: Job, folder: Path, logger: RunLogger, pictures: Pictures) -> None:
+        self.config, self.x_shape, self.folder = stored(job.config), list(job.splits.train.x_shape), folder
+        self.logger, self.epoch_done = logger, pictures.epoch_done
+        self.is_bound = job.model.decoder.training_bound
+
+    def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
+        label = {} if split != "train" or self.is_bound else {"is_bound": False}
+        self.logger.metrics(split, epoch, step, {**means, **label}, lr, seconds)
+
+    def checkpoint(self, which: str, state: dict[str, Any]) -> None:
+        """The figures that led to a state are on disk before it is."""
+        self.logger.flush()
+        state = {"config": self.config, "x_shape": self.x_shape, **state}
+        checkpoint.save(self.folder / "checkpoints" / f"{which}.pt", state)

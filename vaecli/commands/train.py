@@ -12,12 +12,12 @@ from rich.console import Console
 
 from vaecli import build
 from vaecli.commands.account import (
+    Observer,
     description,
     few_steps,
     headline,
     hyperparameters,
     latents_in_use,
-    stored,
     write_config,
 )
 from vaecli.commands.again import (
@@ -297,25 +297,6 @@ def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[s
         raise UserError(f"{path} does not fit the run's configuration: {checkpoint.summary(error)}") from None
     means = mean_metrics(job.model, job.objective, job.splits.test, trainer.step)
     return {key: means[key] for key in ("elbo", "log_px", "kl")}
-
-
-class Observer:
-    """Hands what the trainer produces to the files of the run."""
-
-    def __init__(self, job: Job, folder: Path, logger: RunLogger, pictures: Pictures) -> None:
-        self.config, self.x_shape, self.folder = stored(job.config), list(job.splits.train.x_shape), folder
-        self.logger, self.epoch_done = logger, pictures.epoch_done
-        self.is_bound = job.model.decoder.training_bound
-
-    def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
-        label = {} if split != "train" or self.is_bound else {"is_bound": False}
-        self.logger.metrics(split, epoch, step, {**means, **label}, lr, seconds)
-
-    def checkpoint(self, which: str, state: dict[str, Any]) -> None:
-        """The figures that led to a state are on disk before it is."""
-        self.logger.flush()
-        state = {"config": self.config, "x_shape": self.x_shape, **state}
-        checkpoint.save(self.folder / "checkpoints" / f"{which}.pt", state)
 
 
 def fail(logger: RunLogger, error: Exception) -> None:
