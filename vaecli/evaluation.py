@@ -13,6 +13,7 @@ from torch.distributions import Independent, kl_divergence
 
 from vaecli.datasets.split import Split
 from vaecli.objectives.base import Estimate, Objective
+from vaecli.objectives.elbo import ELBO
 from vaecli.vae import VAE
 
 CHUNK = 500  # observations at a time where nothing is trained
@@ -101,6 +102,12 @@ def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, 
         for x in batches(split):
             totals.add(objective(model, x, step))
     return totals.means()
+
+
+def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:
+    """Each observation's ELBO, log p(x|z) and KL divergence, (N,) each on the CPU, in nats, from `draws` draws of z."""
+    metrics = ELBO(draws)(model, x, 0).metrics
+    return {key: metrics[key].cpu() for key in ("elbo", "log_px", "kl")}
 
 
 def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:

@@ -34,8 +34,7 @@ from vaecli.commands.common import (
 )
 from vaecli.differences import titles
 from vaecli.errors import UserError, shorten
-from vaecli.evaluation import CHUNK, decode_all, evaluating
-from vaecli.objectives.elbo import ELBO
+from vaecli.evaluation import CHUNK, decode_all, elbo_terms, evaluating
 from vaecli.plots.view import View
 from vaecli.runs import Run, load_run, runs_below
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
@@ -116,16 +115,16 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
 
     An ELBO is estimated from TERMS_SAMPLES draws of its own.
     """
-    objective, again, terms = ELBO(TERMS_SAMPLES), [], []
+    again, terms = [], []
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
         for part in x.split(10):
             p_x = run.model.decode(run.model.encode(part).mean)
             again.append((p_x.sample() if mode == "draw" else p_x.mean).cpu())
-            terms.append({key: value.cpu() for key, value in objective(run.model, part, 0).metrics.items()})
+            terms.append(elbo_terms(run.model, part, TERMS_SAMPLES))
         z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(CHUNK)], dim=1)
         drawn = [decode_all(run.model, one, mode == "draw") for one in z]
-    metrics = {key: torch.cat([term[key] for term in terms]) for key in ("elbo", "log_px", "kl")}
+    metrics = {key: torch.cat([term[key] for term in terms]) for key in terms[0]}
     several = torch.stack(drawn) if drawn else torch.empty(0, *x.shape)
     return Reconstruction(torch.cat(again), metrics, z.cpu(), several)
 

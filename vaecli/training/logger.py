@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from vaecli.errors import UserError
 from vaecli.files import cannot_write, replace_bytes, replace_text
-from vaecli.plots.view import figure_array, png
 from vaecli.training.events import EventFile
 from vaecli.training.stored import is_number
 
@@ -83,13 +81,11 @@ class RunLogger:
         """The KL of each latent dimension (D,), nats."""
         self.events.histogram("kl_per_dim", kl, epoch)
 
-    def picture(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
-        """A figure to images/<name>_epoch_<epoch>.png, or images/<name>.png, and to TensorBoard."""
+    def picture(self, name: str, content: bytes, size: tuple[int, int], epoch: int, numbered: bool = True) -> None:
+        """A .png file's content, size = (height, width), to images/<name>[_epoch_<epoch>].png and to TensorBoard."""
         file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
-        pixels = figure_array(figure)
-        content = png(pixels)
         replace_bytes(self.folder / "images" / f"{file_name}.png", content)
-        self.events.image(name, content, pixels.shape[0], pixels.shape[1], epoch)
+        self.events.image(name, content, *size, epoch)
 
     def config(self, yaml: str) -> None:
         """The resolved configuration to TensorBoard's text page."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from vaecli.datasets.split import Splits
 from vaecli.evaluation import active_units, evaluating, kl_per_dim
 from vaecli.plots.training import curves
-from vaecli.plots.view import View
+from vaecli.plots.view import View, figure_array, png
 from vaecli.training.logger import RunLogger
 from vaecli.vae import VAE
 
@@ -29,7 +30,7 @@ class Pictures:
     def data(self) -> None:
         with evaluating(self.model):
             x = self.splits.train.batch(slice(0, N_DATA)).cpu()
-        self.logger.picture("data", self.view.samples(x, f"{len(x)} training observations"), 0, numbered=False)
+        self.write("data", self.view.samples(x, f"{len(x)} training observations"), 0, numbered=False)
 
     def epoch_done(self, epoch: int) -> None:
         if epoch % self.every and epoch != self.epochs:
@@ -46,10 +47,14 @@ class Pictures:
         self.logger.events.scalar("active_units", float(active_units(self.model, self.watched).sum()), epoch)
 
     def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
-        self.logger.picture("reconstructions", self.view.reconstructions(x, [("reconstruction", again)]), epoch)
-        self.logger.picture("samples", self.view.samples(new, f"samples after epoch {epoch}"), epoch)
+        self.write("reconstructions", self.view.reconstructions(x, [("reconstruction", again)]), epoch)
+        self.write("samples", self.view.samples(new, f"samples after epoch {epoch}"), epoch)
 
     def curves(self) -> None:
         if not self.logger.history:  # interrupted before the first epoch's end
             return
-        self.logger.picture("curves", curves(self.logger.history), self.logger.history[-1]["epoch"], numbered=False)
+        self.write("curves", curves(self.logger.history), self.logger.history[-1]["epoch"], numbered=False)
+
+    def write(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
+        pixels = figure_array(figure)
+        self.logger.picture(name, png(pixels), pixels.shape[:2], epoch, numbered)
