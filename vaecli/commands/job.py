@@ -123,9 +123,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
         build.start_at_mean(model, splits.train)
     build.start_prior(model, splits.train)
     model.to(device)
-    draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
-    build.refuse_too_many_densities(model, draws)
-    share_out(model, draws)
+    share_out(model, settings.batch_size * settings.samples * getattr(objective, "k", 1))
     optimizer = make("optimizer", params=model.parameters())
     total_steps = per_epoch * settings.epochs
     scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
