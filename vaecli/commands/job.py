@@ -111,7 +111,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     splits = dataset.load()
     config = with_columns(config, getattr(dataset, "names", None))
     per_epoch = -(-len(splits.train) // settings.batch_size)
-    objective = make("objective", steps_per_epoch=per_epoch)
+    objective = make("objective", steps_per_epoch=per_epoch, **samples(config))
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
     torch.manual_seed(settings.seed)
@@ -130,6 +130,11 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     average = averaged(model, settings.ema.decay)
     splits = splits.to(device)
     return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
+
+
+def samples(config: dict[str, Any]) -> dict[str, int]:
+    """The objective's n_samples: `samples`, unless its own keys say it, as older config.yaml files do."""
+    return {} if "n_samples" in config["objective"] else {"n_samples": config["samples"]}
 
 
 def with_columns(config: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
