@@ -30,7 +30,7 @@ from vaecli.commands.common import (
 from vaecli.commands.progress import Countdown
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
-from vaecli.evaluation import active_units, data_entropy, drawn_once, has_mass, kl_per_dim, mean_squared_error
+from vaecli.evaluation import active_units, drawn_once, has_mass, kl_per_dim, mean_squared_error
 from vaecli.files import replace_text
 from vaecli.likelihood import Scores, importance_weighted, prior_estimate, widened_estimate
 from vaecli.quadrature import Quadrature, quadrature
@@ -115,7 +115,6 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
             exact = quadrature(model, split, tick=tick)
     mass = has_mass(model, split)
     bits = float(scores.nll.mean()) / (math.prod(model.x_shape) * math.log(2)) if mass else None
-    entropy = None if mass else data_entropy(model, split)
     figures: dict[str, Any] = {
         **{key: float(getattr(scores, key).mean()) for key in ("elbo", "log_px", "kl", "nll")},
         "nll_stderr": finite(stderr_of_mean(scores.nll)),
@@ -126,7 +125,6 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
         "kl_per_dim": None if (kl := kl_per_dim(model, split)) is None else kl.tolist(),
         "mse": mean_squared_error(model, split),
         "bits_per_dim": bits,
-        "excess_over_data": None if entropy is None else float(scores.elbo.mean()) + entropy,
     }
     if exact is not None:
         figures |= {"exact_nll": -float(exact.log_px.mean()), "exact_change": float(exact.change.mean())}
@@ -239,8 +237,6 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     table.add_row("mean squared error", f"{figures['mse']:.5f}", "", "")
     if figures["bits_per_dim"] is not None:
         table.add_row("bits/dim", f"{figures['bits_per_dim']:.4f}", "", "")
-    if figures["excess_over_data"] is not None:
-        table.add_row("ELBO + entropy of x", f"{figures['excess_over_data']:.3f}", "", "")
     console.print(table)
     if figures["kl_per_dim"] is not None:
         console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)

@@ -150,9 +150,6 @@ class Wrapped(Decoder):
     def error(self, mean: Tensor, x: Tensor) -> Tensor:
         return self.decoder.error(mean, x)
 
-    def data_entropy(self, x: Tensor) -> Tensor | None:
-        return self.decoder.data_entropy(x)
-
 
 class Standardized(Wrapped):
     """A decoder that works in standard units and is asked, and answers, in the data's own.
@@ -196,6 +193,3 @@ class Masked(Wrapped):
 
     def around(self, base: Distribution) -> Distribution:
         return Observed(base, self.filler)
-
-    def data_entropy(self, x: Tensor) -> None:
-        """None: the entropy of what is there is not the decoder's to say."""
