@@ -132,7 +132,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
 
 
-def samples(config: dict[str, Any]) -> dict[str, int]:
+def samples(config: dict[str, Any]) -> dict[str, Any]:
     """The objective's n_samples: `samples`, unless its own keys say it, as older config.yaml files do."""
     return {} if "n_samples" in config["objective"] else {"n_samples": config["samples"]}
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
 from vaecli.latents import manifold, prior_moments
 from vaecli.runs import load_run
-from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
+from vaecli.validation import NonNegativeInt, Span, check_arguments
 
 
 @dataclass
@@ -20,7 +20,6 @@ class Config:
     span: Span
     dims: list[NonNegativeInt]
     spacing: Literal["linear", "quantile"]
-    seed: Seed
     device: str
     output: str | None
     trust: list[str] = field(default_factory=list)
