@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaecli.commands._run import RunConfig
 from vaecli.commands.common import (
-    Checkpoint,
     Part,
     class_names,
     load_split,
-    output_path,
     read_input,
     run_view,
     watch,
@@ -31,33 +30,28 @@ from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
 from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
-from vaecli.runs import Run, load_run
-from vaecli.validation import NonNegativeInt, Seed, check_arguments
+from vaecli.runs import Run
+from vaecli.validation import NonNegativeInt, Seed
 
 DRAWS = 10_000  # from the prior, for histograms of it
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     split: Part
     input: str | None
     dims: list[NonNegativeInt] | None
     tensorboard: bool
     seed: Seed
-    device: str
-    output: str | None
     format: Literal["npz", "csv"]
-    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the codes, and their picture beside them; the path of the codes."""
-    config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
-    path = output_path(config.output, run.folder, "latents", config.format)
+    config = Config.checked(values)
+    run = config.load()
+    path = config.output_path(run, "latents", config.format)
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
