@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vaecli.commands._run import RunConfig
 from vaecli.commands.common import (
@@ -118,32 +119,38 @@ def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
 
 
 def embed(run: Run, split: Split, codes: Encoded, folder: Path, seed: int) -> int:
-    """Write codes, labels and sprites for TensorBoard's projector; of as many observations as one picture has room for.
+    """Write codes, labels and, of images, as many as one picture has room for, for TensorBoard's projector.
 
     An embedding that stands there already is replaced when the new one is complete.
     """
-    with evaluating(run.model, seed):
-        sprites, room = [], SPRITE_SIZE
-        for x in batches(split):
-            sprites.append(torch.from_numpy(run_view(run).thumbnails(x.cpu())))
-            room = (SPRITE_SIZE // sprites[0].shape[-1]) ** 2
-            if sum(map(len, sprites)) >= room:
-                break
-    images = torch.cat(sprites)[:room]
-    y = None if split.y is None else split.y[: len(images)].cpu()
+    images = None
+    if len(run.model.x_shape) == 3:
+        split = split.head((SPRITE_SIZE // max(run.model.x_shape[1:])) ** 2)
+        with evaluating(run.model, seed):
+            images = squares(torch.cat([x.cpu() for x in batches(split)]), *run_view(run).shown)
+    y = None if split.y is None else split.y.cpu()
     try:
         with tempfile.TemporaryDirectory(dir=run.folder, prefix=".embedding.") as temporary:
             made = Path(temporary, folder.name)
-            write_embedding(str(made), codes.loc[: len(images)], images, y, label_names(run))
+            write_embedding(str(made), codes.loc[: len(split)], images, y, label_names(run))
             if folder.exists():
                 shutil.rmtree(folder)
             made.rename(folder)
     except OSError as error:
         raise UserError(f"tensorboard=true: cannot write {folder} ({error.strerror or error})") from None
-    return len(images)
+    return len(split)
 
 
-def write_embedding(folder: str, z: Tensor, images: Tensor, y: Tensor | None, names: Sequence[str] | None) -> None:
+def squares(x: Tensor, low: float, high: float) -> Tensor:
+    """Images (N, C, H, W) from `low` to `high` as squares in [0, 1] on black; what is missing is grey."""
+    down, across = (max(x.shape[-2:]) - side for side in x.shape[-2:])
+    x = torch.where(x.isnan(), 0.5, (x - low) / (high - low)).clamp(0, 1)
+    return pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+
+
+def write_embedding(
+    folder: str, z: Tensor, images: Tensor | None, y: Tensor | None, names: Sequence[str] | None
+) -> None:
     """z (N, D), images (N, C, S, S) and labels into `folder`, as projector_config.pbtxt and the files it names."""
     from torch.utils.tensorboard import SummaryWriter
 

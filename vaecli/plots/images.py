@@ -134,14 +134,6 @@ class ImagePlots:
         bar.ax.tick_params(labelsize=SMALL)
         return figure
 
-    def thumbnails(self, x: Any) -> np.ndarray:
-        """x (N, C, H, W) as squares (N, C, S, S) in [0, 1], black around the image."""
-        values = self._array(x)
-        values = np.clip(np.where(np.isnan(values), 0.5, values), 0.0, 1.0).astype(np.float32)
-        _, height, width = self.x_shape
-        down, across = max(width - height, 0), max(height - width, 0)
-        return np.pad(values, ((0, 0), (0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2)))
-
     def _array(self, x: Any) -> np.ndarray:
         """Images (..., C, H, W) with 0 for black and 1 for white."""
         low, high = self.shown

@@ -46,8 +46,6 @@ class View(Protocol):
 
     def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure: ...
 
-    def thumbnails(self, x: Any) -> np.ndarray: ...
-
 
 def view(
     x_shape: tuple[int, ...],
