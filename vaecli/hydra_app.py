@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaecli.conf_files import Key, conf_folder, groups, keys
+from vaecli.differences import flatten
 from vaecli.errors import UserError, nearest
 from vaecli.memory import size
 from vaecli.sweeps import remove_empty
@@ -230,13 +231,5 @@ def known_keys(command: str, words: list[str]) -> list[str]:
     found = groups() if command == "train" else {}
     valid = [word for word in words if word.partition("=")[2] in found.get(word.partition("=")[0], [])]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
-        config = OmegaConf.to_container(hydra.compose(command, valid))
-    return [*found, *flat_keys(config)]
-
-
-def flat_keys(node: Any, prefix: str = "") -> list[str]:
-    """The dotted keys of the leaves of nested dicts, but for the program's own."""
-    if not isinstance(node, dict):
-        return [prefix]
-    inner = [flat_keys(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
-    return [key for found in inner for key in found if not key.endswith((".name", "._target_"))]
+        config: Any = OmegaConf.to_container(hydra.compose(command, valid))
+    return list(dict.fromkeys([*found, *flatten(config)]))

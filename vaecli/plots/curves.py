@@ -46,7 +46,8 @@ class CurvePlots:
     grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
     """
 
-    drawn, readable = False, 10
+    readable = 10  # rows and columns of a manifold
+    drawn = False  # whether draws from p(x|z) look like data, and its means do not
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
         self.grid = array(grid, name="grid")

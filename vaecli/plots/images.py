@@ -66,7 +66,7 @@ class ImagePlots:
     shown: the values that are drawn black and white
     """
 
-    drawn, readable = False, 20
+    drawn, readable = False, 20  # as in CurvePlots
 
     def __init__(self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0)) -> None:
         self.x_shape, self.shown = tuple(x_shape), shown

@@ -42,7 +42,7 @@ class TablePlots:
     """
 
     shown = (0.0, 1.0)
-    drawn, readable = True, 20
+    drawn, readable = True, 20  # as in CurvePlots; draws scatter as rows of a table do
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
