@@ -158,7 +158,7 @@ REFUSED = [
     ("train optimizer.lr=1e400", "optimizer.lr=inf: should be a finite number"),
     ("train optimizer.betas=[0.9]", "optimizer.betas=[0.9]: should have 2 values"),
     ("train optimizer.betas=0.9", "optimizer.betas=0.9: should be a valid tuple"),
-    ("train objective.n_samples=0", "objective.n_samples=0: should be greater than 0"),
+    ("train +objective.n_samples=0", "objective.n_samples=0: should be greater than 0"),
     ("train scheduler=cosin", "did you mean cosine?"),
     ("train posterior.min_scale=0", "posterior.min_scale=0: should be greater than 0"),
     ("train prior=nothing", "prior=nothing: no such option"),

@@ -247,13 +247,9 @@ def test_bernoulli_on_grey_values_is_the_expectation_over_binary_draws() -> None
 def test_bernoulli_on_grey_values_is_at_most_minus_their_entropy() -> None:
     decoder = make("bernoulli", (6,))
     grey = torch.tensor([[0.0, 1.0, 0.2, 0.5, 0.7, 1e-5]], dtype=torch.float64)
-    entropy = decoder.data_entropy(grey)
-    assert entropy is not None
-    expected = sum(scipy.stats.entropy([p, 1 - p]) for p in grey[0].tolist())
-    assert float(entropy) == pytest.approx(expected, rel=1e-12)
+    entropy = sum(scipy.stats.entropy([p, 1 - p]) for p in grey[0].tolist())
     best = decoder(torch.logit(grey).clamp(-500, 500)).log_prob(grey)
-    torch.testing.assert_close(best, -entropy)
-    assert make("gaussian", (6,)).data_entropy(grey) is None
+    assert float(best) == pytest.approx(-entropy, rel=1e-7)
 
 
 def test_bernoulli_is_finite_for_absurd_logits() -> None:

@@ -10,14 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 from conftest import forked, vae
-
-from vaecli.commands.evaluate import Config
-from vaecli.commands.evaluate import evaluate as evaluation
-from vaecli.datasets.digits import Digits
-from vaecli.datasets.split import Split
-from vaecli.runs import load_run
 
 KEYS = [
     "elbo",
@@ -32,7 +25,6 @@ KEYS = [
     "kl_per_dim",
     "mse",
     "bits_per_dim",
-    "excess_over_data",
     "protocol",
 ]
 
@@ -64,21 +56,6 @@ def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
     assert {"elbo", "log_px", "kl", "nll", "nll_mc_stderr", "index", "labels"} <= set(scores)
     assert scores["nll"].mean() == pytest.approx(found["nll"])
     assert all(len(scores[key]) == 300 for key in scores)
-
-
-def test_grey_values_under_a_bernoulli_have_their_entropy_taken_out(digits_run: Path) -> None:
-    run = load_run(str(digits_run), device="cpu")
-    values = {"limit": None, "k": 1, "estimator": "posterior", "widen": 1.0, "exact": False, "scores": False}
-    config = Config("", "best", "test", None, **values, seed=0, device="cpu", output=None)  # type: ignore[arg-type]
-    grey = Digits().load().test.head(20)
-    found = evaluation(run, grey, config).figures
-    p = grey.batch(slice(None)).flatten(1).double().numpy()
-    entropy = scipy.stats.entropy(np.stack([p, 1 - p])).sum(-1).mean()
-    assert found["bits_per_dim"] is None
-    assert found["excess_over_data"] == pytest.approx(found["elbo"] + entropy, rel=1e-5)
-    assert found["elbo"] < found["excess_over_data"] < 0
-    binary = Split((grey.x >= 8).to(grey.x.dtype))
-    assert evaluation(run, binary, config).figures["excess_over_data"] is None
 
 
 def test_curves_from_the_command_line(beta_run: Path, tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import scipy.stats
 import torch
 from conftest import composed
 from torch import Tensor
@@ -20,14 +18,12 @@ from vaecli.build import settle
 from vaecli.commands.common import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import Decoder
-from vaecli.decoders.bernoulli import Bernoulli
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.decoders.gaussian_optimal import GaussianOptimal
 from vaecli.errors import UserError
 from vaecli.evaluation import (
     active_units,
     calibrate,
-    data_entropy,
     drawn_once,
     has_mass,
     kl_per_dim,
@@ -263,15 +259,6 @@ def test_which_data_have_a_probability_mass(option: str, name: str) -> None:
 def test_data_off_the_levels_of_a_mass_have_none(option: str) -> None:
     decoder = instantiate(settle(composed(f"decoder={option}"), DATA["digits"]), "decoder", x_shape=(P,))
     assert not has_mass(with_decoder(decoder), DATA["images"])
-
-
-def test_the_entropy_of_grey_values_under_a_bernoulli() -> None:
-    model, grey = with_decoder(Bernoulli((P,))), DATA["images"]
-    p = grey.batch(slice(None)).double().numpy()
-    expected = scipy.stats.entropy(np.stack([p, 1 - p])).sum(-1).mean()
-    assert data_entropy(model, grey) == pytest.approx(expected, rel=1e-5)
-    assert data_entropy(model, DATA["binary"]) == 0
-    assert data_entropy(Linear(2).model, grey) is None
 
 
 def test_calibrated_scale_is_that_of_the_training_set() -> None:

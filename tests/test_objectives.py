@@ -91,7 +91,7 @@ class Linear:
 
 def estimator(option: str, n_samples: int = 1, *overrides: str, steps_per_epoch: int = 1) -> Any:
     config = composed(f"objective={option}", f"samples={n_samples}", *overrides)
-    return instantiate(config, "objective", steps_per_epoch=steps_per_epoch)
+    return instantiate(config, "objective", steps_per_epoch=steps_per_epoch, n_samples=n_samples)
 
 
 def draws(model: VAE, x: Tensor, n: int, option: str, seed: int = 0) -> tuple[Tensor, Tensor]:

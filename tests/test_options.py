@@ -27,7 +27,7 @@ GROUPS = {name: options for name, options in groups().items() if name in default
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 SUPPLIED = {  # what the program itself passes
     "decoder": {"x_shape"}, "posterior": {"latent_dim"}, "prior": {"latent_dim", "x_shape"}, "optimizer": {"params"},
-    "scheduler": {"optimizer", "total_steps", "steps_per_epoch"}, "objective": {"steps_per_epoch"},
+    "scheduler": {"optimizer", "total_steps", "steps_per_epoch"}, "objective": {"steps_per_epoch", "n_samples"},
 }  # fmt: skip
 MODEL_GROUPS = ("architecture", "decoder", "posterior", "prior", "objective")
 

@@ -256,17 +256,6 @@ def test_one_latent_is_drawn_against_its_labels():
         check(latents(torch.randn(50, 1), labels, (0, 0), torch.rand(1), names))
 
 
-def test_thumbnails_are_squares():
-    assert make((3, 20, 13)).thumbnails(torch.rand(4, 3, 20, 13)).shape == (4, 3, 20, 20)
-    x = torch.linspace(-3, 5, 30).expand(2, 30)
-    rising = make((30,)).thumbnails(torch.stack([x[0], -x[0]]))
-    assert rising.shape == (2, 1, 32, 32)
-    rows = [int(np.flatnonzero(rising[0, 0][:, column] == 0).mean()) for column in range(4, 28)]
-    assert rows == sorted(rows, reverse=True)
-    np.testing.assert_array_equal(np.flatnonzero(rising[0].min((0, 1)) == 0), np.arange(4, 28))
-    assert (make((30,)).thumbnails(torch.zeros(1, 30)) == 0).any()
-
-
 def test_round_ticks_stand_where_their_tiles_are():
     figure = check(view((1, 4, 4)).manifold(torch.rand(21, 21, 1, 4, 4), np.linspace(-3, 3, 21), (0, 1)))
     ax, side = figure.axes[0], figure.axes[0].images[0].get_array().shape[0]

@@ -263,6 +263,16 @@ def test_repeat_gives_the_same_numbers() -> None:
     )
 
 
+def test_n_samples_of_an_older_configuration_holds() -> None:
+    """`samples` says it today; a config.yaml of before says it again among the objective's keys."""
+    assert train(*small("samples=2"), "output=new") == 0
+    assert "n_samples" not in Path("new/config.yaml").read_text()
+    both("+objective.n_samples=2", stops=[5])
+    assert "  n_samples: 2\n" in Path("parts/config.yaml").read_text()
+    assert train("repeat=parts", "output=again") == 0
+    assert lines(Path("new")) == lines(Path("parts")) == lines(Path("again"))
+
+
 @pytest.mark.faults
 def test_repeat_from_the_command_line(tmp_path: Path) -> None:
     done = forked("train", *small(), "output=one", cwd=tmp_path)

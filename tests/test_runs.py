@@ -20,7 +20,7 @@ from vaecli.commands.runs import print_table
 from vaecli.differences import differences
 from vaecli.errors import UserError
 from vaecli.hydra_app import slug, swept
-from vaecli.run_table import COLUMNS, from_command, table
+from vaecli.run_table import COLUMNS, table
 
 CONFIG: dict[str, Any] = {
     "latent_dim": 2,
@@ -175,15 +175,6 @@ def test_what_differs_inside_a_group_is_told_among_those_that_chose_it() -> None
         {"decoder": "gaussian_fixed", "decoder.sigma": "0.3"},
         {"decoder": "bernoulli"},
     ]
-
-
-def test_a_refused_run_is_described_by_its_command() -> None:
-    assert from_command("vae train decoder=gaussian 'architecture.hidden=[3,4]'") == {
-        "dataset": "digits", "decoder": "gaussian", "architecture.hidden": [3, 4]
-    }  # fmt: skip
-    assert from_command("vae train experiment=beta_curves +a=b")["dataset"] == "beta"
-    assert from_command("vae train experiment=unknown")["dataset"] is None
-    assert from_command("vae train 'unbalanced") == {}
 
 
 def test_a_narrow_terminal_gets_a_block_for_each_run(tmp_path: Path) -> None:

@@ -88,15 +88,6 @@ def refuse_too_large(config: Config, x_shape: tuple[int, ...], trusted: bool, tr
     check_memory(needed, "the model's weights", "make latent_dim or the architecture smaller")
 
 
-def refuse_too_many_densities(model: VAE, draws: int) -> None:
-    """UserError where the densities of q(z|x) that the prior asks for at a step's draws would not fit into memory."""
-    densities, numbers = getattr(model.prior, "densities", 0), getattr(model.posterior, "density_numbers", 0)
-    check_memory(
-        4 * draws * densities * numbers, "the densities under this posterior that the prior adds up",
-        "use posterior.kind=coupling, fewer prior.components or a smaller batch_size",
-    )  # fmt: skip
-
-
 def start_at_mean(model: VAE, train: Split) -> None:
     """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
     mean, start_at = train.mean(), getattr(model.decoder_network, "start_at", None)

@@ -159,20 +159,6 @@ def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
     return total / count
 
 
-def data_entropy(model: VAE, split: Split) -> float | None:
-    """The mean entropy of what the decoder's log p(x|z) takes to be drawn from x, in nats; None where nothing is.
-
-    For grey values under a Bernoulli, where log p(x|z) is a mean over binary draws, it cannot exceed minus this.
-    """
-    total = 0.0
-    for x in batches(split):
-        entropy = model.decoder.data_entropy(x)
-        if entropy is None:
-            return None
-        total += float(entropy.sum())
-    return total / len(split)
-
-
 def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
     """Set what the decoder takes from the whole training set for validation and evaluation; most take nothing.
 

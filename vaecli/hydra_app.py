@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaecli.conf_files import Key, conf_folder, groups, keys
+from vaecli.differences import flatten
 from vaecli.errors import UserError, nearest
 from vaecli.memory import size
 from vaecli.sweeps import remove_empty
@@ -138,40 +140,31 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
 
     Refuses a flag that Hydra does not have, which would otherwise end in its usage text and exit code 2.
     """
-    known = get_args_parser()._option_string_actions
-    flags: list[str] = []
-    words: list[str] = []
-    waiting: str | None = None  # the flag before, if it may take this word as its value
-    for arg in args:
-        if not arg.startswith("-"):
-            is_value = waiting is not None and (known[waiting].nargs is None or "=" not in arg)
-            (flags if is_value else words).append(arg)
-            check_choice(waiting, arg, known) if is_value else None
-            waiting = None
-            continue
-        flag, given, value = arg.partition("=")
-        if flag not in known:
-            raise UserError(f"unknown flag {flag}{nearest(flag, known) or '; --help lists the flags'}")
-        check_complete(waiting, known)
-        flags.append(arg)
-        waiting = None if given or known[flag].nargs == 0 else flag
-        check_choice(flag, value, known) if given else None
-    check_complete(waiting, known)
-    return flags, words
+    parser = get_args_parser()
+    parser.exit_on_error = parser.allow_abbrev = False
+    known = parser._option_string_actions
+    try:
+        found, unknown = parser.parse_known_intermixed_args(args)
+    except ArgumentError as error:
+        raise UserError(wrong_value(error, known)) from None
+    for flag in [*unknown, *(arg for arg in args if arg == "--")]:
+        name = flag.partition("=")[0]
+        raise UserError(f"unknown flag {name}{nearest(name, known) or '; --help lists the flags'}")
+    values = vars(found)
+    words = values.pop("overrides")
+    given = {f"--{key.replace('_', '-')}": value for key, value in values.items() if value}
+    return [flag if value is True else f"{flag}={value}" for flag, value in given.items()], words
 
 
-def check_choice(flag: str | None, value: str, known: Mapping[str, Any]) -> None:
-    """UserError where a flag's value is none of those it takes."""
-    choices = known[flag].choices if flag else None
-    if choices and value not in choices:
-        raise UserError(f"{flag} {value}: should be {', '.join(choices)}")
-
-
-def check_complete(flag: str | None, known: Mapping[str, Any]) -> None:
-    """UserError where a flag still waits for the value that it needs."""
-    if flag and known[flag].nargs is None:
-        choices = known[flag].choices
-        raise UserError(f"{flag} needs a value" + (f": {', '.join(choices)}" if choices else ""))
+def wrong_value(error: ArgumentError, known: Mapping[str, Any]) -> str:
+    """The message for a flag whose value is missing, or none of those it takes."""
+    flag = str(error.argument_name).partition("/")[0]
+    choices = ", ".join(known[flag].choices or ())
+    if wrong := re.match("invalid choice: '(.*?)'", error.message):
+        return f"{flag} {wrong[1]}: should be {choices}"
+    if known[flag].nargs == 0:
+        return f"{flag} takes no value"
+    return f"{flag} needs a value" + (f": {choices}" if choices else "")
 
 
 def explain(error: Exception, command: str, words: list[str]) -> str:
@@ -238,13 +231,5 @@ def known_keys(command: str, words: list[str]) -> list[str]:
     found = groups() if command == "train" else {}
     valid = [word for word in words if word.partition("=")[2] in found.get(word.partition("=")[0], [])]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
-        config = OmegaConf.to_container(hydra.compose(command, valid))
-    return [*found, *flat_keys(config)]
-
-
-def flat_keys(node: Any, prefix: str = "") -> list[str]:
-    """The dotted keys of the leaves of nested dicts, but for the program's own."""
-    if not isinstance(node, dict):
-        return [prefix]
-    inner = [flat_keys(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
-    return [key for found in inner for key in found if not key.endswith((".name", "._target_"))]
+        config: Any = OmegaConf.to_container(hydra.compose(command, valid))
+    return list(dict.fromkeys([*found, *flatten(config)]))

@@ -6,13 +6,11 @@ import json
 import math
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vaecli.conf_files import conf_folder, default_choices, groups
 from vaecli.differences import differing, flatten
 from vaecli.errors import UserError, nearest, printable
 
@@ -104,7 +102,6 @@ def of_summary(folder: Path, row: Row) -> None:
         "test_elbo": number(test.get("elbo")),
         "seconds": number(summary.get("seconds")),
         "error": text(summary.get("error")),
-        "flat": from_command(text(summary.get("command")) or ""),  # until config.yaml says more
         "now": {"best": number(best.get("epoch")), "last": number(summary.get("epochs"))},
     }
     if row["status"] == "damaged":
@@ -203,33 +200,3 @@ def finite(value: Any) -> Any:
 
 def text(value: Any) -> str | None:
     return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else None
-
-
-def from_command(command: str) -> dict[str, Any]:
-    """The overrides of a run that was refused before its configuration was stored, and its data set."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return {}
-    found: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.lstrip("+").partition("=")
-        if equals and re.fullmatch(r"[\w.]+", key):
-            found[key] = scalar(value)
-    return {"dataset": dataset_of(found.get("experiment")), **found} if words else {}
-
-
-def scalar(value: str) -> Any:
-    try:
-        return load_yaml(value)
-    except (ValueError, OverflowError, yaml.YAMLError, RecursionError):
-        return value
-
-
-def dataset_of(experiment: Any) -> str | None:
-    """The data set of a recipe, or the one that plain `vae train` takes."""
-    path = conf_folder() / "experiment" / f"{experiment}.yaml"
-    if experiment is None or experiment not in groups().get("experiment", []):
-        return default_choices().get("dataset") if experiment is None else None
-    match = re.search(r"override /dataset: (\w+)", path.read_text())
-    return match[1] if match else default_choices().get("dataset")

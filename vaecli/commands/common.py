@@ -25,11 +25,10 @@ from vaecli.datasets.split import Split
 from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
-from vaecli.files import check_output, replace_bytes, replace_file
+from vaecli.files import replace_bytes, replace_file
 from vaecli.plots.view import View, figure_array, png, view_of
 from vaecli.runs import Run
 
-Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
 Part = Literal["train", "val", "test"]
 Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
@@ -53,11 +52,6 @@ def run_view(run: Run) -> View:
 
 def device_of(run: Run) -> torch.device:
     return next(run.model.parameters()).device
-
-
-def output_path(output: str | None, folder: Path, name: str, suffix: str) -> Path:
-    """Where to write: `output`, or <name>.<suffix> in the run's folder; UserError where that is impossible."""
-    return check_output(Path(output).expanduser() if output else folder / f"{name}.{suffix}", suffix)
 
 
 class Chunks(NamedTuple):

@@ -5,20 +5,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from vaecli.commands._run import RunConfig
 from vaecli.commands.common import (
-    Checkpoint,
     Part,
     class_names,
     load_split,
-    output_path,
     read_input,
     run_view,
     watch,
@@ -31,33 +31,28 @@ from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
 from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
-from vaecli.runs import Run, load_run
-from vaecli.validation import NonNegativeInt, Seed, check_arguments
+from vaecli.runs import Run
+from vaecli.validation import NonNegativeInt, Seed
 
 DRAWS = 10_000  # from the prior, for histograms of it
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     split: Part
     input: str | None
     dims: list[NonNegativeInt] | None
     tensorboard: bool
     seed: Seed
-    device: str
-    output: str | None
     format: Literal["npz", "csv"]
-    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the codes, and their picture beside them; the path of the codes."""
-    config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
-    path = output_path(config.output, run.folder, "latents", config.format)
+    config = Config.checked(values)
+    run = config.load()
+    path = config.output_path(run, "latents", config.format)
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
@@ -124,32 +119,38 @@ def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
 
 
 def embed(run: Run, split: Split, codes: Encoded, folder: Path, seed: int) -> int:
-    """Write codes, labels and sprites for TensorBoard's projector; of as many observations as one picture has room for.
+    """Write codes, labels and, of images, as many as one picture has room for, for TensorBoard's projector.
 
     An embedding that stands there already is replaced when the new one is complete.
     """
-    with evaluating(run.model, seed):
-        sprites, room = [], SPRITE_SIZE
-        for x in batches(split):
-            sprites.append(torch.from_numpy(run_view(run).thumbnails(x.cpu())))
-            room = (SPRITE_SIZE // sprites[0].shape[-1]) ** 2
-            if sum(map(len, sprites)) >= room:
-                break
-    images = torch.cat(sprites)[:room]
-    y = None if split.y is None else split.y[: len(images)].cpu()
+    images = None
+    if len(run.model.x_shape) == 3:
+        split = split.head((SPRITE_SIZE // max(run.model.x_shape[1:])) ** 2)
+        with evaluating(run.model, seed):
+            images = squares(torch.cat([x.cpu() for x in batches(split)]), *run_view(run).shown)
+    y = None if split.y is None else split.y.cpu()
     try:
         with tempfile.TemporaryDirectory(dir=run.folder, prefix=".embedding.") as temporary:
             made = Path(temporary, folder.name)
-            write_embedding(str(made), codes.loc[: len(images)], images, y, label_names(run))
+            write_embedding(str(made), codes.loc[: len(split)], images, y, label_names(run))
             if folder.exists():
                 shutil.rmtree(folder)
             made.rename(folder)
     except OSError as error:
         raise UserError(f"tensorboard=true: cannot write {folder} ({error.strerror or error})") from None
-    return len(images)
+    return len(split)
 
 
-def write_embedding(folder: str, z: Tensor, images: Tensor, y: Tensor | None, names: Sequence[str] | None) -> None:
+def squares(x: Tensor, low: float, high: float) -> Tensor:
+    """Images (N, C, H, W) from `low` to `high` as squares in [0, 1] on black; what is missing is grey."""
+    down, across = (max(x.shape[-2:]) - side for side in x.shape[-2:])
+    x = torch.where(x.isnan(), 0.5, (x - low) / (high - low)).clamp(0, 1)
+    return pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+
+
+def write_embedding(
+    folder: str, z: Tensor, images: Tensor | None, y: Tensor | None, names: Sequence[str] | None
+) -> None:
     """z (N, D), images (N, C, S, S) and labels into `folder`, as projector_config.pbtxt and the files it names."""
     from torch.utils.tensorboard import SummaryWriter
 

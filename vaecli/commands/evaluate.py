@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +17,11 @@ from torch import Tensor
 
 import vaecli
 from vaecli.build import check_data
+from vaecli.commands._run import RunConfig
 from vaecli.commands.common import (
-    Checkpoint,
     Part,
     device_of,
     load_split,
-    output_path,
     read_input,
     write_arrays,
     write_table,
@@ -30,12 +29,12 @@ from vaecli.commands.common import (
 from vaecli.commands.progress import Countdown
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
-from vaecli.evaluation import active_units, data_entropy, drawn_once, has_mass, kl_per_dim, mean_squared_error
+from vaecli.evaluation import active_units, drawn_once, has_mass, kl_per_dim, mean_squared_error
 from vaecli.files import replace_text
 from vaecli.likelihood import Scores, importance_weighted, prior_estimate, widened_estimate
 from vaecli.quadrature import Quadrature, quadrature
-from vaecli.runs import Run, load_run
-from vaecli.validation import PositiveFloat, PositiveInt, Seed, check_arguments
+from vaecli.runs import Run
+from vaecli.validation import PositiveFloat, PositiveInt, Seed
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
 
@@ -43,9 +42,7 @@ RELIABLE = 5  # effective draws: below, a single weight decides
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     split: Part
     input: str | None
     limit: PositiveInt | None
@@ -55,9 +52,6 @@ class Config:
     exact: bool
     scores: bool | Literal["csv"]
     seed: Seed
-    device: str
-    output: str | None
-    trust: list[str] = field(default_factory=list)
 
 
 class Evaluation(NamedTuple):
@@ -70,10 +64,10 @@ class Evaluation(NamedTuple):
 
 def main(values: dict[str, Any]) -> Path:
     """Write evaluation.json, with scores=true also scores.npz (or .csv), and print a table; the path of the first."""
-    config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    config = Config.checked(values)
+    run = config.load()
     config.widen = config.widen or (2.0 if run.model.latent_dim <= 2 else 1.0)
-    path = output_path(config.output, run.folder, "evaluation", "json")
+    path = config.output_path(run, "evaluation", "json")
     check_exact(run, config.exact)
     whole = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
     split = drawn_once(whole.head(config.limit), config.seed)
@@ -115,7 +109,6 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
             exact = quadrature(model, split, tick=tick)
     mass = has_mass(model, split)
     bits = float(scores.nll.mean()) / (math.prod(model.x_shape) * math.log(2)) if mass else None
-    entropy = None if mass else data_entropy(model, split)
     figures: dict[str, Any] = {
         **{key: float(getattr(scores, key).mean()) for key in ("elbo", "log_px", "kl", "nll")},
         "nll_stderr": finite(stderr_of_mean(scores.nll)),
@@ -126,7 +119,6 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
         "kl_per_dim": None if (kl := kl_per_dim(model, split)) is None else kl.tolist(),
         "mse": mean_squared_error(model, split),
         "bits_per_dim": bits,
-        "excess_over_data": None if entropy is None else float(scores.elbo.mean()) + entropy,
     }
     if exact is not None:
         figures |= {"exact_nll": -float(exact.log_px.mean()), "exact_change": float(exact.change.mean())}
@@ -239,8 +231,6 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     table.add_row("mean squared error", f"{figures['mse']:.5f}", "", "")
     if figures["bits_per_dim"] is not None:
         table.add_row("bits/dim", f"{figures['bits_per_dim']:.4f}", "", "")
-    if figures["excess_over_data"] is not None:
-        table.add_row("ELBO + entropy of x", f"{figures['excess_over_data']:.3f}", "", "")
     console.print(table)
     if figures["kl_per_dim"] is not None:
         console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)

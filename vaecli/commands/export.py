@@ -15,25 +15,20 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vaecli.commands.common import Checkpoint, output_path
+from vaecli.commands._run import RunConfig
 from vaecli.errors import UserError
 from vaecli.files import replace_file
-from vaecli.runs import load_run
 from vaecli.vae import VAE
-from vaecli.validation import check_arguments
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
 BATCHES = (1, 7, 64)  # sizes on which the file is compared with the model
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     part: Literal["decoder", "encoder"]
     format: Literal["onnx", "torch"]
-    output: str | None
-    trust: list[str] = field(default_factory=list)
+    device: str = field(default="cpu", init=False)
 
 
 class MeanDecoder(nn.Module):
@@ -75,10 +70,10 @@ class Exported(NamedTuple):
 
 def main(values: dict[str, Any]) -> Path:
     """Write the network, print its inputs and outputs; the path written."""
-    config = Config(**check_arguments(Config, values))
+    config = Config.checked(values)
     check_installed(config.format)
-    run = load_run(config.run, config.checkpoint, "cpu", config.trust)
-    path = output_path(config.output, run.folder, config.part, "onnx" if config.format == "onnx" else "pt2")
+    run = config.load()
+    path = config.output_path(run, config.part, "onnx" if config.format == "onnx" else "pt2")
     network = mean_network(run.model, config.part)
     try:
         exported = export(network, config.format)

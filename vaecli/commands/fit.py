@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from vaecli.commands._run import RunConfig
 from vaecli.commands.common import (
-    Checkpoint,
     Part,
     literal,
     load_split,
-    output_path,
     pick,
     read_input,
     run_view,
@@ -25,14 +24,12 @@ from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
 from vaecli.latent_search import Fit, Method, fit
-from vaecli.runs import Run, load_run
-from vaecli.validation import NonNegativeInt, PositiveFloat, Seed, check_arguments
+from vaecli.runs import Run
+from vaecli.validation import NonNegativeInt, PositiveFloat, Seed
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     alpha: PositiveFloat | None
     beta: PositiveFloat | None
     input: str | None
@@ -41,16 +38,13 @@ class Config:
     method: Method | None
     restarts: NonNegativeInt
     seed: Seed
-    device: str
-    output: str | None
-    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Print the latents found and their residual norm, draw target and fit; the path written."""
-    config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
-    path = output_path(config.output, run.folder, "fit", "png")
+    config = Config.checked(values)
+    run = config.load()
+    path = config.output_path(run, "fit", "png")
     name, x = target(run, config)
     with Console(stderr=True).status("searching"):
         found = fit(run.model, x, config.method, config.restarts, config.seed)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
+from vaecli.commands._run import RunConfig
+from vaecli.commands.common import Part, Steps, load_split, pick, run_view, write_figure
 from vaecli.evaluation import evaluating
 from vaecli.latents import interpolate
-from vaecli.runs import load_run
 from vaecli.validation import NonNegativeInt, Seed, check_arguments, check_value
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     split: Part
     from_: NonNegativeInt  # the key `from`, which Python reserves
     to: NonNegativeInt
     steps: Steps
     path: Literal["linear", "spherical"]
     seed: Seed
-    device: str
-    output: str | None
-    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
@@ -35,8 +30,8 @@ def main(values: dict[str, Any]) -> Path:
     rest = {key: value for key, value in values.items() if key != "from"}
     start = check_value("from", values["from"], NonNegativeInt)
     config = Config(from_=start, **check_arguments(Config, rest, supplied=("from_",)))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
-    path = output_path(config.output, run.folder, "interpolation", "png")
+    run = config.load()
+    path = config.output_path(run, "interpolation", "png")
     split = load_split(run, config.split)
     ends = pick(run, split, config.split, [("from", config.from_), ("to", config.to)], config.seed)
     with evaluating(run.model):

@@ -111,7 +111,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     splits = dataset.load()
     config = with_columns(config, getattr(dataset, "names", None))
     per_epoch = -(-len(splits.train) // settings.batch_size)
-    objective = make("objective", steps_per_epoch=per_epoch)
+    objective = make("objective", steps_per_epoch=per_epoch, **samples(config))
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
     torch.manual_seed(settings.seed)
@@ -123,15 +123,18 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
         build.start_at_mean(model, splits.train)
     build.start_prior(model, splits.train)
     model.to(device)
-    draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
-    build.refuse_too_many_densities(model, draws)
-    share_out(model, draws)
+    share_out(model, settings.batch_size * settings.samples * getattr(objective, "k", 1))
     optimizer = make("optimizer", params=model.parameters())
     total_steps = per_epoch * settings.epochs
     scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
     average = averaged(model, settings.ema.decay)
     splits = splits.to(device)
     return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
+
+
+def samples(config: dict[str, Any]) -> dict[str, Any]:
+    """The objective's n_samples: `samples`, unless its own keys say it, as older config.yaml files do."""
+    return {} if "n_samples" in config["objective"] else {"n_samples": config["samples"]}
 
 
 def with_columns(config: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:

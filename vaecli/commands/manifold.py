@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
+from vaecli.commands._run import RunConfig
+from vaecli.commands.common import Steps, run_view, write_figure
 from vaecli.latents import manifold, prior_moments
-from vaecli.runs import load_run
-from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
+from vaecli.validation import NonNegativeInt, Span
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     n: Steps | None
     span: Span
     dims: list[NonNegativeInt]
     spacing: Literal["linear", "quantile"]
-    seed: Seed
-    device: str
-    output: str | None
-    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture; its path."""
-    config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
-    path = output_path(config.output, run.folder, "manifold", "png")
+    config = Config.checked(values)
+    run = config.load()
+    path = config.output_path(run, "manifold", "png")
     view = run_view(run)
     grid = manifold(run.model, config.n or view.readable, config.span, config.dims, config.spacing)
     across, up = config.dims

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from vaecli.commands._run import RunConfig
 from vaecli.commands.common import (
-    Checkpoint,
     Mode,
     Observations,
     Part,
@@ -25,7 +25,6 @@ from vaecli.commands.common import (
     class_names,
     column_titles,
     literal,
-    output_path,
     read_input,
     run_view,
     write_arrays,
@@ -36,17 +35,16 @@ from vaecli.differences import titles
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import CHUNK, decode_all, elbo_terms, evaluating
 from vaecli.plots.view import View
-from vaecli.runs import Run, load_run, runs_below
-from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
+from vaecli.runs import Run, runs_below
+from vaecli.validation import NonNegativeInt, PositiveInt, Seed
 
 PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
 
 
 @dataclass
-class Config:
-    run: str | list[str]
-    checkpoint: Checkpoint
+class Config(RunConfig):
+    run: str | list[str]  # type: ignore[assignment]
     split: Part
     n: PositiveInt
     indices: list[NonNegativeInt] | None
@@ -54,10 +52,7 @@ class Config:
     draws: PositiveInt | None
     mode: Mode
     seed: Seed
-    device: str
-    output: str | None
     format: Literal["png", "npz", "csv"]
-    trust: list[str] = field(default_factory=list)
 
 
 class Reconstruction(NamedTuple):
@@ -71,17 +66,17 @@ class Reconstruction(NamedTuple):
 
 def main(values: dict[str, Any]) -> Path:
     """Write observations and their reconstructions, print each one's ELBO; the path written."""
-    config = Config(**check_arguments(Config, values))
+    config = Config.checked(values)
     names = [config.run] if isinstance(config.run, str) else config.run
     if not names:
         raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
     names = [inner for name in names for inner in expand(name)]
-    runs = [load_run(name, config.checkpoint, config.device, config.trust) for name in names]
+    runs = [config.load(name) for name in names]
     check_same_shape(runs)
     if config.format == "csv" and (len(runs) > 1 or config.draws):
         raise UserError("format=csv: holds one run and no draws; use format=npz")
     titled = column_titles(runs[0]) if config.format == "csv" else []
-    path = output_path(config.output, runs[0].folder, "reconstructions", config.format)
+    path = config.output_path(runs[0], "reconstructions", config.format)
     seen = observations(runs[0], config)
     found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 
+from vaecli.commands._run import RunConfig
 from vaecli.commands.common import (
-    Checkpoint,
     Chunks,
     Mode,
     by_title,
     column_titles,
-    output_path,
     read_latents,
     run_view,
     watch,
@@ -24,32 +23,26 @@ from vaecli.commands.common import (
     write_table,
 )
 from vaecli.evaluation import CHUNK, decode_all, evaluating
-from vaecli.runs import load_run
-from vaecli.validation import NonNegativeFloat, PositiveInt, Seed, check_arguments
+from vaecli.validation import NonNegativeFloat, PositiveInt, Seed
 
 DRAWN = 10_000  # more would not be seen in a picture
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     n: PositiveInt
     z: str | None
     mode: Mode
     temperature: Annotated[NonNegativeFloat, Field(le=1e6)]  # beyond, float32 overflows
     seed: Seed
-    device: str
-    output: str | None
     format: Literal["png", "npz", "csv"]
-    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write samples as a picture or as arrays; the path."""
-    config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
-    path = output_path(config.output, run.folder, "samples", config.format)
+    config = Config.checked(values)
+    run = config.load()
+    path = config.output_path(run, "samples", config.format)
     titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)
     with evaluating(run.model, config.seed):

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
+from vaecli.commands._run import RunConfig
+from vaecli.commands.common import Part, Steps, load_split, pick, run_view, write_figure
 from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
 from vaecli.latents import check_dims, prior_moments, traverse
 from vaecli.plots.style import latent, number, numbers
-from vaecli.runs import load_run
-from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
+from vaecli.validation import NonNegativeInt, Seed, Span
 
 
 @dataclass
-class Config:
-    run: str
-    checkpoint: Checkpoint
+class Config(RunConfig):
     split: Part
     steps: Steps
     span: Span
     index: NonNegativeInt | None
     dims: list[NonNegativeInt] | None
     seed: Seed
-    device: str
-    output: str | None
-    trust: list[str] = field(default_factory=list)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture, the latents that say most about the data first; its path."""
-    config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
-    path = output_path(config.output, run.folder, "traversals", "png")
+    config = Config.checked(values)
+    run = config.load()
+    path = config.output_path(run, "traversals", "png")
     split, start = load_split(run, config.split), None
     chosen = list(range(run.model.latent_dim)) if config.dims is None else config.dims
     check_dims(run.model, chosen)

@@ -1,13 +1,10 @@
 """MNIST and its two drop-in relatives: files in the IDX format, downloaded from torchvision's mirrors."""
 
 import gzip
-import math
 import os
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
@@ -37,23 +34,16 @@ def complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in FILES)
 
 
-def read_idx(path: Path, n_dims: int) -> np.ndarray:
-    """The unsigned bytes of an IDX file of so many dimensions; ValueError with what is wrong with it.
+def read_idx(path: Path) -> Tensor:
+    """Images (N, H, W), uint8, or labels (N,), int64, of an IDX file; ValueError where it is damaged."""
+    from torchvision.datasets.mnist import read_image_file, read_label_file
 
-    Two bytes 0, one for the type, one for the number of dimensions, four for the length of each, and the values.
-    """
-    size, magic = path.stat().st_size, bytes([0, 0, 8, n_dims])
-    with open(path, "rb") as file:
-        header = file.read(4 + 4 * n_dims)
-        if len(header) < 4 + 4 * n_dims:
-            raise ValueError(f"{path.name} has {size} bytes, not even a header's {4 + 4 * n_dims}")
-        if header[:4] != magic:
-            raise ValueError(f"{path.name} begins with the bytes {header[:4].hex(' ')}, not with {magic.hex(' ')}")
-        shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4))
-        expected = len(header) + math.prod(shape)
-        if size != expected:
-            raise ValueError(f"{path.name} has {size:,} bytes, and its header promises {expected:,}")
-        return np.fromfile(file, np.uint8).reshape(shape)
+    try:
+        return (read_image_file if "images" in path.name else read_label_file)(str(path))
+    except OSError:
+        raise
+    except Exception:  # assertions, and whatever else a wrong header or length leads to
+        raise ValueError(f"{path.name} is damaged: its header and its contents do not agree") from None
 
 
 class MNIST:
@@ -91,19 +81,19 @@ class MNIST:
     def _read(self, folder: Path, names: list[str]) -> tuple[Tensor, Tensor]:
         """Images (N, 1, 28, 28) uint8 and labels (N,) int64 of one of the two original parts."""
         try:
-            x, y = read_idx(folder / names[0], 3), read_idx(folder / names[1], 1)
+            x, y = (read_idx(folder / name) for name in names)
         except (OSError, ValueError) as error:
             raise UserError(self._advice(folder, "cannot be read", error)) from None
         problem = None
         if not len(x) or x.shape[1:] != (28, 28):
-            problem = f"{names[0]} holds images of shape {x.shape}, not (N, 28, 28)"
+            problem = f"{names[0]} holds images of shape {tuple(x.shape)}, not (N, 28, 28)"
         elif len(x) != len(y):
             problem = f"{names[0]} holds {len(x):,} images, {names[1]} {len(y):,} labels"
         elif y.max() >= len(self.label_names):
             problem = f"{names[1]} holds the label {y.max()}; they go from 0 to {len(self.label_names) - 1}"
         if problem:
             raise UserError(self._advice(folder, "cannot be used", problem))
-        return torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y).to(torch.int64)
+        return x.unsqueeze(1), y
 
     def _provide(self, folder: Path, name: str) -> None:
         """Download a file that is not there; extract one again whose extraction was cut short."""
@@ -147,9 +137,9 @@ class MNIST:
 
 
 def readable(path: Path) -> bool:
-    """Whether an IDX file of images or labels is as long as its header says."""
+    """Whether an IDX file is as long as its header says."""
     try:
-        read_idx(path, 3 if "images" in path.name else 1)
+        read_idx(path)
     except (OSError, ValueError):
         return False
     return True

@@ -70,10 +70,6 @@ class Decoder(nn.Module):
         """How far x lies from the mean of p(x|z), in the units that the decoder works in."""
         return x - mean
 
-    def data_entropy(self, x: Tensor) -> Tensor | None:
-        """The entropy (B,) in nats of draws made from x (B, *x_shape), where log p(x|z) is a mean over such draws."""
-        return None
-
 
 def refuse_outside_unit_interval(option: str, data: DataFacts) -> None:
     """ValueError for data that are not in [0, 1]."""

@@ -44,7 +44,3 @@ class Bernoulli(Decoder):
     def check(self, data: DataFacts) -> str | None:
         refuse_outside_unit_interval("bernoulli", data)
         return None if data.binary else GREY
-
-    def data_entropy(self, x: Tensor) -> Tensor:
-        """Of binary images drawn from Bernoulli(x): minus the highest log p(x|z) that any logits reach."""
-        return (torch.special.entr(x) + torch.special.entr(1 - x)).flatten(1).sum(1)

@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
-from torch.distributions.constraints import Constraint
 
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.units import Filler, Standardizer
@@ -21,47 +20,16 @@ from vaecli.units import Filler, Standardizer
 ANYTHING = DataFacts(-math.inf, math.inf, binary=False)
 
 
-class Around(Distribution):
-    """A distribution that is another one where it does not say otherwise."""
-
-    arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012
+class Around(Independent):
+    """A distribution that is another one, `base_dist`, where it does not say otherwise."""
 
     def __init__(self, base: Distribution) -> None:
-        self.base = base
-        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
-
-    @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
-        return self.base.has_rsample
-
-    @property
-    def support(self) -> Constraint | None:
-        return self.base.support
-
-    @property
-    def mean(self) -> Tensor:
-        return self.base.mean
-
-    @property
-    def mode(self) -> Tensor:
-        return self.base.mode
+        super().__init__(base, 0, validate_args=False)
 
     @property
     def stddev(self) -> Tensor:
-        return self.base.stddev
-
-    @property
-    def variance(self) -> Tensor:
-        return self.base.variance
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        return self.base.sample(sample_shape)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.base.rsample(sample_shape)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return self.base.log_prob(value)
+        """Not the root of the variance, which may be too large or too small for single precision."""
+        return self.base_dist.stddev
 
 
 class Affine(Around):
@@ -76,32 +44,32 @@ class Affine(Around):
         return self.units.mean + self.units.scale * u
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Affine:
-        return Affine(self.base.expand(batch_shape), self.units)
+        return Affine(self.base_dist.expand(batch_shape), self.units)
 
     @property
     def mean(self) -> Tensor:
-        return self.own(self.base.mean)
+        return self.own(self.base_dist.mean)
 
     @property
     def mode(self) -> Tensor:
-        return self.own(self.base.mode)
+        return self.own(self.base_dist.mode)
 
     @property
     def stddev(self) -> Tensor:
-        return self.units.scale * self.base.stddev
+        return self.units.scale * self.base_dist.stddev
 
     @property
     def variance(self) -> Tensor:
-        return self.units.scale.square() * self.base.variance
+        return self.units.scale.square() * self.base_dist.variance
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return self.own(self.base.sample(sample_shape))
+        return self.own(self.base_dist.sample(sample_shape))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.own(self.base.rsample(sample_shape))
+        return self.own(self.base_dist.rsample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.base.log_prob(self.units(value)) - self.units.scale.log()
+        return self.base_dist.log_prob(self.units(value)) - self.units.scale.log()
 
 
 class Observed(Around):
@@ -115,10 +83,10 @@ class Observed(Around):
         self.filler = filler
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Observed:
-        return Observed(self.base.expand(batch_shape), self.filler)
+        return Observed(self.base_dist.expand(batch_shape), self.filler)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return torch.where(value.isnan(), 0.0, self.base.log_prob(self.filler(value)))
+        return torch.where(value.isnan(), 0.0, self.base_dist.log_prob(self.filler(value)))
 
 
 class Wrapped(Decoder):
@@ -149,9 +117,6 @@ class Wrapped(Decoder):
 
     def error(self, mean: Tensor, x: Tensor) -> Tensor:
         return self.decoder.error(mean, x)
-
-    def data_entropy(self, x: Tensor) -> Tensor | None:
-        return self.decoder.data_entropy(x)
 
 
 class Standardized(Wrapped):
@@ -196,6 +161,3 @@ class Masked(Wrapped):
 
     def around(self, base: Distribution) -> Distribution:
         return Observed(base, self.filler)
-
-    def data_entropy(self, x: Tensor) -> None:
-        """None: the entropy of what is there is not the decoder's to say."""

@@ -23,7 +23,6 @@ from vaecli.plots.style import (
     array,
     bands,
     canvas,
-    extent,
     grid_shape,
     latent,
     limits,
@@ -39,7 +38,6 @@ from vaecli.plots.style import (
 )
 
 SEPARATE = 30  # up to so many samples get axes of their own
-THUMBNAIL, MARGIN = 32, 4  # pixels: width and height of a curve's smallest picture, and what of it stays white
 
 
 class CurvePlots:
@@ -48,7 +46,8 @@ class CurvePlots:
     grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
     """
 
-    drawn, readable = False, 10
+    readable = 10  # rows and columns of a manifold
+    drawn = False  # whether draws from p(x|z) look like data, and its means do not
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
         self.grid = array(grid, name="grid")
@@ -160,18 +159,6 @@ class CurvePlots:
             ax.set_xlabel(self.x_label, fontsize=LABEL)
             ax.set_ylabel(label, fontsize=LABEL)
         return figure
-
-    def thumbnails(self, x: Any) -> np.ndarray:
-        """x (N, P) as pictures (N, 1, THUMBNAIL, THUMBNAIL) in [0, 1], dark on white, each on a scale of its own."""
-        size = THUMBNAIL - 2 * MARGIN
-        x, places = array(x, *self.x_shape), np.linspace(0, self.x_shape[0] - 1, size).round().astype(int)
-        low, high = extent(x, -1)
-        heights = (x[:, places] - low) / np.maximum(high - low, 1e-12)  # 0 to 1; NaN, where it is missing, is white
-        rows = ((1 - heights) * (size - 1)).round()[:, None]  # (N, 1, size)
-        after = np.concatenate([rows[..., 1:], rows[..., -1:]], axis=-1)
-        line = np.arange(size)[:, None]  # a column is dark from its own row to its right neighbour's
-        dark = (line >= np.minimum(rows, after)) & (line <= np.maximum(rows, after))
-        return 1.0 - np.pad(dark[:, None].astype(np.float32), ((0, 0), (0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
 
     def _separate(self, x: np.ndarray, title: str | None) -> Figure:
         rows, columns = grid_shape(len(x), 0.8)

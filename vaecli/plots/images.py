@@ -66,7 +66,7 @@ class ImagePlots:
     shown: the values that are drawn black and white
     """
 
-    drawn, readable = False, 20
+    drawn, readable = False, 20  # as in CurvePlots
 
     def __init__(self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0)) -> None:
         self.x_shape, self.shown = tuple(x_shape), shown
@@ -133,14 +133,6 @@ class ImagePlots:
         bar = figure.colorbar(shown, cax=axes[2].inset_axes((1.04, 0.0, 0.06, 1.0)))
         bar.ax.tick_params(labelsize=SMALL)
         return figure
-
-    def thumbnails(self, x: Any) -> np.ndarray:
-        """x (N, C, H, W) as squares (N, C, S, S) in [0, 1], black around the image."""
-        values = self._array(x)
-        values = np.clip(np.where(np.isnan(values), 0.5, values), 0.0, 1.0).astype(np.float32)
-        _, height, width = self.x_shape
-        down, across = max(width - height, 0), max(height - width, 0)
-        return np.pad(values, ((0, 0), (0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2)))
 
     def _array(self, x: Any) -> np.ndarray:
         """Images (..., C, H, W) with 0 for black and 1 for white."""

@@ -134,13 +134,6 @@ def about_zero(x: np.ndarray) -> tuple[float, float]:
     return limits(x, np.zeros(1)) if max(low, -high) < high - low else (low, high)
 
 
-def extent(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest value along an axis, which stays; 0 and 0 where all are missing (NaN)."""
-    low = np.where(np.isnan(x), np.inf, x).min(axis, keepdims=True)
-    high = np.where(np.isnan(x), -np.inf, x).max(axis, keepdims=True)
-    return np.where(low > high, 0.0, low), np.where(low > high, 0.0, high)
-
-
 def locator(most: int) -> MaxNLocator:
     """At most so many intervals between ticks, of round lengths."""
     return MaxNLocator(most, steps=[1, 2, 5, 10])

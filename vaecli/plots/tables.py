@@ -18,7 +18,6 @@ from vaecli.plots.style import (
     SMALL,
     array,
     canvas,
-    extent,
     latent,
     limits,
     locator,
@@ -32,7 +31,6 @@ from vaecli.plots.style import (
 )
 
 PAIRS = 5  # up to so many columns every two are drawn against each other
-THUMBNAIL = 32  # pixels
 MARGIN = 0.15  # of the height: room for whole dots
 LONG = 10_000  # from here on numbers are too long for small axes
 
@@ -44,7 +42,7 @@ class TablePlots:
     """
 
     shown = (0.0, 1.0)
-    drawn, readable = True, 20
+    drawn, readable = True, 20  # as in CurvePlots; draws scatter as rows of a table do
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
@@ -150,17 +148,6 @@ class TablePlots:
             ax.set_xticks([])
         _legend(figure, axes[0], 4.0)
         return figure
-
-    def thumbnails(self, x: Any) -> np.ndarray:
-        """x (N, d) as pictures (N, 1, THUMBNAIL, THUMBNAIL) in [0, 1]: a dark bar for each column, on its own scale."""
-        x = array(x, *self.x_shape)
-        low, high = extent(x, 0)
-        heights = 0.1 + 0.9 * (x - low) / np.maximum(high - low, 1e-12)  # NaN, where it is missing, draws no bar
-        column = np.minimum(np.arange(THUMBNAIL) * len(self.names) // THUMBNAIL, len(self.names) - 1)
-        up = (THUMBNAIL - np.arange(THUMBNAIL)[:, None]) / THUMBNAIL
-        bars = heights[:, None, column] >= up  # (N, THUMBNAIL, THUMBNAIL)
-        edges = np.diff(column, append=len(self.names)) != 0  # a white line at the right of each bar
-        return np.where(bars & ~edges, 0.2, 1.0).astype(np.float32)[:, None]
 
     def _pairs(self, x: np.ndarray, title: str | None) -> Figure:
         d = len(self.names)

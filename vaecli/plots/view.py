@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,34 +19,7 @@ from vaecli.plots.tables import TablePlots
 FEW = 12  # up to so many numbers without a grid are columns of a table, more of them a curve
 
 
-class View(Protocol):
-    """Figures of observations of one shape; the methods of ImagePlots, CurvePlots and TablePlots, explained there."""
-
-    x_shape: tuple[int, ...]
-    shown: tuple[float, float]  # the values drawn black and white
-    readable: int  # rows and columns of a manifold
-    drawn: bool  # whether draws from p(x|z) look like data, and its means do not: rows of a table scatter
-
-    def samples(self, x: Any, title: str | None = None) -> Figure: ...
-
-    def reconstructions(
-        self, x: Any, rows: list[tuple[str, Any]], title: str | None = None, notes: list[str] | None = None
-    ) -> Figure: ...
-
-    def manifold(self, x: Any, values: Any, dims: tuple[int, int], title: str | None = None) -> Figure: ...
-
-    def strips(
-        self,
-        x: Any,
-        row_labels: list[str],
-        column_labels: list[str] | None = None,
-        title: str | None = None,
-        mark: list[int] | None = None,
-    ) -> Figure: ...
-
-    def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure: ...
-
-    def thumbnails(self, x: Any) -> np.ndarray: ...
+View = ImagePlots | CurvePlots | TablePlots  # figures of observations of one shape: the same methods, by the same names
 
 
 def view(

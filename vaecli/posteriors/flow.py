@@ -33,8 +33,6 @@ class FlowPosterior(nn.Module):
         self.n_features = sum(self.sizes)
         self.flow = Flow(latent_dim, kind, transforms, hidden, context)
         self.register_buffer("points", base_points(latent_dim))
-        passes = latent_dim + 1 if kind == "iaf" else 3
-        self.density_numbers = 3 * transforms * passes * (sum(hidden) + 2 * latent_dim)  # kept for a density's gradient
 
     def forward(self, features: Tensor) -> Distribution:
         """Features (B, 2 D + context) -> distribution of batch shape (B,) and event shape (D,)."""

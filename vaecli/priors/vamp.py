@@ -21,7 +21,6 @@ class VampPrior(nn.Module):
     def __init__(self, latent_dim: int, x_shape: tuple[int, ...], components: PositiveInt = 500) -> None:
         super().__init__()
         self.pseudo_inputs = nn.Parameter(torch.rand(components, *x_shape))
-        self.densities = components  # of q(z|x), for the density of one latent
 
     @torch.no_grad()
     def start_from(self, draw: Callable[[int], Tensor]) -> None:

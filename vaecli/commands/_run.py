@@ -1,0 +1,36 @@
+"""What every command that looks at a trained run begins with: the keys they share, the run, the file to write."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from vaecli.files import check_output
+from vaecli.runs import Run, load_run
+from vaecli.validation import check_arguments
+
+Checkpoint = Literal["best", "last", "ema"]
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """The keys of each command's `Config`; its own come on top."""
+
+    run: str
+    checkpoint: Checkpoint
+    device: str
+    output: str | None
+    trust: list[str] = field(default_factory=list)
+
+    @classmethod
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """From a command's configuration; UserError for what it does not allow."""
+        return cls(**check_arguments(cls, values))
+
+    def load(self, run: str | None = None) -> Run:
+        """The run asked for, or another one in the same way."""
+        return load_run(self.run if run is None else run, self.checkpoint, self.device, self.trust)
+
+    def output_path(self, run: Run, name: str, suffix: str) -> Path:
+        """Where to write: `output`, or <name>.<suffix> in the run's folder; UserError where that is impossible."""
+        default = run.folder / f"{name}.{suffix}"
+        return check_output(Path(self.output).expanduser() if self.output else default, suffix)
