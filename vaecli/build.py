@@ -17,6 +17,7 @@ from vaecli.decoders.wrapped import Masked, Standardized
 from vaecli.errors import UserError
 from vaecli.evaluation import seeded
 from vaecli.memory import check_memory
+from vaecli.objectives.base import Objective
 from vaecli.options import Config, instantiate, option_class
 from vaecli.units import Filler, Standardizer
 from vaecli.vae import VAE
@@ -95,6 +96,16 @@ def refuse_too_many_densities(model: VAE, draws: int) -> None:
         4 * draws * densities * numbers, "the densities under this posterior that the prior adds up",
         "use posterior.kind=coupling, fewer prior.components or a smaller batch_size",
     )  # fmt: skip
+
+
+def refuse_shared_scores(config: Config, model: VAE, objective: Objective) -> None:
+    """UserError for an objective whose gradient would be biased, since the decoder scores draws of z together."""
+    if getattr(objective, "own_scores", False) and not model.decoder.training_bound:
+        name, decoder = config["objective"]["name"], config["decoder"]["name"]
+        raise UserError(
+            f"objective={name} with decoder={decoder}: the decoder's scale depends on all draws of z, which biases this "
+            "gradient: use objective=iwae, or decoder=gaussian"
+        )
 
 
 def start_at_mean(model: VAE, train: Split) -> None:

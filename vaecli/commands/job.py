@@ -117,6 +117,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     torch.manual_seed(settings.seed)
     config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
     model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
+    build.refuse_shared_scores(config, model, objective)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     build.learn_units(model, splits.train)
     if settings.start_at_mean:
