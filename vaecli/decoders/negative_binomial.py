@@ -30,11 +30,9 @@ class OverdispersedCounts(OnGrid):
         log_m = log_softplus(self.raw_mean) - math.log(self.step)
         n, total, excess = k + r, m + r, k - m
         log_totals = log_one_plus(excess / total, n / total)
-        part = excess / (1 + m / r)  # k - n m / (m + r), and n r / (m + r) - r
-        of_k = deviance(k, part, excess / (2 * k * (m / r) + k + m), k.clamp_min(1).log() - log_m - log_totals)
-        of_r = deviance(r, -part, -excess / (n + total), -log_totals)
-        ways = 0.5 * torch.log1p(k / r) + stirling(r) - stirling(n) + log_factorial(k)
-        return -of_k - of_r - ways
+        part = excess / (1 + m / r)  # k - n m / (m + r), which is n r / (m + r) - r
+        away = deviance(k, k.clamp_min(1).log() - log_m - log_totals, part) + deviance(r, -log_totals, -part)
+        return stirling(n) - stirling(r) - 0.5 * torch.log1p(k / r) - log_factorial(k) - away
 
     @property
     def mean(self) -> Tensor:

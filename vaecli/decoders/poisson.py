@@ -28,9 +28,7 @@ class PoissonCounts(OnGrid):
     def log_prob(self, value: Tensor) -> Tensor:
         k, m = self.count(value), self.mean / self.step
         log_m = log_softplus(self.raw) - math.log(self.step)
-        excess = k - m
-        away = deviance(k, excess, excess / (k + m), k.clamp_min(1).log() - log_m)
-        return -away - log_factorial(k)
+        return -deviance(k, k.clamp_min(1).log() - log_m, k - m) - log_factorial(k)
 
     @property
     def mean(self) -> Tensor:

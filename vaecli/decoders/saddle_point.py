@@ -7,6 +7,7 @@ log k! and k log m of a million are numbers of 10^7, of which single precision h
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,19 +18,43 @@ NEAR = 0.25  # |v| up to which the series of `deviance` has them
 ATANH = tuple(1 / n for n in range(3, 27, 2))
 
 
-def deviance(x: Tensor, excess: Tensor, v: Tensor, log_ratio: Tensor) -> Tensor:
-    """D = x log(x / M) - x + M >= 0 for x, M >= 0, given x - M, v = (x - M) / (x + M) and log(x / M).
+class Deviance(torch.autograd.Function):
+    """D = x log(x / M) - x + M >= 0 from x, log(x / M) and x - M; the second has to be finite where x is 0.
 
-    Near M that is a difference of nearly equal numbers. There, log(x / M) being 2 atanh v,
-    D = v (x - M) + 2 x (v^3 / 3 + v^5 / 5 + ...). `log_ratio` has to be finite where x is 0.
+    Near M that is a difference of nearly equal numbers. There, with v = (x - M) / (x + M) and log(x / M) = 2 atanh v,
+    D = v (x - M) + 2 x (v^3 / 3 + v^5 / 5 + ...). Its derivatives by the first two, D / x and x - M, have no difference
+    in them that was not given; those of the third are in the second's.
     """
-    near = v.abs() < NEAR
-    v = torch.where(near, v, 0.0)
-    square = v.square()
-    series = torch.zeros_like(v)
-    for c in reversed(ATANH if v.dtype == torch.float64 else ATANH[:4]):
-        series = series * square + c
-    return torch.where(near, v * (excess + 2 * x * square * series), x * log_ratio - excess)
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, log_ratio: Tensor, excess: Tensor) -> Tensor:
+        v = excess / (2 * x - excess)
+        square = v.square()
+        atanh, *lower = reversed(ATANH if v.dtype == torch.float64 else ATANH[:4])
+        series = square * atanh
+        for c in lower[:-1]:
+            series = (series + c) * square
+        near = v * (excess + 2 * x * square * (series + lower[-1]))
+        return torch.where(v.abs() < NEAR, near, x * log_ratio - excess)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        x, _, excess = inputs
+        ctx.save_for_backward(x, excess, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:  # type: ignore[override]
+        x, excess, found = ctx.saved_tensors
+        of_x = gradient * found / x if ctx.needs_input_grad[0] else None
+        return of_x, gradient * excess, None
+
+
+def deviance(x: Tensor, log_ratio: Tensor, excess: Tensor) -> Tensor:
+    """`Deviance` of tensors that are broadcast against each other."""
+    found: Tensor = Deviance.apply(*torch.broadcast_tensors(x, log_ratio, excess))
+    return found
 
 
 def log_one_plus(u: Tensor, one_plus_u: Tensor) -> Tensor:
@@ -58,7 +83,9 @@ def stirling(r: Tensor) -> Tensor:
 def series(r: Tensor) -> Tensor:
     """Stirling's series for large r."""
     inverse = 1 / r
-    square, total = inverse.square(), torch.zeros_like(r)
-    for c in reversed(STIRLING):
-        total = total * square + c
-    return total * inverse
+    square = inverse.square()
+    last, *before = reversed(STIRLING if r.dtype == torch.float64 else STIRLING[:2])
+    total = square * last
+    for c in before[:-1]:
+        total = (total + c) * square
+    return (total + before[-1]) * inverse
