@@ -12,6 +12,7 @@ from conftest import forked, vae
 from PIL import Image
 
 from vaecli.cli import COMMANDS
+from vaecli.run_table import table
 
 SMALL = ("dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2")
 
@@ -74,6 +75,19 @@ def test_a_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     assert (found["status"], found["epochs"]) == ("completed", 2)
     assert found["data"]["train"] == 200
     assert found["test"]["elbo"] == pytest.approx(found["test"]["log_px"] - found["test"]["kl"])
+
+
+@pytest.mark.parametrize("objective", ["elbo", "dreg"])
+def test_the_bound_is_told_of_the_test_split(objective: str, tmp_path: Path) -> None:
+    done = forked("train", *SMALL, f"objective={objective}", "epochs=2", "output=r", cwd=tmp_path)
+    found = json.loads((tmp_path / "r/summary.json").read_text())["test"]
+    own = objective == "dreg"
+    assert (found["bound"] > found["elbo"] + 0.01) if own else (found["bound"] == found["elbo"])
+    told = f"ELBO {found['elbo']:.2f}" + (f"  bound {found['bound']:.2f}" if own else "") + "  log p(x|z) "
+    lines = done.stdout.splitlines()
+    assert any(line.startswith(f"test {told}") for line in lines), done.stdout
+    assert any(line.startswith("epoch 2/2") and (line.count("  bound ") == 2) is own for line in lines)
+    assert table(tmp_path)[0]["test_bound"] == found["bound"]
 
 
 def test_tensorboard_reads_every_figure(tmp_path: Path) -> None:

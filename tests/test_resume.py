@@ -229,8 +229,9 @@ def test_a_damaged_checkpoint_is_not_resumed() -> None:
         train("resume=run")
 
 
-def test_averaged_weights_follow_their_recursion() -> None:
-    """w <- d w + (1 - d) w_model after every step, from the first step's weights on."""
+@pytest.mark.parametrize("decay", [0.999, 0.3])
+def test_averaged_weights_follow_their_recursion(decay: float) -> None:
+    """w <- d w + (1 - d) w_model after step t, with d = min(decay, t / (t + 9)), from the first step's weights on."""
     seen = []
     take = Trainer.train_step
     with pytest.MonkeyPatch.context() as patch:
@@ -239,16 +240,34 @@ def test_averaged_weights_follow_their_recursion() -> None:
             "train_step",
             lambda self, x: (take(self, x), seen.append(next(self.model.parameters()).detach().clone()))[0],
         )
-        train(*small("ema.decay=0.8"), "output=run")
+        train(*small(f"ema.decay={decay}"), "output=run")
     expected = seen[0].double()
-    for weights in seen[1:]:
-        expected = 0.8 * expected + 0.2 * weights.double()
+    for t, weights in enumerate(seen[1:], start=2):
+        d = min(decay, t / (t + 9))
+        expected = d * expected + (1 - d) * weights.double()
     found = checkpoint.load(Path("run/checkpoints/ema.pt"))
     assert found["best"]["epoch"] == found["epoch"] == 4
     torch.testing.assert_close(next(iter(found["model"].values())).double(), expected, rtol=1e-5, atol=1e-7)
     test = json.loads(Path("run/summary.json").read_text())
     assert math.isfinite(test["test_ema"]["elbo"])
     assert test["test_ema"] != test["test"]
+
+
+def test_a_short_run_s_average_is_not_its_beginning() -> None:
+    """After 121 steps at a decay for thousands of them; from the first weights on without a ramp: 1.47 nats short."""
+    assert train("ema.decay=0.999", "epochs=11", "device=cpu", "images.every_epochs=11", "output=run") == 0
+    found = json.loads(Path("run/summary.json").read_text())
+    assert found["test_ema"]["elbo"] > found["test"]["elbo"] - 0.15
+
+
+def test_an_average_of_other_steps_is_refused() -> None:
+    assert train(*small("ema.decay=0.9"), "output=run", stop_at=6) == 130
+    path = Path("run/checkpoints/last.pt")
+    state = checkpoint.load(path)
+    state["ema"]["model"]["n_averaged"].fill_(-9)
+    checkpoint.save(path, state)
+    with pytest.raises(UserError, match="the averaged weights are those of -9 steps"):
+        train("resume=run")
 
 
 def test_repeat_gives_the_same_numbers() -> None:

@@ -43,7 +43,7 @@ def make(folder: Path, summary: Any = None, config: Any = None, lines: tuple[dic
 
 
 def completed(bound: float) -> dict[str, Any]:
-    best, test = {"epoch": 2, "elbo": bound}, {"elbo": bound - 1, "log_px": -5.0, "kl": 1.0}
+    best, test = {"epoch": 2, "elbo": bound}, {"elbo": bound - 1, "bound": bound - 0.5, "log_px": -5.0, "kl": 1.0}
     told = {"best": best, "test": test, "data": {"name": "digits"}, "seconds": 12.5}
     return {"status": "completed", "command": "vae train", "epochs": 3, **told}
 
@@ -102,7 +102,7 @@ def test_columns_of_a_completed_run(tmp_path: Path) -> None:
     (folder / "evaluation.json").write_text('{"nll": 9.25}')
     assert table(tmp_path) == [
         {"status": "completed", "dataset": "digits", "differences": {}, "epochs": 3, "bound": -9, "elbo": -10.0,
-         "test_elbo": -11.0, "nll": 9.25, "seconds": 12.5, "folder": str(folder), "error": None}
+         "test_elbo": -11.0, "test_bound": -10.5, "nll": 9.25, "seconds": 12.5, "folder": str(folder), "error": None}
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from vaecli.decoders.wrapped import Masked, Standardized
 from vaecli.errors import UserError
 from vaecli.evaluation import seeded
 from vaecli.memory import check_memory
+from vaecli.objectives.base import Objective
 from vaecli.options import Config, instantiate, option_class
 from vaecli.units import Filler, Standardizer
 from vaecli.vae import VAE
@@ -86,6 +87,16 @@ def refuse_too_large(config: Config, x_shape: tuple[int, ...], trusted: bool, tr
             return
         needed = 2**63
     check_memory(needed, "the model's weights", "make latent_dim or the architecture smaller")
+
+
+def refuse_shared_scores(config: Config, model: VAE, objective: Objective) -> None:
+    """UserError for an objective whose gradient would be biased, since the decoder scores draws of z together."""
+    if getattr(objective, "own_scores", False) and not model.decoder.training_bound:
+        name, decoder = config["objective"]["name"], config["decoder"]["name"]
+        raise UserError(
+            f"objective={name} with decoder={decoder}: the decoder's scale depends on all draws of z, which biases this "
+            "gradient: use objective=iwae, or decoder=gaussian"
+        )
 
 
 def start_at_mean(model: VAE, train: Split) -> None:

@@ -14,9 +14,9 @@ import yaml
 from vaecli.differences import differing, flatten
 from vaecli.errors import UserError, nearest, printable
 
-COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "nll", "seconds", "folder",
-           "error")  # fmt: skip
-RISING = ("bound", "elbo", "test_elbo")  # the higher the better: these sort from the highest down
+COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "test_bound", "nll", "seconds",
+           "folder", "error")  # fmt: skip
+RISING = ("bound", "elbo", "test_elbo", "test_bound")  # the higher the better: these sort from the highest down
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
 LARGEST = 2**26  # bytes of a file that is read
 LARGEST_NUMBER = 10**300
@@ -34,7 +34,7 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
 
     differences: the configuration keys in which the runs differ, with their values
     epochs: finished ones; bound, elbo: the best checkpoint's, on the validation split (the training split without one)
-    test_elbo: the best checkpoint's; nll: of evaluation.json; seconds: wall time of the training
+    test_elbo, test_bound: the best checkpoint's; nll: of evaluation.json; seconds: wall time of the training
     What a run does not have is None. Raises UserError for a path that is no folder and for an unknown column.
     """
     root = Path(path).expanduser()
@@ -100,6 +100,7 @@ def of_summary(folder: Path, row: Row) -> None:
         "bound": number(best.get("bound")),
         "elbo": number(best.get("elbo")),
         "test_elbo": number(test.get("elbo")),
+        "test_bound": number(test.get("bound")),
         "seconds": number(summary.get("seconds")),
         "error": text(summary.get("error")),
         "now": {"best": number(best.get("epoch")), "last": number(summary.get("epochs"))},

@@ -117,6 +117,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     torch.manual_seed(settings.seed)
     config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
     model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
+    build.refuse_shared_scores(config, model, objective)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     build.learn_units(model, splits.train)
     if settings.start_at_mean:
@@ -144,5 +145,16 @@ def with_columns(config: dict[str, Any], names: Sequence[str] | None) -> dict[st
 
 
 def averaged(model: VAE, decay: float | None) -> AveragedModel | None:
-    """A copy of the model whose weights follow the model's: w <- decay w + (1 - decay) w_model after every step."""
-    return None if decay is None else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    """A copy of the model whose weights follow the model's after every step t = 1, 2 ...:
+
+    w <- d w + (1 - d) w_model with d = min(decay, t / (t + 9)), but w_model itself at the first step. The ramp lets the
+    average forget the first steps: it spans about a tenth of the steps so far until that is 1 / (1 - decay).
+    """
+    if decay is None:
+        return None
+
+    def follow(averages: Any, weights: Any, before: Any) -> None:
+        t = int(before) + 1  # the first step is copied and does not come here
+        get_ema_multi_avg_fn(min(decay, t / (t + 9)))(averages, weights, before)
+
+    return AveragedModel(model, multi_avg_fn=follow)

@@ -296,7 +296,7 @@ def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[s
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the run's configuration: {checkpoint.summary(error)}") from None
     means = mean_metrics(job.model, job.objective, job.splits.test, trainer.step)
-    return {key: means[key] for key in ("elbo", "log_px", "kl")}
+    return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 
 def fail(logger: RunLogger, error: Exception) -> None:

@@ -31,7 +31,8 @@ class Decoder(nn.Module):
 
     n_params: how many tensors of x's shape the network emits
     step: the values of x that have a probability are multiples of it; None where the class does not say
-    training_bound: whether the figures of a training batch are a bound of log p(x)
+    training_bound: whether log p(x|z) depends on its own x and z alone while training too, so that the figures of a
+        training batch are a bound of log p(x)
     takes_gaps: whether NaN in x stands for what is missing
     calibrate: called with the mean squared error of the training set, where an evaluation needs it; None elsewhere
     """

@@ -11,30 +11,8 @@ from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
 from vaecli.decoders.grid import CountDecoder, OnGrid, log_softplus
+from vaecli.decoders.saddle_point import deviance, log_factorial, log_one_plus, stirling
 from vaecli.validation import PositiveFloat
-
-LARGE = 30.0  # from here on Stirling's series has all the digits of a double
-STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
-
-
-def log_rising(r: Tensor, k: Tensor) -> Tensor:
-    """log of r (r + 1) ... (r + k - 1) / r^k = log gamma(r + k) - log gamma(r) - k log r, which vanishes as r grows.
-
-    For large r the two logarithms agree in more digits than there are; Stirling's series of their difference does not.
-    """
-    large = r > LARGE
-    small_r, large_r = torch.where(large, LARGE, r), torch.where(large, r, LARGE)
-    plain = torch.lgamma(small_r + k) - torch.lgamma(small_r) - k * small_r.log()
-    series = (large_r + k - 0.5) * torch.log1p(k / large_r) - k + stirling(large_r + k) - stirling(large_r)
-    return torch.where(large, series, plain)
-
-
-def stirling(r: Tensor) -> Tensor:
-    """log gamma(r) - (r - 1/2) log r + r - 1/2 log 2 pi, for large r."""
-    total, inverse = torch.zeros_like(r), 1 / r
-    for c in reversed(STIRLING):
-        total = total * inverse.square() + c
-    return total * inverse
 
 
 class OverdispersedCounts(OnGrid):
@@ -48,10 +26,13 @@ class OverdispersedCounts(OnGrid):
         self.raw_mean, self.r = raw_mean, r
 
     def log_prob(self, value: Tensor) -> Tensor:
-        k = self.count(value)
+        k, m, r = self.count(value), self.mean / self.step, self.r
         log_m = log_softplus(self.raw_mean) - math.log(self.step)
-        away = (self.r + k) * torch.log1p(self.mean / self.step / self.r)
-        return log_rising(self.r, k) - away + k * log_m - torch.lgamma(k + 1)
+        n, total, excess = k + r, m + r, k - m
+        log_totals = log_one_plus(excess / total, n / total)
+        part = excess / (1 + m / r)  # k - n m / (m + r), which is n r / (m + r) - r
+        away = deviance(k, k.clamp_min(1).log() - log_m - log_totals, part) + deviance(r, -log_totals, -part)
+        return stirling(n) - stirling(r) - 0.5 * torch.log1p(k / r) - log_factorial(k) - away
 
     @property
     def mean(self) -> Tensor:

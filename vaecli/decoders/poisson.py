@@ -11,19 +11,24 @@ from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
 from vaecli.decoders.grid import CountDecoder, OnGrid, log_softplus
+from vaecli.decoders.saddle_point import deviance, log_factorial
 from vaecli.validation import PositiveFloat
 
 
 class PoissonCounts(OnGrid):
-    """P(k) = r^k e^-r / k! with the rate r = softplus(a) / step, so that softplus(a) is the mean of x = step k."""
+    """P(k) = m^k e^-m / k! with the rate m = softplus(a) / step, so that softplus(a) is the mean of x = step k.
+
+    log P(k) = -(k log(k / m) - k + m) - (log k! - k log k + k), both of them of the size of the result.
+    """
 
     def __init__(self, raw: Tensor, step: float) -> None:
         super().__init__(raw.shape, step)
         self.raw = raw
 
     def log_prob(self, value: Tensor) -> Tensor:
-        k = self.count(value)
-        return k * (log_softplus(self.raw) - math.log(self.step)) - self.mean / self.step - torch.lgamma(k + 1)
+        k, m = self.count(value), self.mean / self.step
+        log_m = log_softplus(self.raw) - math.log(self.step)
+        return -deviance(k, k.clamp_min(1).log() - log_m, k - m) - log_factorial(k)
 
     @property
     def mean(self) -> Tensor:
@@ -40,9 +45,9 @@ class PoissonCounts(OnGrid):
 
 
 class Poisson(CountDecoder):
-    """Independent counts: log p(x|z) = sum_i k_i log r_i - r_i - log k_i!, k = x / step.
+    """Independent counts: log p(x|z) = sum_i k_i log m_i - m_i - log k_i!, k = x / step.
 
-    The network emits a with r = softplus(a) / step. The variance of a count is its mean; where data vary more, as
+    The network emits a with m = softplus(a) / step. The variance of a count is its mean; where data vary more, as
     nearly all do, decoder=negative_binomial has a parameter for it.
 
     step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]

@@ -1,7 +1,7 @@
 """What objectives return, what they are given of a pass through the model, and what most of them share."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
@@ -31,8 +31,10 @@ class Weighted:
 
     n_samples: L, the draws of z per observation, averaged outside any logarithm
     warm_up, cycle: in epochs
+    own_scores: whether the gradient takes it that each draw's log p(x|z) depends on no other draw
     """
 
+    own_scores: ClassVar[bool] = False
     n_samples: PositiveInt = 1
     kl_weight: NonNegativeFloat = 1.0
     warm_up: NonNegativeFloat = 0.0

@@ -1,6 +1,7 @@
 """The importance-weighted bound with a doubly reparametrised gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,8 +17,10 @@ class DReG(IWAE):
 
     Tucker et al. (2018), with v_i = w_i / sum_j w_j. The same expectation, and a signal-to-noise ratio that
     grows with k where that of IWAE's gradient falls. Their identity with log w = log p(x|z) + beta (log p(z) - log q)
-    gives (1 - beta) v_i + beta v_i^2.
+    gives (1 - beta) v_i + beta v_i^2. It takes the derivative of w_i by z_i alone, so that no other w_j may depend on z_i.
     """
+
+    own_scores: ClassVar[bool] = True
 
     def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
         q_z = model.encode(x)

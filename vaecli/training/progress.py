@@ -75,7 +75,7 @@ class TrainingProgress:
         if now - self.last_line < self.every and 1 < epoch < self.epochs:
             return
         self.last_line = now
-        against = f"  val ELBO {val['elbo']:.2f}" if val else ""
+        against = f"  val {bounds(val)}" if val else ""
         self.say(
             f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}  {terms(train, self.mark)}{against}"
             f"  {self.n_train / seconds:,.0f}/s  {duration(self.seconds_left())} left"
@@ -83,7 +83,13 @@ class TrainingProgress:
 
 
 def terms(metrics: dict[str, float], mark: str = "") -> str:
-    return f"ELBO{mark} {metrics['elbo']:.2f}  log p(x|z) {metrics['log_px']:.2f}  KL {metrics['kl']:.2f}"
+    return f"{bounds(metrics, mark)}  log p(x|z) {metrics['log_px']:.2f}  KL {metrics['kl']:.2f}"
+
+
+def bounds(metrics: dict[str, float], mark: str = "") -> str:
+    """The ELBO and, where the objective has another bound (iwae and dreg), that one too."""
+    elbo, bound = metrics["elbo"], metrics["bound"]
+    return f"ELBO{mark} {elbo:.2f}" + (f"  bound{mark} {bound:.2f}" if bound != elbo else "")
 
 
 def duration(seconds: float) -> str:

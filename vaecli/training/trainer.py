@@ -271,6 +271,8 @@ class Trainer:
         if self.average is not None:
             check_like("ema.best", own["best"], state["ema"]["best"])
             self.average.load_state_dict(state["ema"]["model"])
+            if self.average.n_averaged != state["step"]:  # the ramp goes by it
+                raise ValueError(f"the averaged weights are those of {int(self.average.n_averaged)} steps")
             self.best_average = dict(state["ema"]["best"])
         set_random_states(state["rng"], device)
 
