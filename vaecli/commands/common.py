@@ -6,6 +6,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -18,6 +19,7 @@ from rich.progress import track
 from torch import Tensor
 
 from vaecli.build import facts
+from vaecli.data_access import Unasked
 from vaecli.datasets.checks import existing, refuse_infinite
 from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
@@ -25,7 +27,7 @@ from vaecli.datasets.split import Split
 from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
-from vaecli.files import check_output, replace_bytes, replace_file
+from vaecli.files import check_output, expanded, replace_bytes, replace_file
 from vaecli.plots.view import View, figure_array, png, view_of
 from vaecli.runs import Run
 
@@ -35,6 +37,20 @@ Part = Literal["train", "val", "test"]
 Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
 LARGEST = 2**16  # pixels of a figure's side, matplotlib's limit
 T = TypeVar("T")
+
+
+@dataclass
+class DataPaths:
+    """Where a run's data are, in the place of what the run says."""
+
+    path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    root: str | None = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 class Observations(NamedTuple):
@@ -57,7 +73,7 @@ def device_of(run: Run) -> torch.device:
 
 def output_path(output: str | None, folder: Path, name: str, suffix: str) -> Path:
     """Where to write: `output`, or <name>.<suffix> in the run's folder; UserError where that is impossible."""
-    return check_output(Path(output).expanduser() if output else folder / f"{name}.{suffix}", suffix)
+    return check_output(expanded(output) if output else folder / f"{name}.{suffix}", suffix)
 
 
 class Chunks(NamedTuple):
@@ -159,6 +175,8 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 def load_split(run: Run, part: Part) -> Split:
     """One part of the run's data set, on the model's device."""
+    if run.unread:
+        raise Unasked(run.folder, run.unread)
     try:
         split = getattr(run.dataset.load(), part)
     except UserError as error:
@@ -201,7 +219,7 @@ def read_input(run: Run, name: str) -> Observations:
 
     uint8 stands for 0 to 1, as it does in training; NaN is allowed where the run takes it for what is missing.
     """
-    what, path, shape = f"input={name}", Path(name).expanduser(), run.model.x_shape
+    what, path, shape = f"input={name}", expanded(name), run.model.x_shape
     existing(what, path, [*READERS, *KINDS])
     x = _read_image(what, path, run) if is_image(path.name) else _read_numbers(what, path, run)
     refuse_infinite(what, Split(x), getattr(run.dataset, "gaps", False))
@@ -218,7 +236,7 @@ def read_input(run: Run, name: str) -> Observations:
 
 def read_latents(run: Run, name: str) -> Tensor:
     """Latents z (N, D), on the model's device, from a .npy file of that shape or (D,)."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix.lower() != ".npy" or not path.is_file():
         wrong = "there is no such file" if path.suffix.lower() == ".npy" else "expected a .npy file"
         raise UserError(f"z={name}: {wrong}")

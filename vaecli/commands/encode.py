@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaecli.commands.common import (
     Checkpoint,
+    DataPaths,
     Part,
     class_names,
     load_split,
@@ -51,12 +52,13 @@ class Config:
     output: str | None
     format: Literal["npz", "csv"]
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the codes, and their picture beside them; the path of the codes."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust, config.dataset.given)
     path = output_path(config.output, run.folder, "latents", config.format)
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)

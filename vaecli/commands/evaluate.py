@@ -19,6 +19,7 @@ import vaecli
 from vaecli.build import check_data
 from vaecli.commands.common import (
     Checkpoint,
+    DataPaths,
     Part,
     device_of,
     load_split,
@@ -58,6 +59,7 @@ class Config:
     device: str
     output: str | None
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 class Evaluation(NamedTuple):
@@ -71,7 +73,7 @@ class Evaluation(NamedTuple):
 def main(values: dict[str, Any]) -> Path:
     """Write evaluation.json, with scores=true also scores.npz (or .csv), and print a table; the path of the first."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust, config.dataset.given)
     config.widen = config.widen or (2.0 if run.model.latent_dim <= 2 else 1.0)
     path = output_path(config.output, run.folder, "evaluation", "json")
     check_exact(run, config.exact)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaecli.commands.common import (
     Checkpoint,
+    DataPaths,
     Part,
     literal,
     load_split,
@@ -44,12 +45,13 @@ class Config:
     device: str
     output: str | None
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Print the latents found and their residual norm, draw target and fit; the path written."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust, config.dataset.given)
     path = output_path(config.output, run.folder, "fit", "png")
     name, x = target(run, config)
     with Console(stderr=True).status("searching"):

@@ -8,7 +8,17 @@ from typing import Any, Literal
 
 import torch
 
-from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
+from vaecli.commands.common import (
+    Checkpoint,
+    DataPaths,
+    Part,
+    Steps,
+    load_split,
+    output_path,
+    pick,
+    run_view,
+    write_figure,
+)
 from vaecli.evaluation import evaluating
 from vaecli.latents import interpolate
 from vaecli.runs import load_run
@@ -28,6 +38,7 @@ class Config:
     device: str
     output: str | None
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 def main(values: dict[str, Any]) -> Path:
@@ -35,7 +46,7 @@ def main(values: dict[str, Any]) -> Path:
     rest = {key: value for key, value in values.items() if key != "from"}
     start = check_value("from", values["from"], NonNegativeInt)
     config = Config(from_=start, **check_arguments(Config, rest, supplied=("from_",)))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust, config.dataset.given)
     path = output_path(config.output, run.folder, "interpolation", "png")
     split = load_split(run, config.split)
     ends = pick(run, split, config.split, [("from", config.from_), ("to", config.to)], config.seed)

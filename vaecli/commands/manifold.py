@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vaecli.commands.common import Checkpoint, Steps, output_path, run_view, write_figure
+from vaecli.commands.common import Checkpoint, DataPaths, Steps, output_path, run_view, write_figure
 from vaecli.latents import manifold, prior_moments
 from vaecli.runs import load_run
 from vaecli.validation import NonNegativeInt, Seed, Span, check_arguments
@@ -24,12 +24,13 @@ class Config:
     device: str
     output: str | None
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture; its path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust, config.dataset.given)
     path = output_path(config.output, run.folder, "manifold", "png")
     view = run_view(run)
     grid = manifold(run.model, config.n or view.readable, config.span, config.dims, config.spacing)

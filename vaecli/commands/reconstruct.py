@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from vaecli.commands.common import (
     Checkpoint,
+    DataPaths,
     Mode,
     Observations,
     Part,
@@ -35,6 +37,7 @@ from vaecli.commands.common import (
 from vaecli.differences import titles
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import CHUNK, decode_all, evaluating
+from vaecli.files import expanded
 from vaecli.objectives.elbo import ELBO
 from vaecli.plots.view import View
 from vaecli.runs import Run, load_run, runs_below
@@ -59,6 +62,7 @@ class Config:
     output: str | None
     format: Literal["png", "npz", "csv"]
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 class Reconstruction(NamedTuple):
@@ -77,7 +81,9 @@ def main(values: dict[str, Any]) -> Path:
     if not names:
         raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
     names = [inner for name in names for inner in expand(name)]
-    runs = [load_run(name, config.checkpoint, config.device, config.trust) for name in names]
+    given = [config.dataset.given, *[{}] * len(names)]  # the first run's data are those to reconstruct
+    load = partial(load_run, which=config.checkpoint, device=config.device, trust=config.trust)
+    runs = [load(name, data=data) for name, data in zip(names, given, strict=False)]
     check_same_shape(runs)
     if config.format == "csv" and (len(runs) > 1 or config.draws):
         raise UserError("format=csv: holds one run and no draws; use format=npz")
@@ -99,7 +105,7 @@ def main(values: dict[str, Any]) -> Path:
 
 def expand(name: str) -> list[str]:
     """A run's folder as it is; a sweep's as the runs in it."""
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if name == "latest" or (folder / "checkpoints").is_dir():
         return [name]
     return [str(run) for run in runs_below(folder)] or [name]

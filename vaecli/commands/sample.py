@@ -12,6 +12,7 @@ from pydantic import Field
 from vaecli.commands.common import (
     Checkpoint,
     Chunks,
+    DataPaths,
     Mode,
     by_title,
     column_titles,
@@ -43,12 +44,13 @@ class Config:
     output: str | None
     format: Literal["png", "npz", "csv"]
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write samples as a picture or as arrays; the path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust, config.dataset.given)
     path = output_path(config.output, run.folder, "samples", config.format)
     titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)

@@ -17,17 +17,19 @@ from vaecli.commands.account import (
     few_steps,
     headline,
     hyperparameters,
+    identity,
     latents_in_use,
     write_config,
 )
 from vaecli.commands.again import (
+    asked_for,
     best_bound,
     find_resumable,
     nothing_left,
+    permitted,
     planned,
     read_config,
     read_state,
-    repeated,
     resume_command,
     resumed,
     with_later_best,
@@ -36,7 +38,6 @@ from vaecli.commands.job import Config, Job, prepare
 from vaecli.errors import UserError
 from vaecli.evaluation import calibrate, mean_metrics
 from vaecli.plots.view import view_of
-from vaecli.runs import localise
 from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_links, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
@@ -85,7 +86,7 @@ def main(config: dict[str, Any], origin: Origin) -> float:
     elif origin.sweep_folder is not None:
         done = sweep_job(config, origin, origin.sweep_folder)
     else:
-        job = prepare(asked_for(config, origin), trusted=config["repeat"] is not None)
+        job = prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
         folder = new_folder(job.settings.output, job.config["dataset"]["name"])
         with held(folder):
             if job.settings.output is not None:
@@ -97,14 +98,6 @@ def main(config: dict[str, Any], origin: Origin) -> float:
     return done.bound
 
 
-def asked_for(config: dict[str, Any], origin: Origin) -> dict[str, Any]:
-    """The configuration of a new run: as composed, or that of the run that it repeats."""
-    if config["repeat"] is None:
-        return config
-    config = repeated(config["repeat"], config, origin.overrides)
-    return config if {"dataset", "dataset.root"} & set(origin.overrides) else localise(config)
-
-
 def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
     with held(folder):
         write_config(folder, config)
@@ -112,7 +105,7 @@ def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
         def job() -> Job:
             if config["output"] is not None:
                 raise UserError(f"output={config['output']}: a sweep makes a folder for each job; leave output out")
-            return prepare(asked_for(config, origin), trusted=config["repeat"] is not None)
+            return prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
 
         return train(folder, origin, job)
 
@@ -129,7 +122,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         state, summary = read_state(folder), read_summary(folder)
         stored = read_config(folder) if state is None else state["config"]
         config, changes = resumed(stored, build.absolute_paths(config), origin.overrides, config["resume"])
-        config = localise(config)
+        config = permitted(stored, config, folder, origin.overrides)
         check_arguments(Config, config)
         epoch = state["epoch"] if state else 0
         if summary.get("status") == "completed":
@@ -178,7 +171,7 @@ def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Befor
     """Train, evaluate the best checkpoint on the test split, and write it all down."""
     settings, device = job.settings, next(job.model.parameters()).device
     logger.config(write_config(folder, job.config))
-    logger.summarise(**(resumption(before) if before else {}), **description(job, device))
+    logger.summarise(**identity(job, logger), **(resumption(before) if before else {}), **description(job, device))
     logger.say(headline(job, device, folder))
     if hint := few_steps(job):
         logger.say(hint)

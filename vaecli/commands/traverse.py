@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaecli.commands.common import Checkpoint, Part, Steps, load_split, output_path, pick, run_view, write_figure
+from vaecli.commands.common import (
+    Checkpoint,
+    DataPaths,
+    Part,
+    Steps,
+    load_split,
+    output_path,
+    pick,
+    run_view,
+    write_figure,
+)
 from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
 from vaecli.latents import check_dims, prior_moments, traverse
 from vaecli.plots.style import latent, number, numbers
@@ -27,12 +37,13 @@ class Config:
     device: str
     output: str | None
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
 
 def main(values: dict[str, Any]) -> Path:
     """Write the picture, the latents that say most about the data first; its path."""
     config = Config(**check_arguments(Config, values))
-    run = load_run(config.run, config.checkpoint, config.device, config.trust)
+    run = load_run(config.run, config.checkpoint, config.device, config.trust, config.dataset.given)
     path = output_path(config.output, run.folder, "traversals", "png")
     split, start = load_split(run, config.split), None
     chosen = list(range(run.model.latent_dim)) if config.dims is None else config.dims

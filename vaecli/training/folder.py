@@ -11,8 +11,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from vaecli.command_line import command, setting
 from vaecli.errors import UserError
-from vaecli.files import check_writable, remove_leftovers, replace_text
+from vaecli.files import check_writable, expanded, remove_leftovers, replace_text
 from vaecli.training import events
 from vaecli.training.stored import is_number
 
@@ -50,7 +51,7 @@ def refuse_occupied(folder: Path) -> None:
     if any((folder / name).exists() for name in RUN_FILES):
         raise UserError(
             f"output={folder}: this folder already holds a run; choose another output, or continue it: "
-            f"vae-train resume={folder}"
+            + command(["vae-train", setting("resume", folder)])
         )
     check_writable(folder)
 
@@ -58,7 +59,7 @@ def refuse_occupied(folder: Path) -> None:
 def new_folder(output: str | None, dataset: str) -> Path:
     """Make the run's folder: `output`, or one of its own under outputs/<dataset>."""
     if output is not None:
-        folder = Path(output).expanduser()
+        folder = expanded(output)
         refuse_occupied(folder)
         return make(folder, exist_ok=True)
     while True:
