@@ -13,7 +13,7 @@ import vaecli
 
 PACKAGE = Path(vaecli.__file__).parent
 ROWS = (
-    ("errors", "threads", "sweeps", "command_line"),
+    ("errors", "threads", "sweeps", "command_line", "streams"),
     ("validation", "files", "conf_files", "flows", "memory", "units"),
     (
         "architectures",

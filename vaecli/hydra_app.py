@@ -93,7 +93,7 @@ def mended(main: Callable[..., Any], *args: Any) -> Any:
     except BrokenPipeError:  # the reader of the output has gone: no error of the user's
         raise
     except OSError as error:
-        raise UserError(f"{error.filename or 'a file'}: {error.strerror or error}") from None
+        raise UserError(f"{error.filename or 'standard output or a file'}: {error.strerror or error}") from None
     except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and OutOfMemoryError, a subclass
         if not isinstance(error, MemoryError) and not re.search("memory|Storage size|overflow", str(error)):
             raise
