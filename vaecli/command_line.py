@@ -29,6 +29,11 @@ def command(words: Iterable[str]) -> str:
     return " ".join(map(quoted, words))
 
 
+def tensorboard(folder: Path) -> str:
+    """What to type to see a run's curves."""
+    return command(["tensorboard", "--logdir", str(folder)])
+
+
 def quoted(word: str) -> str:
     """A word in quotes where a shell needs them; what cannot be printed is written as in $'\\n'."""
     if word.isprintable():

@@ -83,13 +83,22 @@ def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
         found = weights.get(name)
         if found is not None and found.dtype != expected.dtype:
             raise ValueError(f"{name} is of type {found.dtype}, not {expected.dtype}")
-        if found is not None and found.is_floating_point() and bool(found.isnan().any()):
-            raise ValueError(f"{name} holds values that are not a number")
+        if found is not None and not bool(found.isfinite().all()):
+            raise ValueError(f"{name} holds values that are not finite numbers")
     model.load_state_dict(weights, assign=True)
     missing = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
     if missing:
         raise ValueError(f"{missing[0]} is not in the file")
+    check_prior(model.eval())
     return model
+
+
+@torch.no_grad()
+def check_prior(model: VAE) -> None:
+    """ValueError unless a model's prior can be drawn from: its scales are weights, too."""
+    p_z = model.prior(model.encode)
+    if not bool(p_z.mean.isfinite().all()) or not bool(((p_z.stddev > 0) & p_z.stddev.isfinite()).all()):
+        raise ValueError("the standard deviations of its prior are not positive numbers, or its means not finite")
 
 
 def numel(tensors: Iterable[torch.Tensor]) -> int:

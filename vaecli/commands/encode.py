@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaecli.command_line import tensorboard
 from vaecli.commands.common import (
     Checkpoint,
     DataPaths,
@@ -72,7 +73,7 @@ def main(values: dict[str, Any]) -> Path:
     print(f"wrote {path}\nwrote {picture}")
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
-        print(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes (tensorboard --logdir {run.folder})")
+        print(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes ({tensorboard(run.folder)})")
     return path
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from vaecli import build
+from vaecli.command_line import tensorboard
 from vaecli.commands.account import (
     Observer,
     description,
@@ -99,6 +100,7 @@ def main(config: dict[str, Any], origin: Origin) -> float:
 
 
 def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
+    refuse_occupied(folder)
     with held(folder):
         write_config(folder, config)
 
@@ -139,7 +141,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         data = summary.get("data")
         if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
             raise UserError(
-                f"resume={folder}: the data have changed since it began (another checksum); start a new run"
+                f"resume={folder}: the data have changed since it began (another checksum): start a new run"
             )
         if state and changes:
             state = with_later_best(folder, state)
@@ -262,10 +264,9 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
     """The test figures of the best checkpoint, for summary.json, TensorBoard and the user."""
     averaged = {} if trainer.average is None else {"test_ema": test_figures(job, folder, trainer, "ema")}
     test = {"test": test_figures(job, folder, trainer, "best"), **averaged}
-    metrics = {f"{name}/{key}": value for name, figures in test.items() for key, value in figures.items()}
-    logger.hparams(
-        hyperparameters(job.config, origin.sweep_over), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch
-    )
+    figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
+    figures["best/elbo"] = trainer.best["elbo"]
+    logger.hparams(hyperparameters(job.config, origin.sweep_over), figures, trainer.epoch)
     latents, warning = latents_in_use(job)
     logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
@@ -277,7 +278,7 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
             )
     if warning:
         logger.say(warning, style="yellow")
-    logger.say(f"wrote {folder}  (tensorboard --logdir {folder})")
+    logger.say(f"wrote {folder}  ({tensorboard(folder)})")
     return float(trainer.best["bound"])
 
 
