@@ -25,6 +25,7 @@ from vaecli.conf_files import conf_folder, groups
 from vaecli.datasets.split import Split
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models here are small, and the machine may be busy
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="vaecli-state-")  # not the user's own
 
 GROUPS = {*groups(), "experiment"}
 GREY = Split(torch.arange(17, dtype=torch.uint8).reshape(17, 1), levels=16)

@@ -13,7 +13,7 @@ import vaecli
 
 PACKAGE = Path(vaecli.__file__).parent
 ROWS = (
-    ("errors", "threads", "sweeps"),
+    ("errors", "threads", "sweeps", "command_line", "streams"),
     ("validation", "files", "conf_files", "flows", "memory", "units"),
     (
         "architectures",
@@ -26,6 +26,7 @@ ROWS = (
         "plots",
         "differences",
         "options",
+        "data_access",
     ),
     ("vae", "help", "run_table"),
     ("objectives",),

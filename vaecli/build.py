@@ -5,24 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from vaecli.data_access import PATHS
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.wrapped import Masked, Standardized
 from vaecli.errors import UserError
 from vaecli.evaluation import seeded
+from vaecli.files import expanded
 from vaecli.memory import check_memory
 from vaecli.objectives.base import Objective
 from vaecli.options import Config, instantiate, option_class
 from vaecli.units import Filler, Standardizer
 from vaecli.vae import VAE
-
-PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that name files and folders
 
 
 def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, trust: Sequence[str] = ()) -> VAE:
@@ -196,5 +195,5 @@ def absolute_paths(config: Config) -> Config:
     """The configuration with the data's paths as every later command will find them, from whichever folder."""
     dataset = config["dataset"]
     paths = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str)}
-    paths = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()}
+    paths = {key: str(expanded(path).absolute()) for key, path in paths.items()}
     return {**config, "dataset": {**dataset, **paths}}

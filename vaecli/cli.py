@@ -8,6 +8,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from vaecli import streams
 from vaecli.errors import UserError, nearest
 
 COMMANDS = (
@@ -28,6 +29,7 @@ WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 def main() -> None:
     """The console script `vae`."""
+    streams.prepare()
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help", "help"):
         from vaecli.help import overview
@@ -36,8 +38,7 @@ def main() -> None:
     if args[0] in ("-V", "--version"):
         from vaecli import __version__
 
-        print(f"vaecli {__version__}")
-        sys.exit(0)
+        show(f"vaecli {__version__}")
     if args[0] not in COMMANDS:
         hint = nearest(args[0], COMMANDS) or f"; known: {', '.join(COMMANDS)}"
         stop(f"unknown command {args[0]}{hint}")
@@ -46,6 +47,7 @@ def main() -> None:
 
 def train() -> None:
     """The console script `vae-train`."""
+    streams.prepare()
     if sys.argv[1:2] in (["-V"], ["--version"]):
         sys.argv[:] = ["vae", "--version"]
         main()
@@ -63,17 +65,21 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
         os.environ["GOMP_SPINCOUNT"] = "30000"
     signal.signal(signal.SIGTERM, terminated)
+    if command == "train":  # hours of work, and train.log has the lines too
+        streams.keep_going()
     try:
         from vaecli.hydra_app import run
 
         run(command, args, program)
+        sys.stdout.flush()
     except UserError as error:
         stop(str(error))
     except BrokenPipeError:  # `vae runs | head`: the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up(sys.stdout)
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that vanished
-        stop(f"{error.filename or 'a file'}: {error.strerror or error}")
+        streams.give_up(sys.stdout)  # which may be what is full
+        stop(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -84,7 +90,10 @@ def show(text: str) -> NoReturn:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up(sys.stdout)
+    except OSError as error:
+        streams.give_up(sys.stdout)
+        stop(f"standard output: {error.strerror or error}")
     sys.exit(0)
 
 

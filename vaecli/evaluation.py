@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, kl_divergence
 
 from vaecli.datasets.split import Split
+from vaecli.errors import UserError
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.objectives.elbo import ELBO
 from vaecli.vae import VAE
@@ -191,5 +192,20 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
 
 def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:
     """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
-    parts = [model.decode(part) for part in z.split(chunk)]
-    return torch.cat([(p_x.sample() if draw else p_x.mean).cpu() for p_x in parts])
+    return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(chunk)])
+
+
+def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:
+    p_x = model.decode(z)
+    try:
+        mean = finite("what the decoder makes of these latents", p_x.mean)
+    except NotImplementedError:  # a distribution of the user's own, of which draws are all there is
+        return p_x.sample()
+    return p_x.sample() if draw else mean
+
+
+def finite(what: str, values: Tensor) -> Tensor:
+    """`values`; UserError where one of them is not finite: weights that are numbers may still be absurd ones."""
+    if not bool(values.isfinite().all()):
+        raise UserError(f"{what} is not finite: the weights of this checkpoint are of no use, or the latents far out")
+    return values

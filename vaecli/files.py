@@ -50,6 +50,17 @@ def replace_text(path: Path, text: str) -> None:
     replace_bytes(path, text.encode())
 
 
+def expanded(path: str) -> Path:
+    """`path` with ~ replaced by a home folder; UserError where there is none, and for what no path can hold."""
+    found = os.path.expanduser(path)
+    if "\0" in path:
+        raise UserError(f"{path}: no path holds the character \\0")
+    if found.startswith("~"):
+        user = found.split(os.sep)[0]
+        raise UserError(f"{path}: {user} is no user's home folder here; a name that begins with ~ is given as ./~...")
+    return Path(found)
+
+
 def flush_folder(folder: Path) -> None:
     """Flush a folder's list of names to disk, so that a file put there outlives a power failure."""
     if os.name == "posix":

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaecli.conf_files import Key, conf_folder, groups, keys
+from vaecli.data_access import PATHS, Unasked
 from vaecli.differences import flatten
 from vaecli.errors import UserError, nearest
 from vaecli.memory import size
@@ -36,6 +37,7 @@ def run(command: str, args: list[str], program: str) -> None:
     Raises UserError for whatever the user can mend.
     """
     flags, words = split_arguments(args)
+    words = of_stored(words)
     OmegaConf.register_new_resolver("slug", partial(slug, first=swept(words)), replace=True)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they become messages in one place, cli.py
     sys.argv = [program, *flags, *words]
@@ -88,10 +90,12 @@ def mended(main: Callable[..., Any], *args: Any) -> Any:
     """What `main` returns; UserError for what no command can foresee: memory or a disk that is full."""
     try:
         return main(*args)
+    except Unasked as error:
+        raise error.with_command([*sys.argv[0].split(), *sys.argv[1:]]) from None
     except BrokenPipeError:  # the reader of the output has gone: no error of the user's
         raise
     except OSError as error:
-        raise UserError(f"{error.filename or 'a file'}: {error.strerror or error}") from None
+        raise UserError(f"{error.filename or 'standard output or a file'}: {error.strerror or error}") from None
     except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and OutOfMemoryError, a subclass
         if not isinstance(error, MemoryError) and not re.search("memory|Storage size|overflow", str(error)):
             raise
@@ -115,6 +119,13 @@ def settled(config: DictConfig) -> dict[str, Any]:
     if isinstance(values.get("output"), str) and ".." in Path(values["output"]).parts:
         values["output"] = os.path.normpath(values["output"])  # made/../run is run, before `made` is made too
     return values
+
+
+def of_stored(words: list[str]) -> list[str]:
+    """Where a run goes on or is repeated, its data's paths are keys even if the data set composed here has no such."""
+    if not any(word.startswith(("resume=", "repeat=")) for word in words):
+        return words
+    return [f"++{word}" if re.match(rf"dataset\.({'|'.join(PATHS)})=", word) else word for word in words]
 
 
 def swept(words: list[str]) -> set[str]:

@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
-from vaecli.evaluation import batches, decode_all, evaluating
+from vaecli.evaluation import batches, decode_all, evaluating, finite
 from vaecli.vae import VAE
 
 
@@ -109,7 +109,8 @@ def encode(model: VAE, split: Split, seed: int = 0, watch: Callable[[Iterable], 
     """
     with evaluating(model, seed):
         found = [model.encode(x) for x in watch(batches(split))]
-        return Encoded(torch.cat([q_z.mean.cpu() for q_z in found]), torch.cat([q_z.stddev.cpu() for q_z in found]))
+        loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in found]) for part in ("mean", "stddev"))
+    return Encoded(finite("what the encoder makes of these observations", loc), scale)
 
 
 def manifold(

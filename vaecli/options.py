@@ -19,6 +19,17 @@ NEVER_TRUSTED = {
 }  # fmt: skip
 
 
+NEEDED = {  # what is asked of an option's object, where a class could lack it
+    "architecture": ("encoder", "decoder"),
+    "dataset": ("load",),
+    "decoder": ("n_params", "check"),
+    "posterior": ("n_features",),
+    "prior": ("__call__",),
+    "objective": ("__call__",),
+    "optimizer": ("step", "param_groups"),
+    "scheduler": ("step", "state_dict"),
+}
+
 Config = dict[str, Any]  # a resolved configuration: nested dicts, lists and scalars
 
 
@@ -36,16 +47,27 @@ def instantiate(config: Config, group: str, trusted: bool = False, trust: Sequen
         # it becomes part of file names
         raise UserError(f"{group}.name={plain(node.get('name'))}: should be a name of letters, digits, . - and _")
     try:
-        return target(**arguments, **supplied)
+        made = target(**arguments, **supplied)
     except ValueError as error:  # a combination that only the class itself can judge
         raise UserError(f"{group}={node['name']}: {error}") from None
+    except Exception as error:  # a class of vaecli's that is there for another purpose can fail in any way
+        if not trusted or isinstance(error, UserError | MemoryError):
+            raise
+        raise UserError(f"{group}._target_={node['_target_']}: cannot be used ({error})") from None
+    missing = [name for name in NEEDED.get(group, ()) if not hasattr(made, name)]
+    if missing:
+        raise UserError(f"{group}._target_={node['_target_']}: is no {group}, for it has no {missing[0]}")
+    return made
 
 
 def option_class(node: Any, group: str, trusted: bool = False, trust: Sequence[str] = ()) -> Callable[..., Any]:
     """What a group's entries name as their `_target_`."""
     if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
         raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
-    return resolve(node["_target_"], f"vaecli.{group}s" if trusted else None, trust)
+    found = resolve(node["_target_"], f"vaecli.{group}s" if trusted else None, trust)
+    if inspect.isabstract(found) or getattr(found, "_is_protocol", False):
+        raise UserError(f"{group}._target_={node['_target_']}: is an abstract class; name one that is made from it")
+    return found
 
 
 def resolve(target: str, package: str | None, trust: Sequence[str] = ()) -> Callable[..., Any]:

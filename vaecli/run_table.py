@@ -13,6 +13,7 @@ import yaml
 
 from vaecli.differences import differing, flatten
 from vaecli.errors import UserError, nearest, printable
+from vaecli.files import expanded
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "test_bound", "nll", "seconds",
            "folder", "error")  # fmt: skip
@@ -37,7 +38,7 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
     test_elbo, test_bound: the best checkpoint's; nll: of evaluation.json; seconds: wall time of the training
     What a run does not have is None. Raises UserError for a path that is no folder and for an unknown column.
     """
-    root = Path(path).expanduser()
+    root = expanded(os.fspath(path))
     if root.is_file():
         raise UserError(f"path={path}: is a file; give a folder")
     if not root.is_dir():
@@ -55,9 +56,10 @@ def run_folders(root: Path) -> list[Path]:
     return sorted(found, key=lambda folder: [natural(part) for part in folder.parts])
 
 
-def natural(text: str) -> list[tuple[int, int | str]]:
+def natural(text: str) -> list[tuple[int, str]]:
     """A key that puts job 10 of a sweep after job 9."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", text)]
+    parts = re.split(r"([0-9]+)", text)  # every second one is a number, of any number of digits
+    return [(len(part.lstrip("0")), part.lstrip("0")) if i % 2 else (0, part) for i, part in enumerate(parts)]
 
 
 def sort_rows(rows: list[Row], column: str) -> list[Row]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vaecli.build import build_vae, pick_device
+from vaecli.build import absolute_paths, build_vae, pick_device
+from vaecli.data_access import closed, is_own, refused
 from vaecli.datasets.mnist import complete, default_root
 from vaecli.errors import UserError
+from vaecli.files import expanded
 from vaecli.options import Config, check_trust, instantiate
+from vaecli.run_table import natural
 from vaecli.training import checkpoint
+from vaecli.training.folder import read_summary
 from vaecli.vae import VAE
 from vaecli.validation import PositiveInt, check_value
 
@@ -30,10 +33,20 @@ class Run(NamedTuple):
     dataset: Any  # made from the configuration, its data not yet loaded
     epoch: int
     checkpoint: str  # best or last
+    unread: dict[str, str]  # the files of the data set, by their keys, that may not be read unasked
 
 
-def load_run(run: str, which: str = "best", device: str = "auto", trust: Sequence[str] = ()) -> Run:
-    """Rebuild the model of a run's checkpoint. Nothing but classes of vaecli's, and of `trust`'s packages, is built."""
+def load_run(
+    run: str,
+    which: str = "best",
+    device: str = "auto",
+    trust: Sequence[str] = (),
+    data: Mapping[str, str] | None = None,
+) -> Run:
+    """Rebuild the model of a run's checkpoint. Nothing but classes of vaecli's, and of `trust`'s packages, is built.
+
+    data: where the data are, by the keys of `dataset`, in the place of what the run says
+    """
     check_trust(trust)
     folder = find_run(run, which)
     path = folder / "checkpoints" / f"{which}.pt"
@@ -42,14 +55,16 @@ def load_run(run: str, which: str = "best", device: str = "auto", trust: Sequenc
     state, place = checkpoint.load(path), pick_device(device)
     try:
         model = rebuild(state, trust)
-        dataset = instantiate(localise(state["config"]), "dataset", trusted=True, trust=trust)
+        own = is_own(read_summary(folder).get("id"), state["config"]["dataset"])
+        config, unread = readable(state["config"], folder, own, data or {})
+        dataset = instantiate(config, "dataset", trusted=True, trust=trust)
     except UserError:
         raise
     except Exception as error:  # what a file claims can fail to fit together in any way
         raise UserError(f"{path} does not fit its own configuration: {checkpoint.summary(error)}") from None
     if not callable(getattr(dataset, "load", None)):
         raise UserError(f"{path}: its dataset is none that can be loaded")
-    return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which)
+    return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
 def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
@@ -68,13 +83,22 @@ def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
         found = weights.get(name)
         if found is not None and found.dtype != expected.dtype:
             raise ValueError(f"{name} is of type {found.dtype}, not {expected.dtype}")
-        if found is not None and found.is_floating_point() and bool(found.isnan().any()):
-            raise ValueError(f"{name} holds values that are not a number")
+        if found is not None and not bool(found.isfinite().all()):
+            raise ValueError(f"{name} holds values that are not finite numbers")
     model.load_state_dict(weights, assign=True)
     missing = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
     if missing:
         raise ValueError(f"{missing[0]} is not in the file")
+    check_prior(model.eval())
     return model
+
+
+@torch.no_grad()
+def check_prior(model: VAE) -> None:
+    """ValueError unless a model's prior can be drawn from: its scales are weights, too."""
+    p_z = model.prior(model.encode)
+    if not bool(p_z.mean.isfinite().all()) or not bool(((p_z.stddev > 0) & p_z.stddev.isfinite()).all()):
+        raise ValueError("the standard deviations of its prior are not positive numbers, or its means not finite")
 
 
 def numel(tensors: Iterable[torch.Tensor]) -> int:
@@ -99,25 +123,39 @@ def at_most(n: int) -> Iterator[None]:
         handle.remove()
 
 
-def localise(config: Config) -> Config:
-    """The configuration with a data folder that does not hold the files replaced by this machine's own.
+def readable(config: Config, folder: Path, own: bool, given: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
+    """The configuration with the data's paths as they may be read, and those that may not, which lead nowhere in it.
+
+    own: whether the user has trained the run here; given: the paths that the user names, by their keys
+    """
+    dataset = config["dataset"]
+    if not isinstance(dataset, dict):
+        return config, {}
+    dataset = {**dataset, **given} if "root" in given else localise({**dataset, **given}, own)
+    unread = {} if own else refused(folder, dataset, given)
+    if dataset.get("root") == str(default_root()):  # this machine's own
+        unread.pop("root", None)
+    return absolute_paths({**config, "dataset": closed(dataset, unread)}), unread
+
+
+def localise(dataset: Config, keep: bool = True) -> Config:
+    """A data set with a folder that does not hold the files, or that is not to be kept, replaced by this machine's own.
 
     The folder that a file names is thereby read at most: what is missing is downloaded to a place of the user's.
     """
-    dataset = config["dataset"]
-    if not isinstance(dataset, dict) or dataset.get("root") is None:
-        return config
+    if dataset.get("root") is None:
+        return dataset
     if not str(dataset.get("_target_")).startswith("vaecli."):  # a class that the user trusts keeps its own
-        return config
-    if complete(Path(str(dataset["root"]), str(dataset.get("source")), "raw")):
-        return config
-    return {**config, "dataset": {**dataset, "root": str(default_root())}}
+        return dataset
+    if keep and complete(Path(str(dataset["root"]), str(dataset.get("source")), "raw")):
+        return dataset
+    return {**dataset, "root": str(default_root())}
 
 
 def find_run(run: str, which: str = "best") -> Path:
     """The folder of a run; `latest` is the newest one with that checkpoint anywhere under outputs."""
     if run != "latest":
-        folder = Path(run).expanduser()
+        folder = expanded(run)
         if folder.is_file():
             raise UserError(f"run={run}: is a file; give the run's folder")
         if not folder.is_dir():
@@ -128,7 +166,7 @@ def find_run(run: str, which: str = "best") -> Path:
             raise UserError(f"run={run}: this folder holds no checkpoint (checkpoints/best.pt or last.pt){hint}")
         return folder
     found = [Path(place, f"{which}.pt") for place, _, names in os.walk("outputs") if f"{which}.pt" in names]
-    found = [path for path in found if path.parent.name == "checkpoints"]
+    found = [path for path in found if path.parent.name == "checkpoints" and path.is_file()]  # no link to nothing
     if not found:
         raise UserError(
             f"run=latest: no run with a checkpoint under {Path('outputs').absolute()}; train one: vae train"
@@ -139,9 +177,7 @@ def find_run(run: str, which: str = "best") -> Path:
 def runs_below(folder: Path) -> list[Path]:
     """The runs directly below a folder, such as a sweep's, that have a checkpoint; in the order of their numbers."""
     found = {path.parent.parent for path in folder.glob("*/checkpoints/*.pt")}
-    return sorted(
-        found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-    )
+    return sorted(found, key=lambda path: natural(path.name))
 
 
 def load(

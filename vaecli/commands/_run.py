@@ -4,15 +4,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from vaecli.files import check_output
+from vaecli.files import check_output, expanded
 from vaecli.runs import Run, load_run
 from vaecli.validation import check_arguments
 
 Checkpoint = Literal["best", "last", "ema"]
 
 
+@dataclass
+class DataPaths:
+    """Where a run's data are, in the place of what the run says."""
+
+    path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    root: str | None = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
 @dataclass(kw_only=True)
-class RunConfig:
+class RunKeys:
     """The keys of each command's `Config`; its own come on top."""
 
     run: str
@@ -20,17 +34,19 @@ class RunConfig:
     device: str
     output: str | None
     trust: list[str] = field(default_factory=list)
+    dataset: DataPaths = field(default_factory=DataPaths)
 
     @classmethod
     def checked(cls, values: dict[str, Any]) -> Self:
         """From a command's configuration; UserError for what it does not allow."""
         return cls(**check_arguments(cls, values))
 
-    def load(self, run: str | None = None) -> Run:
-        """The run asked for, or another one in the same way."""
-        return load_run(self.run if run is None else run, self.checkpoint, self.device, self.trust)
+    def load(self, run: str | None = None, data: dict[str, str] | None = None) -> Run:
+        """The run asked for, or another one, with its data at the paths that were given for them, or at those of `data`."""
+        given = self.dataset.given if data is None else data
+        return load_run(self.run if run is None else run, self.checkpoint, self.device, self.trust, given)
 
     def output_path(self, run: Run, name: str, suffix: str) -> Path:
         """Where to write: `output`, or <name>.<suffix> in the run's folder; UserError where that is impossible."""
         default = run.folder / f"{name}.{suffix}"
-        return check_output(Path(self.output).expanduser() if self.output else default, suffix)
+        return check_output(expanded(self.output) if self.output else default, suffix)

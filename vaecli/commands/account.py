@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 import vaecli
 from vaecli.commands.again import ASKING
 from vaecli.commands.job import Job
+from vaecli.data_access import identify
 from vaecli.differences import SILENT, flatten
 from vaecli.evaluation import active_units, kl_per_dim
 from vaecli.files import replace_text
@@ -47,6 +48,14 @@ def write_config(folder: Path, config: dict[str, Any]) -> str:
     text = OmegaConf.to_yaml(OmegaConf.create(stored(config)))
     replace_text(folder / "config.yaml", text)
     return text
+
+
+def identity(job: Job, logger: RunLogger) -> dict[str, str]:
+    """The run's id for summary.json, by which later commands know that its data may be read."""
+    run_id, problem = identify(logger.summary.get("id"), job.config["dataset"])
+    if problem:
+        logger.say(f"warning: {problem}", style="yellow")
+    return {"id": run_id}
 
 
 FEW = 200  # steps

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from vaecli.command_line import command, setting
+from vaecli.data_access import PATHS, Unasked, is_own, paths_of
 from vaecli.differences import flatten
 from vaecli.errors import UserError
+from vaecli.files import expanded
 from vaecli.run_table import Damaged, load_yaml, read
+from vaecli.runs import readable
 from vaecli.training import checkpoint
+from vaecli.training.folder import read_summary
 from vaecli.training.stored import is_number
 from vaecli.validation import PositiveInt, check_value, plain
 
@@ -34,7 +37,7 @@ def find_resumable(run: str) -> Path:
         if not found:
             raise UserError(f"resume=latest: no run under {Path('outputs').absolute()}; start one: vae train")
         return max(found, key=last_written)
-    folder = Path(run).expanduser()
+    folder = expanded(run)
     if not folder.is_dir():
         raise UserError(f"resume={run}: there is no such folder; give a run's folder or resume=latest")
     if not (folder / "config.yaml").is_file() and not (folder / "checkpoints" / "last.pt").is_file():
@@ -99,14 +102,33 @@ def typed(given: Config, keys: list[str]) -> dict[str, Any]:
 
 
 def is_fixed(key: str) -> bool:
-    """Whether a key is in FIXED, or below one of its groups; of the optimizer only the choice itself is fixed."""
-    group = key.partition(".")[0]
+    """Whether a key is in FIXED, or below one of its groups; of the optimizer only the choice itself is fixed, of the
+    data all but the place where they are."""
+    group, _, name = key.partition(".")
+    if group == "dataset" and name in PATHS:  # the data's checksum says that they are the same
+        return False
     return key in FIXED or (group in FIXED and group != "optimizer")
 
 
-def repeated(path: str, given: Config, keys: list[str]) -> Config:
-    """The configuration of a run, or of its config.yaml, with what was given on the command line in its place."""
-    return with_changes(read_config(Path(path).expanduser()), given, keys)
+def asked_for(config: Config, keys: list[str]) -> Config:
+    """The configuration of a new run: as composed, or that of the run that it repeats, with the keys typed in place."""
+    if config["repeat"] is None:
+        return config
+    path = expanded(config["repeat"])
+    stored = read_config(path)
+    changed = with_changes(stored, config, keys)
+    return changed if "dataset" in keys else permitted(stored, changed, path if path.is_dir() else path.parent, keys)
+
+
+def permitted(stored: Config, config: Config, folder: Path, keys: list[str]) -> Config:
+    """`config` with the data's paths as they may be read; UserError where the run in `folder`, whose configuration
+    was `stored`, would read what no key typed names."""
+    dataset, own = config["dataset"], is_own(read_summary(folder).get("id"), stored["dataset"])
+    given = {key: path for key, path in paths_of(dataset).items() if f"dataset.{key}" in keys}
+    config, unread = readable(config, folder, own, given)
+    if unread:
+        raise Unasked(folder, unread)
+    return config
 
 
 def with_changes(stored: Config, given: Config, keys: list[str]) -> Config:
@@ -168,6 +190,4 @@ def best_bound(state: dict[str, Any]) -> float:
 
 def resume_command(folder: Path) -> str:
     """What to type to go on with a run."""
-    word = f"resume={folder}"
-    plain_name = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
-    return "vae-train " + (word if plain_name else shlex.quote(f"resume='{folder}'"))
+    return command(["vae-train", setting("resume", folder)])

@@ -18,6 +18,7 @@ from rich.progress import track
 from torch import Tensor
 
 from vaecli.build import facts
+from vaecli.data_access import Unasked
 from vaecli.datasets.checks import existing, refuse_infinite
 from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
@@ -25,7 +26,7 @@ from vaecli.datasets.split import Split
 from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
-from vaecli.files import replace_bytes, replace_file
+from vaecli.files import expanded, replace_bytes, replace_file
 from vaecli.plots.view import View, figure_array, png, view_of
 from vaecli.runs import Run
 
@@ -153,6 +154,8 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 def load_split(run: Run, part: Part) -> Split:
     """One part of the run's data set, on the model's device."""
+    if run.unread:
+        raise Unasked(run.folder, run.unread)
     try:
         split = getattr(run.dataset.load(), part)
     except UserError as error:
@@ -195,7 +198,7 @@ def read_input(run: Run, name: str) -> Observations:
 
     uint8 stands for 0 to 1, as it does in training; NaN is allowed where the run takes it for what is missing.
     """
-    what, path, shape = f"input={name}", Path(name).expanduser(), run.model.x_shape
+    what, path, shape = f"input={name}", expanded(name), run.model.x_shape
     existing(what, path, [*READERS, *KINDS])
     x = _read_image(what, path, run) if is_image(path.name) else _read_numbers(what, path, run)
     refuse_infinite(what, Split(x), getattr(run.dataset, "gaps", False))
@@ -212,7 +215,7 @@ def read_input(run: Run, name: str) -> Observations:
 
 def read_latents(run: Run, name: str) -> Tensor:
     """Latents z (N, D), on the model's device, from a .npy file of that shape or (D,)."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix.lower() != ".npy" or not path.is_file():
         wrong = "there is no such file" if path.suffix.lower() == ".npy" else "expected a .npy file"
         raise UserError(f"z={name}: {wrong}")

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from vaecli.commands._run import RunConfig
+from vaecli.command_line import tensorboard
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import (
     Part,
     class_names,
@@ -39,7 +40,7 @@ SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers ta
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     split: Part
     input: str | None
     dims: list[NonNegativeInt] | None
@@ -65,7 +66,7 @@ def main(values: dict[str, Any]) -> Path:
     print(f"wrote {path}\nwrote {picture}")
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
-        print(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes (tensorboard --logdir {run.folder})")
+        print(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes ({tensorboard(run.folder)})")
     return path
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import vaecli
 from vaecli.build import check_data
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import (
     Part,
     device_of,
@@ -42,7 +42,7 @@ RELIABLE = 5  # effective draws: below, a single weight decides
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     split: Part
     input: str | None
     limit: PositiveInt | None

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.errors import UserError
 from vaecli.files import replace_file
 from vaecli.vae import VAE
@@ -25,7 +25,7 @@ BATCHES = (1, 7, 64)  # sizes on which the file is compared with the model
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     part: Literal["decoder", "encoder"]
     format: Literal["onnx", "torch"]
     device: str = field(default="cpu", init=False)

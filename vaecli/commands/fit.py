@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import (
     Part,
     literal,
@@ -29,7 +29,7 @@ from vaecli.validation import NonNegativeInt, PositiveFloat, Seed
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     alpha: PositiveFloat | None
     beta: PositiveFloat | None
     input: str | None

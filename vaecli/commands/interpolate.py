@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import Part, Steps, load_split, pick, run_view, write_figure
 from vaecli.evaluation import evaluating
 from vaecli.latents import interpolate
@@ -16,7 +16,7 @@ from vaecli.validation import NonNegativeInt, Seed, check_arguments, check_value
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     split: Part
     from_: NonNegativeInt  # the key `from`, which Python reserves
     to: NonNegativeInt

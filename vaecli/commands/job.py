@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from vaecli import build
 from vaecli.datasets.split import Splits
 from vaecli.errors import UserError
+from vaecli.files import expanded
 from vaecli.objectives.base import Objective
 from vaecli.options import check_trust, instantiate
 from vaecli.training.folder import refuse_occupied
@@ -104,7 +104,7 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     check_trust(settings.trust)
     make = partial(instantiate, config, trusted=trusted, trust=settings.trust)
     if settings.output is not None:
-        refuse_occupied(Path(settings.output).expanduser())
+        refuse_occupied(expanded(settings.output))
     device = build.pick_device(settings.device)
     dataset = make("dataset")
     config = build.absolute_paths(config)

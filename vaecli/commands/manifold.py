@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import Steps, run_view, write_figure
 from vaecli.latents import manifold, prior_moments
 from vaecli.validation import NonNegativeInt, Span
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     n: Steps | None
     span: Span
     dims: list[NonNegativeInt]

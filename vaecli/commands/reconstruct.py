@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import (
     Mode,
     Observations,
@@ -34,6 +34,7 @@ from vaecli.commands.common import (
 from vaecli.differences import titles
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import CHUNK, decode_all, elbo_terms, evaluating
+from vaecli.files import expanded
 from vaecli.plots.view import View
 from vaecli.runs import Run, runs_below
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed
@@ -43,7 +44,7 @@ TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     run: str | list[str]  # type: ignore[assignment]
     split: Part
     n: PositiveInt
@@ -71,7 +72,8 @@ def main(values: dict[str, Any]) -> Path:
     if not names:
         raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
     names = [inner for name in names for inner in expand(name)]
-    runs = [config.load(name) for name in names]
+    first, *others = names  # the first run's data are those to reconstruct
+    runs = [config.load(first), *(config.load(name, {}) for name in others)]
     check_same_shape(runs)
     if config.format == "csv" and (len(runs) > 1 or config.draws):
         raise UserError("format=csv: holds one run and no draws; use format=npz")
@@ -93,7 +95,7 @@ def main(values: dict[str, Any]) -> Path:
 
 def expand(name: str) -> list[str]:
     """A run's folder as it is; a sweep's as the runs in it."""
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if name == "latest" or (folder / "checkpoints").is_dir():
         return [name]
     return [str(run) for run in runs_below(folder)] or [name]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from vaecli.errors import printable, shorten
-from vaecli.files import check_output, replace_text
+from vaecli.files import check_output, expanded, replace_text
 from vaecli.run_table import COLUMNS, Row, table
 from vaecli.training.progress import duration
 from vaecli.validation import check_arguments, plain
@@ -61,7 +61,7 @@ def main(values: dict[str, Any]) -> list[Row]:
 def checked_output(config: Config) -> Path | None:
     if config.output is None:
         return None
-    return check_output(Path(config.output).expanduser(), "txt" if config.format == "table" else config.format)
+    return check_output(expanded(config.output), "txt" if config.format == "table" else config.format)
 
 
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import (
     Chunks,
     Mode,
@@ -29,7 +29,7 @@ DRAWN = 10_000  # more would not be seen in a picture
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     n: PositiveInt
     z: str | None
     mode: Mode

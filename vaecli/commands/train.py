@@ -11,23 +11,26 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from vaecli import build
+from vaecli.command_line import tensorboard
 from vaecli.commands.account import (
     Observer,
     description,
     few_steps,
     headline,
     hyperparameters,
+    identity,
     latents_in_use,
     write_config,
 )
 from vaecli.commands.again import (
+    asked_for,
     best_bound,
     find_resumable,
     nothing_left,
+    permitted,
     planned,
     read_config,
     read_state,
-    repeated,
     resume_command,
     resumed,
     with_later_best,
@@ -36,7 +39,6 @@ from vaecli.commands.job import Config, Job, prepare
 from vaecli.errors import UserError
 from vaecli.evaluation import calibrate, mean_metrics
 from vaecli.plots.view import view_of
-from vaecli.runs import localise
 from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_links, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
@@ -85,7 +87,7 @@ def main(config: dict[str, Any], origin: Origin) -> float:
     elif origin.sweep_folder is not None:
         done = sweep_job(config, origin, origin.sweep_folder)
     else:
-        job = prepare(asked_for(config, origin), trusted=config["repeat"] is not None)
+        job = prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
         folder = new_folder(job.settings.output, job.config["dataset"]["name"])
         with held(folder):
             if job.settings.output is not None:
@@ -97,22 +99,15 @@ def main(config: dict[str, Any], origin: Origin) -> float:
     return done.bound
 
 
-def asked_for(config: dict[str, Any], origin: Origin) -> dict[str, Any]:
-    """The configuration of a new run: as composed, or that of the run that it repeats."""
-    if config["repeat"] is None:
-        return config
-    config = repeated(config["repeat"], config, origin.overrides)
-    return config if {"dataset", "dataset.root"} & set(origin.overrides) else localise(config)
-
-
 def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
+    refuse_occupied(folder)
     with held(folder):
         write_config(folder, config)
 
         def job() -> Job:
             if config["output"] is not None:
                 raise UserError(f"output={config['output']}: a sweep makes a folder for each job; leave output out")
-            return prepare(asked_for(config, origin), trusted=config["repeat"] is not None)
+            return prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
 
         return train(folder, origin, job)
 
@@ -129,7 +124,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         state, summary = read_state(folder), read_summary(folder)
         stored = read_config(folder) if state is None else state["config"]
         config, changes = resumed(stored, build.absolute_paths(config), origin.overrides, config["resume"])
-        config = localise(config)
+        config = permitted(stored, config, folder, origin.overrides)
         check_arguments(Config, config)
         epoch = state["epoch"] if state else 0
         if summary.get("status") == "completed":
@@ -146,7 +141,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         data = summary.get("data")
         if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
             raise UserError(
-                f"resume={folder}: the data have changed since it began (another checksum); start a new run"
+                f"resume={folder}: the data have changed since it began (another checksum): start a new run"
             )
         if state and changes:
             state = with_later_best(folder, state)
@@ -178,7 +173,7 @@ def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Befor
     """Train, evaluate the best checkpoint on the test split, and write it all down."""
     settings, device = job.settings, next(job.model.parameters()).device
     logger.config(write_config(folder, job.config))
-    logger.summarise(**(resumption(before) if before else {}), **description(job, device))
+    logger.summarise(**identity(job, logger), **(resumption(before) if before else {}), **description(job, device))
     logger.say(headline(job, device, folder))
     if hint := few_steps(job):
         logger.say(hint)
@@ -269,10 +264,9 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
     """The test figures of the best checkpoint, for summary.json, TensorBoard and the user."""
     averaged = {} if trainer.average is None else {"test_ema": test_figures(job, folder, trainer, "ema")}
     test = {"test": test_figures(job, folder, trainer, "best"), **averaged}
-    metrics = {f"{name}/{key}": value for name, figures in test.items() for key, value in figures.items()}
-    logger.hparams(
-        hyperparameters(job.config, origin.sweep_over), {**metrics, "best/elbo": trainer.best["elbo"]}, trainer.epoch
-    )
+    figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
+    figures["best/elbo"] = trainer.best["elbo"]
+    logger.hparams(hyperparameters(job.config, origin.sweep_over), figures, trainer.epoch)
     latents, warning = latents_in_use(job)
     logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
@@ -284,7 +278,7 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
             )
     if warning:
         logger.say(warning, style="yellow")
-    logger.say(f"wrote {folder}  (tensorboard --logdir {folder})")
+    logger.say(f"wrote {folder}  ({tensorboard(folder)})")
     return float(trainer.best["bound"])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaecli.commands._run import RunConfig
+from vaecli.commands._run import RunKeys
 from vaecli.commands.common import Part, Steps, load_split, pick, run_view, write_figure
 from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
 from vaecli.latents import check_dims, prior_moments, traverse
@@ -15,7 +15,7 @@ from vaecli.validation import NonNegativeInt, Seed, Span
 
 
 @dataclass
-class Config(RunConfig):
+class Config(RunKeys):
     split: Part
     steps: Steps
     span: Span

@@ -15,6 +15,7 @@ from vaecli.datasets.reading import Content, column_names, read, zeros_and_ones
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError
+from vaecli.files import expanded
 from vaecli.validation import PositiveInt, Seed
 
 LOOK = 1000  # observations from whose range it is known how to draw images
@@ -84,7 +85,7 @@ class Arrays:
     @cached_property
     def names(self) -> tuple[str, ...] | None:
         """Of a table's columns, while the file is there."""
-        return column_names(Path(self.paths["path"] or "").expanduser(), self.choice)
+        return column_names(expanded(self.paths["path"] or ""), self.choice)
 
     @cached_property
     def shown(self) -> tuple[float, float]:
@@ -100,7 +101,7 @@ class Arrays:
 
     def _place(self, key: str) -> tuple[str, Path]:
         """How a message about a file begins, and the file."""
-        return f"dataset.{key}={self.paths[key]}", Path(self.paths[key] or "").expanduser()
+        return f"dataset.{key}={self.paths[key]}", expanded(self.paths[key] or "")
 
     def _whole(self, key: str, content: Content, y: Tensor | None, levels: int) -> Split:
         """All of a file's observations, checked."""

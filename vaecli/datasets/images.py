@@ -24,6 +24,7 @@ from torch import Tensor
 from vaecli.datasets.own import TestFraction, ValFraction, split_rows
 from vaecli.datasets.split import Binarize, Splits, image_splits
 from vaecli.errors import UserError
+from vaecli.files import expanded
 from vaecli.memory import check_memory
 from vaecli.validation import PositiveInt, Seed
 
@@ -79,7 +80,7 @@ class Images:
         binarize: Binarize = "none",
         binarize_seed: Seed = 0,
     ) -> None:
-        self.what, self.folder = f"dataset.path={path}", Path(path).expanduser()
+        self.what, self.folder = f"dataset.path={path}", expanded(path)
         self.size = (size, size) if isinstance(size, int) else None if size is None else (size[0], size[1])
         self.colour: Colour = colour
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed

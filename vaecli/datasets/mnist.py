@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
 from vaecli.errors import UserError
-from vaecli.files import replace_file
+from vaecli.files import expanded, replace_file
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed
 
 FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
@@ -25,8 +25,8 @@ LABELS = {
 def default_root() -> Path:
     """Where data sets are kept: the environment variable VAE_DATA, else a folder in the user's cache."""
     if os.environ.get("VAE_DATA"):
-        return Path(os.environ["VAE_DATA"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vaecli"
+        return expanded(os.environ["VAE_DATA"])
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vaecli"
 
 
 def complete(folder: Path) -> bool:
@@ -65,7 +65,7 @@ class MNIST:
         binarize: Binarize = "none",
         binarize_seed: Seed = 0,
     ) -> None:
-        self.source, self.root = source, Path(root).expanduser() if root else default_root()
+        self.source, self.root = source, expanded(root) if root else default_root()
         self.val_size, self.limit = val_size, limit
         self.binarize, self.binarize_seed = binarize, binarize_seed
         self.label_names = LABELS[source]

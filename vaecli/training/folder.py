@@ -3,62 +3,92 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from vaecli.command_line import command, setting
 from vaecli.errors import UserError
-from vaecli.files import check_writable, remove_leftovers, replace_text
+from vaecli.files import check_writable, expanded, remove_leftovers, replace_text
 from vaecli.training import events
 from vaecli.training.stored import is_number
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 LOCK = ".lock"
+WRITTEN = (*RUN_FILES, "images", "train.log", events.PATTERN, LOCK)
 FIGURES = ("step", "elbo", "bound", "log_px", "kl", "loss", "lr", "seconds")  # in every line of metrics.jsonl
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """The folder for this process alone, until it ends in whatever way; UserError where another one holds it."""
-    try:
-        lock = FileLock(folder / LOCK).acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder}: another process is training this run; wait for it or stop it") from None
-    except OSError as error:
-        raise UserError(f"cannot write into {folder}: {error.strerror or error}") from None
-    with lock:
+    with ExitStack() as locks:
+        try:
+            locks.enter_context(FileLock(folder / LOCK).acquire(timeout=0))
+            locks.enter_context(folder_locked(folder))
+        except (Timeout, BlockingIOError):
+            raise UserError(f"{folder}: another process is training this run; wait for it or stop it") from None
+        except OSError as error:
+            raise UserError(f"cannot write into {folder}: {error.strerror or error}") from None
         yield
 
 
-def refuse_links(folder: Path) -> None:
-    """UserError where a run's folder holds a link, which could lead what is written there to any file, or a pipe."""
-    for path in sorted(folder.iterdir()):
+@contextmanager
+def folder_locked(folder: Path) -> Iterator[None]:
+    """The folder itself locked, where the system can do that: deleting the lock's file then lets nobody in."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that is open cannot be deleted
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a network file system that locks no folders
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_links(folder: Path, names: Sequence[str] = ("*",)) -> None:
+    """UserError where a run's folder holds a link, which could lead what is written there to any file, or a pipe.
+
+    names: which of its entries are looked at
+    """
+    for path in sorted(path for path in folder.iterdir() if any(map(path.match, names))):
         if path.is_symlink():
             raise UserError(
-                f"{folder}: {path.name} is a link, and a run goes on in its own folder only; put what it leads to there"
+                f"{folder}: {path.name} is a link, and a run writes in its own folder only; put what it leads to there"
             )
         if not path.is_file() and not path.is_dir():
             raise UserError(f"{folder}: {path.name} is neither a file nor a folder; take it away")
 
 
 def refuse_occupied(folder: Path) -> None:
-    """UserError where a folder holds a run already or cannot be written."""
+    """UserError where a folder holds a run already, cannot be written, or leads what is written there elsewhere."""
     if any((folder / name).exists() for name in RUN_FILES):
         raise UserError(
             f"output={folder}: this folder already holds a run; choose another output, or continue it: "
-            f"vae-train resume={folder}"
+            + command(["vae-train", setting("resume", folder)])
         )
     check_writable(folder)
+    if folder.is_dir():
+        refuse_links(folder, WRITTEN)
 
 
 def new_folder(output: str | None, dataset: str) -> Path:
     """Make the run's folder: `output`, or one of its own under outputs/<dataset>."""
     if output is not None:
-        folder = Path(output).expanduser()
+        folder = expanded(output)
         refuse_occupied(folder)
         return make(folder, exist_ok=True)
     while True:

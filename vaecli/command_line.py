@@ -1,0 +1,42 @@
+"""Words of a command line for a user to copy: right for Hydra, which reads the value, and for the shell before it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+MEANT = ("null", "true", "false", "nan", "inf", "latest")  # words that stand for something else than a file's name
+PLAIN = re.compile(r"/[\w./-]*|[a-z_.][\w.-]*/[\w./-]*|[a-z_][\w.-]*", re.ASCII | re.IGNORECASE)
+
+
+def setting(key: str, path: str | Path) -> str:
+    """`key=path`, in quotes where Hydra would not read the path's very text; a name that means more gets ./ before."""
+    text = str(path)
+    if PLAIN.fullmatch(text) and text.lower() not in MEANT:
+        return f"{key}={text}"
+    text = text if Path(text).is_absolute() or text.startswith(("./", "../")) else f"./{text}"
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    text = re.sub(r"(\\+)\Z", r"\1\1", text)
+    return f"{key}='{text}'"
+
+
+def command(words: Iterable[str]) -> str:
+    """Words as one types them in a shell."""
+    return " ".join(map(quoted, words))
+
+
+def tensorboard(folder: Path) -> str:
+    """What to type to see a run's curves."""
+    return command(["tensorboard", "--logdir", str(folder)])
+
+
+def quoted(word: str) -> str:
+    """A word in quotes where a shell needs them; what cannot be printed is written as in $'\\n'."""
+    if word.isprintable():
+        return shlex.quote(word)
+    plain = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\{byte:03o}" for byte in os.fsencode(word))
+    return f"$'{''.join(plain)}'"
