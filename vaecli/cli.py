@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from vaecli.errors import UserError, nearest
+from vaecli.text import lines
 
 COMMANDS = (
     "train",
@@ -63,6 +65,8 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
         os.environ["GOMP_SPINCOUNT"] = "30000"
     signal.signal(signal.SIGTERM, terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name has letters that the terminal's encoding lacks
     try:
         from vaecli.hydra_app import run
 
@@ -94,5 +98,5 @@ def terminated(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def stop(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {lines(message)}", file=sys.stderr)
     sys.exit(1)

@@ -32,6 +32,7 @@ from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
 from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
 from vaecli.runs import Run, load_run
+from vaecli.text import say, tensorboard
 from vaecli.validation import NonNegativeInt, Seed, check_arguments
 
 DRAWS = 10_000  # from the prior, for histograms of it
@@ -67,10 +68,11 @@ def main(values: dict[str, Any]) -> Path:
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
     write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior=prior_draws(run)))
     WRITERS[config.format](path, codes, split, label_names(run))
-    print(f"wrote {path}\nwrote {picture}")
+    say(f"wrote {path}")
+    say(f"wrote {picture}")
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
-        print(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes (tensorboard --logdir {run.folder})")
+        say(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes (tensorboard --logdir {run.folder})")
     return path
 
 
@@ -156,8 +158,8 @@ def write_embedding(folder: str, z: Tensor, images: Tensor, y: Tensor | None, na
     metadata: list[Any] | None = None if y is None else y.tolist()
     header = None
     if y is not None and y.ndim > 1:
-        header = label_columns(y, names)
+        header = [tensorboard(name) for name in label_columns(y, names)]
     elif y is not None and names and not y.is_floating_point():
-        metadata = [names[k] for k in y.tolist()]
+        metadata = [tensorboard(names[k]) for k in y.tolist()]
     with SummaryWriter(folder) as events:
         events.add_embedding(z, metadata, images, global_step=0, tag="latents", metadata_header=header)

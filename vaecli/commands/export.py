@@ -19,6 +19,7 @@ from vaecli.commands.common import Checkpoint, output_path
 from vaecli.errors import UserError
 from vaecli.files import replace_file
 from vaecli.runs import load_run
+from vaecli.text import say
 from vaecli.vae import VAE
 from vaecli.validation import check_arguments
 
@@ -88,7 +89,7 @@ def main(values: dict[str, Any]) -> Path:
     difference = check(network, exported)
     replace_file(path, lambda file: file.write(exported.content))
     outputs = zip(network.gives, network(example(network)), strict=True)
-    print(f"wrote {path} ({len(exported.content) / 1e6:.2f} MB)")
+    say(f"wrote {path} ({len(exported.content) / 1e6:.2f} MB)")
     print(f"input   {signature(network.takes, network.shape)}")
     for name, value in outputs:
         print(f"output  {signature(name, tuple(value.shape[1:]))}")

@@ -25,6 +25,7 @@ from vaecli.commands.common import (
 )
 from vaecli.evaluation import CHUNK, decode_all, evaluating
 from vaecli.runs import load_run
+from vaecli.text import say
 from vaecli.validation import NonNegativeFloat, PositiveInt, Seed, check_arguments
 
 DRAWN = 10_000  # more would not be seen in a picture
@@ -66,5 +67,5 @@ def main(values: dict[str, Any]) -> Path:
             write_figure(path, run_view(run).samples(torch.cat(list(x)), what))
     if len(drawn) < len(z):
         print(f"drew the first {len(drawn)} of {len(z)}; format=npz writes them all")
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path
