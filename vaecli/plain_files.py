@@ -153,7 +153,7 @@ def key_of(event: Any) -> str:
 
 
 def scalar(text: str) -> Any:
-    """The value of a text without quotes: null, a truth value or a number in the form that it is written in, or text."""
+    """The value of a text without quotes: null, a truth value or a number in the usual form; else it is text."""
     if text in WORDS:
         return WORDS[text]
     if len(text) > LONGEST_NUMBER:

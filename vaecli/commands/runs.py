@@ -109,10 +109,10 @@ def cell(key: str, value: Any) -> str:
     if key == "error":
         return shorten(" ".join(value.split()), ERROR)  # a message of several lines
     if key == "folder":
-        return printable(value)
-    return shorten(
-        duration(value) if key == "seconds" else f"{value:.2f}" if isinstance(value, float) else str(value), VALUE
-    )
+        return printable(value)  # all of it, to be copied
+    if key == "seconds":
+        return shorten(duration(value), VALUE)
+    return shorten(f"{value:.2f}" if isinstance(value, float) else str(value), VALUE)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -121,10 +121,8 @@ def as_csv(rows: Sequence[Row]) -> str:
     columns = [key for key in COLUMNS if key != "differences"]
     found = [csv_line([*columns, *keys])]
     for row in rows:
-        told = row["differences"]
-        found.append(
-            csv_line([*(row[key] for key in columns), *(plain(told[key]) if key in told else None for key in keys)])
-        )
+        values = {key: plain(value) for key, value in row["differences"].items()}
+        found.append(csv_line([*map(row.get, columns), *map(values.get, keys)]))
     return "".join(found)
 
 

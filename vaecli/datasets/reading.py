@@ -18,10 +18,10 @@ from torch import Tensor
 
 from vaecli.datasets.checks import check_numbers, existing
 from vaecli.datasets.split import CHUNK
-from vaecli.datasets.tables import Choice, Picked, cleaned, pick_columns, table_names
+from vaecli.datasets.tables import Choice, Picked, cleaned, pick_columns, table_names, written
 from vaecli.errors import UserError
 from vaecli.memory import check_memory
-from vaecli.text import distinct, headings
+from vaecli.text import distinct
 
 LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
 MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index
@@ -224,7 +224,7 @@ def sniff(what: str, path: Path, columns: Sequence[str] | None = None, lines: in
     except csv.Error as error:
         raise UserError(f"{what}: cannot be read as a table: {error}") from None
     names = [cleaned(cell) for cell in rows[0]]
-    header = has_header(rows) or bool(columns and set(map(cleaned, headings(columns))) <= set(names))
+    header = has_header(rows) or bool(columns and set(written(columns)) <= set(names))
     if header and len(rows) == 1:
         raise UserError(f"{what}: there are no observations in it")
     return Layout(separator, header, distinct(names) if header else [f"x_{i + 1}" for i in range(len(rows[0]))])

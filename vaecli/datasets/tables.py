@@ -38,11 +38,9 @@ def cleaned(cell: str) -> str:
     return cell.strip().removeprefix("#").strip()
 
 
-def as_written(name: str, chosen: Sequence[str], names: Sequence[str]) -> str:
-    """A chosen column's name as a file has it: as it is, or as write_table would have written it."""
-    if name in names:
-        return name
-    return next((cleaned(shown) for own, shown in zip(chosen, headings(chosen), strict=True) if own == name), name)
+def written(names: Sequence[str]) -> list[str]:
+    """What columns are called in a .csv file that vaecli has written, once it is read again."""
+    return [cleaned(heading) for heading in headings(names)]
 
 
 def pick_columns(what: str, table: Any, names: Sequence[str], choice: Choice) -> Picked:
@@ -54,8 +52,11 @@ def pick_columns(what: str, table: Any, names: Sequence[str], choice: Choice) ->
     if choice.columns is None:
         taken = [i for i in range(len(names)) if i != label and not counts_rows(names[i], columns[i])]
     else:
-        chosen = [as_written(name, choice.columns, names) for name in choice.columns]
-        taken = [place(what, "dataset.columns", name, names) for name in chosen]
+        at = {name: i for i, name in enumerate(names)}
+        taken = [at[own] if own in at else at.get(other, -1)
+                 for own, other in zip(choice.columns, written(choice.columns), strict=True)]  # fmt: skip
+        if -1 in taken:
+            place(what, "dataset.columns", choice.columns[taken.index(-1)], names)
     refuse_text(what, names, columns, taken)
     if not taken:
         raise UserError(f"{what}: no column of numbers is left; it has {shown(names)}")
@@ -80,8 +81,8 @@ def label_column(what: str, names: Sequence[str], columns: Sequence[Any], choice
         return place(what, "dataset.labels", choice.labels, names)
     if choice.labels is not None:
         return None
-    chosen = choice.columns or ()
-    rest = [i for i, name in enumerate(names) if name not in (*chosen, *map(cleaned, headings(chosen)))]
+    columns_of_x = {*(choice.columns or ()), *written(choice.columns or ())}
+    rest = [i for i, name in enumerate(names) if name not in columns_of_x]
     called = [i for i in rest if names[i].lower() in LABELS]
     text = [i for i in rest if is_text(columns[i])]
     return called[0] if called else text[0] if len(text) == 1 else None
