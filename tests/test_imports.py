@@ -13,8 +13,10 @@ import vaecli
 
 PACKAGE = Path(vaecli.__file__).parent
 ROWS = (
-    ("errors", "threads", "sweeps", "command_line", "streams"),
+    ("text", "threads", "sweeps", "command_line", "streams"),
+    ("errors",),
     ("validation", "files", "conf_files", "flows", "memory", "units"),
+    ("plain_files",),
     (
         "architectures",
         "datasets",

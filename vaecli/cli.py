@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from typing import NoReturn
 
 from vaecli import streams
 from vaecli.errors import UserError, nearest
+from vaecli.text import lines
 
 COMMANDS = (
     "train",
@@ -67,6 +69,8 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     signal.signal(signal.SIGTERM, terminated)
     if command == "train":  # hours of work, and train.log has the lines too
         streams.keep_going()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name has letters that the terminal's encoding lacks
     try:
         from vaecli.hydra_app import run
 
@@ -103,5 +107,5 @@ def terminated(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def stop(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {lines(message)}", file=sys.stderr)
     sys.exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vaecli.errors import printable
+from vaecli.text import printable
 from vaecli.validation import plain
 
 SILENT = (  # say nothing about the model
@@ -39,7 +39,12 @@ def differing(flat: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for key in keys:
             if key in one:
                 values[key].setdefault(option(one, key), set()).add(plain(one[key]))
-    told = [{key: one[key] for key in keys if key in one and varies(values[key], option(one, key))} for one in flat]
+    order = {key: i for i, key in enumerate(keys)}
+    told = [
+        {key: one[key] for key in sorted(one.keys() & order.keys(), key=order.__getitem__)
+         if varies(values[key], option(one, key))}
+        for one in flat
+    ]  # fmt: skip
     if any("samples" in one for one in told):  # objective.n_samples repeats it
         told = [{key: value for key, value in one.items() if key != "objective.n_samples"} for one in told]
     return told

@@ -36,6 +36,8 @@ def run(command: str, args: list[str], program: str) -> None:
 
     Raises UserError for whatever the user can mend.
     """
+    if "${" in os.getcwd():
+        raise UserError(f"{os.getcwd()}: Hydra cannot work in a folder with ${{ in its name; rename it")
     flags, words = split_arguments(args)
     words = of_stored(words)
     OmegaConf.register_new_resolver("slug", partial(slug, first=swept(words)), replace=True)

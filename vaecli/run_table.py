@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vaecli.differences import differing, flatten
-from vaecli.errors import UserError, nearest, printable
+from vaecli.errors import UserError, nearest
 from vaecli.files import expanded
+from vaecli.plain_files import Damaged, json_lines, load_json, load_yaml, mapping
+from vaecli.text import lines as printable_lines
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "test_bound", "nll", "seconds",
            "folder", "error")  # fmt: skip
 RISING = ("bound", "elbo", "test_elbo", "test_bound")  # the higher the better: these sort from the highest down
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
-LARGEST = 2**26  # bytes of a file that is read
+
 LARGEST_NUMBER = 10**300
-DEEPEST = 50  # brackets and indentations within each other
 
 Row = dict[str, Any]
-
-
-class Damaged(Exception):
-    """A file of a run that cannot be read."""
 
 
 def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list[Row]:
@@ -87,13 +80,13 @@ def read_run(folder: Path) -> Row:
         except Damaged as error:
             problems.append(str(error))
     row["error"] = "; ".join([*([row["error"]] if row["error"] else []), *problems]) or None
-    row["dataset"] = row["dataset"] or row["flat"].get("dataset")
+    row["dataset"] = row["dataset"] or text(row["flat"].get("dataset"))
     return row
 
 
 def of_summary(folder: Path, row: Row) -> None:
     row["status"] = "damaged"  # should reading fail
-    summary = mapping(folder / "summary.json", json.loads)
+    summary = mapping(folder / "summary.json", load_json)
     best, test, data = (summary[key] if isinstance(summary.get(key), dict) else {} for key in ("best", "test", "data"))
     row |= {
         "status": text(summary.get("status")) or "damaged",
@@ -119,30 +112,20 @@ def of_config(folder: Path, row: Row) -> None:
 
 def of_metrics(folder: Path, row: Row) -> None:
     """What the summary does not say: of a run that has not ended, or was killed, and every run's best bound."""
-    if row["bound"] is not None or row["status"] in ("failed", "damaged"):
-        return
     path = folder / "metrics.jsonl"
-    lines = complete_lines(read(path)) if path.is_file() else []
-    judged = [line for line in lines if line["split"] == "val"] or lines
-    if not judged:
+    if row["bound"] is not None or row["status"] in ("failed", "damaged") or not path.exists():
         return
-    best = max(judged, key=lambda line: line["bound"])
-    row["bound"] = best["bound"]
-    row["elbo"] = best["elbo"] if row["elbo"] is None else row["elbo"]
-    row["epochs"] = row["epochs"] or lines[-1]["epoch"]
-
-
-def complete_lines(content: str) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, but for what cannot be used: the last one may be half written."""
-    found = []
-    for line in content.splitlines():
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError):
+    best: dict[str, Any] | None = None
+    for line in json_lines(path):
+        if any(number(line.get(key)) is None for key in ("epoch", "elbo", "bound")):
             continue
-        if isinstance(values, dict) and all(number(values.get(key)) is not None for key in ("epoch", "elbo", "bound")):
-            found.append({"split": None, **values})
-    return found
+        if best is None or (line.get("split") == "val", line["bound"]) > (best.get("split") == "val", best["bound"]):
+            best = line
+        last = line
+    if best is not None:
+        row["bound"] = best["bound"]
+        row["elbo"] = best["elbo"] if row["elbo"] is None else row["elbo"]
+        row["epochs"] = row["epochs"] or last["epoch"]
 
 
 def of_evaluation(folder: Path, row: Row) -> None:
@@ -150,41 +133,11 @@ def of_evaluation(folder: Path, row: Row) -> None:
     path = folder / "evaluation.json"
     if not path.exists():
         return
-    found = mapping(path, json.loads)
+    found = mapping(path, load_json)
     protocol = found["protocol"] if isinstance(found.get("protocol"), dict) else {}
     epoch = row["now"].get(text(protocol.get("checkpoint")))
     if epoch is None or epoch == protocol.get("epoch"):
         row["nll"] = number(found.get("nll"))
-
-
-def mapping(path: Path, parse: Any) -> dict[str, Any]:
-    """A JSON or YAML file that holds a mapping; Damaged otherwise."""
-    try:
-        found = parse(read(path))
-    except (ValueError, OverflowError, yaml.YAMLError, RecursionError):
-        raise Damaged(f"{path.name} is damaged") from None
-    if not isinstance(found, dict):
-        raise Damaged(f"{path.name} is damaged")
-    return found
-
-
-def load_yaml(content: str) -> Any:
-    """The values of a YAML text; aliases, by which little stands for much, and deep nesting are refused."""
-    depth = 0
-    for event in yaml.parse(content, Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
-            raise ValueError("too deep, or with an alias")
-    return yaml.load(content, Loader)
-
-
-def read(path: Path) -> str:
-    try:
-        if not path.is_file() or path.stat().st_size > LARGEST:  # a pipe, which would never end
-            raise Damaged(f"{path.name} cannot be read (it is no regular file, or too large)")
-        return path.read_text(errors="replace")
-    except OSError as error:
-        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
 
 
 def number(value: Any) -> int | float | None:
@@ -202,4 +155,4 @@ def finite(value: Any) -> Any:
 
 
 def text(value: Any) -> str | None:
-    return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else None
+    return printable_lines(value) if isinstance(value, str) else None

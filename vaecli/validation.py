@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from vaecli.errors import UserError, nearest, printable
+from vaecli.errors import UserError, nearest
+from vaecli.text import printable
 
 MOST = 10**12  # of anything that is counted
 PositiveInt = Annotated[int, Field(strict=True, gt=0, le=MOST)]

@@ -42,7 +42,7 @@ class RunKeys:
         return cls(**check_arguments(cls, values))
 
     def load(self, run: str | None = None, data: dict[str, str] | None = None) -> Run:
-        """The run asked for, or another one, with its data at the paths that were given for them, or at those of `data`."""
+        """The run asked for, or another one; `data`: where its data are, otherwise as given on the command line."""
         given = self.dataset.given if data is None else data
         return load_run(self.run if run is None else run, self.checkpoint, self.device, self.trust, given)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 import vaecli
 from vaecli.commands.again import ASKING
@@ -19,6 +18,7 @@ from vaecli.data_access import identify
 from vaecli.differences import SILENT, flatten
 from vaecli.evaluation import active_units, kl_per_dim
 from vaecli.files import replace_text
+from vaecli.plain_files import dump_yaml
 from vaecli.training import checkpoint
 from vaecli.training.logger import RunLogger
 from vaecli.training.pictures import LOOKED_AT, Pictures
@@ -45,7 +45,7 @@ def stored(config: dict[str, Any]) -> dict[str, Any]:
 
 def write_config(folder: Path, config: dict[str, Any]) -> str:
     """Write config.yaml; its text."""
-    text = OmegaConf.to_yaml(OmegaConf.create(stored(config)))
+    text = dump_yaml(stored(config))
     replace_text(folder / "config.yaml", text)
     return text
 
@@ -124,7 +124,7 @@ def hyperparameters(config: dict[str, Any], sweep_over: Collection[str] | None) 
     found = {key: value for key, value in flatten(config).items() if key not in SILENT}
     if sweep_over is not None:
         found = {key: value for key, value in found.items() if key in sweep_over} or found
-    return {key: value if isinstance(value, bool | int | float | str) else plain(value) for key, value in found.items()}
+    return {key: value if isinstance(value, bool | int | float) else plain(value) for key, value in found.items()}
 
 
 class Observer:

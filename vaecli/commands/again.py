@@ -7,14 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vaecli.command_line import command, setting
 from vaecli.data_access import PATHS, Unasked, is_own, paths_of
 from vaecli.differences import flatten
 from vaecli.errors import UserError
 from vaecli.files import expanded
-from vaecli.run_table import Damaged, load_yaml, read
+from vaecli.plain_files import Damaged, load_yaml, read
 from vaecli.runs import readable
 from vaecli.training import checkpoint
 from vaecli.training.folder import read_summary
@@ -64,7 +62,7 @@ def read_config(path: Path) -> Config:
         if not path.exists():
             raise UserError(f"{path}: there is no such file; expected a run's folder or its config.yaml")
         config = load_yaml(read(path))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, Damaged) as error:
+    except (OSError, ValueError, Damaged) as error:
         raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(config, dict) or not isinstance(config.get("dataset"), dict):
         raise UserError(f"{path}: is not the configuration of a run")

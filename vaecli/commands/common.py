@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,11 +22,12 @@ from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
 from vaecli.datasets.split import Split
 from vaecli.datasets.tables import Choice
-from vaecli.errors import UserError, shorten
+from vaecli.errors import UserError
 from vaecli.evaluation import evaluating
 from vaecli.files import expanded, replace_bytes, replace_file
 from vaecli.plots.view import View, figure_array, png, view_of
 from vaecli.runs import Run
+from vaecli.text import csv_line, headings
 
 Mode = Literal["mean", "draw"]
 Part = Literal["train", "val", "test"]
@@ -91,11 +90,9 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     there = {name: values for name, values in columns.items() if values is not None}
 
     def write(file: IO[bytes]) -> None:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(there)
-        writer.writerows(zip(*map(_cells, there.values()), strict=True))
-        text.detach()
+        file.write(csv_line(headings(list(there))).encode())
+        for row in zip(*map(_cells, there.values()), strict=True):
+            file.write(csv_line(row).encode())
 
     replace_file(path, write)
 
@@ -137,11 +134,6 @@ def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] 
     """The names of classes; None where there are no classes, or they are called 0, 1, 2 ..."""
     numbered = not names or list(names) == [str(k) for k in range(len(names))]
     return None if numbered or y is None or y.ndim > 1 or y.is_floating_point() else names
-
-
-def literal(text: str) -> str:
-    """A text of a user's or a file's for a figure, in which matplotlib finds no formula."""
-    return shorten(text, 200).replace("$", r"\$")
 
 
 def write_figure(path: Path, figure: Figure) -> None:

@@ -33,6 +33,8 @@ from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
 from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
 from vaecli.runs import Run
+from vaecli.text import say
+from vaecli.text import tensorboard as as_label
 from vaecli.validation import NonNegativeInt, Seed
 
 DRAWS = 10_000  # from the prior, for histograms of it
@@ -63,10 +65,11 @@ def main(values: dict[str, Any]) -> Path:
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
     write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior=prior_draws(run)))
     WRITERS[config.format](path, codes, split, label_names(run))
-    print(f"wrote {path}\nwrote {picture}")
+    say(f"wrote {path}")
+    say(f"wrote {picture}")
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
-        print(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes ({tensorboard(run.folder)})")
+        say(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes ({tensorboard(run.folder)})")
     return path
 
 
@@ -158,8 +161,8 @@ def write_embedding(
     metadata: list[Any] | None = None if y is None else y.tolist()
     header = None
     if y is not None and y.ndim > 1:
-        header = label_columns(y, names)
+        header = [as_label(name) for name in label_columns(y, names)]
     elif y is not None and names and not y.is_floating_point():
-        metadata = [names[k] for k in y.tolist()]
+        metadata = [as_label(names[k]) for k in y.tolist()]
     with SummaryWriter(folder) as events:
         events.add_embedding(z, metadata, images, global_step=0, tag="latents", metadata_header=header)

@@ -34,6 +34,7 @@ from vaecli.files import replace_text
 from vaecli.likelihood import Scores, importance_weighted, prior_estimate, widened_estimate
 from vaecli.quadrature import Quadrature, quadrature
 from vaecli.runs import Run
+from vaecli.text import say
 from vaecli.validation import PositiveFloat, PositiveInt, Seed
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
@@ -80,7 +81,7 @@ def main(values: dict[str, Any]) -> Path:
     if config.scores:
         write_scores(path.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}"), found, split)
     replace_text(path, json.dumps({**found.figures, "protocol": protocol}, indent=2, allow_nan=False) + "\n")
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path
 
 
@@ -194,11 +195,11 @@ def write_scores(path: Path, found: Evaluation, split: Split) -> None:
         write_table(path, ours if labels is None or labels.ndim > 1 else {**ours, "label": labels})
     else:
         write_arrays(path, **scores, index=index, rows=split.rows, labels=labels)
-    print(f"wrote {path}")
+    say(f"wrote {path}")
 
 
-def headline(protocol: dict[str, Any]) -> str:
-    """The protocol in a line or two."""
+def headline(protocol: dict[str, Any]) -> tuple[str, str]:
+    """The protocol in two lines."""
     p = protocol
     binarize = f", binarize={p['binarize']} (seed {p['binarize_seed']})" if p["binarize"] not in (None, "none") else ""
     grey = ", not binarised" if p["binarize"] == "none" else ""
@@ -206,15 +207,16 @@ def headline(protocol: dict[str, Any]) -> str:
     whence = "the prior" if p["estimator"] == "prior" else f"q(z|x){widened}"
     part = p.get("input") or p["split"]
     return (
-        f"{p['dataset']} {part}, {p['observations']:,} of {p['of']:,} observations{binarize}{grey}\n"
-        f"k = {p['k']:,} draws from {whence}, {p['checkpoint']} checkpoint, epoch {p['epoch']}"
+        f"{p['dataset']} {part}, {p['observations']:,} of {p['of']:,} observations{binarize}{grey}",
+        f"k = {p['k']:,} draws from {whence}, {p['checkpoint']} checkpoint, epoch {p['epoch']}",
     )
 
 
 def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> None:
     """The table for the user."""
     figures, console = found.figures, Console(highlight=False)
-    console.print(headline(protocol), style="bold", markup=False, soft_wrap=True)
+    for line in headline(protocol):
+        say(line, console, "bold")
     table = Table("quantity")
     table.add_column("value", justify="right")
     table.add_column("± over data", justify="right")
@@ -246,7 +248,7 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     memory = protocol["peak_memory_bytes"]
     console.print(f"{protocol['seconds']:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
     if warning:
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+        say(f"warning: {warning}", console, "yellow")
 
 
 def error(value: Tensor | float | None) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vaecli.commands._run import RunKeys
 from vaecli.errors import UserError
 from vaecli.files import replace_file
+from vaecli.text import say
 from vaecli.vae import VAE
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -83,7 +84,7 @@ def main(values: dict[str, Any]) -> Path:
     difference = check(network, exported)
     replace_file(path, lambda file: file.write(exported.content))
     outputs = zip(network.gives, network(example(network)), strict=True)
-    print(f"wrote {path} ({len(exported.content) / 1e6:.2f} MB)")
+    say(f"wrote {path} ({len(exported.content) / 1e6:.2f} MB)")
     print(f"input   {signature(network.takes, network.shape)}")
     for name, value in outputs:
         print(f"output  {signature(name, tuple(value.shape[1:]))}")

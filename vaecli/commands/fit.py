@@ -13,7 +13,6 @@ from torch import Tensor
 from vaecli.commands._run import RunKeys
 from vaecli.commands.common import (
     Part,
-    literal,
     load_split,
     pick,
     read_input,
@@ -25,6 +24,7 @@ from vaecli.datasets.split import Split
 from vaecli.errors import UserError
 from vaecli.latent_search import Fit, Method, fit
 from vaecli.runs import Run
+from vaecli.text import figure, say
 from vaecli.validation import NonNegativeInt, PositiveFloat, Seed
 
 
@@ -50,7 +50,7 @@ def main(values: dict[str, Any]) -> Path:
         found = fit(run.model, x, config.method, config.restarts, config.seed)
     report(found)
     write_figure(path, run_view(run).fit(x, found.x, f"{name}: residual norm {found.norm:.4f}"))
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path
 
 
@@ -70,7 +70,7 @@ def target(run: Run, config: Config) -> tuple[str, Tensor]:
         refuse_infinite(f"alpha={config.alpha:g} beta={config.beta:g}", Split(curve.unsqueeze(0)))
         return f"alpha {config.alpha:g}, beta {config.beta:g}", curve
     if config.input is not None:
-        return literal(Path(config.input).name), one_of_file(run, config.input, config.index)
+        return figure(Path(config.input).name), one_of_file(run, config.input, config.index)
     if config.index is None:
         also = "alpha= and beta=, " if curves else ""
         raise UserError(f"no target: give {also}input=FILE or index=i")

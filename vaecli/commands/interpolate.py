@@ -12,6 +12,7 @@ from vaecli.commands._run import RunKeys
 from vaecli.commands.common import Part, Steps, load_split, pick, run_view, write_figure
 from vaecli.evaluation import evaluating
 from vaecli.latents import interpolate
+from vaecli.text import say
 from vaecli.validation import NonNegativeInt, Seed, check_arguments, check_value
 
 
@@ -42,5 +43,5 @@ def main(values: dict[str, Any]) -> Path:
     labels = [f"data {config.from_}", *(f"{t:.2f}" for t in torch.linspace(0, 1, config.steps)), f"data {config.to}"]
     title = f"{config.path} path between the codes of two {config.split} observations"
     write_figure(path, run_view(run).strips(strip, [""], labels, title, mark=[0, -1]))
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from vaecli.commands._run import RunKeys
 from vaecli.commands.common import Steps, run_view, write_figure
 from vaecli.latents import manifold, prior_moments
+from vaecli.text import say
 from vaecli.validation import NonNegativeInt, Span
 
 
@@ -32,5 +33,5 @@ def main(values: dict[str, Any]) -> Path:
     others = None if run.model.latent_dim == 2 else f"all other latents at {'0' if standard else 'their mean'}"
     title = others if standard else "; ".join(["in standard deviations from the prior's mean", *filter(None, [others])])
     write_figure(path, view.manifold(grid.x, grid.values, (across, up), title))
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path

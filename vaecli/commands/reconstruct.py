@@ -11,7 +11,6 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from torch import Tensor
 
 from vaecli.commands._run import RunKeys
@@ -24,7 +23,6 @@ from vaecli.commands.common import (
     choose,
     class_names,
     column_titles,
-    literal,
     read_input,
     run_view,
     write_arrays,
@@ -32,11 +30,13 @@ from vaecli.commands.common import (
     write_table,
 )
 from vaecli.differences import titles
-from vaecli.errors import UserError, shorten
+from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, decode_all, elbo_terms, evaluating
 from vaecli.files import expanded
 from vaecli.plots.view import View
 from vaecli.runs import Run, runs_below
+from vaecli.text import figure as as_label
+from vaecli.text import rich, say, shorten
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed
 
 PRINTED = 50  # observations; the files have more
@@ -89,7 +89,7 @@ def main(values: dict[str, Any]) -> Path:
         write_table(path, columns(titled, seen, found[0]))
     else:
         write_figure(path, figure(run_view(runs[0]), seen, found, labels))
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path
 
 
@@ -154,7 +154,7 @@ def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labe
     """The observations over each run's reconstructions; with one run, each observation's ELBO above it."""
     rows = []
     for label, one in zip(labels, found, strict=True):
-        label = literal(label)
+        label = as_label(label)
         rows.append((label if len(found) > 1 else "reconstruction", one.x))
         before = f"{label}, " if len(found) > 1 else ""
         rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
@@ -182,12 +182,12 @@ def print_terms(
     """A table with the ELBO's terms of each observation, one for each run; `classes` are the labels' names."""
     for label, one in zip(labels, found, strict=True):
         table = Table(
-            "observation", *(["label"] if seen.y is not None else []), title=Text(label) if len(found) > 1 else None
+            "observation", *(["label"] if seen.y is not None else []), title=rich(label) if len(found) > 1 else None
         )
         for heading in ("ELBO", "log p(x|z)", "KL"):
             table.add_column(heading, justify="right")
         for i, name in enumerate(seen.names[:PRINTED]):
-            y = [label_text(seen.y[i], classes)] if seen.y is not None else []
+            y = [rich(label_text(seen.y[i], classes))] if seen.y is not None else []
             table.add_row(name, *y, *(f"{value[i]:.2f}" for value in one.terms.values()))
         Console().print(table)
         if len(seen.names) > PRINTED:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import sys
@@ -13,9 +12,9 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vaecli.errors import printable, shorten
 from vaecli.files import check_output, expanded, replace_text
 from vaecli.run_table import COLUMNS, Row, table
+from vaecli.text import csv_line, printable, say, shorten
 from vaecli.training.progress import duration
 from vaecli.validation import check_arguments, plain
 
@@ -24,7 +23,7 @@ HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seco
 STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan"}
 SHORT = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
 LONG = ("differences", "error", "folder")
-ERROR = 120  # characters of a message in the table; csv and json have all of it
+ERROR, VALUE, ROW = 120, 100, 1000  # characters of a message, a value and all that differ, in the table alone
 NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
 
 
@@ -54,7 +53,7 @@ def main(values: dict[str, Any]) -> list[Row]:
         sys.stdout.write(written)
     else:
         replace_text(path, written)
-        print(f"wrote {path}: {len(rows)} runs")
+        say(f"wrote {path}: {len(rows)} runs")
     return rows
 
 
@@ -77,7 +76,7 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
     heading, *lines = short if narrow else lines
     show(console, heading.rstrip(), "bold")
     for row, line in zip(rows, lines, strict=True):
-        show(console, line.rstrip(), STYLES.get(row["status"]))
+        show(console, line.rstrip(), STYLES.get(row["status"], ""))
         for key in LONG if narrow else ():
             if cell(key, row[key]):
                 show(console, f"    {cell(key, row[key])}", STYLES["failed"] if key == "error" else "dim")
@@ -85,8 +84,8 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
         show(console, "figures of different data, binarisations or kinds of decoder do not compare", "dim")
 
 
-def show(console: Console, line: str, style: str | None = None) -> None:
-    console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+def show(console: Console, line: str, style: str = "") -> None:
+    say(line, console, style)
 
 
 def aligned(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
@@ -106,30 +105,25 @@ def cell(key: str, value: Any) -> str:
     if value is None:
         return ""
     if key == "differences":
-        return " ".join(f"{name}={plain(entry)}" for name, entry in value.items())
+        return shorten(" ".join(f"{name}={shorten(plain(entry), VALUE)}" for name, entry in value.items()), ROW)
     if key == "error":
         return shorten(" ".join(value.split()), ERROR)  # a message of several lines
+    if key == "folder":
+        return printable(value)  # all of it, to be copied
     if key == "seconds":
-        return duration(value)
-    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
+        return shorten(duration(value), VALUE)
+    return shorten(f"{value:.2f}" if isinstance(value, float) else str(value), VALUE)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
     """The columns, and one more for each key in which the runs differ."""
     keys = list(dict.fromkeys(key for row in rows for key in row["differences"]))
     columns = [key for key in COLUMNS if key != "differences"]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns + keys)
+    found = [csv_line([*columns, *keys])]
     for row in rows:
-        told, row = row["differences"], {**row, "folder": printable(row["folder"])}
-        writer.writerow(
-            [
-                *(row[key] for key in columns),
-                *(plain(told[key]) if key in told else None for key in keys),
-            ]
-        )
-    return file.getvalue()
+        values = {key: plain(value) for key, value in row["differences"].items()}
+        found.append(csv_line([*map(row.get, columns), *map(values.get, keys)]))
+    return "".join(found)
 
 
 def as_json(rows: Sequence[Row]) -> str:

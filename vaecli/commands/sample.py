@@ -23,6 +23,7 @@ from vaecli.commands.common import (
     write_table,
 )
 from vaecli.evaluation import CHUNK, decode_all, evaluating
+from vaecli.text import say
 from vaecli.validation import NonNegativeFloat, PositiveInt, Seed
 
 DRAWN = 10_000  # more would not be seen in a picture
@@ -59,5 +60,5 @@ def main(values: dict[str, Any]) -> Path:
             write_figure(path, run_view(run).samples(torch.cat(list(x)), what))
     if len(drawn) < len(z):
         print(f"drew the first {len(drawn)} of {len(z)}; format=npz writes them all")
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path

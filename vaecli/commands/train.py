@@ -39,6 +39,7 @@ from vaecli.commands.job import Config, Job, prepare
 from vaecli.errors import UserError
 from vaecli.evaluation import calibrate, mean_metrics
 from vaecli.plots.view import view_of
+from vaecli.text import say
 from vaecli.training import checkpoint
 from vaecli.training.folder import held, new_folder, read_summary, refuse_links, refuse_occupied, rewind
 from vaecli.training.interrupt import Interrupt
@@ -133,7 +134,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
             if config["epochs"] > planned(stored):
                 state = {**state, "best": {**state["best"], "waited": 0}}  # early stopping counts anew
             if finished := nothing_left(config, state):
-                print(f"{folder} {finished}")
+                say(f"{folder} {finished}")
                 return Done(best_bound(state), None)
         if config["epochs"] < epoch:
             raise UserError(f"epochs={config['epochs']}: {folder} has trained {epoch} epochs already; ask for more")

@@ -11,6 +11,7 @@ from vaecli.commands.common import Part, Steps, load_split, pick, run_view, writ
 from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
 from vaecli.latents import check_dims, prior_moments, traverse
 from vaecli.plots.style import latent, number, numbers
+from vaecli.text import say
 from vaecli.validation import NonNegativeInt, Seed, Span
 
 
@@ -47,5 +48,5 @@ def main(values: dict[str, Any]) -> Path:
         title = "; ".join([*filter(None, [title]), "in standard deviations from the prior's mean"])
     steps = numbers(found.values.numpy())
     write_figure(path, run_view(run).strips(found.x, labels, steps, title))
-    print(f"wrote {path}")
+    say(f"wrote {path}")
     return path

@@ -26,6 +26,7 @@ from vaecli.datasets.split import Binarize, Splits, image_splits
 from vaecli.errors import UserError
 from vaecli.files import expanded
 from vaecli.memory import check_memory
+from vaecli.text import printable
 from vaecli.validation import PositiveInt, Seed
 
 KINDS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -144,7 +145,8 @@ class Images:
         other = next((i for i, size in sorted(sizes.items()) if size != usual), None)
         if other is not None:
             one = next(i for i, size in sorted(sizes.items()) if size == usual)
-            names = [f"{paths[i].relative_to(self.folder)} is {sizes[i][1]}x{sizes[i][0]}" for i in (one, other)]
+            inner = {i: printable(str(paths[i].relative_to(self.folder))) for i in (one, other)}
+            names = [f"{inner[i]} is {sizes[i][1]}x{sizes[i][0]}" for i in (one, other)]
             raise UserError(
                 f"{self.what}: {len(paths) - n:,} of {len(paths):,} images are of another size ({' and '.join(names)} "
                 "pixels): give dataset.size=SIDE or dataset.size=[HEIGHT,WIDTH], to which all are scaled"
@@ -177,7 +179,7 @@ def each(what: str, folder: Path, paths: Sequence[Path], do: Callable[[int], Non
         shown = track(outcomes, doing, len(paths), console=console, transient=True, disable=not console.is_terminal)
         for path, problem in zip(paths, shown, strict=True):
             if problem is not None:
-                broken.append(f"{path.relative_to(folder)} ({problem})")
+                broken.append(f"{printable(str(path.relative_to(folder)))} ({problem})")
     if broken:
         more = ", ..." if len(broken) > 3 else ""
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 import zipfile
 import zlib
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from vaecli.datasets.checks import check_numbers, existing
 from vaecli.datasets.split import CHUNK
-from vaecli.datasets.tables import Choice, Picked, pick_columns, table_names
+from vaecli.datasets.tables import Choice, Picked, cleaned, pick_columns, table_names, written
 from vaecli.errors import UserError
 from vaecli.memory import check_memory
+from vaecli.text import distinct
 
 LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
 MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index
@@ -155,7 +157,7 @@ def read_csv(what: str, path: Path, choice: Choice) -> Content:
     import pyarrow as pa
     from pyarrow import csv as arrow
 
-    layout = sniff(what, path)
+    layout = sniff(what, path, choice.columns)
     check_memory(2 * path.stat().st_size, what, AS_NEEDED)
     try:
         table = arrow.read_csv(
@@ -201,8 +203,11 @@ class Layout(NamedTuple):
     names: list[str]
 
 
-def sniff(what: str, path: Path, lines: int = 50) -> Layout:
-    """The separator that the first line holds most of, and the names of the columns: x_1, x_2 ... without a header."""
+def sniff(what: str, path: Path, columns: Sequence[str] | None = None, lines: int = 50) -> Layout:
+    """The separator that the first line holds most of, and the names of the columns: x_1, x_2 ... without a header.
+
+    columns: names that make a header of a first line that has them, numbers though they may be
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = "".join(file.readline(1_000_000) for _ in range(lines))
@@ -218,18 +223,19 @@ def sniff(what: str, path: Path, lines: int = 50) -> Layout:
         rows = [row for row in csv.reader(io.StringIO(start), delimiter=separator) if row]
     except csv.Error as error:
         raise UserError(f"{what}: cannot be read as a table: {error}") from None
-    header = has_header(rows)
+    names = [cleaned(cell) for cell in rows[0]]
+    header = has_header(rows) or bool(columns and set(written(columns)) <= set(names))
     if header and len(rows) == 1:
         raise UserError(f"{what}: there are no observations in it")
-    names = [cell.strip().removeprefix("#").strip() for cell in rows[0]]
-    return Layout(separator, header, names if header else [f"x_{i + 1}" for i in range(len(rows[0]))])
+    return Layout(separator, header, distinct(names) if header else [f"x_{i + 1}" for i in range(len(rows[0]))])
 
 
 def separator_of(lines: Sequence[str]) -> str:
     """The most frequent in the first line; a blank where there is no other and the second line has as many."""
-    usual = max(",;\t|", key=lines[0].count)
-    blanks = {line.strip().count(" ") for line in lines[:2]}
-    return " " if usual not in lines[0] and len(blanks) == 1 and blanks != {0} else usual
+    bare = [re.sub(r'"[^"]*("|$)', "", line) for line in lines[:2]]
+    usual = max(",;\t|", key=bare[0].count)
+    blanks = {line.strip().count(" ") for line in bare}
+    return " " if usual not in bare[0] and len(blanks) == 1 and blanks != {0} else usual
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:

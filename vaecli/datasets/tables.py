@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaecli.errors import UserError, nearest
+from vaecli.text import distinct, headings, printable, shorten
 
 LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
-SHOWN = 5  # names in a message
+SHOWN, LONGEST = 5, 100  # names in a message, and characters of one
 
 
 class Choice(NamedTuple):
@@ -29,7 +30,17 @@ class Picked(NamedTuple):
 
 
 def table_names(table: Any) -> list[str]:
-    return [str(name).strip() for name in table.column_names]
+    return distinct([str(name).strip() for name in table.column_names])
+
+
+def cleaned(cell: str) -> str:
+    """A column's name as it stands in a text file."""
+    return cell.strip().removeprefix("#").strip()
+
+
+def written(names: Sequence[str]) -> list[str]:
+    """What columns are called in a .csv file that vaecli has written, once it is read again."""
+    return [cleaned(heading) for heading in headings(names)]
 
 
 def pick_columns(what: str, table: Any, names: Sequence[str], choice: Choice) -> Picked:
@@ -41,7 +52,11 @@ def pick_columns(what: str, table: Any, names: Sequence[str], choice: Choice) ->
     if choice.columns is None:
         taken = [i for i in range(len(names)) if i != label and not counts_rows(names[i], columns[i])]
     else:
-        taken = [place(what, "dataset.columns", name, names) for name in choice.columns]
+        at = {name: i for i, name in enumerate(names)}
+        taken = [at[own] if own in at else at.get(other, -1)
+                 for own, other in zip(choice.columns, written(choice.columns), strict=True)]  # fmt: skip
+        if -1 in taken:
+            place(what, "dataset.columns", choice.columns[taken.index(-1)], names)
     refuse_text(what, names, columns, taken)
     if not taken:
         raise UserError(f"{what}: no column of numbers is left; it has {shown(names)}")
@@ -66,7 +81,8 @@ def label_column(what: str, names: Sequence[str], columns: Sequence[Any], choice
         return place(what, "dataset.labels", choice.labels, names)
     if choice.labels is not None:
         return None
-    rest = [i for i, name in enumerate(names) if name not in (choice.columns or ())]
+    columns_of_x = {*(choice.columns or ()), *written(choice.columns or ())}
+    rest = [i for i, name in enumerate(names) if name not in columns_of_x]
     called = [i for i in rest if names[i].lower() in LABELS]
     text = [i for i in rest if is_text(columns[i])]
     return called[0] if called else text[0] if len(text) == 1 else None
@@ -107,7 +123,8 @@ def first_text(column: Any) -> tuple[int, str]:
 
 def shown(names: Sequence[str]) -> str:
     """The columns, or the first of them."""
-    some = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    some = ", ".join(shorten(printable(name), LONGEST) for name in names[:SHOWN])
+    some += ", ..." if len(names) > SHOWN else ""
     return f"{'column' if len(names) == 1 else 'columns'} {some}"
 
 

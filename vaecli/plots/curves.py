@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
+from vaecli import text
 from vaecli.plots.style import (
     BLUE,
     COLOURS,
@@ -53,7 +54,7 @@ class CurvePlots:
         self.grid = array(grid, name="grid")
         if self.grid.ndim != 1:
             raise ValueError(f"grid: expected the shape (P,), got {self.grid.shape}")
-        self.label, self.x_label = label, x_label
+        self.label, self.x_label = text.figure(label), x_label
         self.x_shape, self.shown = self.grid.shape, (0.0, 1.0)
 
     def samples(self, x: Any, title: str | None = None) -> Figure:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
+from vaecli import text
 from vaecli.plots.style import BLUE, DARK, LABEL, SMALL, array, canvas, latent, number, text_size, tidy, wrap
 
 # Petroff (2021), ten colours told apart with colour blindness; the next ten classes have another marker.
@@ -19,6 +20,7 @@ CLASSES = (
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 MARKERS = ("o", "^")
+LONGEST = 40  # characters of a label
 
 
 class Colouring(NamedTuple):
@@ -76,10 +78,10 @@ def _colourings(labels: Any, names: Sequence[str] | None) -> list[Colouring]:
     values = np.asarray(labels)
     if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) <= 20:
         kinds, codes = np.unique(values, return_inverse=True)
-        classes = [wrap(names[kind] if names else str(kind), 1.4, LABEL) for kind in kinds]
+        classes = [wrap(text.figure(names[kind], LONGEST) if names else str(kind), 1.4, LABEL) for kind in kinds]
         return [Colouring(codes, classes=classes)]
     columns = values.reshape(len(values), -1).T.astype(float)
-    return [Colouring(column, names[i] if names else "label") for i, column in enumerate(columns)]
+    return [Colouring(column, text.figure(names[i], LONGEST) if names else "label") for i, column in enumerate(columns)]
 
 
 def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None, prior: np.ndarray | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.cbook import is_math_text
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -62,9 +64,13 @@ def text_size(text: str, size: float) -> tuple[float, float]:
     """Width and height in inches of (several lines of) text at `size` points."""
     renderer, font = RendererAgg(1, 1, DPI), FontProperties(size=size)
     lines = text.split("\n")
-    math = text.count("$") >= 2
-    width = max(renderer.get_text_width_height_descent(line, font, math)[0] for line in lines)
-    return width / DPI, len(lines) * size * 1.25 / 72
+    widths = []
+    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+        for line in lines:
+            math = is_math_text(line)
+            shown = line if math else line.replace(r"\$", "$")
+            widths.append(renderer.get_text_width_height_descent(shown, font, math)[0])
+    return max(widths) / DPI, len(lines) * size * 1.25 / 72
 
 
 def wrap(text: str, width: float, size: float) -> str:
@@ -77,7 +83,7 @@ def _wrap_line(line: str, width: float, size: float) -> str:
     lines = [""]
     for word in re.split(r"(?<=\s)", line):
         for piece in [word] if _fits(word, width, size) else re.split(r"(?<=[=_])", word):
-            for part in [piece] if _fits(piece, width, size) else piece:
+            for part in [piece] if _fits(piece, width, size) else re.findall(r"\\\$|.", piece):
                 if lines[-1] and not _fits(lines[-1] + part, width, size):
                     lines.append("")
                 lines[-1] += part

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from vaecli import text
 from vaecli.plots.style import (
     BLUE,
     COLOURS,
@@ -30,6 +31,7 @@ from vaecli.plots.style import (
     wrap,
 )
 
+LONGEST = 100  # characters of a column's name
 PAIRS = 5  # up to so many columns every two are drawn against each other
 MARGIN = 0.15  # of the height: room for whole dots
 LONG = 10_000  # from here on numbers are too long for small axes
@@ -45,7 +47,7 @@ class TablePlots:
     drawn, readable = True, 20  # as in CurvePlots; draws scatter as rows of a table do
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
+        self.names = [text.figure(name, LONGEST) for name in names]
         self.x_shape: tuple[int, ...] = (len(names),)
 
     def samples(self, x: Any, title: str | None = None) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,8 @@ def figure_array(figure: Figure, dpi: int = DPI) -> np.ndarray:
     before = figure.dpi
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that the font lacks
+        canvas.draw()
     pixels = np.array(canvas.buffer_rgba())[..., :3]
     figure.set_dpi(before)
     return pixels

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from vaecli.command_line import command, setting
 from vaecli.errors import UserError
 from vaecli.files import check_writable, expanded, remove_leftovers, replace_text
+from vaecli.plain_files import Damaged, json_lines, load_json, mapping
 from vaecli.training import events
 from vaecli.training.stored import is_number
 
@@ -113,28 +114,25 @@ def rewind(folder: Path, epoch: int) -> list[dict[str, Any]]:
     """Take away what a run has written after `epoch`, to be written again; its lines of metrics.jsonl until then."""
     remove_leftovers(folder)
     path = folder / "metrics.jsonl"
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    kept = [line for line in map(parsed, lines) if line is not None and line["epoch"] <= epoch]
+    try:
+        kept = [line for line in json_lines(path) if usable(line) and line["epoch"] <= epoch] if path.exists() else []
+    except Damaged as error:
+        raise UserError(f"{folder}: {error}; a run cannot go on from it") from None
     replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
     events.rewind(folder, epoch)
     return kept
 
 
-def parsed(line: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl; None for one that was cut off, or is none of ours."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict) or type(found.get("epoch")) is not int or not isinstance(found.get("split"), str):
-        return None
-    return found if all(is_number(found.get(key)) for key in FIGURES) else None
+def usable(line: dict[str, Any]) -> bool:
+    """Whether a line of metrics.jsonl is one of ours."""
+    if type(line.get("epoch")) is not int or not isinstance(line.get("split"), str):
+        return False
+    return all(is_number(line.get(key)) for key in FIGURES)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """A run's summary.json; empty where there is none."""
     try:
-        found = json.loads((folder / "summary.json").read_text())
-    except (OSError, ValueError, RecursionError):
+        return mapping(folder / "summary.json", load_json)
+    except Damaged:
         return {}
-    return found if isinstance(found, dict) else {}

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from vaecli.errors import UserError
 from vaecli.files import cannot_write, replace_bytes, replace_text
+from vaecli.text import lines, printable, say
 from vaecli.training.events import EventFile
 from vaecli.training.stored import is_number
 
@@ -41,7 +42,7 @@ class RunLogger:
         self.before = float(seconds) if is_number(seconds) else 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
         try:
-            self.log: TextIO = open(folder / "train.log", "a", buffering=1)  # noqa: SIM115  (open as long as the run)
+            self.log: TextIO = open(folder / "train.log", "a", 1, "utf-8")  # noqa: SIM115  (open as long as the run)
             self.lines: TextIO = open(folder / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
             self.events = EventFile(folder)
         except OSError as error:
@@ -52,14 +53,14 @@ class RunLogger:
         """Since the run began, without the time between an interruption and its resumption."""
         return self.before + time.perf_counter() - self.started
 
-    def say(self, text: str, style: str | None = None) -> None:
+    def say(self, text: str, style: str = "") -> None:
         """A line for the user and for train.log."""
-        self.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+        say(text, self.console, style)
         self.note(text)
 
     def note(self, text: str) -> None:
         """A line for train.log alone."""
-        self.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}\n")
 
     def write(self, file: TextIO, line: str) -> None:
         try:
@@ -89,7 +90,7 @@ class RunLogger:
 
     def config(self, yaml: str) -> None:
         """The resolved configuration to TensorBoard's text page."""
-        self.events.text("config", "    " + yaml.replace("\n", "\n    "))
+        self.events.text("config", "    " + lines(yaml).replace("\n", "\n    "))
 
     def summarise(self, **entries: Any) -> None:
         """Update summary.json."""
