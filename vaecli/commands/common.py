@@ -218,10 +218,7 @@ def read_input(run: Run, name: str) -> Observations:
 
 def read_latents(run: Run, name: str) -> Tensor:
     """Latents z (N, D), on the model's device, from a .npy file of that shape or (D,)."""
-    path = Path(name).expanduser()
-    if path.suffix.lower() != ".npy" or not path.is_file():
-        wrong = "there is no such file" if path.suffix.lower() == ".npy" else "expected a .npy file"
-        raise UserError(f"z={name}: {wrong}")
+    path = existing(f"z={name}", Path(name).expanduser(), [".npy"])
     values, d = load_npy(f"z={name}", path), run.model.latent_dim
     if values.shape[-1:] != (d,) or values.ndim > 2 or not len(values):
         have = "1 latent" if d == 1 else f"{d} latents"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
 from vaecli.errors import UserError
-from vaecli.files import replace_file
+from vaecli.files import irregular, replace_file
+from vaecli.memory import check_memory
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed
 
 FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
@@ -53,6 +54,7 @@ def read_idx(path: Path, n_dims: int) -> np.ndarray:
         expected = len(header) + math.prod(shape)
         if size != expected:
             raise ValueError(f"{path.name} has {size:,} bytes, and its header promises {expected:,}")
+        check_memory(2 * size, str(path), "use a smaller file")
         return np.fromfile(file, np.uint8).reshape(shape)
 
 
@@ -112,6 +114,9 @@ class MNIST:
         path, packed = folder / name, folder / f"{name}.gz"
         known = getattr(torchvision.datasets, self.source)
         md5 = dict(known.resources)[packed.name]
+        for place in (path, packed):
+            if kind := irregular(place):
+                raise UserError(self._advice(folder, "cannot be read", f"{place.name} is {kind}"))
         if path.is_file():
             if readable(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
                 return

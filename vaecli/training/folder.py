@@ -12,12 +12,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vaecli.errors import UserError
-from vaecli.files import check_writable, remove_leftovers, replace_text
+from vaecli.files import check_writable, irregular, remove_leftovers, replace_text
+from vaecli.memory import check_memory
 from vaecli.training import events
 from vaecli.training.stored import is_number
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 LOCK = ".lock"
+LARGEST = 2**24  # bytes of a summary
+AS_VALUES = 20  # times its size is what a text of numbers takes as dicts and floats
 FIGURES = ("step", "elbo", "bound", "log_px", "kl", "loss", "lr", "seconds")  # in every line of metrics.jsonl
 
 
@@ -83,6 +86,8 @@ def rewind(folder: Path, epoch: int) -> list[dict[str, Any]]:
     """Take away what a run has written after `epoch`, to be written again; its lines of metrics.jsonl until then."""
     remove_leftovers(folder)
     path = folder / "metrics.jsonl"
+    if path.is_file():
+        check_memory(AS_VALUES * path.stat().st_size, str(path), "use a copy of the run without it")
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     kept = [line for line in map(parsed, lines) if line is not None and line["epoch"] <= epoch]
     replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -102,9 +107,12 @@ def parsed(line: str) -> dict[str, Any] | None:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """A run's summary.json; empty where there is none."""
+    """A run's summary.json; empty where there is none, or nothing like one."""
+    path = folder / "summary.json"
     try:
-        found = json.loads((folder / "summary.json").read_text())
+        if irregular(path) or path.stat().st_size > LARGEST:
+            return {}
+        found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
