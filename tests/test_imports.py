@@ -15,6 +15,7 @@ PACKAGE = Path(vaecli.__file__).parent
 ROWS = (
     ("errors", "threads", "sweeps"),
     ("validation", "files", "conf_files", "flows", "memory", "units"),
+    ("activations",),
     (
         "architectures",
         "datasets",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, kl_divergence
 
 from vaecli.datasets.split import Split
+from vaecli.memory import check_memory
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.vae import VAE
 
@@ -198,5 +199,6 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
 
 def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:
     """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
+    check_memory(4 * len(z) * math.prod(model.x_shape), f"{len(z):,} observations", "ask for fewer")
     parts = [model.decode(part) for part in z.split(chunk)]
     return torch.cat([(p_x.sample() if draw else p_x.mean).cpu() for p_x in parts])

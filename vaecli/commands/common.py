@@ -26,6 +26,7 @@ from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import evaluating
 from vaecli.files import check_output, replace_bytes, replace_file
+from vaecli.memory import check_memory
 from vaecli.plots.view import View, figure_array, png, view_of
 from vaecli.runs import Run
 
@@ -235,6 +236,7 @@ def _read_numbers(what: str, path: Path, run: Run) -> Tensor:
         values = read(what, path, Choice(getattr(run.dataset, "names", None))).x.numpy()
     else:
         values = load_npy(what, path) if suffix == ".npy" else load_npz(what, path)[0]
+    check_memory(12 * values.size, what, "give fewer observations at a time")
     x = held(what, values)
     x = x.to(torch.float32) / (255 if values.dtype == np.uint8 and not zeros_and_ones(x) else 1)
     plain_shape = shape[1:] if shape[0] == 1 and len(shape) == 3 else shape  # (H, W) for one channel

@@ -35,6 +35,7 @@ from vaecli.commands.common import (
 from vaecli.differences import titles
 from vaecli.errors import UserError, shorten
 from vaecli.evaluation import CHUNK, decode_all, evaluating
+from vaecli.memory import check_memory
 from vaecli.objectives.elbo import ELBO
 from vaecli.plots.view import View
 from vaecli.runs import Run, load_run, runs_below
@@ -116,6 +117,7 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
 
     An ELBO is estimated from TERMS_SAMPLES draws of its own.
     """
+    check_memory(8 * draws * x.numel(), f"draws={draws}", "ask for fewer")
     objective, again, terms = ELBO(TERMS_SAMPLES), [], []
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):

@@ -94,7 +94,7 @@ def load_npz(what: str, path: Path, labels: str | bool | None = None) -> tuple[n
 
 def texts(what: str, labels: np.ndarray) -> np.ndarray:
     """NumPy's texts, each as long as the longest, as objects."""
-    refuse_long(f"{what}: its labels", labels.dtype.itemsize // 4)
+    refuse_long(f"{what}: its labels", labels.dtype.itemsize // 4, "leave them out (dataset.labels=false)")
     return labels.astype(object)
 
 
@@ -116,7 +116,9 @@ def npz_keys(what: str, there: Sequence[str], labels: str | bool | None) -> tupl
 def reason(error: BaseException) -> str:
     """The first line of an error of a library's, without advice that is meant for programmers."""
     text = str(error).strip().splitlines()[0][:150] if str(error).strip() else "it is cut short"
-    return "it holds Python objects, or something else than an array" if re.search("pickle|Python objects", text) else text
+    return (
+        "it holds Python objects, or something else than an array" if re.search("pickle|Python objects", text) else text
+    )
 
 
 def observations(what: str, values: np.ndarray) -> np.ndarray:

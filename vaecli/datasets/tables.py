@@ -11,6 +11,10 @@ from vaecli.errors import UserError, nearest
 
 LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
 SHOWN = 5  # names in a message
+NO_LABELS = (
+    "name other labels (dataset.labels=NAME), or none and the columns to take "
+    "(dataset.labels=false dataset.columns=[A,B])"
+)
 LONGEST = 1000  # characters of a label: what is longer names no class
 
 
@@ -157,16 +161,16 @@ def label_values(what: str, column: Any) -> np.ndarray:
         return numbers(column)
     coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     texts = [str(value) for value in coded.dictionary.to_pylist()]
-    refuse_long(what, max(map(len, texts), default=0))
+    refuse_long(what, max(map(len, texts), default=0), NO_LABELS)
     index = coded.indices.fill_null(len(texts)).to_numpy()
     return np.array([*texts, "missing"], dtype=object)[index]
 
 
-def refuse_long(what: str, longest: int) -> None:
+def refuse_long(what: str, longest: int, remedy: str) -> None:
     """UserError for texts that are no labels."""
     if longest > LONGEST:
-        raise UserError(f"{what}: holds a text of {longest:,} characters, too long for a label (at most {LONGEST:,}); "
-                        "name other labels (dataset.labels=NAME), or none (dataset.labels=false)")  # fmt: skip
+        long = f"holds a text of {longest:,} characters, too long for a label (at most {LONGEST:,})"
+        raise UserError(f"{what}: {long}; {remedy}")
 
 
 def flat_columns(what: str, schema: Any, choice: Choice) -> list[str]:
