@@ -17,6 +17,7 @@ ROWS = (
     ("errors",),
     ("validation", "files", "conf_files", "flows", "memory", "units"),
     ("plain_files",),
+    ("activations",),
     (
         "architectures",
         "datasets",

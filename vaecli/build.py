@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from vaecli.activations import Sizes
 from vaecli.data_access import PATHS
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
@@ -29,8 +30,8 @@ def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, t
 
     UserError where they would not fit into memory; on the meta device none is taken.
     """
-    if torch.get_default_device().type != "meta":
-        refuse_too_large(config, x_shape, trusted, trust)
+    on_meta = torch.get_default_device().type == "meta"
+    known = None if on_meta else refuse_too_large(config, x_shape, trusted, trust)
     latent_dim = config["latent_dim"]
     make = functools.partial(instantiate, config, trusted=trusted, trust=trust)
     architecture = make("architecture")
@@ -45,6 +46,7 @@ def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, t
         latent_dim=latent_dim,
         x_shape=x_shape,
     )
+    vae.sizes = known
     return suit(vae, config.get("dataset", {}))
 
 
@@ -73,19 +75,24 @@ def learn_units(model: VAE, train: Split) -> None:
             part.learn(moments.mean, moments.scale)
 
 
-def refuse_too_large(config: Config, x_shape: tuple[int, ...], trusted: bool, trust: Sequence[str]) -> None:
-    """UserError where the model's weights would not fit into memory."""
+def refuse_too_large(
+    config: Config, x_shape: tuple[int, ...], trusted: bool, trust: Sequence[str]
+) -> tuple[Sizes, Sizes] | None:
+    """How much memory the model's networks take when they run; UserError where its weights would not fit."""
+    model = None
     try:
         with torch.device("meta"):
             model = build_vae(config, x_shape, trusted, trust)
+        model.measure()
         needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     except UserError:
         raise
     except RuntimeError as error:
         if "overflow" not in str(error):  # a class that cannot be built without memory
-            return
+            return None
         needed = 2**63
     check_memory(needed, "the model's weights", "make latent_dim or the architecture smaller")
+    return None if model is None else model.sizes
 
 
 def refuse_shared_scores(config: Config, model: VAE, objective: Objective) -> None:

@@ -13,6 +13,7 @@ from torch.distributions import Independent, kl_divergence
 
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
+from vaecli.memory import check_memory
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.objectives.elbo import ELBO
 from vaecli.vae import VAE
@@ -192,6 +193,7 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
 
 def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:
     """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
+    check_memory(4 * len(z) * math.prod(model.x_shape), f"{len(z):,} observations", "ask for fewer")
     return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(chunk)])
 
 

@@ -1,8 +1,9 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and reading none that could block or never end."""
 
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,25 @@ from vaecli.errors import UserError
 
 TEMPORARY = ".tmp"  # how a file's name ends while it is written
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+IRREGULAR = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def irregular(path: Path) -> str | None:
+    """What a path leads to where that is no file ("a pipe"): reading it could block, or never end.
+
+    None for a file, and where nothing can be found there. Looks without opening.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    return next((kind for is_kind, kind in IRREGULAR if is_kind(mode)), None if stat.S_ISREG(mode) else "no file")
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:

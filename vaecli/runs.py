@@ -79,6 +79,7 @@ def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
         raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
     with torch.device("meta"), at_most(4 * len(weights) + 100):
         model = build_vae(config, tuple(state["x_shape"]), trusted=True, trust=trust)
+    model.measure()
     for name, expected in model.state_dict().items():
         found = weights.get(name)
         if found is not None and found.dtype != expected.dtype:

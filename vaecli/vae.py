@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaecli.activations import Sizes, sizes
 from vaecli.decoders.base import Decoder
 
 
@@ -43,13 +45,29 @@ class VAE(nn.Module):
         self.decoder_network, self.decoder = decoder_network, decoder
         self.prior = prior
         self.latent_dim, self.x_shape = latent_dim, x_shape
+        self.sizes: tuple[Sizes, Sizes] | None = None  # of the two networks, where they are known
+
+    def measure(self) -> None:
+        """Learn how much memory the networks take, on the meta device; networks of a user's own may not run there."""
+        with suppress(RuntimeError, TypeError, ValueError):
+            self.sizes = sizes(self.encoder_network, self.x_shape), sizes(self.decoder_network, (self.latent_dim,))
+
+    def refuse_too_many(self, encoded: int = 0, decoded: int = 0) -> None:
+        """UserError where so many observations at once would not fit into this machine's memory."""
+        if self.sizes is not None:
+            self.sizes[0].check(encoded, "encoding")
+            self.sizes[1].check(decoded, "decoding")
 
     def encode(self, x: Tensor) -> Distribution:
         """q(z|x) of observations x (B, *x_shape): batch shape (B,), event shape (D,)."""
+        if x.device.type == "cpu":
+            self.refuse_too_many(encoded=len(x))
         return self.posterior(self.encoder_network(x))
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x|z) of latents z (..., D): batch shape (...), event shape x_shape."""
+        if z.device.type == "cpu":
+            self.refuse_too_many(decoded=z.numel() // z.shape[-1])
         params = self.decoder_network(z.reshape(-1, z.shape[-1])).unflatten(0, z.shape[:-1])
         return self.decoder(*params.unbind(z.ndim - 1))
 

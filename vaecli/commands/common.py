@@ -25,6 +25,7 @@ from vaecli.datasets.tables import Choice
 from vaecli.errors import UserError
 from vaecli.evaluation import evaluating
 from vaecli.files import expanded, replace_bytes, replace_file
+from vaecli.memory import check_memory
 from vaecli.plots.view import View, figure_array, png, view_of
 from vaecli.runs import Run
 from vaecli.text import csv_line, headings
@@ -207,10 +208,7 @@ def read_input(run: Run, name: str) -> Observations:
 
 def read_latents(run: Run, name: str) -> Tensor:
     """Latents z (N, D), on the model's device, from a .npy file of that shape or (D,)."""
-    path = expanded(name)
-    if path.suffix.lower() != ".npy" or not path.is_file():
-        wrong = "there is no such file" if path.suffix.lower() == ".npy" else "expected a .npy file"
-        raise UserError(f"z={name}: {wrong}")
+    path = existing(f"z={name}", expanded(name), [".npy"])
     values, d = load_npy(f"z={name}", path), run.model.latent_dim
     if values.shape[-1:] != (d,) or values.ndim > 2 or not len(values):
         have = "1 latent" if d == 1 else f"{d} latents"
@@ -227,6 +225,7 @@ def _read_numbers(what: str, path: Path, run: Run) -> Tensor:
         values = read(what, path, Choice(getattr(run.dataset, "names", None))).x.numpy()
     else:
         values = load_npy(what, path) if suffix == ".npy" else load_npz(what, path)[0]
+    check_memory(12 * values.size, what, "give fewer observations at a time")
     x = held(what, values)
     x = x.to(torch.float32) / (255 if values.dtype == np.uint8 and not zeros_and_ones(x) else 1)
     plain_shape = shape[1:] if shape[0] == 1 and len(shape) == 3 else shape  # (H, W) for one channel

@@ -28,7 +28,7 @@ from vaecli.commands.common import (
     write_table,
 )
 from vaecli.datasets.split import Split
-from vaecli.errors import UserError
+from vaecli.errors import UserError, shorten
 from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
 from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
@@ -38,6 +38,7 @@ from vaecli.text import tensorboard as as_label
 from vaecli.validation import NonNegativeInt, Seed
 
 DRAWS = 10_000  # from the prior, for histograms of it
+SHOWN = 200  # characters of a label's name: as an array, each would take as much as the longest
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
@@ -94,7 +95,7 @@ def label_names(run: Run) -> Sequence[str] | None:
 
 def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
     classes = class_names(split.y, names)
-    named = None if classes is None else np.array(classes)
+    named = None if classes is None else np.array([shorten(name, SHOWN) for name in classes])
     write_arrays(path, loc=codes.loc, scale=codes.scale, labels=split.y, label_names=named, rows=split.rows)
 
 

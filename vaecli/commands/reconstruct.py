@@ -33,6 +33,7 @@ from vaecli.differences import titles
 from vaecli.errors import UserError
 from vaecli.evaluation import CHUNK, decode_all, elbo_terms, evaluating
 from vaecli.files import expanded
+from vaecli.memory import check_memory
 from vaecli.plots.view import View
 from vaecli.runs import Run, runs_below
 from vaecli.text import figure as as_label
@@ -112,6 +113,7 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
 
     An ELBO is estimated from TERMS_SAMPLES draws of its own.
     """
+    check_memory(8 * draws * x.numel(), f"draws={draws}", "ask for fewer")
     again, terms = [], []
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):

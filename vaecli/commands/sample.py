@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,8 @@ from vaecli.commands.common import (
     write_table,
 )
 from vaecli.evaluation import CHUNK, decode_all, evaluating
+from vaecli.memory import check_memory
+from vaecli.runs import Run
 from vaecli.text import say
 from vaecli.validation import NonNegativeFloat, PositiveInt, Seed
 
@@ -46,6 +49,8 @@ def main(values: dict[str, Any]) -> Path:
     path = config.output_path(run, "samples", config.format)
     titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)
+    if given is None:
+        refuse_too_many(run, config)
     with evaluating(run.model, config.seed):
         z = run.model.sample_latents(config.n, config.temperature) if given is None else given
         drawn = z[:DRAWN] if config.format == "png" else z
@@ -62,3 +67,10 @@ def main(values: dict[str, Any]) -> Path:
         print(f"drew the first {len(drawn)} of {len(z)}; format=npz writes them all")
     say(f"wrote {path}")
     return path
+
+
+def refuse_too_many(run: Run, config: Config) -> None:
+    """UserError where the latents, and the observations unless they are written as they are made, would not fit."""
+    made = {"png": min(config.n, DRAWN), "csv": config.n, "npz": 0}[config.format]
+    needed = 4 * (config.n * run.model.latent_dim + 2 * made * math.prod(run.model.x_shape))
+    check_memory(needed, f"n={config.n}", "ask for fewer" if made == 0 else "ask for fewer, or use format=npz")

@@ -10,6 +10,7 @@ import torch
 
 from vaecli.datasets.split import Moments, Split
 from vaecli.errors import UserError
+from vaecli.files import irregular
 
 
 def refuse_infinite(
@@ -56,8 +57,8 @@ def check_numbers(what: str, values: np.ndarray) -> None:
 
 def existing(what: str, path: Path, kinds: Sequence[str]) -> Path:
     """`path`, a file of one of the `kinds` (".npy"); UserError for everything else."""
-    if path.is_dir():
-        raise UserError(f"{what}: is a folder; expected a {one_of(kinds)} file")
+    if kind := irregular(path):
+        raise UserError(f"{what}: is {kind}; expected a {one_of(kinds)} file")
     if not path.exists():
         raise UserError(f"{what}: there is no such file")
     if path.suffix.lower() not in kinds:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import struct
+import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,6 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import COMPRESSION, TiffImageFile
 from pydantic import BeforeValidator
 from rich.console import Console
 from rich.progress import track
@@ -24,11 +27,15 @@ from torch import Tensor
 from vaecli.datasets.own import TestFraction, ValFraction, split_rows
 from vaecli.datasets.split import Binarize, Splits, image_splits
 from vaecli.errors import UserError
-from vaecli.files import expanded
-from vaecli.memory import check_memory
+from vaecli.files import expanded, irregular
+from vaecli.memory import Room, check_memory
 from vaecli.text import printable
 from vaecli.validation import PositiveInt, Seed
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # by content; Pillow opens many more, some with other programs
+COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of TIFF: none, LZW, Deflate, PackBits, and Deflate by its older number
+AT_ONCE = 28  # bytes that a pixel takes at most while an image is read: 26 in a WebP file, 16 in others
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # memory is looked at before
 KINDS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MODES = {"grey": "L", "rgb": "RGB"}
 UNREADABLE = (  # what Pillow raises for damaged files of one kind or another
@@ -124,11 +131,12 @@ class Images:
         """The images (N, C, H, W), uint8."""
         height, width = self.size or self._common_size(paths)
         shape = (len(paths), {"grey": 1, "rgb": 3}[self.colour], height, width)
-        check_memory(math.prod(shape), self.what, "give a smaller dataset.size or dataset.limit")
-        x = torch.empty(shape, dtype=torch.uint8)
+        needed = math.prod(shape) * (1 if self.binarize == "none" else 3)  # the others make copies
+        check_memory(needed, self.what, "give a smaller dataset.size or dataset.limit")
+        x, room = torch.empty(shape, dtype=torch.uint8), Room(math.prod(shape))
 
         def read(i: int) -> None:
-            x[i] = torch.from_numpy(read_image(paths[i], self.colour, (height, width)))
+            x[i] = torch.from_numpy(read_image(paths[i], self.colour, (height, width), room))
 
         each(self.what, self.folder, paths, read, "reading images")
         return x
@@ -136,9 +144,10 @@ class Images:
     def _common_size(self, paths: Sequence[Path]) -> tuple[int, int]:
         """Height and width of all images; UserError where two differ."""
         sizes: dict[int, tuple[int, int]] = {}
+        room = Room()
 
         def look(i: int) -> None:
-            sizes[i] = image_size(paths[i])
+            sizes[i] = image_size(paths[i], room)
 
         each(self.what, self.folder, paths, look, "looking at images")
         usual, n = Counter(sizes.values()).most_common(1)[0]
@@ -198,25 +207,45 @@ def attempt(do: Callable[[int], None], i: int) -> str | None:
     return None
 
 
-def image_size(path: Path) -> tuple[int, int]:
+@contextmanager
+def open_image(path: Path, room: Room, more: int = 0) -> Iterator[Image.Image]:
+    """An image file, and memory for its pixels and `more` others: every image is opened here.
+
+    Whatever its name says, only a file in one of FORMATS is opened, a TIFF only in one of COMPRESSIONS. Raises one of
+    UNREADABLE, and UserError where there is not so much memory.
+    """
+    if kind := irregular(path):
+        raise ValueError(f"is {kind}, no file")
+    with Image.open(path, formats=FORMATS) as image:
+        method = image.tag_v2.get(COMPRESSION, 1) if isinstance(image, TiffImageFile) else 1
+        if method not in COMPRESSIONS:
+            raise ValueError(f"is a TIFF with compression {method}; save it with LZW, Deflate, PackBits or none")
+        what = f"{path}: an image of {image.width}x{image.height} pixels"
+        needed = AT_ONCE * (math.prod(image.size) + more)
+        with room.taken(needed, what, "make it smaller or take it away"):
+            yield image
+
+
+def image_size(path: Path, room: Room) -> tuple[int, int]:
     """Height and width as it is looked at: a camera's note on how it was held is followed."""
-    with Image.open(path) as image:
+    with open_image(path, room) as image:
         width, height = image.size
         turned = image.getexif().get(0x0112, 1) >= 5
     return (width, height) if turned else (height, width)
 
 
-def read_image(path: Path, colour: Colour, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_image(path: Path, colour: Colour, size: tuple[int, int] | None = None, room: Room | None = None) -> np.ndarray:
     """An image's first frame, uint8 (C, H, W), scaled to cover `size` (height, width) and cut to it about the centre.
 
-    What is transparent is white. Raises one of UNREADABLE.
+    What is transparent is white. room: the memory that several threads share. Raises what `open_image` raises.
     """
-    with Image.open(path) as opened:
-        image = flat(ImageOps.exif_transpose(opened)).convert(MODES[colour])
-    if size is not None and image.size != size[::-1]:
-        image = ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
-    pixels = np.array(image, dtype=np.uint8)
-    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
+    with open_image(path, room or Room(), math.prod(size or (0,))) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = flat(opened).convert(MODES[colour])
+        if size is not None and image.size != size[::-1]:
+            image = ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
+        pixels = np.array(image, dtype=np.uint8)
+        return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
 
 
 def flat(image: Image.Image) -> Image.Image:

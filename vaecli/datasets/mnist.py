@@ -9,7 +9,8 @@ from torch import Tensor
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
 from vaecli.errors import UserError
-from vaecli.files import expanded, replace_file
+from vaecli.files import expanded, irregular, replace_file
+from vaecli.memory import check_memory
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed
 
 FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
@@ -38,6 +39,7 @@ def read_idx(path: Path) -> Tensor:
     """Images (N, H, W), uint8, or labels (N,), int64, of an IDX file; ValueError where it is damaged."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
+    check_memory(2 * path.stat().st_size, str(path), "use a smaller file")
     try:
         return (read_image_file if "images" in path.name else read_label_file)(str(path))
     except OSError:
@@ -102,6 +104,9 @@ class MNIST:
         path, packed = folder / name, folder / f"{name}.gz"
         known = getattr(torchvision.datasets, self.source)
         md5 = dict(known.resources)[packed.name]
+        for place in (path, packed):
+            if kind := irregular(place):
+                raise UserError(self._advice(folder, "cannot be read", f"{place.name} is {kind}"))
         if path.is_file():
             if readable(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
                 return

@@ -51,11 +51,16 @@ class Labels(NamedTuple):
 def code_labels(parts: Sequence[np.ndarray | None]) -> Labels:
     """Labels as numbers: text as its place among all the texts, in the order of the alphabet."""
     there = [part for part in parts if part is not None]
-    if any(part.dtype.kind == "U" for part in there):
-        names = np.unique(np.concatenate([part.astype(str).ravel() for part in there]))
-        codes = [None if p is None else torch.from_numpy(np.searchsorted(names, p.astype(str))) for p in parts]
+    if any(part.dtype.kind == "O" for part in there):
+        names = np.unique(np.concatenate([as_texts(part).ravel() for part in there]))
+        codes = [None if p is None else torch.from_numpy(np.searchsorted(names, as_texts(p))) for p in parts]
         return Labels(codes, tuple(map(str, names)))
     return Labels([None if part is None else number_labels(part) for part in parts], None)
+
+
+def as_texts(labels: np.ndarray) -> np.ndarray:
+    """Labels as texts, not padded to the longest, as an array of NumPy's own kind of text is."""
+    return labels if labels.dtype.kind == "O" else labels.astype(str).astype(object)
 
 
 def number_labels(values: np.ndarray) -> Tensor:

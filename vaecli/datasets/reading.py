@@ -18,13 +18,24 @@ from torch import Tensor
 
 from vaecli.datasets.checks import check_numbers, existing
 from vaecli.datasets.split import CHUNK
-from vaecli.datasets.tables import Choice, Picked, cleaned, pick_columns, table_names, written
+from vaecli.datasets.tables import (
+    Choice,
+    Picked,
+    cleaned,
+    flat_columns,
+    pick_columns,
+    refuse_long,
+    table_names,
+    written,
+)
 from vaecli.errors import UserError
 from vaecli.memory import check_memory
 from vaecli.text import distinct
 
 LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
 MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index
+PER_CELL = 16  # bytes: float64, float32, and float32 again in a part of the data
+PER_COLUMN = 10_000  # bytes
 AS_NEEDED = "save it as float32 .npy, which is read as needed"
 DATA_KEYS = ("x", "X", "data", "images")  # of an .npz file
 LABEL_KEYS = ("y", "Y", "label", "labels", "target", "targets", "class", "classes")
@@ -58,14 +69,22 @@ def column_names(path: Path, choice: Choice) -> tuple[str, ...] | None:
 def load_npy(what: str, path: Path) -> np.ndarray:
     """An array of real numbers, mapped into memory where it is large."""
     try:
-        values = np.load(path, mmap_mode="r" if path.stat().st_size > LARGE else None, allow_pickle=False)
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE as error:
         raise UserError(f"{what}: cannot be read as .npy: {reason(error)}") from None
     if not isinstance(values, np.ndarray):
         values.close()
         raise UserError(f"{what}: is an .npz archive; name it so")
     check_numbers(what, values)
-    return values
+    if path.stat().st_size > LARGE:
+        return values
+    check_memory(needed(values), what, AS_NEEDED)
+    return np.array(values)
+
+
+def needed(values: np.ndarray) -> int:
+    """Bytes for an array, what it is held as, and once more for the parts that it is split into."""
+    return values.nbytes + 2 * values.size * (1 if values.dtype.kind == "b" or values.dtype == np.uint8 else 4)
 
 
 def load_npz(what: str, path: Path, labels: str | bool | None = None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -76,9 +95,17 @@ def load_npz(what: str, path: Path, labels: str | bool | None = None) -> tuple[n
         with np.load(path, allow_pickle=False) as archive:
             check_memory(sum(member.file_size for member in archive.zip.infolist()), what, AS_NEEDED)
             data, label = npz_keys(what, archive.files, labels)
-            return archive[data], None if label is None else archive[label]
+            x, y = archive[data], None if label is None else archive[label]
+            check_memory(needed(x) - x.nbytes, what, AS_NEEDED)
+            return x, y if y is None or y.dtype.kind != "U" else texts(what, y)
     except UNREADABLE as error:
         raise UserError(f"{what}: cannot be read as .npz: {reason(error)}") from None
+
+
+def texts(what: str, labels: np.ndarray) -> np.ndarray:
+    """NumPy's texts, each as long as the longest, as objects."""
+    refuse_long(f"{what}: its labels", labels.dtype.itemsize // 4, "leave them out (dataset.labels=false)")
+    return labels.astype(object)
 
 
 def npz_keys(what: str, there: Sequence[str], labels: str | bool | None) -> tuple[str, str | None]:
@@ -99,7 +126,9 @@ def npz_keys(what: str, there: Sequence[str], labels: str | bool | None) -> tupl
 def reason(error: BaseException) -> str:
     """The first line of an error of a library's, without advice that is meant for programmers."""
     text = str(error).strip().splitlines()[0][:150] if str(error).strip() else "it is cut short"
-    return "it holds Python objects, or something else than an array" if "pickle" in text else text
+    return (
+        "it holds Python objects, or something else than an array" if re.search("pickle|Python objects", text) else text
+    )
 
 
 def observations(what: str, values: np.ndarray) -> np.ndarray:
@@ -144,7 +173,7 @@ def read_npy(what: str, path: Path, choice: Choice) -> Content:
 def read_npz(what: str, path: Path, choice: Choice) -> Content:
     values, labels = load_npz(what, path, choice.labels)
     check_numbers(what, values)
-    if labels is not None and (labels.ndim not in (1, 2) or labels.dtype.kind not in "buifU"):
+    if labels is not None and (labels.ndim not in (1, 2) or labels.dtype.kind not in "buifO"):
         raise UserError(f"{what}: its labels have shape {labels.shape} and type {labels.dtype}; "
                         "expected one number or text for each observation (dataset.labels=false: none)")  # fmt: skip
     if labels is not None and len(labels) != len(values):
@@ -158,8 +187,8 @@ def read_csv(what: str, path: Path, choice: Choice) -> Content:
     from pyarrow import csv as arrow
 
     layout = sniff(what, path, choice.columns)
-    check_memory(2 * path.stat().st_size, what, AS_NEEDED)
     try:
+        check_memory(csv_bytes(path, layout), what, AS_NEEDED)
         table = arrow.read_csv(
             path,
             arrow.ReadOptions(column_names=None if layout.header else layout.names),
@@ -171,17 +200,50 @@ def read_csv(what: str, path: Path, choice: Choice) -> Content:
         raise UserError(f"{what}: cannot be read as a table: {reason(error)}") from None
 
 
+def csv_bytes(path: Path, layout: Layout) -> int:
+    """Bytes that a table takes while it is read: its text, and each cell as float64, float32 and in a part.
+
+    A cell may be a single character of the file.
+    """
+    size, small = path.stat().st_size, PER_CELL * path.stat().st_size < 2**28
+    cells, ends = size if small else 0, [layout.separator.encode(), b"\n", b"\r"]
+    with path.open("rb") as file:
+        while not small and (part := file.read(2**24)):
+            cells += sum(map(part.count, ends))
+    return 2 * size + PER_CELL * cells + PER_COLUMN * len(layout.names)
+
+
 def read_parquet(what: str, path: Path, choice: Choice) -> Content:
+    """Lists are not read, and texts stay coded: a few bytes can stand for any number of either."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            check_memory(8 * file.metadata.num_rows * max(file.metadata.num_columns, 1), what, AS_NEEDED)
-            table = file.read()
+        schema = parquet.read_schema(path)
+        flat = flat_columns(what, schema, choice)
+        coded = [name for name in flat if not is_fixed(schema.field(name).type)]
+        with parquet.ParquetFile(path, read_dictionary=coded) as file:
+            check_memory(parquet_bytes(file.metadata, schema, flat), what, AS_NEEDED)
+            table = file.read(flat)
             return from_table(pick_columns(what, table, table_names(table), choice))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{what}: cannot be read as .parquet: {reason(error)}") from None
+
+
+def parquet_bytes(metadata: Any, schema: Any, names: Sequence[str]) -> int:
+    """Bytes that the columns of these names take while they are read, as float32 too, and in a part."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    kinds = [schema.field(name).type for name in names]
+    row = sum(PER_CELL + (kind.bit_width // 8 if is_fixed(kind) else 0) for kind in kinds)
+    return sum(group.num_rows * row + 2 * group.total_byte_size for group in groups) + PER_COLUMN * len(names)
+
+
+def is_fixed(kind: Any) -> bool:
+    """Whether all values of an arrow type have the same size."""
+    try:
+        return bool(kind.bit_width)
+    except ValueError:
+        return False
 
 
 def from_table(picked: Picked) -> Content:
@@ -203,14 +265,18 @@ class Layout(NamedTuple):
     names: list[str]
 
 
-def sniff(what: str, path: Path, columns: Sequence[str] | None = None, lines: int = 50) -> Layout:
+def sniff(
+    what: str, path: Path, columns: Sequence[str] | None = None, lines: int = 50, most: int = 4_000_000
+) -> Layout:
     """The separator that the first line holds most of, and the names of the columns: x_1, x_2 ... without a header.
 
     columns: names that make a header of a first line that has them, numbers though they may be
     """
+    text = ""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            text = "".join(file.readline(1_000_000) for _ in range(lines))
+            for _ in range(lines):
+                text += file.readline(1_000_000) if len(text) < most else ""
     except UnicodeDecodeError:
         raise UserError(f"{what}: is not UTF-8 text; save it as such") from None
     except OSError as error:

@@ -11,7 +11,12 @@ from vaecli.errors import UserError, nearest
 from vaecli.text import distinct, headings, printable, shorten
 
 LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
-SHOWN, LONGEST = 5, 100  # names in a message, and characters of one
+SHOWN, SHOWN_LETTERS = 5, 100  # names in a message, and characters of one
+NO_LABELS = (
+    "name other labels (dataset.labels=NAME), or none and the columns to take "
+    "(dataset.labels=false dataset.columns=[A,B])"
+)
+LONGEST = 1000  # characters of a label: what is longer names no class
 
 
 class Choice(NamedTuple):
@@ -25,7 +30,7 @@ class Picked(NamedTuple):
     """The numbers and labels of a table."""
 
     x: np.ndarray  # (N, d), float32
-    labels: np.ndarray | None  # (N,), text or numbers
+    labels: np.ndarray | None  # (N,), numbers, or texts as objects
     names: tuple[str, ...]  # of the d columns
 
 
@@ -64,15 +69,16 @@ def pick_columns(what: str, table: Any, names: Sequence[str], choice: Choice) ->
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
         for j, i in enumerate(taken):
             x[:, j] = numbers(columns[i])
-    labels = None if label is None else label_values(columns[label])
+    labels = None if label is None else label_values(f"{what}: column {names[label]}", columns[label])
     return Picked(x, labels, tuple(names[i] for i in taken))
 
 
 def plain(column: Any) -> Any:
-    """A column without dictionary encoding."""
+    """A column without dictionary encoding, unless it is text, of which little can stand for much."""
     import pyarrow as pa
 
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    coded = pa.types.is_dictionary(column.type) and not is_text(column)
+    return column.cast(column.type.value_type) if coded else column
 
 
 def label_column(what: str, names: Sequence[str], columns: Sequence[Any], choice: Choice) -> int | None:
@@ -111,7 +117,8 @@ def refuse_text(what: str, names: Sequence[str], columns: Sequence[Any], taken: 
 
 def first_text(column: Any) -> tuple[int, str]:
     """The first value of a column that is no number, and its row, counted from 1 below the header."""
-    for row, value in enumerate(column.to_pylist(), 1):
+    for row, scalar in enumerate(column, 1):
+        value = scalar.as_py()
         if value is None:
             continue
         try:
@@ -123,7 +130,7 @@ def first_text(column: Any) -> tuple[int, str]:
 
 def shown(names: Sequence[str]) -> str:
     """The columns, or the first of them."""
-    some = ", ".join(shorten(printable(name), LONGEST) for name in names[:SHOWN])
+    some = ", ".join(shorten(printable(name), SHOWN_LETTERS) for name in names[:SHOWN])
     some += ", ..." if len(names) > SHOWN else ""
     return f"{'column' if len(names) == 1 else 'columns'} {some}"
 
@@ -141,7 +148,8 @@ def counts_rows(name: str, column: Any) -> bool:
 def is_text(column: Any) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    of = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return pa.types.is_string(of) or pa.types.is_large_string(of)
 
 
 def is_numbers(column: Any) -> bool:
@@ -160,12 +168,45 @@ def numbers(column: Any) -> np.ndarray:
     return column.cast(pa.float64(), safe=False).to_numpy()
 
 
-def label_values(column: Any) -> np.ndarray:
-    """Labels (N,): integers, numbers, or text for everything else."""
+def label_values(what: str, column: Any) -> np.ndarray:
+    """Labels (N,): integers, numbers, or text for everything else, each text held once."""
     import pyarrow as pa
 
     if pa.types.is_integer(column.type) and not column.null_count:
         return column.cast(pa.int64()).to_numpy()
     if is_numbers(column) and not pa.types.is_boolean(column.type):
         return numbers(column)
-    return np.array(["missing" if value is None else str(value) for value in column.to_pylist()])
+    coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    texts = [str(value) for value in coded.dictionary.to_pylist()]
+    refuse_long(what, max(map(len, texts), default=0), NO_LABELS)
+    index = coded.indices.fill_null(len(texts)).to_numpy()
+    return np.array([*texts, "missing"], dtype=object)[index]
+
+
+def refuse_long(what: str, longest: int, remedy: str) -> None:
+    """UserError for texts that are no labels."""
+    if longest > LONGEST:
+        long = f"holds a text of {longest:,} characters, too long for a label (at most {LONGEST:,})"
+        raise UserError(f"{what}: {long}; {remedy}")
+
+
+def flat_columns(what: str, schema: Any, choice: Choice) -> list[str]:
+    """The names of a parquet file's columns of single values; UserError where lists and the like are wanted.
+
+    What lists hold is not read: a few bytes can stand for any number of them.
+    """
+    nested = [name for name, kind in zip(schema.names, schema.types, strict=True) if is_nested(kind)]
+    chosen = [*(choice.columns or ()), *([choice.labels] if isinstance(choice.labels, str) else ())]
+    wanted = [name for name in nested if choice.columns is None or name.strip() in chosen]
+    flat = [name for name in schema.names if name not in nested]
+    if wanted:
+        left = f"choose columns (dataset.columns=[{','.join(flat[:SHOWN])}{',...' if len(flat) > SHOWN else ''}])"
+        remedy = left if flat else "write each number into a column of its own"
+        raise UserError(f"{what}: {shown(wanted)}: not numbers, but lists or the like; {remedy}")
+    return flat
+
+
+def is_nested(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_nested(getattr(kind, "storage_type", kind))

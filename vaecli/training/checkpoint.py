@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from vaecli.errors import UserError
-from vaecli.files import replace_bytes
+from vaecli.files import irregular, replace_bytes
+from vaecli.memory import check_memory
 from vaecli.training import archive
 
 FORMAT = 1
@@ -41,8 +42,9 @@ def load(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise UserError(f"there is no checkpoint {path}")
-    if not path.is_file():  # a pipe would never end
-        raise UserError(f"{path} is damaged or not a vaecli checkpoint: it is no regular file")
+    if kind := irregular(path):
+        raise UserError(f"{path} is damaged or not a vaecli checkpoint: it is {kind}, no regular file")
+    check_memory(2 * path.stat().st_size, str(path), "use another checkpoint")
     try:
         state = archive.read(path)
         intact = isinstance(state, dict) and state.get("sha256") == sha256(state)

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from vaecli.command_line import command, setting
 from vaecli.errors import UserError
 from vaecli.files import check_writable, expanded, remove_leftovers, replace_text
+from vaecli.memory import check_memory
 from vaecli.plain_files import Damaged, json_lines, load_json, mapping
 from vaecli.training import events
 from vaecli.training.stored import is_number
@@ -22,6 +23,7 @@ from vaecli.training.stored import is_number
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 LOCK = ".lock"
 WRITTEN = (*RUN_FILES, "images", "train.log", events.PATTERN, LOCK)
+AS_VALUES = 20  # times its size is what a text of numbers takes as dicts and floats
 FIGURES = ("step", "elbo", "bound", "log_px", "kl", "loss", "lr", "seconds")  # in every line of metrics.jsonl
 
 
@@ -114,6 +116,8 @@ def rewind(folder: Path, epoch: int) -> list[dict[str, Any]]:
     """Take away what a run has written after `epoch`, to be written again; its lines of metrics.jsonl until then."""
     remove_leftovers(folder)
     path = folder / "metrics.jsonl"
+    if path.is_file():
+        check_memory(AS_VALUES * path.stat().st_size, str(path), "use a copy of the run without it")
     try:
         kept = [line for line in json_lines(path) if usable(line) and line["epoch"] <= epoch] if path.exists() else []
     except Damaged as error:
@@ -131,7 +135,7 @@ def usable(line: dict[str, Any]) -> bool:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """A run's summary.json; empty where there is none."""
+    """A run's summary.json; empty where there is none, or nothing like one."""
     try:
         return mapping(folder / "summary.json", load_json)
     except Damaged:
