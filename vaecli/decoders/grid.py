@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+from torch.nn import functional as F
 
 from vaecli.decoders.base import DataFacts, Decoder
 
@@ -118,8 +119,6 @@ class CountDecoder(Decoder):
         return None
 
 
-def log_softplus(a: Tensor) -> Tensor:
-    """log log(1 + e^a), which is a - e^a / 2 where e^a is too small to be added to 1."""
-    small = a < -18
-    low = torch.where(small, a, torch.full_like(a, -18))
-    return torch.where(small, low - low.exp() / 2, torch.log(torch.nn.functional.softplus(a.clamp_min(-18))))
+def log_softplus(a: Tensor, least: float = -60.0) -> Tensor:
+    """log log(1 + e^a), which is a where e^a is too small for single precision: in double it is, too, from -60 down."""
+    return F.softplus(F.threshold(a, least, least)).log() - F.relu(least - a)

@@ -29,10 +29,10 @@ class OverdispersedCounts(OnGrid):
         k, m, r = self.count(value), self.mean / self.step, self.r
         log_m = log_softplus(self.raw_mean) - math.log(self.step)
         n, total, excess = k + r, m + r, k - m
-        log_totals = log_one_plus(excess / total, n / total)
+        log_k, log_totals = k.clamp_min(1).log(), log_one_plus(excess / total, n / total)
         part = excess / (1 + m / r)  # k - n m / (m + r), which is n r / (m + r) - r
-        away = deviance(k, k.clamp_min(1).log() - log_m - log_totals, part) + deviance(r, -log_totals, -part)
-        return stirling(n) - stirling(r) - 0.5 * torch.log1p(k / r) - log_factorial(k) - away
+        away = deviance(k, log_k - log_m - log_totals, part) + deviance(r, -log_totals, -part)
+        return stirling(n) - stirling(r) - 0.5 * torch.log1p(k / r) - log_factorial(k, log_k) - away
 
     @property
     def mean(self) -> Tensor:

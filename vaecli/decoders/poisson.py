@@ -28,7 +28,8 @@ class PoissonCounts(OnGrid):
     def log_prob(self, value: Tensor) -> Tensor:
         k, m = self.count(value), self.mean / self.step
         log_m = log_softplus(self.raw) - math.log(self.step)
-        return -deviance(k, k.clamp_min(1).log() - log_m, k - m) - log_factorial(k)
+        log_k = k.clamp_min(1).log()
+        return -deviance(k, log_k - log_m, k - m) - log_factorial(k, log_k)
 
     @property
     def mean(self) -> Tensor:

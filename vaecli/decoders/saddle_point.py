@@ -12,10 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LOG_2PI = math.log(2 * math.pi)
 LARGE = 30.0  # from here on Stirling's series has all the digits of a double
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 NEAR = 0.25  # |v| up to which the series of `deviance` has them
 ATANH = tuple(1 / n for n in range(3, 27, 2))
+
+
+def chosen(which: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """torch.where of finite numbers, at a tenth of its time on a CPU."""
+    return torch.lerp(no, yes, which.to(no.dtype))
 
 
 class Deviance(torch.autograd.Function):
@@ -34,10 +40,10 @@ class Deviance(torch.autograd.Function):
         square = v.square()
         atanh, *lower = reversed(ATANH if v.dtype == torch.float64 else ATANH[:4])
         series = square * atanh
-        for c in lower[:-1]:
-            series = (series + c) * square
-        near = v * (excess + 2 * x * square * (series + lower[-1]))
-        return torch.where(v.abs() < NEAR, near, x * log_ratio - excess)
+        for c in lower:  # in place: what takes time is memory
+            series.add_(c).mul_(square)
+        near = series.mul_(x).mul_(2).add_(excess).mul_(v)
+        return chosen(v.abs_() < NEAR, near, (x * log_ratio).sub_(excess))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -63,21 +69,17 @@ def log_one_plus(u: Tensor, one_plus_u: Tensor) -> Tensor:
     return torch.where(near, torch.log1p(torch.where(near, u, 0.0)), torch.where(near, 1.0, one_plus_u).log())
 
 
-def log_factorial(k: Tensor) -> Tensor:
-    """log k! - (k log k - k), about 1/2 log 2 pi k."""
-    large = k > LARGE
-    small, k = torch.where(large, 1.0, k), torch.where(large, k, LARGE)
-    return torch.where(
-        large, 0.5 * torch.log(2 * math.pi * k) + series(k), torch.lgamma(small + 1) - torch.xlogy(small, small) + small
-    )
+def log_factorial(k: Tensor, log_k: Tensor) -> Tensor:
+    """log k! - (k log k - k), about 1/2 log 2 pi k, for whole numbers; log_k may be anything finite where k is 0."""
+    plain = torch.lgamma(k.clamp_max(LARGE) + 1) - k * log_k + k
+    return chosen(k > LARGE, 0.5 * (log_k + LOG_2PI) + series(k.clamp_min(LARGE)), plain)
 
 
 def stirling(r: Tensor) -> Tensor:
     """log gamma(r) - (r - 1/2) log r + r - 1/2 log 2 pi, about 1 / 12 r."""
-    large = r > LARGE
-    small, r = torch.where(large, 1.0, r), torch.where(large, r, LARGE)
-    plain = torch.lgamma(small) - (small - 0.5) * small.log() + small - 0.5 * math.log(2 * math.pi)
-    return torch.where(large, series(r), plain)
+    small = r.clamp_max(2 * LARGE)  # beyond LARGE, where its gradient begins to be cut
+    plain = torch.lgamma(small) - (small - 0.5) * small.log() + small - 0.5 * LOG_2PI
+    return chosen(r > LARGE, series(r.clamp_min(LARGE / 2)), plain)
 
 
 def series(r: Tensor) -> Tensor:
