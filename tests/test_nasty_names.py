@@ -89,7 +89,7 @@ def every_command(folder: Path, run: Path) -> None:
 def all_of(names: tuple[str, ...], place: Path) -> None:
     folder = folder_in(place)
     table(folder / "data.csv", names, labels=names)
-    run = trained_in(folder, "dataset=arrays", "decoder=gaussian", "dataset.path=data.csv")
+    run = trained_in(folder, "dataset=arrays", "decoder=gaussian", "dataset.path=data.csv", "dataset.labels=class")
     columns = load_yaml((run / "config.yaml").read_text())["dataset"]["columns"]
     assert columns == [name.strip().removeprefix("#") for name in names]
     assert (run / "train.log").read_text().replace("\n", "").isprintable()

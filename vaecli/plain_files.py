@@ -14,11 +14,11 @@ import yaml
 from vaecli.files import amount
 
 LARGEST = 2**22  # bytes of a file; a config.yaml has under 100 kB, and 2 MB with the names of 100,000 columns
-LARGEST_LINES = 2**26  # bytes of metrics.jsonl, which has 700 for each epoch
-LONGEST = 2**16  # characters of one of its lines
-MOST_JUNK = 1000  # of its lines may be none
+MOST_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
+LONGEST = 2000  # characters of one of them
+MOST_JUNK = 1000  # of them may be of no use
 DEEPEST = 50  # mappings and lists within each other
-MOST_VALUES = 200_000  # of a YAML text
+MOST_VALUES = 120_000  # of a YAML text
 LONGEST_NUMBER = 40  # characters
 INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,18})", re.ASCII)
 REAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", re.ASCII)
@@ -58,23 +58,23 @@ def read(path: Path) -> str:
     return content.decode(errors="replace")
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The mappings in a file with one on each line, but for lines that hold none: the last may be half written.
+def json_lines(path: Path, usable: Callable[[dict[str, Any]], bool]) -> Iterator[dict[str, Any]]:
+    """The usable mappings in a file with one on each line; of other lines a few are passed over, as a half written one.
 
-    Damaged where there are MOST_JUNK such lines, or more text than LARGEST_LINES.
+    Damaged where there are more than MOST_JUNK of them, or more lines than any run has.
     """
-    size = junk = 0
+    junk = 0
     try:
         if not path.is_file():
             raise Damaged(f"{path.name} cannot be read (it is no regular file)")
         with path.open(encoding="utf-8", errors="replace") as file:
-            while line := file.readline(LONGEST):
-                size += len(line)
+            for n, line in enumerate(iter(lambda: file.readline(LONGEST), "")):
                 found = line_of_json(line)
-                if found is not None:
+                if found is not None and usable(found):
                     yield found
-                junk += found is None
-                if junk > MOST_JUNK or size > LARGEST_LINES:
+                else:
+                    junk += 1
+                if junk > MOST_JUNK or n > MOST_LINES:
                     raise Damaged(f"{path.name} is " + ("damaged" if junk > MOST_JUNK else "too large"))
     except OSError as error:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None

@@ -116,9 +116,7 @@ def of_metrics(folder: Path, row: Row) -> None:
     if row["bound"] is not None or row["status"] in ("failed", "damaged") or not path.exists():
         return
     best: dict[str, Any] | None = None
-    for line in json_lines(path):
-        if any(number(line.get(key)) is None for key in ("epoch", "elbo", "bound")):
-            continue
+    for line in json_lines(path, has_figures):
         if best is None or (line.get("split") == "val", line["bound"]) > (best.get("split") == "val", best["bound"]):
             best = line
         last = line
@@ -126,6 +124,10 @@ def of_metrics(folder: Path, row: Row) -> None:
         row["bound"] = best["bound"]
         row["elbo"] = best["elbo"] if row["elbo"] is None else row["elbo"]
         row["epochs"] = row["epochs"] or last["epoch"]
+
+
+def has_figures(line: dict[str, Any]) -> bool:
+    return all(number(line.get(key)) is not None for key in ("epoch", "elbo", "bound"))
 
 
 def of_evaluation(folder: Path, row: Row) -> None:

@@ -119,7 +119,7 @@ def rewind(folder: Path, epoch: int) -> list[dict[str, Any]]:
     if path.is_file():
         check_memory(AS_VALUES * path.stat().st_size, str(path), "use a copy of the run without it")
     try:
-        kept = [line for line in json_lines(path) if usable(line) and line["epoch"] <= epoch] if path.exists() else []
+        kept = [line for line in json_lines(path, usable) if line["epoch"] <= epoch] if path.exists() else []
     except Damaged as error:
         raise UserError(f"{folder}: {error}; a run cannot go on from it") from None
     replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
