@@ -14,7 +14,7 @@ import vaecli
 PACKAGE = Path(vaecli.__file__).parent
 ROWS = (
     ("errors", "threads", "sweeps"),
-    ("validation", "files", "conf_files", "flows", "memory", "units"),
+    ("validation", "files", "conf_files", "flows", "memory", "pareto", "units"),
     (
         "architectures",
         "datasets",
@@ -31,7 +31,7 @@ ROWS = (
     ("objectives",),
     ("evaluation",),
     ("likelihood", "latents", "latent_search", "training"),
-    ("quadrature",),
+    ("modes", "quadrature"),
     ("build",),
     ("runs",),
     ("commands",),

@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from vaecli.datasets.split import Split
 from vaecli.evaluation import batches, evaluating
-from vaecli.likelihood import Tick, rows_at_once
+from vaecli.likelihood import Scores, Tick, rows_at_once
 from vaecli.modes import Joint, Mode, modes
 from vaecli.threads import in_order
 from vaecli.vae import VAE
@@ -30,6 +30,7 @@ AGAIN = 3  # searches for modes: another where the integration came upon a highe
 NARROWEST, FARTHEST = 8.0, 1e5  # of a box, in a mode's standard deviations
 OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
 ROUNDING = 1e-14  # of log p(x, z), relative to the numbers that it is made of
+UNSURE = 0.1  # nats of error above which an integral is not called exact
 SUBDIVISIONS = {1: 300, 2: 40}  # of a box, at most
 
 
@@ -38,6 +39,23 @@ class Quadrature(NamedTuple):
 
     log_px: Tensor
     error: Tensor  # an estimate of its error in nats, never NaN: infinite where the integral was not found
+
+    def refused(self, scores: Scores) -> Tensor:
+        """Which of the integrals (N,) must not be called exact.
+
+        Those with an error above `UNSURE`, and those that lie below what the draws say, since then a mode was missed:
+        below the ELBO, or below an importance-weighted estimate whose weights have no heavy tail, by more than four
+        standard errors; or below any such estimate by more than 7 nats, which happens by chance once in exp(7), by
+        Markov's inequality. A test whose standard error is unknown (one draw) is not made.
+        """
+        high, estimate = self.log_px + self.error, -scores.nll
+        light = scores.pareto_k <= 0.7
+        return (
+            (self.error > UNSURE)
+            | (high < scores.elbo - 4 * scores.elbo_mc_stderr)
+            | (high < estimate - 7)
+            | (light & (high < estimate - 4 * scores.nll_mc_stderr))
+        )
 
 
 class Manner(NamedTuple):
@@ -98,7 +116,10 @@ def searches(model: VAE, split: Split) -> Iterator[tuple[Joint, Tensor]]:
             joint = Joint(model, p_z, one, rows)
             heavy = own[(joint(own[:, i]) - log_q[:, i]).topk(DRAW_STARTS).indices, i]
             high = draws[values[len(grid) :, i].topk(DRAW_STARTS).indices]
-            yield joint, torch.cat([means[i : i + 1], heavy, high, grid[peaks(values[: len(grid), i], model.latent_dim)]])
+            yield (
+                joint,
+                torch.cat([means[i : i + 1], heavy, high, grid[peaks(values[: len(grid), i], model.latent_dim)]]),
+            )
 
 
 def lattice(n: int, reach: float, like: Tensor) -> Tensor:
