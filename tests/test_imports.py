@@ -15,7 +15,7 @@ PACKAGE = Path(vaecli.__file__).parent
 ROWS = (
     ("text", "threads", "sweeps", "command_line", "streams"),
     ("errors",),
-    ("validation", "files", "conf_files", "flows", "memory", "units"),
+    ("validation", "files", "conf_files", "flows", "memory", "pareto", "units"),
     ("plain_files",),
     ("activations",),
     (
@@ -35,7 +35,7 @@ ROWS = (
     ("objectives",),
     ("evaluation",),
     ("likelihood", "latents", "latent_search", "training"),
-    ("quadrature",),
+    ("modes", "quadrature"),
     ("build",),
     ("runs",),
     ("commands",),

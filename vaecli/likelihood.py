@@ -15,6 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from vaecli.datasets.split import Split
 from vaecli.evaluation import batches, evaluating
 from vaecli.objectives.base import closed_form_kl, log_weight
+from vaecli.pareto import FEWEST, pareto_k, tail_length
 from vaecli.threads import in_order
 from vaecli.vae import VAE, VAEOutput
 
@@ -34,6 +35,8 @@ class Scores(NamedTuple):
     nll: Tensor  # minus the log of the mean of w
     nll_mc_stderr: Tensor  # its Monte Carlo standard error by the delta method; NaN for k = 1
     ess: Tensor  # effective sample size of the weights, between 1 and k
+    pareto_k: Tensor  # how heavy the weights' tail is, see `pareto`; NaN below 25 draws
+    elbo_mc_stderr: Tensor  # of elbo; NaN for k = 1
 
 
 class Estimated(NamedTuple):
@@ -42,32 +45,47 @@ class Estimated(NamedTuple):
     nll: Tensor
     nll_mc_stderr: Tensor
     ess: Tensor
+    pareto_k: Tensor
 
 
 class LogMean:
     """The log of the mean of weights w that arrive in chunks, and its error: running log-sum-exps of w and w^2.
 
     se^2 = 1/ESS - 1/k with ESS = (sum w)^2 / sum w^2, both (B,), in float64.
+    k: how many weights there will be; the largest of them are kept for `pareto_k`
     """
 
-    def __init__(self) -> None:
+    def __init__(self, k: int = 0) -> None:
         self.count = 0
-        self.total = torch.zeros(())
+        self.kept = tail_length(k) + 1 if k >= FEWEST else 0
+        self.total = self.squares = self.shift = torch.zeros(())  # of log w; squares are of log w - shift
         self.log_sum = self.log_squares = torch.full((), -torch.inf)
+        self.largest = torch.zeros(())
 
     def add(self, log_w: Tensor) -> None:
         """The log-weights (K, B) of K more draws for the same B observations."""
         log_w = (log_w.cpu() if log_w.device.type == "mps" else log_w).double()  # mps has no float64
-        sums = log_w.sum(0), torch.logsumexp(log_w, 0), torch.logsumexp(2 * log_w, 0)
-        if self.count:
-            total, log_sum, log_squares = sums
-            sums = self.total + total, self.log_sum.logaddexp(log_sum), self.log_squares.logaddexp(log_squares)
-        self.total, self.log_sum, self.log_squares = sums
+        if not self.count:
+            self.shift, self.largest = log_w.mean(0), log_w[:0]
+        self.total, self.squares = self.total + log_w.sum(0), self.squares + (log_w - self.shift).square().sum(0)
+        self.log_sum = self.log_sum.to(log_w).logaddexp(torch.logsumexp(log_w, 0))
+        self.log_squares = self.log_squares.to(log_w).logaddexp(torch.logsumexp(2 * log_w, 0))
+        both = torch.cat([self.largest, log_w])
+        self.largest = both.topk(min(self.kept, len(both)), 0).values
         self.count += len(log_w)
 
     def mean_log(self) -> Tensor:
         """The mean of log w (B,)."""
         return self.total / self.count
+
+    def mean_log_stderr(self) -> Tensor:
+        """The standard error of `mean_log` (B,); NaN for a single draw."""
+        variance = self.squares / self.count - (self.mean_log() - self.shift).square()
+        return (variance.clamp_min(0) / (self.count - 1)).sqrt() if self.count > 1 else self.total * torch.nan
+
+    def pareto_k(self) -> Tensor:
+        """The shape of the weights' tail (B,), NaN where they are fewer than 25."""
+        return pareto_k(self.largest) if self.kept else torch.full_like(self.log_sum, torch.nan)
 
     def log_mean(self) -> Tensor:
         """The log of the mean of w (B,)."""
@@ -95,7 +113,7 @@ def importance_weighted(
         for _, q_z, p_z, sums in _streams(model, split, k, model.encode, tick, rows):
             elbo = sums.mean_log()
             kl = _kl(q_z, p_z, k).to(elbo)
-            scores = Scores(elbo, elbo + kl, kl, -sums.log_mean(), sums.stderr(), sums.ess())
+            scores = Scores(elbo, elbo + kl, kl, *_of_weights(sums), sums.mean_log_stderr())
             parts.append(torch.stack(scores).cpu())
     return Scores(*torch.cat(parts, 1))
 
@@ -159,8 +177,12 @@ def _estimate(
     parts = []
     with evaluating(model, seed):
         for *_, sums in _streams(model, split, k, propose, tick, rows):
-            parts.append(torch.stack([-sums.log_mean(), sums.stderr(), sums.ess()]).cpu())
+            parts.append(torch.stack(_of_weights(sums)).cpu())
     return Estimated(*torch.cat(parts, 1))
+
+
+def _of_weights(sums: LogMean) -> Estimated:
+    return Estimated(-sums.log_mean(), sums.stderr(), sums.ess(), sums.pareto_k())
 
 
 class _Block(NamedTuple):
@@ -176,12 +198,13 @@ def _streams(
     model: VAE, split: Split, k: int, propose: Callable[[Tensor], Distribution], tick: Tick, rows: int | None
 ) -> Iterator[_Block]:
     """The observations, a block at a time, each with the sums over k draws from its proposal."""
-    rows = rows or rows_at_once(model)
+    rows, dtype = rows or rows_at_once(model), next(model.parameters()).dtype
     p_z = model.prior(model.encode)
 
     def jobs() -> Iterator[tuple[_Block, Callable[[], Tensor]]]:
         for x in batches(split, max(1, rows // k)):
-            block = _Block(x, propose(x), p_z, LogMean())
+            x = x.to(dtype)
+            block = _Block(x, propose(x), p_z, LogMean(k))
             for start in range(0, k, rows):
                 yield block, partial(_log_weights, model, block, block.q_z.sample((min(rows, k - start),)))
 

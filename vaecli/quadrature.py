@@ -1,186 +1,241 @@
-"""log p(x) by numerical integration over one or two latents: exact to the digits that anyone reads."""
+"""log p(x) by numerical integration over one or two latents, in double precision and with an estimate of its error."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.integrate import cubature
 from torch import Tensor
-from torch.distributions import Distribution
 
 from vaecli.datasets.split import Split
 from vaecli.evaluation import batches, evaluating
-from vaecli.likelihood import Tick, rows_at_once
+from vaecli.likelihood import Scores, Tick, rows_at_once
+from vaecli.modes import Joint, Mode, modes
 from vaecli.threads import in_order
 from vaecli.vae import VAE
 
-REACH = 12.0  # the first cells cover [-REACH, REACH] in each latent; the standard normal has 4e-33 of its mass outside
-BEYOND = 2.0  # and at least so many times the distance of the farthest of the prior's draws
-ACROSS = 12  # first cells in each latent
-DRAWS = 100_000  # from the prior, to find where it has its mass
-NODES = 6  # Gauss-Legendre nodes in each dimension of a cell
-LEVELS = 20  # halvings of a cell; the smallest is 4e-6 wide
-CAUTION = 60.0  # nats below the integral at which a first cell is cut all the same, halved with every level
-CAREFREE = 10.0  # caution below this is none
+REACH = 6.0  # the grid of starts covers at least [-REACH, REACH] in each latent
+GRID = {1: 401, 2: 81}  # its points along each latent
+DRAWS = 2000  # from the prior: with their farthest the grid grows, the best of them are starts as well
+OWN_DRAWS = 200  # from q(z|x), whose heaviest are starts
+GRID_STARTS, DRAW_STARTS = 24, 5  # at most so many of the grid, and of each kind of draws
+AGAIN = 3  # searches for modes: another where the integration came upon a higher point
+NARROWEST, FARTHEST = 8.0, 1e5  # of a box, in a mode's standard deviations
+OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
+ROUNDING = 1e-14  # of log p(x, z), relative to the numbers that it is made of
+UNSURE = 0.1  # nats of error above which an integral is not called exact
+SUBDIVISIONS = {1: 300, 2: 40}  # of a box, at most
 
 
 class Quadrature(NamedTuple):
     """The integral for each of N observations; each (N,), float64, on the CPU."""
 
     log_px: Tensor
-    change: Tensor  # at most how far log_px moved, in nats, when every cell got 2^D times the points
+    error: Tensor  # an estimate of its error in nats, never NaN: infinite where the integral was not found
+
+    def refused(self, scores: Scores) -> Tensor:
+        """Which of the integrals (N,) must not be called exact.
+
+        Those with an error above `UNSURE`, and those that lie below what the draws say, since then a mode was missed:
+        below the ELBO, or below an importance-weighted estimate whose weights have no heavy tail, by more than four
+        standard errors; or below any such estimate by more than 7 nats, which happens by chance once in exp(7), by
+        Markov's inequality. A test whose standard error is unknown (one draw) is not made.
+        """
+        high, estimate = self.log_px + self.error, -scores.nll
+        light = scores.pareto_k <= 0.7
+        return (
+            (self.error > UNSURE)
+            | (high < scores.elbo - 4 * scores.elbo_mc_stderr)
+            | (high < estimate - 7)
+            | (light & (high < estimate - 4 * scores.nll_mc_stderr))
+        )
 
 
-class Rule(NamedTuple):
-    """The Gauss-Legendre product rule on [-1, 1]^D."""
+class Manner(NamedTuple):
+    """One of the two ways in which each integral is done: the coordinates differ, and so do the rule and the shares."""
 
-    nodes: Tensor  # (n^D, D)
-    log_weights: Tensor  # (n^D,)
-
-
-class Cells(NamedTuple):
-    """Squares, of any sizes."""
-
-    middle: Tensor  # (C, D)
-    half: Tensor  # (C, 1), half the side
-
-    def points(self, rule: Rule) -> Tensor:
-        """The nodes (C n^D, D)."""
-        return (self.middle.unsqueeze(1) + self.half.unsqueeze(1) * rule.nodes).flatten(0, 1)
-
-    def sums(self, log_values: Tensor, rule: Rule) -> Tensor:
-        """Each cell's log-integral (C,) from the logarithm of the integrand at its nodes (C n^D,)."""
-        values = log_values.view(-1, len(rule.nodes)) + rule.log_weights
-        return torch.logsumexp(values, 1) + self.middle.shape[1] * self.half.squeeze(1).log()
-
-    def cut(self) -> Cells:
-        """The 2^D parts of each, in a row: (C 2^D, D)."""
-        dim = self.middle.shape[1]
-        corners = _product(self.middle.new_tensor([-0.5, 0.5]), dim)
-        parts = self.middle.unsqueeze(1) + self.half.unsqueeze(1) * corners
-        return Cells(parts.flatten(0, 1), (self.half / 2).repeat_interleave(2**dim, 0))
-
-    def take(self, which: Tensor) -> Cells:
-        return Cells(self.middle[which], self.half[which])
+    rule: str
+    turn: float  # of the axes, in radians
+    wider: float  # the box, by this factor
+    spread: float  # of the Gaussians that share the integrand out among the modes
 
 
-def quadrature(
-    model: VAE, split: Split, tolerance: float = 1e-6, nodes: int = NODES, tick: Tick = lambda n: None
-) -> Quadrature:
-    """log of the integral of p(x|z) p(z) over z for every observation; one or two latents, in float64.
+ROUGH, FINE = Manner("gk15", math.pi / 5, 1.17, 2.0), Manner("gk21", 0.0, 1.0, 1.0)
 
-    A cell is cut in halves along each latent until that changes the integral by less than `tolerance` of it, or the
-    cell contributes less. The cells start from the whole prior and follow the integrand: the posterior has no say, so
-    that a posterior with several modes, or one far narrower than q(z|x), is found as well. Raises ValueError for
-    more than two latents.
+
+def quadrature(model: VAE, split: Split, tolerance: float = 1e-6, tick: Tick = lambda n: None) -> Quadrature:
+    """log of the integral of p(x|z) p(z) over z for every observation; one or two latents.
+
+    The modes of the integrand are searched for from everywhere, and the integral is done around each of them, in
+    coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` or the
+    points run out. Everything is done twice, in different coordinates; the difference is part of the error.
+    Raises ValueError for more than two latents.
     """
     if model.latent_dim > 2:
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")
+    precise = in_double(model)
+    threads = torch.get_num_threads() if next(precise.parameters()).device.type == "cpu" else 0
     found = []
-    precise = _double(model)
     with evaluating(precise):
-        integrals = _Integrals(precise, nodes, tolerance)
-        observations = (x for batch in batches(split) for x in batch.to(integrals.device).double())
-        jobs = ((None, partial(integrals.of, x)) for x in observations)
-        for _, pair in in_order(jobs, threads=torch.get_num_threads() if integrals.device.type == "cpu" else 0):
+        jobs = ((None, partial(integral, joint, starts, tolerance)) for joint, starts in searches(precise, split))
+        for _, pair in in_order(jobs, threads):
             found.append(pair)
             tick(1)
     return Quadrature(*torch.tensor(found, dtype=torch.float64).T)
 
 
-def _double(model: VAE) -> VAE:
+def in_double(model: VAE) -> VAE:
     device = next(model.parameters()).device
     return copy.deepcopy(model).to("cpu" if device.type == "mps" else device).double()  # mps has no float64
 
 
-class _Integrals:
-    """Adaptive integration; what the first cells decode to is the same for all observations and kept."""
+def searches(model: VAE, split: Split) -> Iterator[tuple[Joint, Tensor]]:
+    """Each observation's integrand, and where to start looking for its modes (S, D).
 
-    def __init__(self, model: VAE, nodes: int, tolerance: float) -> None:
-        self.model, self.tolerance = model, tolerance
-        self.device = next(model.parameters()).device
-        self.rule = gauss_legendre(nodes, model.latent_dim, self.device)
-        self.p_z, self.rows = model.prior(model.encode), rows_at_once(model)
-        self.cells = first_cells(self.p_z, self.rule)
-        z = self.cells.points(self.rule)
-        self.decoded, self.first_log_pz = [model.decode(part) for part in z.split(self.rows)], self.p_z.log_prob(z)
-
-    def integrate(self, x: Tensor, cells: Cells) -> Tensor:
-        z = cells.points(self.rule)
-        log_px = torch.cat([self.model.decode(part).log_prob(x) for part in z.split(self.rows)])
-        return cells.sums(log_px + self.p_z.log_prob(z), self.rule)
-
-    def of(self, x: Tensor) -> tuple[float, float]:
-        """log p(x) of one observation and the change that the last halvings made."""
-        log_px = torch.cat([p_x.log_prob(x) for p_x in self.decoded])
-        cells, caution = self.cells, CAUTION
-        coarse = cells.sums(log_px + self.first_log_pz, self.rule)
-        settled, change = coarse.new_full((1,), -torch.inf), 0.0
-        for _ in range(LEVELS):
-            total = torch.logsumexp(torch.cat([settled, coarse]), 0)
-            close = coarse > total + math.log(self.tolerance) - caution
-            settled = torch.cat([settled, coarse[~close]]).logsumexp(0, keepdim=True)
-            cells, coarse, caution = cells.take(close), coarse[close], caution / 2
-            if not len(coarse):
-                break
-            children = cells.cut()
-            parts = self.integrate(x, children).view(len(coarse), -1)
-            fine = parts.logsumexp(1)
-            total = torch.logsumexp(torch.cat([settled, fine]), 0)
-            moved = ((fine - total).exp() - (coarse - total).exp()).abs()
-            open_ = (moved > self.tolerance) | (fine > total + math.log(self.tolerance) - caution) & (
-                caution > CAREFREE
-            )
-            settled = torch.cat([settled, fine[~open_]]).logsumexp(0, keepdim=True)
-            change += float(moved[~open_].sum())
-            cells, coarse = children.take(open_.repeat_interleave(parts.shape[1])), parts[open_].flatten()
-        total = torch.logsumexp(torch.cat([settled, coarse]), 0)
-        return float(total), change
-
-
-def first_cells(p_z: Distribution, rule: Rule) -> Cells:
-    """Where to begin: a grid that reaches beyond the prior, cut where it would miss some of its mass.
-
-    A cell is cut for as long as its integral of p(z) is not about the share of the draws that fell into it: narrow
-    components of a mixture would else lie between the nodes.
+    These are q(z|x)'s mean and heaviest draws, the prior's draws of the largest p(x|z), and the points of a grid that
+    lie higher than their neighbours.
     """
+    p_z, rows = model.prior(model.encode), rows_at_once(model)
     draws = p_z.sample((DRAWS,))
-    reach = max(REACH, BEYOND * float(draws.abs().max()))
-    half = reach / ACROSS
-    middles = (torch.arange(ACROSS, device=draws.device) + 0.5).to(draws) * 2 * half - reach
-    cells = Cells(_product(middles, draws.shape[1]), draws.new_full((ACROSS ** draws.shape[1], 1), half))
-    found = []
-    for _ in range(LEVELS):
-        share = _shares(draws, cells, reach)
-        mass = cells.sums(p_z.log_prob(cells.points(rule)), rule).exp()
-        larger = torch.maximum(mass, share)
-        wrong = (mass - share).abs() > 0.5 * larger + 5 * (larger / DRAWS).sqrt()
-        found.append(cells.take(~wrong))
-        cells = cells.take(wrong).cut()
-        if not len(cells.middle):
+    grid = lattice(GRID[model.latent_dim], max(REACH, 1.1 * float(draws.abs().max())), draws)
+    cloud = torch.cat([grid, draws])
+    for batch in batches(split):
+        x = batch.to(draws.device).double()
+        q_z = model.encode(x)
+        own, means = q_z.sample((OWN_DRAWS,)), q_z.mean
+        log_q = q_z.log_prob(own)
+        values = on_cloud(model, cloud, x, rows) + p_z.log_prob(cloud).unsqueeze(1)
+        for i, one in enumerate(x):
+            joint = Joint(model, p_z, one, rows)
+            heavy = own[(joint(own[:, i]) - log_q[:, i]).topk(DRAW_STARTS).indices, i]
+            high = draws[values[len(grid) :, i].topk(DRAW_STARTS).indices]
+            yield (
+                joint,
+                torch.cat([means[i : i + 1], heavy, high, grid[peaks(values[: len(grid), i], model.latent_dim)]]),
+            )
+
+
+def lattice(n: int, reach: float, like: Tensor) -> Tensor:
+    """The n^D points of a grid over [-reach, reach]^D."""
+    steps = torch.linspace(-reach, reach, n, dtype=like.dtype, device=like.device)
+    return torch.cartesian_prod(*[steps] * like.shape[1]).reshape(-1, like.shape[1])
+
+
+def on_cloud(model: VAE, z: Tensor, x: Tensor, rows: int) -> Tensor:
+    """log p(x|z) of each z (N, D) and x (B, *x_shape), (N, B)."""
+    parts = []
+    for part in z.split(rows):
+        p_x = model.decode(part)
+        parts.append(torch.stack([p_x.log_prob(one) for one in x], 1))
+    return torch.cat(parts)
+
+
+def peaks(values: Tensor, dim: int) -> Tensor:
+    """The places (S,) of those values on a grid (n^D,) that are as high as all around them, the highest ones."""
+    n = GRID[dim]
+    image = values.nan_to_num(-1e300, 1e300, -1e300).view(1, *[n] * dim)
+    pool: Callable[..., Tensor] = torch.nn.functional.max_pool1d if dim == 1 else torch.nn.functional.max_pool2d
+    places = (pool(image, 3, 1, 1) == image).flatten().nonzero().squeeze(1)
+    return places[values[places].argsort(descending=True)[:GRID_STARTS]]
+
+
+def integral(joint: Joint, starts: Tensor, tolerance: float) -> tuple[float, float]:
+    """log p(x) of one observation, and an estimate of its error."""
+    for _ in range(AGAIN):
+        around = modes(joint, starts)
+        if not around:
+            return -math.inf, math.inf
+        known = max(mode.height for mode in around)
+        rough, _ = total(joint, around, ROUGH, 10 * tolerance)
+        fine, error = total(joint, around, FINE, tolerance)
+        if joint.highest < known + 1e-3:
             break
-    return Cells(*(torch.cat(parts) for parts in zip(*found, cells, strict=True)))
+        starts = torch.cat([joint.top.unsqueeze(0), torch.stack([mode.middle for mode in around])])
+    rounding = ROUNDING * (1 + max(abs(mode.height) for mode in around))
+    return fine, error + abs(fine - rough) + rounding
 
 
-def _shares(draws: Tensor, cells: Cells, reach: float) -> Tensor:
-    """The share of the draws (N, D) in each of some cells of one size, (C,)."""
-    side = 2 * cells.half[0]
-    radix = (2 * reach / side).round().long() ** torch.arange(draws.shape[1], device=draws.device)
-    keys = (((draws + reach) / side).floor().long() * radix).sum(1).sort().values
-    mine = (((cells.middle + reach) / side).floor().long() * radix).sum(1)
-    return (torch.searchsorted(keys, mine, right=True) - torch.searchsorted(keys, mine)).to(draws) / len(draws)
+def total(joint: Joint, around: list[Mode], manner: Manner, tolerance: float) -> tuple[float, float]:
+    """The log of the integral, and its error in nats by the rule's own account."""
+    scale = float(torch.logsumexp(torch.tensor([mode.log_mass for mode in around], dtype=torch.float64), 0))
+    around = [turned(mode, manner.turn) for mode in around]
+    sums = [share(joint, around, i, manner, scale, tolerance) for i in range(len(around))]
+    value, error = (sum(column) for column in zip(*sums, strict=True))
+    if not value > error:
+        return (scale + math.log(value) if value > 0 else -math.inf), math.inf
+    return scale + math.log(value), -math.log1p(-error / value)
 
 
-def gauss_legendre(n: int, dim: int, device: torch.device | str = "cpu") -> Rule:
-    """The product rule with n nodes in each of `dim` dimensions."""
-    nodes, weights = (torch.from_numpy(values).to(device) for values in np.polynomial.legendre.leggauss(n))
-    return Rule(_product(nodes, dim), _product(weights.log(), dim).sum(1))
+def turned(mode: Mode, angle: float) -> Mode:
+    """The same mode in coordinates turned by an angle, if there are two."""
+    if len(mode.middle) == 1:
+        return mode
+    turn = mode.axes.new_tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return mode._replace(axes=mode.axes @ turn)
 
 
-def _product(values: Tensor, dim: int) -> Tensor:
-    """All `dim`-tuples of values (n,): (n^dim, dim)."""
-    return torch.cartesian_prod(*[values] * dim).reshape(-1, dim)
+def share(
+    joint: Joint, around: list[Mode], i: int, manner: Manner, scale: float, tolerance: float
+) -> tuple[float, float]:
+    """The integral of mode i's share of exp(log p(x, z) - scale), and its error.
+
+    The shares g_i / sum_j g_j add up to one everywhere, so that modes that overlap are not counted twice, and each
+    is smooth. g_j is mode j's Gaussian, wider by `spread`.
+    """
+    mode = around[i]
+
+    def log_share(u: Tensor) -> Tensor:
+        z = mode.place(u)
+        log_g = [one.height - one.coordinates(z).square().sum(1) / (2 * manner.spread**2) for one in around]
+        return joint(z) + torch.stack(log_g, 1).log_softmax(1)[:, i]
+
+    def integrand(u: np.ndarray) -> np.ndarray:
+        values = log_share(torch.from_numpy(u).to(mode.axes)) + (mode.log_volume - scale)
+        return values.exp().cpu().numpy()
+
+    low, high = box(log_share, mode, manner.wider)
+    found = cubature(
+        integrand, low, high, rule=manner.rule, rtol=tolerance, atol=tolerance / len(around),
+        max_subdivisions=SUBDIVISIONS[len(low)], points=[np.zeros(len(low))],
+    )  # fmt: skip
+    return float(found.estimate), float(found.error)
+
+
+def box(log_share: Callable[[Tensor], Tensor], mode: Mode, wider: float) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a box outside which the share is negligible, in the mode's coordinates.
+
+    It holds what lies high along rays from the mode, and grows for as long as its faces lie high.
+    """
+    dim = len(mode.middle)
+    radii = torch.logspace(0, math.log10(FARTHEST), 60, dtype=mode.axes.dtype, device=mode.axes.device)
+    angles = torch.arange(48, device=radii.device).to(radii) * (2 * math.pi / 48)
+    rays = radii.new_tensor([[1.0], [-1.0]]) if dim == 1 else torch.stack([angles.cos(), angles.sin()], 1)
+    points = (radii.view(-1, 1, 1) * rays).flatten(0, 1)
+    values = log_share(points)
+    floor = max(mode.height, float(values.max())) - OUTSIDE
+    near = torch.cat([points[values > floor], points.new_zeros(1, dim)])
+    low, high = 1.22 * near.amin(0), 1.22 * near.amax(0)
+    low, high = low.clamp_max(-NARROWEST) * wider, high.clamp_min(NARROWEST) * wider
+    for _ in range(20):
+        inside = [face_is_low(log_share, low, high, axis, side, floor) for axis in range(dim) for side in (0, 1)]
+        if all(inside):
+            break
+        for (axis, side), enough in zip([(a, s) for a in range(dim) for s in (0, 1)], inside, strict=True):
+            (low, high)[side][axis] *= 1 if enough else 1.4
+    return low.cpu().numpy(), high.cpu().numpy()
+
+
+def face_is_low(
+    log_share: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, axis: int, side: int, floor: float
+) -> bool:
+    """Whether the share is negligible on one face of a box."""
+    shares = torch.linspace(0, 1, 65 if len(low) > 1 else 1, dtype=low.dtype, device=low.device).unsqueeze(1)
+    points = torch.lerp(low.unsqueeze(0), high.unsqueeze(0), shares)
+    points[:, axis] = (low, high)[side][axis]
+    return float(log_share(points).max()) < floor

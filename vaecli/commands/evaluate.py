@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -32,14 +33,14 @@ from vaecli.errors import UserError
 from vaecli.evaluation import active_units, drawn_once, has_mass, kl_per_dim, mean_squared_error
 from vaecli.files import replace_text
 from vaecli.likelihood import Scores, importance_weighted, prior_estimate, widened_estimate
-from vaecli.quadrature import Quadrature, quadrature
+from vaecli.pareto import FEWEST, threshold
+from vaecli.quadrature import Quadrature, in_double, quadrature
 from vaecli.runs import Run
 from vaecli.text import say
+from vaecli.vae import VAE
 from vaecli.validation import PositiveFloat, PositiveInt, Seed
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
-
-RELIABLE = 5  # effective draws: below, a single weight decides
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Evaluation(NamedTuple):
 
     scores: Scores
     exact: Quadrature | None
+    refused: Tensor | None  # (N,): which integrals are not exact by what the draws say
     figures: dict[str, Any]  # what evaluation.json holds, the protocol apart
 
 
@@ -103,11 +105,12 @@ def check_exact(run: Run, exact: bool) -> None:
 def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
     """Compute everything."""
     model = run.model
-    scores = estimate(run, split, config)
-    exact = None
+    scores = estimate(in_double(model) if config.exact else model, split, config)
+    exact = refused = None
     if config.exact:
         with Countdown("quadrature", len(split)) as tick:
             exact = quadrature(model, split, tick=tick)
+        refused = exact.refused(scores)
     mass = has_mass(model, split)
     bits = float(scores.nll.mean()) / (math.prod(model.x_shape) * math.log(2)) if mass else None
     figures: dict[str, Any] = {
@@ -115,20 +118,32 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
         "nll_stderr": finite(stderr_of_mean(scores.nll)),
         "nll_mc_stderr": finite(scores.nll_mc_stderr.square().sum().sqrt() / len(split)),
         "ess": float(scores.ess.mean()),
+        "pareto_k": finite(scores.pareto_k.mean()),
+        "pareto_k_high": finite(share_above(scores.pareto_k, config.k)),
         "active_units": int(active_units(model, split).sum()),
         "latent_dim": model.latent_dim,
         "kl_per_dim": None if (kl := kl_per_dim(model, split)) is None else kl.tolist(),
         "mse": mean_squared_error(model, split),
         "bits_per_dim": bits,
     }
-    if exact is not None:
-        figures |= {"exact_nll": -float(exact.log_px.mean()), "exact_change": float(exact.change.mean())}
-    return Evaluation(scores, exact, figures)
+    if exact is not None and refused is not None:
+        figures |= {
+            "exact_nll": None if refused.any() else -float(exact.log_px.mean()),
+            "exact_error": finite(exact.error.mean()),
+            "exact_refused": int(refused.sum()),
+        }
+    return Evaluation(scores, exact, refused, figures)
 
 
-def estimate(run: Run, split: Split, config: Config) -> Scores:
+def share_above(pareto_k: Tensor, k: int) -> Tensor:
+    """The share of the observations whose weights' tail is too heavy for k draws; NaN where these are too few."""
+    limit = threshold(k)
+    return torch.tensor(torch.nan) if limit is None else (pareto_k > limit).double().mean()
+
+
+def estimate(model: VAE, split: Split, config: Config) -> Scores:
     """Each observation's scores, log p(x) by the estimator that the user chose."""
-    args = run.model, split, config.k
+    args = model, split, config.k
     with Countdown("log p(x)", len(split) * config.k) as tick:
         if config.estimator == "prior":
             other = prior_estimate(*args, seed=config.seed, tick=tick)
@@ -136,7 +151,7 @@ def estimate(run: Run, split: Split, config: Config) -> Scores:
             other = widened_estimate(*args, widen=config.widen or 1.0, seed=config.seed, tick=tick)
         else:
             return importance_weighted(*args, seed=config.seed, tick=tick)
-    terms = importance_weighted(run.model, split, min(config.k, ELBO_DRAWS), seed=config.seed)
+    terms = importance_weighted(model, split, min(config.k, ELBO_DRAWS), seed=config.seed)
     return terms._replace(**other._asdict())
 
 
@@ -186,8 +201,9 @@ def peak_memory(device: torch.device) -> int | None:
 def write_scores(path: Path, found: Evaluation, split: Split) -> None:
     """A row for each observation."""
     scores = dict(found.scores._asdict())
-    if found.exact is not None:
-        scores["exact_nll"] = -found.exact.log_px
+    if found.exact is not None and found.refused is not None:
+        scores["exact_nll"] = torch.where(found.refused, torch.nan, -found.exact.log_px)
+        scores["exact_error"] = found.exact.error
     labels = None if split.y is None else split.y.cpu()
     index = torch.arange(len(split))
     if path.suffix == ".csv":
@@ -225,10 +241,13 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     table.add_row("ELBO", f"{figures['elbo']:.3f}", error(stderr_of_mean(found.scores.elbo)), "")
     table.add_row("log p(x|z)", f"{figures['log_px']:.3f}", error(stderr_of_mean(found.scores.log_px)), "")
     table.add_row("KL", f"{figures['kl']:.3f}", error(stderr_of_mean(found.scores.kl)), "")
-    table.add_row(name, f"{figures['nll']:.3f}", error(figures["nll_stderr"]), error(figures["nll_mc_stderr"]))
-    if found.exact is not None:
+    least = "at least " if figures["pareto_k_high"] else ""
+    table.add_row(name, f"{figures['nll']:.3f}", error(figures["nll_stderr"]), least + error(figures["nll_mc_stderr"]))
+    if found.exact is not None and figures["exact_nll"] is not None:
         table.add_row("-log p(x), exact", f"{figures['exact_nll']:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
     table.add_row("effective sample size", f"{figures['ess']:,.1f}", "", "")
+    if figures["pareto_k"] is not None:
+        table.add_row("Pareto k of the weights", f"{figures['pareto_k']:.2f}", "", "")
     table.add_row("active units", f"{figures['active_units']} of {figures['latent_dim']}", "", "")
     table.add_row("mean squared error", f"{figures['mse']:.5f}", "", "")
     if figures["bits_per_dim"] is not None:
@@ -236,19 +255,37 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     console.print(table)
     if figures["kl_per_dim"] is not None:
         console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)
-    if found.exact is not None:
-        console.print(f"quadrature: twice the points in each latent changed it by {figures['exact_change']:.0e} nats")
-    few = int((found.scores.ess < RELIABLE).sum())
-    if few:
-        console.print(
-            f"{few:,} of {len(found.scores.ess):,} observations have an effective sample size below {RELIABLE}: their "
-            "log p(x) comes out too low, by more than the error says; raise k",
-            style="yellow", soft_wrap=True,
-        )  # fmt: skip
+    for line, style in remarks(found, protocol["k"]):
+        console.print(line, style=style, soft_wrap=True)
     memory = protocol["peak_memory_bytes"]
     console.print(f"{protocol['seconds']:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
     if warning:
         say(f"warning: {warning}", console, "yellow")
+
+
+def remarks(found: Evaluation, k: int) -> Iterator[tuple[str, str | None]]:
+    """What has to be said of the figures for log p(x), and in which style."""
+    figures, limit, n = found.figures, threshold(k), len(found.scores.nll)
+    if figures.get("exact_nll") is not None:
+        yield f"quadrature: estimated error {figures['exact_error']:.0e} nats", None
+    if figures.get("exact_refused"):
+        yield (
+            (
+                f"quadrature: no exact figure, for {figures['exact_refused']:,} of {n:,} integrals are not exact: they did "
+                "not converge, or lie below what the draws say; scores=true leaves these out"
+            ),
+            "yellow",
+        )
+    if limit is None:
+        yield f"k={k}: below {FEWEST} draws nothing says how far log p(x) can be trusted", None
+    elif figures["pareto_k_high"]:
+        yield (
+            (
+                f"{round(figures['pareto_k_high'] * n):,} of {n:,} observations have a Pareto k above {limit:.2g}: their "
+                "log p(x) comes out too low, by more than the error says; raise k"
+            ),
+            "yellow",
+        )
 
 
 def error(value: Tensor | float | None) -> str:
