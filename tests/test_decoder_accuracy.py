@@ -17,8 +17,9 @@ from vaecli.decoders.categorical import LevelProbabilities
 from vaecli.decoders.continuous_bernoulli import NEAR, UnitInterval
 from vaecli.decoders.discretized_logistic import LogisticBins
 from vaecli.decoders.grid import Multiples, log_softplus
-from vaecli.decoders.negative_binomial import LARGE, OverdispersedCounts, log_rising
+from vaecli.decoders.negative_binomial import OverdispersedCounts
 from vaecli.decoders.poisson import PoissonCounts
+from vaecli.decoders.saddle_point import LARGE, deviance, log_one_plus, stirling
 
 mpmath.mp.dps = 50
 DTYPES = [torch.float32, torch.float64]
@@ -156,15 +157,81 @@ def test_counts(r: float | None, dtype: torch.dtype) -> None:
         assert float(p_x.log_prob(x)) == pytest.approx(expected, abs=tolerance(dtype) * size)
 
 
+def counts_of(mean: float, r: float | None) -> list[int]:
+    """Counts at both ends, up to ten standard deviations away, and on both sides of where formulas change."""
+    spread = math.sqrt(mean + (0 if r is None else mean**2 / r))
+    near = [mean + z * spread for z in (-5, -1, -0.3, 0, 0.3, 1, 5, 10)] + [mean * f for f in (0.3, 0.59, 0.61, 1.66, 1.68, 3)]
+    return sorted({0, 1, 17, *(round(k) for k in near if 0 <= k <= 1e7)})
+
+
+def scores(k: int, a: float, r: float | None) -> list[Any]:
+    """The derivatives of log P(k) by a, of which softplus(a) is the mean, and by r."""
+    m, slope = mpmath.log1p(mpmath.exp(a)), 1 / (1 + mpmath.exp(-a))
+    if r is None:
+        return [(k / m - 1) * slope]
+    n = mpmath.mpf(r)
+    by_r = mpmath.digamma(k + n) - mpmath.digamma(n) + mpmath.log(n / (m + n)) + (m - k) / (m + n)
+    return [(k - m) * n / (m * (m + n)) * slope, by_r]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rising_factorials_have_gradients_on_both_sides_of_the_series(dtype: torch.dtype) -> None:
-    r = torch.tensor([1e-3, 1.0, LARGE - 1e-3, LARGE + 1e-3, 1e6, 1e30], dtype=dtype, requires_grad=True)
-    (gradient,) = torch.autograd.grad(log_rising(r, torch.tensor(255.0, dtype=dtype)).sum(), r)
-    exact = [
-        mpmath.digamma(255 + mpmath.mpf(v)) - mpmath.digamma(mpmath.mpf(v)) - 255 / mpmath.mpf(v) for v in r.tolist()
-    ]
-    for found, expected in zip(gradient.tolist(), exact, strict=True):
-        assert found == pytest.approx(float(expected), rel=100 * tolerance(dtype), abs=1e-12)
+@pytest.mark.parametrize("r", [1e-3, 0.1, 1.0, 5.0, LARGE + 1, 1e3, 1e5, 1e7, None])
+def test_large_counts_keep_their_digits(r: float | None, dtype: torch.dtype) -> None:
+    """Values to a small part of their own size, gradients to one of what they are a standard deviation away."""
+    tol = 50 * torch.finfo(dtype).eps  # 6e-6 and 1e-14; it was 1 nat and more in single precision
+    for mean in (0.5, 30.0, 255.0, 1e4, 1e6, 1e7):
+        a = inverse_softplus(torch.tensor(mean, dtype=torch.float64)).to(dtype)
+        parameters = [a] if r is None else [a, torch.tensor(r, dtype=dtype)]
+        values = [float(p) for p in parameters]
+        exact_mean, exact_r = float(mpmath.log1p(mpmath.exp(values[0]))), values[1] if r else None
+        spread = math.sqrt(mean + (0 if r is None else mean**2 / r))
+        typical = [scores(round(max(mean + z * spread, 0)), values[0], exact_r) for z in (-1, 1)]
+        sizes = [max(map(abs, pair)) for pair in zip(*typical, strict=True)]
+        for k in counts_of(mean, r):
+            for p in parameters:
+                p.requires_grad_()
+            p_x = PoissonCounts(a, 1.0) if r is None else OverdispersedCounts(*parameters, 1.0)
+            found = p_x.log_prob(torch.tensor(float(k), dtype=dtype))
+            expected = float(exact_counts(k, exact_mean, exact_r))
+            assert float(found.detach()) == pytest.approx(expected, rel=tol, abs=tol), (mean, k)
+            gradients = torch.autograd.grad(found, parameters)
+            for gradient, exact, size in zip(gradients, scores(k, values[0], exact_r), sizes, strict=True):
+                assert abs(float(gradient) - exact) < 1e3 * tol * max(abs(exact), size), (mean, k)
+
+
+def test_deviances_have_derivatives_of_every_order() -> None:
+    """Of what they are made of, on both sides of where the formula changes, and for several at once by vmap."""
+    x = torch.tensor([0.5, 3.0, 200.0, 7.0], dtype=torch.float64, requires_grad=True)
+    m = torch.tensor([4.0, 3.1, 190.0, 0.2], dtype=torch.float64, requires_grad=True)
+
+    def found(x: Tensor, m: Tensor) -> Tensor:
+        return deviance(x, x.log() - m.log(), x - m)
+
+    torch.testing.assert_close(found(x, m), x * (x / m).log() - x + m, rtol=1e-12, atol=0)
+    assert torch.autograd.gradcheck(found, (x, m))
+    assert torch.autograd.gradgradcheck(found, (x, m))
+    torch.testing.assert_close(torch.func.vmap(found)(x, m), found(x, m))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_logarithms_of_one_plus_a_little_and_of_little(dtype: torch.dtype) -> None:
+    n, total = torch.tensor([[1e-3, 5.0], [1e4, 5 - 2**-18], [2e-3, 7.0], [4.0, 1e6]], dtype=dtype).unbind(1)
+    exact = [float(mpmath.log(mpmath.mpf(a) / mpmath.mpf(b))) for a, b in zip(n.tolist(), total.tolist(), strict=True)]
+    found = log_one_plus((n - total) / total, n / total)
+    torch.testing.assert_close(found.double(), torch.tensor(exact, dtype=torch.float64), rtol=tolerance(dtype), atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_stirling_s_remainder_and_its_gradient(dtype: torch.dtype) -> None:
+    r = torch.tensor([1e-3, 1.0, LARGE - 1e-3, LARGE, LARGE + 1e-3, 59, 61, 1e6, 1e30], dtype=dtype, requires_grad=True)
+    (gradient,) = torch.autograd.grad(stirling(r).sum(), r)
+    for x, value, slope in zip(r.tolist(), stirling(r).tolist(), gradient.tolist(), strict=True):
+        v = mpmath.mpf(x)
+        with mpmath.workdps(100):
+            exact = mpmath.loggamma(v) - (v - 0.5) * mpmath.log(v) + v - mpmath.log(2 * mpmath.pi) / 2
+            rise = mpmath.digamma(v) - mpmath.log(v) + 1 / (2 * v)
+        assert value == pytest.approx(float(exact), rel=tolerance(dtype), abs=3 * tolerance(dtype))
+        assert slope == pytest.approx(float(rise), rel=10 * tolerance(dtype), abs=tolerance(dtype))
 
 
 @pytest.mark.parametrize("r", [0.3, 2.0, 100.0])

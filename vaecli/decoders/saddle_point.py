@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
-LARGE = 30.0  # from here on Stirling's series has all the digits of a double
+LARGE = 16.0  # from here on Stirling's series has all the digits of a double
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 NEAR = 0.25  # |v| up to which the series of `deviance` has them
 ATANH = tuple(1 / n for n in range(3, 27, 2))
