@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import composed, forked
-from runs import SMALL, assert_same, lines, scalars, train
+from runs import SMALL, assert_same, at_step, lines, scalars, train
 
 from vaecli.commands.job import prepare
 from vaecli.datasets.split import Splits
@@ -110,9 +110,7 @@ def test_checkpoints_within_an_epoch_by_the_clock() -> None:
 
 def crash_at(step: int, *options: str) -> None:
     """Train, and fail in a way that nobody foresaw when so many steps are taken."""
-    take = Trainer.train_step
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "train_step", lambda self, x: 1 / 0 if self.step + 1 == step else take(self, x))
+    with at_step(step, lambda trainer: 1 / 0):
         train(*options)
 
 
@@ -231,17 +229,13 @@ def test_a_damaged_checkpoint_is_not_resumed() -> None:
 
 def test_averaged_weights_follow_their_recursion() -> None:
     """w <- d w + (1 - d) w_model after every step, from the first step's weights on."""
-    seen = []
-    take = Trainer.train_step
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Trainer,
-            "train_step",
-            lambda self, x: (take(self, x), seen.append(next(self.model.parameters()).detach().clone()))[0],
-        )
+    seen: list[torch.Tensor] = []
+    with at_step(None, lambda trainer: seen.append(next(trainer.model.parameters()).detach().clone())):
         train(*small("ema.decay=0.8"), "output=run")
-    expected = seen[0].double()
-    for weights in seen[1:]:
+    seen.append(next(iter(checkpoint.load(Path("run/checkpoints/last.pt"))["model"].values())))
+    assert len(seen) == STEPS + 1
+    expected = seen[1].double()
+    for weights in seen[2:]:
         expected = 0.8 * expected + 0.2 * weights.double()
     found = checkpoint.load(Path("run/checkpoints/ema.pt"))
     assert found["best"]["epoch"] == found["epoch"] == 4
@@ -323,16 +317,14 @@ class Gone(BaseException):
     """The process, in the middle of a step."""
 
 
-def gone(self: Trainer, x: torch.Tensor) -> None:
+def gone(trainer: Trainer) -> None:
     raise Gone
 
 
-def test_changes_hold_after_another_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_hold_after_another_stop() -> None:
     assert train(*SMALL, "output=run") == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", gone)
-        with pytest.raises(Gone):
-            train("resume=run", "epochs=6", "optimizer.lr=0.002")
+    with at_step(STEPS + 1, gone), pytest.raises(Gone):
+        train("resume=run", "epochs=6", "optimizer.lr=0.002")
     assert train("resume=run") == 0
     assert lines(Path("run"))[-1]["epoch"] == 6
     assert lines(Path("run"))[-1]["lr"] == 0.002
