@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from pathlib import Path
@@ -13,13 +12,13 @@ import yaml
 
 from vaecli.differences import differing, flatten
 from vaecli.errors import UserError, nearest, printable
+from vaecli.validation import is_number
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "nll", "seconds", "folder",
            "error")  # fmt: skip
 RISING = ("bound", "elbo", "test_elbo")  # the higher the better: these sort from the highest down
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
 LARGEST = 2**26  # bytes of a file that is read
-LARGEST_NUMBER = 10**300
 DEEPEST = 50  # brackets and indentations within each other
 
 Row = dict[str, Any]
@@ -186,9 +185,7 @@ def read(path: Path) -> str:
 
 def number(value: Any) -> int | float | None:
     """A value that is a finite number of usual size; None for all others."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return value if abs(value) < LARGEST_NUMBER and math.isfinite(value) else None
+    return value if is_number(value) else None
 
 
 def finite(value: Any) -> Any:

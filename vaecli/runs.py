@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from vaecli.build import build_vae, pick_device
 from vaecli.datasets.mnist import complete, default_root
 from vaecli.errors import UserError
 from vaecli.options import Config, check_trust, instantiate
+from vaecli.run_table import natural
 from vaecli.training import checkpoint
 from vaecli.vae import VAE
 from vaecli.validation import PositiveInt, check_value
@@ -139,9 +139,7 @@ def find_run(run: str, which: str = "best") -> Path:
 def runs_below(folder: Path) -> list[Path]:
     """The runs directly below a folder, such as a sweep's, that have a checkpoint; in the order of their numbers."""
     found = {path.parent.parent for path in folder.glob("*/checkpoints/*.pt")}
-    return sorted(
-        found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-    )
+    return sorted(found, key=lambda path: natural(path.name))
 
 
 def load(

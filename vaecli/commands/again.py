@@ -15,8 +15,7 @@ from vaecli.differences import flatten
 from vaecli.errors import UserError
 from vaecli.run_table import Damaged, load_yaml, read
 from vaecli.training import checkpoint
-from vaecli.training.stored import is_number
-from vaecli.validation import PositiveInt, check_value, plain
+from vaecli.validation import PositiveInt, check_value, is_number, plain
 
 Config = dict[str, Any]
 ASKING = ("resume", "repeat", "trust", "output")  # say what to do, and are no part of what is trained

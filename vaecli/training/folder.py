@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from vaecli.errors import UserError
 from vaecli.files import check_writable, remove_leftovers, replace_text
 from vaecli.training import events
-from vaecli.training.stored import is_number
+from vaecli.validation import is_number
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 LOCK = ".lock"

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -18,7 +17,7 @@ from vaecli.errors import UserError
 from vaecli.files import cannot_write, replace_bytes, replace_text
 from vaecli.plots.view import figure_array, png
 from vaecli.training.events import EventFile
-from vaecli.training.stored import is_number
+from vaecli.validation import is_number
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
 
@@ -78,10 +77,6 @@ class RunLogger:
             self.events.scalar(f"{split}/{term}", means[term], epoch)
         if split == "train":
             self.events.scalar("train/lr", lr, epoch)
-
-    def kl_histogram(self, kl: torch.Tensor, epoch: int) -> None:
-        """The KL of each latent dimension (D,), nats."""
-        self.events.histogram("kl_per_dim", kl, epoch)
 
     def picture(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
         """A figure to images/<name>_epoch_<epoch>.png, or images/<name>.png, and to TensorBoard."""
