@@ -53,7 +53,7 @@ def shrink(picture: np.ndarray) -> float:
     return min(1.0, LARGEST / picture.shape[1])
 
 
-def sheet(pieces: list[Band], title: str | None) -> Figure:
+def sheet(pieces: list[Band], title: str | None = None) -> Figure:
     """The bands below one another under a title."""
     scale = shrink(pieces[0].picture)
     sizes = np.array([piece.picture.shape[:2] for piece in pieces]) * scale / DPI
