@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,8 @@ def train(*overrides: str, stop_at: int | None = None) -> int:
     """The exit code of `vae train OVERRIDES`, which gets a SIGINT when it has taken so many steps."""
     keys = [word.lstrip("+").partition("=")[0] for word in overrides]
     origin = command.Origin(f"vae-train {' '.join(overrides)}", keys, None)
-    with pytest.MonkeyPatch.context() as patch:
-        if stop_at is not None:
-            patch.setattr(Trainer, "train_step", stopping(stop_at))
+    stop = nullcontext() if stop_at is None else at_step(stop_at, lambda it: it.interrupt.handle(signal.SIGINT, None))
+    with stop:
         try:
             command.main(composed(*overrides), origin)
         except SystemExit as stopped:
@@ -36,15 +37,19 @@ def train(*overrides: str, stop_at: int | None = None) -> int:
     return 0
 
 
-def stopping(after: int) -> Any:
-    step = Trainer.train_step
+@contextmanager
+def at_step(step: int | None, act: Callable[[Trainer], object]) -> Iterator[None]:
+    """Training calls act(trainer) before its `step`-th step (None: before each); what act raises ends it."""
+    take = Trainer.train_step
 
-    def stopped_step(self: Trainer, x: torch.Tensor) -> Any:
-        if self.step + 1 == after:
-            self.interrupt.handle(signal.SIGINT, None)
-        return step(self, x)
+    def train_step(self: Trainer, x: torch.Tensor) -> Any:
+        if step in (None, self.step + 1):
+            act(self)
+        return take(self, x)
 
-    return stopped_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_step", train_step)
+        yield
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -31,6 +31,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, digits_run: Path) -> Path:
     np.save(folder / "objects.npy", np.array([None]), allow_pickle=True)
     dark[0, 0, 2, 3] = np.nan
     np.save(folder / "nan.npy", dark)
+    missing = np.zeros((2, 5))
+    missing[1, 2] = np.nan
+    for name, value in {
+        "tall": np.zeros((3, 9, 8)), "four": np.zeros((2, 4)), "empty": np.zeros((0, 5)), "nan_z": missing,
+        "huge": np.full((2, 5), 1e300), "text": np.array(["a"]),
+    }.items():  # fmt: skip
+        np.save(folder / f"{name}.npy", value)
     Image.new("L", (9, 8)).save(folder / "large.png")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     return folder

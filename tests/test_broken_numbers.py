@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import forked
-from runs import SMALL, train
+from runs import SMALL, at_step, train
 
 from vaecli.errors import UserError
 from vaecli.training import checkpoint
@@ -55,25 +54,21 @@ def test_an_over_confident_gaussian() -> None:
 
 def after(step: int, harm: str) -> str:
     """The error of a run whose model is harmed before its `step`-th step."""
-    take = Trainer.train_step
 
-    def harmed(self: Trainer, x: torch.Tensor) -> object:
-        weight = self.model.get_parameter("decoder_network.output.weight")
-        if self.step + 1 == step and harm == "weight":
+    def harmed(trainer: Trainer) -> None:
+        weight = trainer.model.get_parameter("decoder_network.output.weight")
+        if harm == "weight":
             weight.data[0, 0] = math.nan
-        if self.step + 1 == step and harm == "gradient":
+        else:
             weight.register_hook(lambda gradient: gradient * math.inf)
-        return take(self, x)
 
-    return error_of(harmed)
+    return error_of(step, harmed)
 
 
-def error_of(train_step: Callable[[Trainer, torch.Tensor], object]) -> str:
-    """The error that ends a run whose steps are these."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "train_step", train_step)
-        with pytest.raises(UserError) as stopped:
-            train(*SMALL, "output=run")
+def error_of(step: int, harm: Callable[[Trainer], object]) -> str:
+    """The error that ends a run to whose model `harm` is done before a step."""
+    with at_step(step, harm), pytest.raises(UserError) as stopped:
+        train(*SMALL, "output=run")
     return str(stopped.value)
 
 
@@ -97,11 +92,9 @@ def test_a_gradient_that_is_infinite(step: int) -> None:
 
 def test_kl_is_named() -> None:
     """A posterior whose mean is beyond single precision's squares."""
-    take = Trainer.train_step
 
-    def far(self: Trainer, x: torch.Tensor) -> object:
-        self.model.get_parameter("encoder_network.3.bias").data[:3] = 1e25
-        self.model.get_parameter("decoder_network.body.0.weight").data.zero_()
-        return take(self, x)
+    def far(trainer: Trainer) -> None:
+        trainer.model.get_parameter("encoder_network.3.bias").data[:3] = 1e25
+        trainer.model.get_parameter("decoder_network.body.0.weight").data.zero_()
 
-    assert "the KL divergence became non-finite (inf)" in error_of(far)
+    assert "the KL divergence became non-finite (inf)" in error_of(1, far)

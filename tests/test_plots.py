@@ -73,7 +73,7 @@ def test_samples(x_shape, n):
 def test_reconstructions(x_shape, n, rows):
     x = torch.rand(n, *x_shape)
     named = [(LONG, x)] + [(f"model {k}", x * 0.9) for k in range(1, rows)]
-    figure = check(make(x_shape).reconstructions(x, named, LONG, [f"ELBO {-1000.1 - i}" for i in range(n)]))
+    figure = check(make(x_shape).reconstructions(x, named, [f"ELBO {-1000.1 - i}" for i in range(n)]))
     assert "model 1" in words(figure) or rows == 1
     check(make(x_shape).reconstructions(x.numpy(), named))
 
@@ -155,7 +155,7 @@ def test_latents(kind):
         "three": (torch.rand(300, 3), ["a", "b", "c"]),
         "floats": (torch.rand(300), None),
     }[kind]
-    figure = check(latents(z, labels, (3, 1), torch.rand(10), names, LONG))
+    figure = check(latents(z, labels, (3, 1), torch.rand(10), names))
     assert "$z_{4}$" in words(figure)
     check(latents(z[:1, :1], None if labels is None else labels[:1], (0, 0), None, names))
 
@@ -177,7 +177,7 @@ def history(epochs: int, own_bound: bool = False) -> list[dict]:
 
 @pytest.mark.parametrize("epochs", [0, 1, 2, 30, 2000])
 def test_training_curves(epochs):
-    check(curves(history(epochs), LONG))
+    check(curves(history(epochs)))
 
 
 def test_training_curves_without_validation_and_with_another_bound():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import composed, forked
-from runs import SMALL, assert_same, lines, scalars, train
+from runs import SMALL, assert_same, at_step, lines, scalars, train
 
 from vaecli.commands.job import prepare
 from vaecli.datasets.split import Splits
@@ -110,9 +110,7 @@ def test_checkpoints_within_an_epoch_by_the_clock() -> None:
 
 def crash_at(step: int, *options: str) -> None:
     """Train, and fail in a way that nobody foresaw when so many steps are taken."""
-    take = Trainer.train_step
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "train_step", lambda self, x: 1 / 0 if self.step + 1 == step else take(self, x))
+    with at_step(step, lambda trainer: 1 / 0):
         train(*options)
 
 
@@ -232,17 +230,13 @@ def test_a_damaged_checkpoint_is_not_resumed() -> None:
 @pytest.mark.parametrize("decay", [0.999, 0.3])
 def test_averaged_weights_follow_their_recursion(decay: float) -> None:
     """w <- d w + (1 - d) w_model after step t, with d = min(decay, t / (t + 9)), from the first step's weights on."""
-    seen = []
-    take = Trainer.train_step
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Trainer,
-            "train_step",
-            lambda self, x: (take(self, x), seen.append(next(self.model.parameters()).detach().clone()))[0],
-        )
+    seen: list[torch.Tensor] = []
+    with at_step(None, lambda trainer: seen.append(next(trainer.model.parameters()).detach().clone())):
         train(*small(f"ema.decay={decay}"), "output=run")
-    expected = seen[0].double()
-    for t, weights in enumerate(seen[1:], start=2):
+    seen.append(next(iter(checkpoint.load(Path("run/checkpoints/last.pt"))["model"].values())))
+    assert len(seen) == STEPS + 1
+    expected = seen[1].double()
+    for t, weights in enumerate(seen[2:], start=2):
         d = min(decay, t / (t + 9))
         expected = d * expected + (1 - d) * weights.double()
     found = checkpoint.load(Path("run/checkpoints/ema.pt"))
@@ -342,16 +336,14 @@ class Gone(BaseException):
     """The process, in the middle of a step."""
 
 
-def gone(self: Trainer, x: torch.Tensor) -> None:
+def gone(trainer: Trainer) -> None:
     raise Gone
 
 
-def test_changes_hold_after_another_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_hold_after_another_stop() -> None:
     assert train(*SMALL, "output=run") == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", gone)
-        with pytest.raises(Gone):
-            train("resume=run", "epochs=6", "optimizer.lr=0.002")
+    with at_step(STEPS + 1, gone), pytest.raises(Gone):
+        train("resume=run", "epochs=6", "optimizer.lr=0.002")
     assert train("resume=run") == 0
     assert lines(Path("run"))[-1]["epoch"] == 6
     assert lines(Path("run"))[-1]["lr"] == 0.002

@@ -19,7 +19,7 @@ from conftest import forked, vae
 from vaecli.commands.runs import print_table
 from vaecli.differences import differences
 from vaecli.errors import UserError
-from vaecli.hydra_app import slug, swept
+from vaecli.hydra_app import slug, split_arguments, swept
 from vaecli.run_table import COLUMNS, table
 
 CONFIG: dict[str, Any] = {
@@ -95,6 +95,14 @@ def test_what_a_sweep_varies_comes_first_in_its_folders_names() -> None:
     words = ["a.list=[1,2]", "b=3", "c=4,5", "+d=choice(6,7)"]
     assert swept(words) == {"c", "d"}
     assert slug("a.list=[1,2],b=3,c=4,+d=6", first=swept(words)) == "c-4_d-6_a.list-1_2-_b-3"
+
+
+def test_flags_and_overrides_come_in_any_order() -> None:
+    assert split_arguments(["a=1", "-m", "b=2"]) == (["--multirun"], ["a=1", "b=2"])
+    assert split_arguments(["--info", "a=1", "--cfg", "job", "b=2"]) == (["--cfg=job", "--info=all"], ["a=1", "b=2"])
+    assert split_arguments(["-cd", "mine", "a=1", "--info", "config"]) == (
+        ["--config-dir=mine", "--info=config"], ["a=1"]
+    )  # fmt: skip
 
 
 def test_columns_of_a_completed_run(tmp_path: Path) -> None:

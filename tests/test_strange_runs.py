@@ -17,7 +17,7 @@ import torch
 import yaml
 from conftest import composed
 from mutations import contents, saved
-from runs import SMALL, train
+from runs import SMALL, at_step, train
 from test_faults import in_time
 
 from vaecli.errors import UserError
@@ -90,27 +90,25 @@ def attempt(kind: str, seed: int) -> str:
     return "refused in a message" if message else "trained"
 
 
-def trials(n: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    step = Trainer.train_step
-
-    def few_steps(self: Trainer, x: Any) -> Any:
-        if self.step > 100:
-            raise Enough
-        return step(self, x)
-
-    monkeypatch.setattr(Trainer, "train_step", few_steps)
-    return Counter(attempt(KINDS[seed % len(KINDS)], seed) for seed in range(n))
+def trials(n: int) -> Counter[str]:
+    with at_step(None, few_steps):
+        return Counter(attempt(KINDS[seed % len(KINDS)], seed) for seed in range(n))
 
 
-def test_a_sample_of_strange_runs(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = trials(30, monkeypatch)
+def few_steps(trainer: Trainer) -> None:
+    if trainer.step > 100:
+        raise Enough
+
+
+def test_a_sample_of_strange_runs(whole: Path) -> None:
+    counts = trials(30)
     assert counts["trained"] > 5
     assert counts["refused in a message"] > 5
 
 
 @pytest.mark.faults
-def test_strange_runs(whole: Path, monkeypatch: pytest.MonkeyPatch, measured: Callable[[str], None]) -> None:
-    counts = trials(400, monkeypatch)
+def test_strange_runs(whole: Path, measured: Callable[[str], None]) -> None:
+    counts = trials(400)
     measured("400 runs with junk in one file: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())))
 
 

@@ -103,15 +103,19 @@ TARGETS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("group", ["architecture", "decoder", "posterior", "prior", "dataset"])
+BUILT = ("architecture", "decoder", "posterior", "prior", "dataset")  # the groups that loading a run builds
+EACH_IN_TURN = [(BUILT[i % len(BUILT)], target) for i, target in enumerate(TARGETS)]
+
+
+@pytest.mark.parametrize(("group", "target"), [*EACH_IN_TURN, *((group, "os.system") for group in BUILT)])
 def test_a_target_outside_the_group_is_refused_unexecuted(
     group: str, target: str, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[Any] = []
     monkeypatch.setattr(os, "system", lambda *args: called.append(args))
-    with pytest.raises(UserError):
-        resolve(target, f"vaecli.{group}s")
+    for each in BUILT:
+        with pytest.raises(UserError):
+            resolve(target, f"vaecli.{each}s")
     state["config"][group] = {"_target_": target, "name": "x", "command": f"touch {tmp_path / 'victim'}"}
     folder = write_run(tmp_path / "run", state)
     with pytest.raises(UserError) as error:

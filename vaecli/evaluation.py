@@ -128,15 +128,11 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
     return total / len(split)
 
 
-def posterior_means(model: VAE, split: Split, seed: int = 0) -> Tensor:
-    """The mean of q(z|x) of every observation, (N, D), on the CPU."""
-    with evaluating(model, seed):
-        return torch.cat([model.encode(x).mean.cpu() for x in batches(split)])
-
-
 def mean_variances(model: VAE, split: Split, seed: int = 0) -> Tensor:
-    """The variance over a split of each latent's posterior mean, (D,)."""
-    return posterior_means(model, split, seed).double().var(0, correction=0)
+    """The variance over a split of the mean of each latent under q(z|x), (D,)."""
+    with evaluating(model, seed):
+        means = torch.cat([model.encode(x).mean.cpu() for x in batches(split)])
+    return means.double().var(0, correction=0)
 
 
 def active_units(model: VAE, split: Split, threshold: float = 0.01, seed: int = 0) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from pathlib import Path
@@ -13,12 +12,11 @@ from vaecli.errors import UserError, nearest
 from vaecli.files import expanded
 from vaecli.plain_files import Damaged, json_lines, load_json, load_yaml, mapping
 from vaecli.text import lines as printable_lines
+from vaecli.validation import is_number
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "test_bound", "nll", "seconds",
            "folder", "error")  # fmt: skip
 RISING = ("bound", "elbo", "test_elbo", "test_bound")  # the higher the better: these sort from the highest down
-
-LARGEST_NUMBER = 10**300
 
 Row = dict[str, Any]
 
@@ -144,9 +142,7 @@ def of_evaluation(folder: Path, row: Row) -> None:
 
 def number(value: Any) -> int | float | None:
     """A value that is a finite number of usual size; None for all others."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return value if abs(value) < LARGEST_NUMBER and math.isfinite(value) else None
+    return value if is_number(value) else None
 
 
 def finite(value: Any) -> Any:

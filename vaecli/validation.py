@@ -3,7 +3,7 @@
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -81,3 +81,8 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(plain(item) for item in value) + "]"
     return printable(str(value))
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number; of an integer of hundreds of digits no float can be made."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -16,8 +16,7 @@ from vaecli.plain_files import Damaged, load_yaml, read
 from vaecli.runs import readable
 from vaecli.training import checkpoint
 from vaecli.training.folder import read_summary
-from vaecli.training.stored import is_number
-from vaecli.validation import PositiveInt, check_value, plain
+from vaecli.validation import PositiveInt, check_value, is_number, plain
 
 Config = dict[str, Any]
 ASKING = ("resume", "repeat", "trust", "output")  # say what to do, and are no part of what is trained

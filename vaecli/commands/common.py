@@ -26,6 +26,7 @@ from vaecli.errors import UserError
 from vaecli.evaluation import evaluating
 from vaecli.files import expanded, replace_bytes, replace_file
 from vaecli.memory import check_memory
+from vaecli.plots.style import check_size
 from vaecli.plots.view import View, figure_array, png, view_of
 from vaecli.runs import Run
 from vaecli.text import csv_line, headings
@@ -33,7 +34,6 @@ from vaecli.text import csv_line, headings
 Mode = Literal["mean", "draw"]
 Part = Literal["train", "val", "test"]
 Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
-LARGEST = 2**16  # pixels of a figure's side, matplotlib's limit
 T = TypeVar("T")
 
 
@@ -139,9 +139,7 @@ def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] 
 
 def write_figure(path: Path, figure: Figure) -> None:
     """A figure to a .png file; UserError where it has more pixels than can be drawn."""
-    width, height = (int(inches * figure.dpi) for inches in figure.get_size_inches())
-    if max(width, height) >= LARGEST:
-        raise UserError(f"the picture would have {width} x {height} pixels, and {LARGEST} is the most: ask for less")
+    check_size(*figure.get_size_inches())
     replace_bytes(path, png(figure_array(figure)))
 
 

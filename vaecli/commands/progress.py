@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from vaecli.training.progress import duration
 
 
-class Countdown:
+class Countdown(Progress):
     """Counts `total` units of work; call it with the number just done.
 
     every: seconds between lines where there is no terminal; none come before the first that many have passed
@@ -18,24 +18,17 @@ class Countdown:
 
     def __init__(self, what: str, total: int, every: float = 10.0) -> None:
         self.what, self.total, self.every, self.done = what, total, every, 0
-        self.console = Console(stderr=True)
+        console = Console(stderr=True)
         columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(compact=True)
-        self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task(what, total=total)
+        super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.add_task(what, total=total)
         self.started = self.last = time.perf_counter()
-
-    def __enter__(self) -> Countdown:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
 
     def __call__(self, count: int) -> None:
         self.done += count
-        self.bar.update(self.task, completed=self.done)
+        self.update(self.task, completed=self.done)
         now = time.perf_counter()
-        if not self.bar.disable or now - self.last < self.every or self.done >= self.total:
+        if not self.disable or now - self.last < self.every or self.done >= self.total:
             return
         self.last = now
         left = (now - self.started) * (self.total - self.done) / self.done

@@ -62,9 +62,7 @@ class CurvePlots:
         x = array(x, *self.x_shape)
         return self._separate(x, title) if len(x) <= SEPARATE else self._together(x, title)
 
-    def reconstructions(
-        self, x: Any, rows: list[tuple[str, Any]], title: str | None = None, notes: list[str] | None = None
-    ) -> Figure:
+    def reconstructions(self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None) -> Figure:
         """x (N, P) with each (label, curves (N, P)) over it, beneath each the errors, on one scale; notes: N texts."""
         x = array(x, *self.x_shape)
         fits = [(label, array(values, *self.x_shape)) for label, values in rows]
@@ -73,7 +71,7 @@ class CurvePlots:
         width = max(1.9 * columns + 0.8, 4.5)
         names = ["data", *(wrap(label, width - 0.8, LABEL) for label, _ in fits)]
         in_row = _legend_columns(names, width - 0.8)
-        figure = canvas(width, 2.9 * len(parts) + 0.4 + 0.25 * -(-len(names) // in_row), title)
+        figure = canvas(width, 2.9 * len(parts) + 0.4 + 0.25 * -(-len(names) // in_row))
         axes = figure.subplots(2 * len(parts), columns, squeeze=False, height_ratios=[5, 3] * len(parts), sharex=True)
         scale = limits(*(values - x for _, values in fits), np.zeros(1))
         cells = [(2 * band, column) for band in range(len(parts)) for column in range(columns)]

@@ -80,16 +80,14 @@ class ImagePlots:
         zoom = self._zoom(rows, columns)
         return sheet([Band(_rgb(tile(x, columns, zoom)), rows, columns, GAP, [], [], [])], title)
 
-    def reconstructions(
-        self, x: Any, rows: list[tuple[str, Any]], title: str | None = None, notes: list[str] | None = None
-    ) -> Figure:
+    def reconstructions(self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None) -> Figure:
         """x (N, C, H, W) in the top row, below it a row per (label, images (N, C, H, W)); notes: a text per column."""
         images = np.stack([self._array(values) for _, values in [("data", x), *rows]])  # (R, N, C, H, W)
         labels = ["data", *(label for label, _ in rows)]
         parts = bands(images.shape[1], 10)
         zoom = self._zoom(len(labels), parts[0].stop, LABELLED if notes else 0)
         pieces = [self._band(images[:, part], zoom, labels, (notes or [])[part]) for part in parts]
-        return sheet(pieces, title)
+        return sheet(pieces)
 
     def strips(
         self,

@@ -37,7 +37,6 @@ def latents(
     dims: tuple[int, int],
     kl: Any = None,
     label_names: Sequence[str] | None = None,
-    title: str | None = None,
     prior: Any = None,
 ) -> Figure:
     """Histograms of up to eight latents beside the prior, and a scatter of two, coloured by their labels.
@@ -55,7 +54,7 @@ def latents(
     rows, columns = (len(colourings), 1) if len(colourings) <= 2 else (-(-len(colourings) // 2), 2)
     right_width = 5.2 * columns + (0.9 if colourings[0].classes else 0.0)
     legend = sum(text_size(name, LABEL)[1] + 0.08 for name in colourings[0].classes)
-    figure = canvas(4.0 + right_width, max(4.8, 4.4 * rows, legend + 0.4), title)
+    figure = canvas(4.0 + right_width, max(4.8, 4.4 * rows, legend + 0.4))
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[4.0, right_width]))
     priors = None if prior is None else array(prior, loc.shape[1], name="prior")
     _histograms(left, loc, None if kl is None else array(kl, loc.shape[1], name="kl"), priors)

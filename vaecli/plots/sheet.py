@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vaecli.plots.style import DPI, LABEL, ORANGE, SMALL, TITLE, text_size, wrap
+from vaecli.plots.style import DPI, LABEL, ORANGE, SMALL, TITLE, check_size, text_size, wrap
 
 PAD = 0.12  # inches
 LARGEST = 1280  # pixels: a wider picture is scaled down
@@ -53,9 +53,11 @@ def shrink(picture: np.ndarray) -> float:
     return min(1.0, LARGEST / picture.shape[1])
 
 
-def sheet(pieces: list[Band], title: str | None) -> Figure:
+def sheet(pieces: list[Band], title: str | None = None) -> Figure:
     """The bands below one another under a title."""
     scale = shrink(pieces[0].picture)
+    sizes = np.array([piece.picture.shape[:2] for piece in pieces]) * scale / DPI
+    check_size(sizes[:, 1].max(), sizes[:, 0].sum())  # before the labels are measured, which takes its time
     pieces = [_wrapped(piece, scale) for piece in pieces]
     left = PAD + max((text_size(label, LABEL)[0] + PAD for piece in pieces for label in piece.row_labels), default=0.0)
     content = left + max(piece.picture.shape[1] for piece in pieces) * scale / DPI + PAD

@@ -19,7 +19,10 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from vaecli.errors import UserError
+
 DPI = 100
+LARGEST = 2**16  # pixels of a figure's side, matplotlib's limit
 TITLE, LABEL, SMALL = 12, 10, 8.5  # text sizes in points
 
 DARK, GREY = "#222222", "#8c8c8c"
@@ -106,6 +109,15 @@ def canvas(width: float, height: float, title: str | None = None) -> Figure:
 
 def _extra(title: str) -> float:
     return text_size(title, TITLE)[1] + 0.1 if title else 0.0
+
+
+def check_size(width: float, height: float) -> None:
+    """UserError where a figure of so many inches has more pixels than can be drawn."""
+    pixels = int(width * DPI), int(height * DPI)
+    if max(pixels) >= LARGEST:
+        raise UserError(
+            f"the picture would have {pixels[0]} x {pixels[1]} pixels, and {LARGEST} is the most: ask for less"
+        )
 
 
 def tidy(ax: Axes, size: float = SMALL) -> None:

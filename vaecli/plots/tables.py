@@ -61,15 +61,13 @@ class TablePlots:
             ax.set_xlabel(wrap(name, 2.3, LABEL), fontsize=LABEL)
         return figure
 
-    def reconstructions(
-        self, x: Any, rows: list[tuple[str, Any]], title: str | None = None, notes: list[str] | None = None
-    ) -> Figure:
+    def reconstructions(self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None) -> Figure:
         """x (N, d): axes for each column with the observations side by side, over them each (label, (N, d))."""
         x = array(x, *self.x_shape)
         again = [(label, array(values, *self.x_shape)) for label, values in rows]
         n = len(x)
         width = float(np.clip(0.55 * n + 1.6, 5.0, 14.0))
-        figure = canvas(width, 1.25 * len(self.names) + 1.2, title)
+        figure = canvas(width, 1.25 * len(self.names) + 1.2)
         axes = figure.subplots(len(self.names), 1, squeeze=False, sharex=True)[:, 0]
         colours = COLOURS if len(again) <= len(COLOURS) else sequential(len(again))(range(len(again)))
         for k, (ax, name) in enumerate(zip(axes, self.names, strict=True)):

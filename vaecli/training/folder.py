@@ -18,7 +18,7 @@ from vaecli.files import check_writable, expanded, remove_leftovers, replace_tex
 from vaecli.memory import check_memory
 from vaecli.plain_files import Damaged, json_lines, load_json, mapping
 from vaecli.training import events
-from vaecli.training.stored import is_number
+from vaecli.validation import is_number
 
 RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
 LOCK = ".lock"

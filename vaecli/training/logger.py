@@ -10,14 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
 from rich.console import Console
 
 from vaecli.errors import UserError
 from vaecli.files import cannot_write, replace_bytes, replace_text
 from vaecli.text import lines, printable, say
 from vaecli.training.events import EventFile
-from vaecli.training.stored import is_number
+from vaecli.validation import is_number
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
 
@@ -77,10 +76,6 @@ class RunLogger:
             self.events.scalar(f"{split}/{term}", means[term], epoch)
         if split == "train":
             self.events.scalar("train/lr", lr, epoch)
-
-    def kl_histogram(self, kl: torch.Tensor, epoch: int) -> None:
-        """The KL of each latent dimension (D,), nats."""
-        self.events.histogram("kl_per_dim", kl, epoch)
 
     def picture(self, name: str, content: bytes, size: tuple[int, int], epoch: int, numbered: bool = True) -> None:
         """A .png file's content, size = (height, width), to images/<name>[_epoch_<epoch>].png and to TensorBoard."""

@@ -43,7 +43,7 @@ class Pictures:
         self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
         kl = kl_per_dim(self.model, self.watched)
         if kl is not None:
-            self.logger.kl_histogram(kl, epoch)
+            self.logger.events.histogram("kl_per_dim", kl, epoch)
         self.logger.events.scalar("active_units", float(active_units(self.model, self.watched).sum()), epoch)
 
     def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-class TrainingProgress:
+class TrainingProgress(Progress):
     """Counts observations over all epochs; `say` gets a line for each epoch, at most one every `every` seconds.
 
     done: observations that were trained on before, by a run that is resumed
@@ -25,7 +25,7 @@ class TrainingProgress:
         done: int = 0,
     ) -> None:
         self.n_train, self.epochs, self.say, self.every = n_train, epochs, say, every
-        self.bar = Progress(
+        super().__init__(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}"),
@@ -34,19 +34,12 @@ class TrainingProgress:
             disable=not console.is_terminal,
             transient=True,
         )
-        self.task = self.bar.add_task("", total=n_train * epochs, completed=done, epoch=0, text="")
+        self.task = self.add_task("", total=n_train * epochs, completed=done, epoch=0, text="")
         self.started = self.last_tick = time.perf_counter()
         self.last_line = 0.0
         self.mark = ""  # behind the ELBO of training batches
         self.done = self.before = done
         self.epoch_started = (self.started, done)  # when, and after how many observations
-
-    def __enter__(self) -> TrainingProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
 
     def seconds_left(self) -> float:
         """At the pace so far, validation and pictures included."""
@@ -60,14 +53,12 @@ class TrainingProgress:
         """`count` more observations were trained on; `metrics` is asked only when the bar is drawn."""
         self.done += count
         now = time.perf_counter()
-        if self.bar.disable or now - self.last_tick < 0.1:
+        if self.disable or now - self.last_tick < 0.1:
             return
         self.last_tick = now
         started, before = self.epoch_started
         speed = (self.done - before) / max(now - started, 1e-9)
-        self.bar.update(
-            self.task, completed=self.done, epoch=epoch, text=f"{terms(metrics(), self.mark)}  {speed:,.0f}/s"
-        )
+        self.update(self.task, completed=self.done, epoch=epoch, text=f"{terms(metrics(), self.mark)}  {speed:,.0f}/s")
 
     def epoch(self, epoch: int, train: dict[str, float], val: dict[str, float] | None, seconds: float) -> None:
         """An epoch's figures; its pass over the training data took `seconds`."""

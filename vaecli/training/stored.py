@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from vaecli.validation import is_number
 
 
 def check_like(what: str, own: Any, stored: Any) -> None:
@@ -29,11 +31,6 @@ def check_like(what: str, own: Any, stored: Any) -> None:
             raise ValueError(f"{what} is no number")
     elif type(own) is not type(stored) or isinstance(own, dict | list | tuple):
         raise ValueError(f"{what} is not what this training would have stored")
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a finite number; of an integer of hundreds of digits no float can be made."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def check_moments(optimizer: torch.optim.Optimizer) -> None:
