@@ -10,6 +10,7 @@ import torch
 
 from vaecli.datasets.split import Moments, Split
 from vaecli.errors import UserError
+from vaecli.files import refuse_no_text
 
 
 def refuse_infinite(
@@ -56,6 +57,7 @@ def check_numbers(what: str, values: np.ndarray) -> None:
 
 def existing(what: str, path: Path, kinds: Sequence[str]) -> Path:
     """`path`, a file of one of the `kinds` (".npy"); UserError for everything else."""
+    refuse_no_text(what, path)
     if path.is_dir():
         raise UserError(f"{what}: is a folder; expected a {one_of(kinds)} file")
     if not path.exists():
