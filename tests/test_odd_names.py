@@ -31,8 +31,9 @@ from vaecli.training.folder import held
 
 NAMES = [
     "null", "NULL", "true", "False", "1e3", "1_000", ".5", "-1", "+3", "nan", "inf", "latest", "???", "~", "~x", "~x/y",
-    "it's", 'a"b', "a b", " a", "a ", "a\\", "a\\\\", "a\\'b", "\\'", "${x}", "a\\${x}", "$HOME", "$(ls)", "`ls`", "a,b",
-    "[a]", "{a: 1}", "a=b", "a:b", "#c", "(a)", "*", "a;b", "!x", "a\nb", "a\tb", "\\\n", "é", "²", "\udcff", "\x1b[31m",
+    "it's", 'a"b', "a b", " a", "a ", "a\\", "a\\\\", "a\\'b", "\\'", "${x}", "a\\${x}", "$HOME", "$(ls)", "`ls`",
+    "a,b", "[a]", "{a: 1}", "a=b", "a:b", "#c", "(a)", "*", "a;b", "!x", "a\nb", "a\tb", "\\\n", "é", "²",
+    "\udcff", "\x1b[31m",
     "/abs/null", "/a b/1e3", "../null", "run/1", "outputs/digits/2030-01-01_00-00-00-000000",
 ]  # fmt: skip
 FULL = "/dev/full"
@@ -290,8 +291,8 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("where", [
-    f"> {FULL}", "| head -n 1", *(pytest.param(one, marks=pytest.mark.faults) for one in (
-        f"> {FULL} 2> {FULL}", ">&-", ">&- 2>&-", "2>&1 | head -n 1", "| true"))])  # fmt: skip
+    f"> {FULL}", *(pytest.param(one, marks=pytest.mark.faults) for one in (
+        "| head -n 1", f"> {FULL} 2> {FULL}", ">&-", ">&- 2>&-", "2>&1 | head -n 1", "| true"))])  # fmt: skip
 def test_training_outlives_standard_output(where: str) -> None:
     done = shell(f"vae train {' '.join(SMALL)} output=run {where}")
     assert Path("code").read_text().strip() == "0", done.stderr
@@ -306,8 +307,9 @@ def test_a_sweep_outlives_standard_output() -> None:
     assert [row["status"] for row in table("sweep")] == ["completed"] * 2
 
 
-@pytest.mark.parametrize("words", [pytest.param("--help"), *(pytest.param(one, marks=pytest.mark.faults) for one in (
-    "--version", "train --help", "runs path=.", "sample run=run", "evaluate run=run k=2", "runs path=. format=json"))])  # fmt: skip
+@pytest.mark.parametrize("words", ["--help", *(pytest.param(one, marks=pytest.mark.faults) for one in (
+    "--version", "train --help", "runs path=.", "sample run=run", "evaluate run=run k=2",
+    "runs path=. format=json"))])  # fmt: skip
 def test_other_commands_say_that_it_is_full(words: str) -> None:
     write_run(Path("run"), make())
     done = shell(f"vae {words} > {FULL}")
