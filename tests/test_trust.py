@@ -256,7 +256,7 @@ def test_a_name_is_no_path(name: Any, state: State, tmp_path: Path) -> None:
 def test_a_download_goes_to_no_folder_of_the_files(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger's root is read where it holds the four files, and never written."""
+    """A stranger's root is neither read nor written, and one that the user names is read."""
     theirs, mine = tmp_path / "theirs", tmp_path / "mine"
     theirs.mkdir()
     monkeypatch.setenv("VAE_DATA", str(mine))
@@ -265,7 +265,8 @@ def test_a_download_goes_to_no_folder_of_the_files(
     folder = write_run(tmp_path / "run", state)
     assert load_run(str(folder), device="cpu").dataset.root == mine
     fake(theirs, "MNIST")
-    assert load_run(str(folder), device="cpu").dataset.root == theirs
+    assert load_run(str(folder), device="cpu").dataset.root == mine
+    assert load_run(str(folder), device="cpu", data={"root": str(theirs)}).dataset.root == theirs
 
 
 def test_links_are_replaced_and_not_followed(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

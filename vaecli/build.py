@@ -17,7 +17,7 @@ from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.wrapped import Masked, Standardized
 from vaecli.errors import UserError
 from vaecli.evaluation import seeded
-from vaecli.files import expanded
+from vaecli.files import expanded, refuse_no_text
 from vaecli.memory import check_memory
 from vaecli.objectives.base import Objective
 from vaecli.options import Config, instantiate, option_class
@@ -203,4 +203,6 @@ def absolute_paths(config: Config) -> Config:
     dataset = config["dataset"]
     paths = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str)}
     paths = {key: str(expanded(path).absolute()) for key, path in paths.items()}
+    for key, path in paths.items():
+        refuse_no_text(f"dataset.{key}={path}", path)
     return {**config, "dataset": {**dataset, **paths}}

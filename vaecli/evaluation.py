@@ -194,6 +194,7 @@ def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) ->
 
 
 def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:
+    """The mean of p(x|z), or a draw from it, for latents z (N, D) at once; UserError where it is not finite."""
     p_x = model.decode(z)
     try:
         mean = finite("what the decoder makes of these latents", p_x.mean)

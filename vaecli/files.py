@@ -81,6 +81,14 @@ def expanded(path: str) -> Path:
     return Path(found)
 
 
+def refuse_no_text(what: str, path: str | os.PathLike[str]) -> None:
+    """UserError for a name that is not UTF-8, which neither YAML holds nor every library opens."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{what}: the name is not UTF-8; give the file, or the folder that it is in, another") from None
+
+
 def flush_folder(folder: Path) -> None:
     """Flush a folder's list of names to disk, so that a file put there outlives a power failure."""
     if os.name == "posix":

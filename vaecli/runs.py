@@ -15,6 +15,7 @@ from vaecli.build import absolute_paths, build_vae, pick_device
 from vaecli.data_access import closed, is_own, refused
 from vaecli.datasets.mnist import complete, default_root
 from vaecli.errors import UserError
+from vaecli.evaluation import evaluating
 from vaecli.files import expanded
 from vaecli.options import Config, check_trust, instantiate
 from vaecli.run_table import natural
@@ -90,15 +91,20 @@ def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
     missing = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
     if missing:
         raise ValueError(f"{missing[0]} is not in the file")
-    check_prior(model.eval())
+    check_prior(model)
     return model
 
 
-@torch.no_grad()
 def check_prior(model: VAE) -> None:
     """ValueError unless a model's prior can be drawn from: its scales are weights, too."""
-    p_z = model.prior(model.encode)
-    if not bool(p_z.mean.isfinite().all()) or not bool(((p_z.stddev > 0) & p_z.stddev.isfinite()).all()):
+    with evaluating(model):
+        p_z = model.prior(model.encode)
+        try:
+            p_z.sample()  # refuses a negative scale, of which the variance says nothing
+            usable = bool(p_z.mean.isfinite().all()) and bool(((p_z.stddev > 0) & p_z.stddev.isfinite()).all())
+        except RuntimeError:
+            usable = False
+    if not usable:
         raise ValueError("the standard deviations of its prior are not positive numbers, or its means not finite")
 
 

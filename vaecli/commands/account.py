@@ -121,7 +121,7 @@ def headline(job: Job, device: torch.device, folder: Path) -> str:
 
 def hyperparameters(config: dict[str, Any], sweep_over: Collection[str] | None) -> dict[str, bool | int | float | str]:
     """The settings for TensorBoard's HParams page: in a sweep those it was given, otherwise all that say something."""
-    found = {key: value for key, value in flatten(config).items() if key not in SILENT}
+    found = {key: value for key, value in flatten(stored(config)).items() if key not in SILENT}
     if sweep_over is not None:
         found = {key: value for key, value in found.items() if key in sweep_over} or found
     return {key: value if isinstance(value, bool | int | float) else plain(value) for key, value in found.items()}

@@ -31,7 +31,7 @@ from vaecli.commands.common import (
 )
 from vaecli.differences import titles
 from vaecli.errors import UserError
-from vaecli.evaluation import CHUNK, decode_all, elbo_terms, evaluating
+from vaecli.evaluation import CHUNK, decode_all, decode_part, elbo_terms, evaluating
 from vaecli.files import expanded
 from vaecli.memory import check_memory
 from vaecli.plots.view import View
@@ -118,8 +118,7 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
         for part in x.split(10):
-            p_x = run.model.decode(run.model.encode(part).mean)
-            again.append((p_x.sample() if mode == "draw" else p_x.mean).cpu())
+            again.append(decode_part(run.model, run.model.encode(part).mean, mode == "draw").cpu())
             terms.append(elbo_terms(run.model, part, TERMS_SAMPLES))
         z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(CHUNK)], dim=1)
         drawn = [decode_all(run.model, one, mode == "draw") for one in z]

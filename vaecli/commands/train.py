@@ -141,9 +141,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         job = prepare(config, trusted=True)
         data = summary.get("data")
         if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
-            raise UserError(
-                f"resume={folder}: the data have changed since it began (another checksum): start a new run"
-            )
+            raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         if state and changes:
             state = with_later_best(folder, state)
         before = Before(state, changes, rewind(folder, epoch), summary)

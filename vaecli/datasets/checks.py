@@ -10,7 +10,7 @@ import torch
 
 from vaecli.datasets.split import Moments, Split
 from vaecli.errors import UserError
-from vaecli.files import irregular
+from vaecli.files import irregular, refuse_no_text
 
 
 def refuse_infinite(
@@ -57,6 +57,7 @@ def check_numbers(what: str, values: np.ndarray) -> None:
 
 def existing(what: str, path: Path, kinds: Sequence[str]) -> Path:
     """`path`, a file of one of the `kinds` (".npy"); UserError for everything else."""
+    refuse_no_text(what, path)
     if kind := irregular(path):
         raise UserError(f"{what}: is {kind}; expected a {one_of(kinds)} file")
     if not path.exists():

@@ -173,7 +173,12 @@ def images_below(what: str, folder: Path) -> list[File]:
         raise UserError(f"{what}: no image in it or below ({' '.join(KINDS)})")
     inner = [(path, path.relative_to(folder)) for path in found]
     inner.sort(key=lambda pair: pair[1].as_posix())
-    return [File(path, name.parts[0] if len(name.parts) > 1 else "") for path, name in inner]
+    return [File(path, as_text(name.parts[0]) if len(name.parts) > 1 else "") for path, name in inner]
+
+
+def as_text(name: str) -> str:
+    """A name on disk with what is no UTF-8 in it written out."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def is_image(name: str) -> bool:

@@ -41,8 +41,9 @@ class RunLogger:
         self.before = float(seconds) if is_number(seconds) else 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
         try:
-            self.log: TextIO = open(folder / "train.log", "a", 1, "utf-8")  # noqa: SIM115  (open as long as the run)
-            self.lines: TextIO = open(folder / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
+            log = folder / "train.log"
+            self.log: TextIO = open(log, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115  (open as long as the run)
+            self.lines: TextIO = open(folder / "metrics.jsonl", "a", 1, "utf-8")  # noqa: SIM115
             self.events = EventFile(folder)
         except OSError as error:
             raise UserError(f"cannot write into {folder}: {error.strerror or error}") from None
