@@ -28,11 +28,13 @@ from test_trust import run_command
 import vaecli
 from vaecli import memory
 from vaecli.commands.common import read_input, read_latents
+from vaecli.commands.reconstruct import reconstruct
 from vaecli.datasets import images
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import UNREADABLE, Images, read_image
 from vaecli.datasets.mnist import MNIST
 from vaecli.errors import UserError
+from vaecli.evaluation import decode_all, mean_squared_error, posterior_means
 from vaecli.memory import Room, available
 from vaecli.runs import load_run
 from vaecli.training import checkpoint
@@ -373,8 +375,8 @@ def test_convolutions_are_measured_before_they_run(
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1, 1, 4096, 4096), np.uint8))
     limited(monkeypatch, 10**9)
     given = f"input={tmp_path / 'x.npz'}"
-    for words in (["sample", "n=9"], ["sample", "n=9", "format=npz"], ["encode", given], ["reconstruct", given],
-                  ["manifold"], ["export", "format=torch"]):  # fmt: skip
+    for words in (["sample", "n=9"], ["sample", "n=9", "format=npz"], ["reconstruct", given], ["manifold"],
+                  ["export", "format=torch"], ["export", "format=torch", "part=encoder"]):  # fmt: skip
         with address_space(900 * 10**6), pytest.raises(SystemExit):
             run_command(monkeypatch, *words, f"run={folder}")
         printed = capsys.readouterr().err
@@ -382,11 +384,32 @@ def test_convolutions_are_measured_before_they_run(
 
 
 def test_a_step_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.save(tmp_path / "x.npy", np.zeros((3, 2, 2), np.uint8))
     words = ("dataset=digits", "dataset.limit=1000", "batch_size=1000", "samples=3000", f"output={tmp_path / 'run'}")
     done = forked("train", *words, cwd=tmp_path, before=lambda: limited(monkeypatch, 10**9))
     assert done.returncode == 1
     assert "decoding 3,000,000 observations at once would take" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_large_observations_go_in_small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pass takes stays below 2 GB, and the figures are those of larger parts."""
+    state = make(*LARGE)
+    small, large = (load_run(str(write_run(tmp_path / str(n), state)), device="cpu") for n in range(2))
+    rows = []
+    for run, most in ((small, 1), (large, 10**6)):
+        monkeypatch.setattr(run.model, "rows_at_once", lambda most=most: most)
+    monkeypatch.setattr(small.model, "refuse_too_many", lambda encoded=0, decoded=0: rows.append(encoded + decoded))
+    x = large.dataset.load().test.batch(slice(0, 3))
+    split = large.dataset.load().test.head(3)
+    assert torch.allclose(posterior_means(small.model, split), posterior_means(large.model, split), atol=1e-6)
+    assert mean_squared_error(small.model, split) == pytest.approx(mean_squared_error(large.model, split))
+    z = torch.randn(4, 2)
+    with torch.no_grad():
+        assert torch.allclose(decode_all(small.model, z), decode_all(large.model, z), atol=1e-6)
+        one, other = (reconstruct(run, x).terms for run in (small, large))
+    assert set(rows) == {1}
+    assert torch.allclose(one["elbo"], other["elbo"], atol=0.5)
+    assert load_run(str(write_run(tmp_path / "2", state)), device="cpu").model.rows_at_once() > 10**5
 
 
 @pytest.mark.parametrize("n", [10**9, 10**12])

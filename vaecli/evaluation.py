@@ -95,11 +95,16 @@ def batches(split: Split, size: int = CHUNK) -> Iterator[Tensor]:
         yield split.batch(slice(start, start + size))
 
 
+def at_once(model: VAE, draws: int = 1) -> int:
+    """How many observations to take at a time where nothing is trained: CHUNK, or fewer where they take much memory."""
+    return max(1, min(CHUNK, model.rows_at_once() // draws))
+
+
 def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:
     """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation."""
-    totals = Totals()
+    totals, draws = Totals(), getattr(objective, "n_samples", 1) * getattr(objective, "k", 1)
     with evaluating(model, seed):
-        for x in batches(split):
+        for x in batches(split, at_once(model, draws)):
             totals.add(objective(model, x, step))
     return totals.means()
 
@@ -112,7 +117,7 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
     total = torch.zeros(model.latent_dim)
     with evaluating(model, seed):
         p_z = model.prior(model.encode)
-        for x in batches(split):
+        for x in batches(split, at_once(model)):
             q_z = model.encode(x)
             if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
                 return None
@@ -123,7 +128,7 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
 def posterior_means(model: VAE, split: Split, seed: int = 0) -> Tensor:
     """The mean of q(z|x) of every observation, (N, D), on the CPU."""
     with evaluating(model, seed):
-        return torch.cat([model.encode(x).mean.cpu() for x in batches(split)])
+        return torch.cat([model.encode(x).mean.cpu() for x in batches(split, at_once(model))])
 
 
 def mean_variances(model: VAE, split: Split, seed: int = 0) -> Tensor:
@@ -146,7 +151,7 @@ def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
     """
     total, count = 0.0, 0
     with evaluating(model, seed):
-        for x in batches(split):
+        for x in batches(split, at_once(model)):
             known = ~x.isnan()
             error = torch.where(known, model.decoder.error(model.decode(model.encode(x).mean).mean, x), 0.0)
             total, count = total + float(error.double().square().sum()), count + int(known.sum())
@@ -175,7 +180,8 @@ def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
     if model.decoder.calibrate is None:
         return
     with evaluating(model, seed):
-        errors = [model.decoder.error(model(x).p_x.mean[0], x).square().flatten(1).mean(1) for x in batches(train)]
+        parts = ((x, model(x).p_x.mean[0]) for x in batches(train, at_once(model)))
+        errors = [model.decoder.error(mean, x).square().flatten(1).mean(1) for x, mean in parts]
     model.decoder.calibrate(float(torch.cat(errors).cpu().double().mean()))
 
 
@@ -197,8 +203,8 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
     return Split(drawn, split.y, rows=split.rows)
 
 
-def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:
+def decode_all(model: VAE, z: Tensor, draw: bool = False) -> Tensor:
     """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
     check_memory(4 * len(z) * math.prod(model.x_shape), f"{len(z):,} observations", "ask for fewer")
-    parts = [model.decode(part) for part in z.split(chunk)]
+    parts = [model.decode(part) for part in z.split(at_once(model))]
     return torch.cat([(p_x.sample() if draw else p_x.mean).cpu() for p_x in parts])

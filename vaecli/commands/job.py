@@ -125,6 +125,9 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     model.to(device)
     draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
     build.refuse_too_many_densities(model, draws)
+    if device.type == "cpu":
+        batch = min(settings.batch_size, len(splits.train))
+        model.refuse_too_many(batch, draws // settings.batch_size * batch)
     share_out(model, draws)
     optimizer = make("optimizer", params=model.parameters())
     total_steps = per_epoch * settings.epochs

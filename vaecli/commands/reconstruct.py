@@ -34,11 +34,12 @@ from vaecli.commands.common import (
 )
 from vaecli.differences import titles
 from vaecli.errors import UserError, shorten
-from vaecli.evaluation import CHUNK, decode_all, evaluating
+from vaecli.evaluation import at_once, decode_all, evaluating
 from vaecli.memory import check_memory
 from vaecli.objectives.elbo import ELBO
 from vaecli.plots.view import View
 from vaecli.runs import Run, load_run, runs_below
+from vaecli.vae import VAE
 from vaecli.validation import NonNegativeInt, PositiveInt, Seed, check_arguments
 
 PRINTED = 50  # observations; the files have more
@@ -118,18 +119,30 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     An ELBO is estimated from TERMS_SAMPLES draws of its own.
     """
     check_memory(8 * draws * x.numel(), f"draws={draws}", "ask for fewer")
-    objective, again, terms = ELBO(TERMS_SAMPLES), [], []
+    again, terms = [], []
+    n = max(1, min(10, run.model.rows_at_once() // TERMS_SAMPLES))
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
-        for part in x.split(10):
+        for part in x.split(n):
             p_x = run.model.decode(run.model.encode(part).mean)
             again.append((p_x.sample() if mode == "draw" else p_x.mean).cpu())
-            terms.append({key: value.cpu() for key, value in objective(run.model, part, 0).metrics.items()})
-        z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(CHUNK)], dim=1)
+            terms.append(elbo_terms(run.model, part))
+        z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(at_once(run.model))], dim=1)
         drawn = [decode_all(run.model, one, mode == "draw") for one in z]
     metrics = {key: torch.cat([term[key] for term in terms]) for key in ("elbo", "log_px", "kl")}
     several = torch.stack(drawn) if drawn else torch.empty(0, *x.shape)
     return Reconstruction(torch.cat(again), metrics, z.cpu(), several)
+
+
+def elbo_terms(model: VAE, x: Tensor) -> dict[str, Tensor]:
+    """ELBO, log p(x|z) and KL of a few observations x (N, *x_shape), each (N,): means over TERMS_SAMPLES draws.
+
+    Where so many do not fit into memory together, they are taken in several passes.
+    """
+    draws = max(1, min(TERMS_SAMPLES, model.rows_at_once() // len(x)))
+    objective, passes = ELBO(draws), -(-TERMS_SAMPLES // draws)
+    found = [objective(model, x, 0).metrics for _ in range(passes)]
+    return {key: torch.stack([one[key] for one in found]).mean(0).cpu() for key in found[0]}
 
 
 def arrays(x: Tensor, found: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
