@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 FAULTS := $(addprefix tests/test_,long_runs.py killed.py resume.py faults.py no_space.py interrupted.py bad_input.py \
-	strange_runs.py trust.py broken_numbers.py two_at_once.py bad_data.py checkpoint.py)
+	strange_runs.py strange_data.py trust.py broken_numbers.py two_at_once.py bad_data.py checkpoint.py)
 
 .PHONY: run test test-slow test-faults lint wheel clean
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import random
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +22,7 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import forked
+from mutations import cut, drop, flip, flip_at_an_end, repeat, splice
 from PIL import EpsImagePlugin, Image
 from pyarrow import parquet
 from test_checkpoint import State, make, write_run
@@ -33,6 +38,7 @@ from vaecli.datasets import images
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import UNREADABLE, Images, read_image
 from vaecli.datasets.mnist import MNIST
+from vaecli.datasets.reading import READERS
 from vaecli.errors import UserError
 from vaecli.evaluation import decode_all, mean_squared_error, posterior_means
 from vaecli.memory import Room, available
@@ -463,3 +469,79 @@ def test_this_machine_has_memory() -> None:
     room = available()
     assert room is None or 2**20 < room < 2**50
     assert torch.zeros(1).isfinite().all()
+
+
+# --- damaged at random
+
+FLIPS = (flip, flip_at_an_end, splice, cut, repeat, drop)
+
+
+def whole_files(folder: Path) -> list[Path]:
+    """One of each kind that is read."""
+    for kind in images.FORMATS:
+        Image.fromarray(PIXELS).save(folder / f"x.{kind.lower()}", kind)
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    np.savez(folder / "x.npz", x=x, y=np.array(["a", "b", "c"] * 10))
+    (folder / "x.csv").write_text("\n".join(["a,b,c,d,kind", *(",".join(map(str, [*row, "v"])) for row in x)]))
+    columns = {"a": x[:, 0], "b": np.arange(30), "kind": ["u", "v", None] * 10}
+    parquet.write_table(pa.table(columns), folder / "x.parquet", compression="zstd")
+    return sorted(folder.iterdir())
+
+
+def mutate_data(folder: Path, n: int) -> Counter[str]:
+    """n damaged files: each ends in one line, or in numbers, in seconds and without much memory."""
+    whole, counts = whole_files(folder), Counter[str]()
+    contents = {path.name: path.read_bytes() for path in whole}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for seed in range(n):
+        rng, path = random.Random(seed), whole[seed % len(whole)]
+        path.write_bytes(FLIPS[seed // len(whole) % len(FLIPS)](contents[path.name], rng, contents["x.png"]))
+        with in_time():
+            counts[attempt(path)] += 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    return counts
+
+
+def attempt(path: Path) -> str:
+    try:
+        if path.suffix in READERS:
+            Arrays(str(path)).load()
+        else:
+            assert read_image(path, "rgb").ndim == 3
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017  (a message or numbers)
+        return "refused in a message"
+    except UNREADABLE:
+        return "refused in a message"
+    return "read"
+
+
+def test_a_sample_of_damaged_data(tmp_path: Path) -> None:
+    counts = mutate_data(tmp_path, 150)
+    assert counts["read"] > 10
+    assert counts["refused in a message"] > 50
+
+
+@pytest.mark.faults
+def test_damaged_data(tmp_path: Path, measured: Callable[[str], None]) -> None:
+    counts = mutate_data(tmp_path, 3000)
+    measured("3000 damaged images, arrays and tables: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
+
+
+@pytest.mark.faults
+def test_images_of_169_million_pixels(tmp_path: Path, measured: Callable[[str], None]) -> None:
+    """Six in eight threads, with memory for one: less than that is taken."""
+    Image.new("L", (13_000, 13_000)).save(tmp_path / "0.png")
+    for i in range(1, 6):
+        os.link(tmp_path / "0.png", tmp_path / f"{i}.png")
+    code = (
+        "import os, resource; from vaecli import memory; from vaecli.datasets.images import Images;"
+        "memory.available = lambda: 5 * 10**9; os.cpu_count = lambda: 8;"
+        f"assert len(Images({str(tmp_path)!r}, size=8).load().train) == 4;"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    measured(f"6 images of 13000x13000 pixels in 8 threads, with 5 GB: {int(done.stdout) / 1e6:.1f} GB")
+    assert int(done.stdout) < 5e6  # kB
+    assert not done.stderr

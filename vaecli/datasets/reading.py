@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+import struct
 import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +31,10 @@ PER_COLUMN = 10_000  # bytes
 AS_NEEDED = "save it as float32 .npy, which is read as needed"
 DATA_KEYS = ("x", "X", "data", "images")  # of an .npz file
 LABEL_KEYS = ("y", "Y", "label", "labels", "target", "targets", "class", "classes")
-UNREADABLE = (ValueError, OSError, EOFError, MemoryError, OverflowError, SyntaxError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (  # what NumPy raises for damaged files of one kind or another
+    ValueError, TypeError, LookupError, OSError, EOFError, MemoryError, OverflowError, SyntaxError, RuntimeError,
+    TokenError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class Content(NamedTuple):
