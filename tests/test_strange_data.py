@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import random
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +22,7 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import forked
+from mutations import cut, drop, flip, flip_at_an_end, repeat, splice
 from PIL import EpsImagePlugin, Image
 from pyarrow import parquet
 from test_checkpoint import State, make, write_run
@@ -28,11 +33,14 @@ from test_trust import run_command
 import vaecli
 from vaecli import memory
 from vaecli.commands.common import read_input, read_latents
+from vaecli.commands.reconstruct import reconstruct
 from vaecli.datasets import images
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import UNREADABLE, Images, read_image
 from vaecli.datasets.mnist import MNIST
+from vaecli.datasets.reading import READERS
 from vaecli.errors import UserError
+from vaecli.evaluation import decode_all, mean_squared_error, posterior_means
 from vaecli.memory import Room, available
 from vaecli.runs import load_run
 from vaecli.training import checkpoint
@@ -373,8 +381,8 @@ def test_convolutions_are_measured_before_they_run(
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1, 1, 4096, 4096), np.uint8))
     limited(monkeypatch, 10**9)
     given = f"input={tmp_path / 'x.npz'}"
-    for words in (["sample", "n=9"], ["sample", "n=9", "format=npz"], ["encode", given], ["reconstruct", given],
-                  ["manifold"], ["export", "format=torch"]):  # fmt: skip
+    for words in (["sample", "n=9"], ["sample", "n=9", "format=npz"], ["reconstruct", given], ["manifold"],
+                  ["export", "format=torch"], ["export", "format=torch", "part=encoder"]):  # fmt: skip
         with address_space(900 * 10**6), pytest.raises(SystemExit):
             run_command(monkeypatch, *words, f"run={folder}")
         printed = capsys.readouterr().err
@@ -382,11 +390,32 @@ def test_convolutions_are_measured_before_they_run(
 
 
 def test_a_step_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.save(tmp_path / "x.npy", np.zeros((3, 2, 2), np.uint8))
     words = ("dataset=digits", "dataset.limit=1000", "batch_size=1000", "samples=3000", f"output={tmp_path / 'run'}")
     done = forked("train", *words, cwd=tmp_path, before=lambda: limited(monkeypatch, 10**9))
     assert done.returncode == 1
     assert "decoding 3,000,000 observations at once would take" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_large_observations_go_in_small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pass takes stays below 2 GB, and the figures are those of larger parts."""
+    state = make(*LARGE)
+    small, large = (load_run(str(write_run(tmp_path / str(n), state)), device="cpu") for n in range(2))
+    rows = []
+    for run, most in ((small, 1), (large, 10**6)):
+        monkeypatch.setattr(run.model, "rows_at_once", lambda most=most: most)
+    monkeypatch.setattr(small.model, "refuse_too_many", lambda encoded=0, decoded=0: rows.append(encoded + decoded))
+    x = large.dataset.load().test.batch(slice(0, 3))
+    split = large.dataset.load().test.head(3)
+    assert torch.allclose(posterior_means(small.model, split), posterior_means(large.model, split), atol=1e-6)
+    assert mean_squared_error(small.model, split) == pytest.approx(mean_squared_error(large.model, split))
+    z = torch.randn(4, 2)
+    with torch.no_grad():
+        assert torch.allclose(decode_all(small.model, z), decode_all(large.model, z), atol=1e-6)
+        one, other = (reconstruct(run, x).terms for run in (small, large))
+    assert set(rows) == {1}
+    assert torch.allclose(one["elbo"], other["elbo"], atol=0.5)
+    assert load_run(str(write_run(tmp_path / "2", state)), device="cpu").model.rows_at_once() > 10**5
 
 
 @pytest.mark.parametrize("n", [10**9, 10**12])
@@ -440,3 +469,79 @@ def test_this_machine_has_memory() -> None:
     room = available()
     assert room is None or 2**20 < room < 2**50
     assert torch.zeros(1).isfinite().all()
+
+
+# --- damaged at random
+
+FLIPS = (flip, flip_at_an_end, splice, cut, repeat, drop)
+
+
+def whole_files(folder: Path) -> list[Path]:
+    """One of each kind that is read."""
+    for kind in images.FORMATS:
+        Image.fromarray(PIXELS).save(folder / f"x.{kind.lower()}", kind)
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    np.savez(folder / "x.npz", x=x, y=np.array(["a", "b", "c"] * 10))
+    (folder / "x.csv").write_text("\n".join(["a,b,c,d,kind", *(",".join(map(str, [*row, "v"])) for row in x)]))
+    columns = {"a": x[:, 0], "b": np.arange(30), "kind": ["u", "v", None] * 10}
+    parquet.write_table(pa.table(columns), folder / "x.parquet", compression="zstd")
+    return sorted(folder.iterdir())
+
+
+def mutate_data(folder: Path, n: int) -> Counter[str]:
+    """n damaged files: each ends in one line, or in numbers, in seconds and without much memory."""
+    whole, counts = whole_files(folder), Counter[str]()
+    contents = {path.name: path.read_bytes() for path in whole}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for seed in range(n):
+        rng, path = random.Random(seed), whole[seed % len(whole)]
+        path.write_bytes(FLIPS[seed // len(whole) % len(FLIPS)](contents[path.name], rng, contents["x.png"]))
+        with in_time():
+            counts[attempt(path)] += 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    return counts
+
+
+def attempt(path: Path) -> str:
+    try:
+        if path.suffix in READERS:
+            Arrays(str(path)).load()
+        else:
+            assert read_image(path, "rgb").ndim == 3
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017  (a message or numbers)
+        return "refused in a message"
+    except UNREADABLE:
+        return "refused in a message"
+    return "read"
+
+
+def test_a_sample_of_damaged_data(tmp_path: Path) -> None:
+    counts = mutate_data(tmp_path, 150)
+    assert counts["read"] > 10
+    assert counts["refused in a message"] > 50
+
+
+@pytest.mark.faults
+def test_damaged_data(tmp_path: Path, measured: Callable[[str], None]) -> None:
+    counts = mutate_data(tmp_path, 3000)
+    measured("3000 damaged images, arrays and tables: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
+
+
+@pytest.mark.faults
+def test_images_of_169_million_pixels(tmp_path: Path, measured: Callable[[str], None]) -> None:
+    """Six in eight threads, with memory for one: less than that is taken."""
+    Image.new("L", (13_000, 13_000)).save(tmp_path / "0.png")
+    for i in range(1, 6):
+        os.link(tmp_path / "0.png", tmp_path / f"{i}.png")
+    code = (
+        "import os, resource; from vaecli import memory; from vaecli.datasets.images import Images;"
+        "memory.available = lambda: 5 * 10**9; os.cpu_count = lambda: 8;"
+        f"assert len(Images({str(tmp_path)!r}, size=8).load().train) == 4;"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    measured(f"6 images of 13000x13000 pixels in 8 threads, with 5 GB: {int(done.stdout) / 1e6:.1f} GB")
+    assert int(done.stdout) < 5e6  # kB
+    assert not done.stderr

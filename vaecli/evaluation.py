@@ -97,19 +97,28 @@ def batches(split: Split, size: int = CHUNK) -> Iterator[Tensor]:
         yield split.batch(slice(start, start + size))
 
 
+def at_once(model: VAE, draws: int = 1) -> int:
+    """How many observations to take at a time where nothing is trained: CHUNK, or fewer where they take much memory."""
+    return max(1, min(CHUNK, model.rows_at_once() // draws))
+
+
 def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:
     """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation."""
-    totals = Totals()
+    totals, draws = Totals(), getattr(objective, "n_samples", 1) * getattr(objective, "k", 1)
     with evaluating(model, seed):
-        for x in batches(split):
+        for x in batches(split, at_once(model, draws)):
             totals.add(objective(model, x, step))
     return totals.means()
 
 
 def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:
-    """Each observation's ELBO, log p(x|z) and KL divergence, (N,) each on the CPU, in nats, from `draws` draws of z."""
-    metrics = ELBO(draws)(model, x, 0).metrics
-    return {key: metrics[key].cpu() for key in ("elbo", "log_px", "kl")}
+    """Each observation's ELBO, log p(x|z) and KL divergence, (N,) each on the CPU, in nats: means over `draws` of z.
+
+    Where so many do not fit into memory together, they are taken in several passes.
+    """
+    each = max(1, min(draws, model.rows_at_once() // len(x)))
+    found = [ELBO(each)(model, x, 0).metrics for _ in range(-(-draws // each))]
+    return {key: torch.stack([one[key] for one in found]).mean(0).cpu() for key in ("elbo", "log_px", "kl")}
 
 
 def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
@@ -120,7 +129,7 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
     total = torch.zeros(model.latent_dim)
     with evaluating(model, seed):
         p_z = model.prior(model.encode)
-        for x in batches(split):
+        for x in batches(split, at_once(model)):
             q_z = model.encode(x)
             if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
                 return None
@@ -131,7 +140,7 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
 def mean_variances(model: VAE, split: Split, seed: int = 0) -> Tensor:
     """The variance over a split of the mean of each latent under q(z|x), (D,)."""
     with evaluating(model, seed):
-        means = torch.cat([model.encode(x).mean.cpu() for x in batches(split)])
+        means = torch.cat([model.encode(x).mean.cpu() for x in batches(split, at_once(model))])
     return means.double().var(0, correction=0)
 
 
@@ -150,7 +159,7 @@ def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
     """
     total, count = 0.0, 0
     with evaluating(model, seed):
-        for x in batches(split):
+        for x in batches(split, at_once(model)):
             known = ~x.isnan()
             error = torch.where(known, model.decoder.error(model.decode(model.encode(x).mean).mean, x), 0.0)
             total, count = total + float(error.double().square().sum()), count + int(known.sum())
@@ -165,7 +174,8 @@ def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
     if model.decoder.calibrate is None:
         return
     with evaluating(model, seed):
-        errors = [model.decoder.error(model(x).p_x.mean[0], x).square().flatten(1).mean(1) for x in batches(train)]
+        parts = ((x, model(x).p_x.mean[0]) for x in batches(train, at_once(model)))
+        errors = [model.decoder.error(mean, x).square().flatten(1).mean(1) for x, mean in parts]
     model.decoder.calibrate(float(torch.cat(errors).cpu().double().mean()))
 
 
@@ -187,10 +197,10 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
     return Split(drawn, split.y, rows=split.rows)
 
 
-def decode_all(model: VAE, z: Tensor, draw: bool = False, chunk: int = CHUNK) -> Tensor:
+def decode_all(model: VAE, z: Tensor, draw: bool = False) -> Tensor:
     """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
     check_memory(4 * len(z) * math.prod(model.x_shape), f"{len(z):,} observations", "ask for fewer")
-    return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(chunk)])
+    return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(at_once(model))])
 
 
 def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:

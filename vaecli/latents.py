@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError
-from vaecli.evaluation import batches, decode_all, evaluating, finite
+from vaecli.evaluation import at_once, batches, decode_all, evaluating, finite
 from vaecli.vae import VAE
 
 
@@ -108,7 +108,7 @@ def encode(model: VAE, split: Split, seed: int = 0, watch: Callable[[Iterable], 
     watch: goes through the batches, to show progress; seed: of dynamic binarisation
     """
     with evaluating(model, seed):
-        found = [model.encode(x) for x in watch(batches(split))]
+        found = [model.encode(x) for x in watch(batches(split, at_once(model)))]
         loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in found]) for part in ("mean", "stddev"))
     return Encoded(finite("what the encoder makes of these observations", loc), scale)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaecli.activations import Sizes, sizes
+from vaecli.activations import COPIES, Sizes, sizes
 from vaecli.decoders.base import Decoder
 
 
@@ -57,6 +57,10 @@ class VAE(nn.Module):
         if self.sizes is not None:
             self.sizes[0].check(encoded, "encoding")
             self.sizes[1].check(decoded, "decoding")
+
+    def rows_at_once(self) -> int:
+        """How many observations, or draws of z, go through the networks in 2 GB without gradients."""
+        return 2**31 // max([COPIES * each.largest for each in self.sizes or ()], default=1)
 
     def encode(self, x: Tensor) -> Distribution:
         """q(z|x) of observations x (B, *x_shape): batch shape (B,), event shape (D,)."""

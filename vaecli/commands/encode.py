@@ -29,7 +29,7 @@ from vaecli.commands.common import (
 )
 from vaecli.datasets.split import Split
 from vaecli.errors import UserError, shorten
-from vaecli.evaluation import CHUNK, batches, evaluating, kl_per_dim
+from vaecli.evaluation import at_once, batches, evaluating, kl_per_dim
 from vaecli.latents import Encoded, check_dims, encode, prior_moments
 from vaecli.plots.latents import latents
 from vaecli.runs import Run
@@ -60,7 +60,7 @@ def main(values: dict[str, Any]) -> Path:
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
-    codes = encode(run.model, split, config.seed, watch("encoding", -(-len(split) // CHUNK)))
+    codes = encode(run.model, split, config.seed, watch("encoding", -(-len(split) // at_once(run.model))))
     kl = kl_per_dim(run.model, split, config.seed)
     picture, y = path.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)

@@ -269,23 +269,14 @@ def remarks(found: Evaluation, k: int) -> Iterator[tuple[str, str | None]]:
     if figures.get("exact_nll") is not None:
         yield f"quadrature: estimated error {figures['exact_error']:.0e} nats", None
     if figures.get("exact_refused"):
-        yield (
-            (
-                f"quadrature: no exact figure, for {figures['exact_refused']:,} of {n:,} integrals are not exact: they did "
-                "not converge, or lie below what the draws say; scores=true leaves these out"
-            ),
-            "yellow",
-        )
+        refused = f"{figures['exact_refused']:,} of {n:,} integrals"
+        reason = "did not converge, or lie below what the draws say; scores=true leaves these out"
+        yield f"quadrature: no exact figure, for {refused} {reason}", "yellow"
     if limit is None:
         yield f"k={k}: below {FEWEST} draws nothing says how far log p(x) can be trusted", None
     elif figures["pareto_k_high"]:
-        yield (
-            (
-                f"{round(figures['pareto_k_high'] * n):,} of {n:,} observations have a Pareto k above {limit:.2g}: their "
-                "log p(x) comes out too low, by more than the error says; raise k"
-            ),
-            "yellow",
-        )
+        heavy = f"{round(figures['pareto_k_high'] * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
+        yield f"{heavy}: their log p(x) comes out too low, by more than the error says; raise k", "yellow"
 
 
 def error(value: Tensor | float | None) -> str:

@@ -124,7 +124,11 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
         build.start_at_mean(model, splits.train)
     build.start_prior(model, splits.train)
     model.to(device)
-    share_out(model, settings.batch_size * settings.samples * getattr(objective, "k", 1))
+    draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
+    if device.type == "cpu":
+        batch = min(settings.batch_size, len(splits.train))
+        model.refuse_too_many(batch, draws // settings.batch_size * batch)
+    share_out(model, draws)
     optimizer = make("optimizer", params=model.parameters())
     total_steps = per_epoch * settings.epochs
     scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)

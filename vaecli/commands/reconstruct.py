@@ -31,7 +31,7 @@ from vaecli.commands.common import (
 )
 from vaecli.differences import titles
 from vaecli.errors import UserError
-from vaecli.evaluation import CHUNK, decode_all, decode_part, elbo_terms, evaluating
+from vaecli.evaluation import at_once, decode_all, decode_part, elbo_terms, evaluating
 from vaecli.files import expanded
 from vaecli.memory import check_memory
 from vaecli.plots.view import View
@@ -115,12 +115,13 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     """
     check_memory(8 * draws * x.numel(), f"draws={draws}", "ask for fewer")
     again, terms = [], []
+    n = max(1, min(10, run.model.rows_at_once() // TERMS_SAMPLES))
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
-        for part in x.split(10):
+        for part in x.split(n):
             again.append(decode_part(run.model, run.model.encode(part).mean, mode == "draw").cpu())
             terms.append(elbo_terms(run.model, part, TERMS_SAMPLES))
-        z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(CHUNK)], dim=1)
+        z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(at_once(run.model))], dim=1)
         drawn = [decode_all(run.model, one, mode == "draw") for one in z]
     metrics = {key: torch.cat([term[key] for term in terms]) for key in terms[0]}
     several = torch.stack(drawn) if drawn else torch.empty(0, *x.shape)

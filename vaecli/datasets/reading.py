@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+import struct
 import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,20 +17,18 @@ import torch
 from torch import Tensor
 
 from vaecli.datasets.checks import check_numbers, existing
+from vaecli.datasets.layout import MISSING, Layout, sniff
 from vaecli.datasets.split import CHUNK
 from vaecli.datasets.tables import (
     Choice,
     Picked,
-    cleaned,
     flat_columns,
     pick_columns,
     refuse_long,
     table_names,
-    written,
 )
 from vaecli.errors import UserError
 from vaecli.memory import check_memory
-from vaecli.text import distinct
 
 LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
 MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index
@@ -39,7 +37,10 @@ PER_COLUMN = 10_000  # bytes
 AS_NEEDED = "save it as float32 .npy, which is read as needed"
 DATA_KEYS = ("x", "X", "data", "images")  # of an .npz file
 LABEL_KEYS = ("y", "Y", "label", "labels", "target", "targets", "class", "classes")
-UNREADABLE = (ValueError, OSError, EOFError, MemoryError, OverflowError, SyntaxError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (  # what NumPy raises for damaged files of one kind or another
+    ValueError, TypeError, LookupError, OSError, EOFError, MemoryError, OverflowError, SyntaxError, RuntimeError,
+    TokenError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class Content(NamedTuple):
@@ -254,72 +255,3 @@ READERS: dict[str, Any] = {
     ".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".parquet": read_parquet,
 }  # fmt: skip
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
-MISSING = ["", "?", "NA", "N/A", "n/a", "na", "NaN", "nan", "-nan", "NULL", "null", "None", "none", "#N/A"]
-
-
-class Layout(NamedTuple):
-    """How a text file is a table."""
-
-    separator: str
-    header: bool
-    names: list[str]
-
-
-def sniff(
-    what: str, path: Path, columns: Sequence[str] | None = None, lines: int = 50, most: int = 4_000_000
-) -> Layout:
-    """The separator that the first line holds most of, and the names of the columns: x_1, x_2 ... without a header.
-
-    columns: names that make a header of a first line that has them, numbers though they may be
-    """
-    text = ""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for _ in range(lines):
-                text += file.readline(1_000_000) if len(text) < most else ""
-    except UnicodeDecodeError:
-        raise UserError(f"{what}: is not UTF-8 text; save it as such") from None
-    except OSError as error:
-        raise UserError(f"{what}: cannot be read ({error.strerror})") from None
-    start = text.lstrip()
-    if not start or "\0" in text:
-        raise UserError(f"{what}: {'is not text' if start else 'is empty'}; expected a table of numbers")
-    separator = separator_of(start.splitlines())
-    try:
-        rows = [row for row in csv.reader(io.StringIO(start), delimiter=separator) if row]
-    except csv.Error as error:
-        raise UserError(f"{what}: cannot be read as a table: {error}") from None
-    names = [cleaned(cell) for cell in rows[0]]
-    header = has_header(rows) or bool(columns and set(written(columns)) <= set(names))
-    if header and len(rows) == 1:
-        raise UserError(f"{what}: there are no observations in it")
-    return Layout(separator, header, distinct(names) if header else [f"x_{i + 1}" for i in range(len(rows[0]))])
-
-
-def separator_of(lines: Sequence[str]) -> str:
-    """The most frequent in the first line; a blank where there is no other and the second line has as many."""
-    bare = [re.sub(r'"[^"]*("|$)', "", line) for line in lines[:2]]
-    usual = max(",;\t|", key=bare[0].count)
-    blanks = {line.strip().count(" ") for line in bare}
-    return " " if usual not in bare[0] and len(blanks) == 1 and blanks != {0} else usual
-
-
-def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row is text above numbers in some column, or all of it is text, each cell another one."""
-    first, rest = rows[0], rows[1:]
-    kinds = [kind(cell) for cell in first]
-    below = [{kind(row[i]) for row in rest if i < len(row)} - {None} for i in range(len(first))]
-    if any(own == "text" and others == {"number"} for own, others in zip(kinds, below, strict=True)):
-        return True
-    return "number" not in kinds and len(set(first)) == len(first)
-
-
-def kind(cell: str) -> str | None:
-    """`number` or `text`; None for what is missing."""
-    if cell.strip() in MISSING:
-        return None
-    try:
-        float(cell)
-    except ValueError:
-        return "number" if cell.strip().lower() in ("true", "false") else "text"
-    return "number"
