@@ -62,7 +62,10 @@ REFUSED = [
     ("train optimizer.lr=fast", "optimizer.lr=fast: should be a valid number"),
     ("train optimizer.betas=[0.9,2]", "optimizer=adam: Invalid beta parameter"),
     ("train objective.kl_weight=-1", "objective.kl_weight=-1: should be greater than or equal to 0"),
-    ("train objective=dreg decoder=gaussian_optimal", "objective=dreg with decoder=gaussian_optimal: the decoder's scale"),
+    (
+        "train objective=dreg decoder=gaussian_optimal",
+        "objective=dreg with decoder=gaussian_optimal: the decoder's scale",
+    ),
     ("train dataset=arrays", "dataset.path has no value: give dataset.path=..."),
     ("train dataset=arrays dataset.path=empty", "is a folder; dataset=images reads folders of images"),
     ("train dataset=arrays dataset.path=nan.npy", "1 values are NaN or infinite, the first at [0, 0, 2, 3]"),

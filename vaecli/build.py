@@ -103,8 +103,8 @@ def refuse_shared_scores(config: Config, model: VAE, objective: Objective) -> No
     if getattr(objective, "own_scores", False) and not model.decoder.training_bound:
         name, decoder = config["objective"]["name"], config["decoder"]["name"]
         raise UserError(
-            f"objective={name} with decoder={decoder}: the decoder's scale depends on all draws of z, which biases this "
-            "gradient: use objective=iwae, or decoder=gaussian"
+            f"objective={name} with decoder={decoder}: the decoder's scale depends on all draws of z, which biases "
+            "this gradient: use objective=iwae, or decoder=gaussian"
         )
 
 

@@ -51,7 +51,7 @@ class Deviance(torch.autograd.Function):
         ctx.save_for_backward(x, excess, output)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
         x, excess, found = ctx.saved_tensors
         of_x = gradient * found / x if ctx.needs_input_grad[0] else None
         return of_x, gradient * excess, None
