@@ -161,7 +161,7 @@ def counts_of(mean: float, r: float | None) -> list[int]:
     """Counts at both ends, up to ten standard deviations away, and on both sides of where formulas change."""
     spread = math.sqrt(mean + (0 if r is None else mean**2 / r))
     near = [mean + z * spread for z in (-5, -1, -0.3, 0, 0.3, 1, 5, 10)] + [
-        mean * f for f in (0.3, 0.59, 0.61, 1.66, 1.68, 3)
+        mean * f for f in (0.3, 0.59, 0.61, 1.66, 1.68)
     ]
     return sorted({0, 1, 17, *(round(k) for k in near if 0 <= k <= 1e7)})
 

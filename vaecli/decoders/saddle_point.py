@@ -36,7 +36,7 @@ class Deviance(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, log_ratio: Tensor, excess: Tensor) -> Tensor:
-        v = excess / (2 * x - excess)
+        v = excess / (2 * x - excess).clamp_min_(torch.finfo(x.dtype).tiny)  # 0 where x and M are
         square = v.square()
         atanh, *lower = reversed(ATANH if v.dtype == torch.float64 else ATANH[:4])
         series = square * atanh

@@ -17,7 +17,7 @@ class DReG(IWAE):
 
     Tucker et al. (2018), with v_i = w_i / sum_j w_j. The same expectation, and a signal-to-noise ratio that
     grows with k where that of IWAE's gradient falls. Their identity with log w = log p(x|z) + beta (log p(z) - log q)
-    gives (1 - beta) v_i + beta v_i^2. It takes the derivative of w_i by z_i alone: no other w_j may depend on z_i.
+    gives (1 - beta) v_i + beta v_i^2. No w_j may depend on another draw's z_i.
     """
 
     own_scores: ClassVar[bool] = True
