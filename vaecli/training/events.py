@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaecli.errors import UserError
 from vaecli.files import cannot_write, replace_bytes
+from vaecli.memory import check_memory
 
 PATTERN = "events.out.tfevents.*"
 WRITTEN_AGAIN = ("config", "data", "test", "best/", "_hparams_", "curves")  # tags of a run's beginning and end
@@ -105,6 +106,7 @@ def events(path: Path) -> Iterator[tuple[tuple[int, str | None], bytes]]:
     from tensorboard.compat.proto.event_pb2 import Event
 
     try:
+        check_memory(2 * path.stat().st_size, str(path), "take it away; TensorBoard's curves then begin anew")
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
