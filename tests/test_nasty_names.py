@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked
+from conftest import forked, vae
 from PIL import Image
+from test_runs import make
 
 from vaecli import text
 from vaecli.plain_files import load_yaml
@@ -118,6 +120,9 @@ def test_nasty_folders_and_files(tmp_path: Path) -> None:
                  "evaluate k=5", "runs format=csv"):  # fmt: skip
         printed(*line.split(), cwd=folder)
     assert_no_formulas(run / "latents.csv")
+    shutil.copytree(run, run.with_name("_$\\foo$ [b]\x1b$"))
+    said = printed("reconstruct", "run=outputs/images", "n=2", "split=train", cwd=folder)
+    assert said.count("[b]\\x1b$") == 1  # the titles of the two tables are the folders' names
     picture = next((folder / "data").rglob("*.png"))
     picture.rename(folder / f"{names[0]}.png")
     printed("fit", f"input='{names[0]}.png'", "restarts=1", cwd=folder)
@@ -132,6 +137,13 @@ def test_broken_images_are_named_safely(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: dataset.path=data: 20 of 20 images cannot be read: \\x1b[31m\\nred/[b]\\x07")
     assert all(line.isprintable() for line in done.stderr.split("\n"))
+
+
+def test_letters_that_the_terminal_lacks(tmp_path: Path) -> None:
+    make(tmp_path / "outputs" / "日本 \udcff")
+    done = vae("runs", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert r"outputs/\u65e5\u672c \udcff" in done.stdout
 
 
 def test_hydra_cannot_work_in_such_a_folder(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from vaecli.commands.runs import as_csv, as_json, print_table
 from vaecli.errors import UserError
 from vaecli.plain_files import LARGEST, MOST_LINES, dump_yaml, load_json, load_yaml
 from vaecli.run_table import table
+from vaecli.training import events
 from vaecli.training.folder import read_summary, rewind
 
 M = LARGEST - 100  # characters that are still read
@@ -197,6 +198,13 @@ def test_no_run_has_so_many_lines(tmp_path: Path) -> None:
     (row,) = table(tmp_path)
     assert row["error"] == "metrics.jsonl is too large"
     assert time.perf_counter() - started < 30  # 3 s on an idle core
+
+
+def test_an_endless_event_file_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "events.out.tfevents.1.a.1.0").open("wb") as file:
+        file.truncate(2**43)
+    with pytest.raises(UserError, match="of memory"):
+        events.rewind(tmp_path, 5)
 
 
 def test_a_large_summary_is_not_taken_on(tmp_path: Path) -> None:

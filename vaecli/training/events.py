@@ -106,7 +106,7 @@ def events(path: Path) -> Iterator[tuple[tuple[int, str | None], bytes]]:
     from tensorboard.compat.proto.event_pb2 import Event
 
     try:
-        check_memory(3 * path.stat().st_size, str(path), "use a copy of the run without it")
+        check_memory(3 * path.stat().st_size, str(path), "take it away; TensorBoard's curves then begin anew")
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None

@@ -60,7 +60,8 @@ class RunLogger:
 
     def note(self, text: str) -> None:
         """A line for train.log alone."""
-        self.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}\n")
+        line = printable(text.replace("\n", " "))  # a message may have two lines
+        self.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def write(self, file: TextIO, line: str) -> None:
         try:
