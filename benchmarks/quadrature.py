@@ -4,8 +4,8 @@ Without a run: linear-Gaussian models with one and two latents, six scales of no
 places z. The table holds the largest of |log p(x) by quadrature - closed form| over the models, and in brackets the
 error that the quadrature itself estimated, in nats.
 
-With runs: the first 40 test observations of each by quadrature and by a Gauss-Legendre rule of 100 x 100 cells around
-each mode, with 5 x 5 nodes in each; a second such rule, of 90 x 90 cells, says how far that one can be trusted.
+With runs: the first 20 test observations of each by quadrature and by a Gauss-Legendre rule of 60 x 60 cells around
+each mode, with 5 x 5 nodes in each; a second such rule, of 50 x 50 cells, says how far that one can be trusted.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def by_cells(joint: Joint, starts: Tensor, cells: int) -> float:
     return float(torch.logsumexp(torch.cat(parts), 0))
 
 
-def compare(name: str, limit: int = 40) -> None:
+def compare(name: str, limit: int = 20) -> None:
     run = load_run(name, device="cpu")
     model, split = in_double(run.model), load_split(run, "test").head(limit)
     seconds, rows = 0.0, []
@@ -109,7 +109,7 @@ def compare(name: str, limit: int = 40) -> None:
             started = time.perf_counter()
             value, error = integral(joint, starts, 1e-6)
             seconds += time.perf_counter() - started
-            one, other = (by_cells(joint, starts, cells) for cells in (100, 90))
+            one, other = (by_cells(joint, starts, cells) for cells in (60, 50))
             rows.append((abs(value - one), error, abs(one - other)))
     off, errors, doubt = np.array(rows).T
     print(f"{name}: {limit} observations, {seconds / limit:.2f} s each; mean and largest of")

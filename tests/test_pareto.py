@@ -49,10 +49,13 @@ def test_a_pareto_k_is_a_number_whatever_the_weights() -> None:
     generator = torch.Generator().manual_seed(0)
     spread = 1000 * torch.randn(K, generator=generator).double()  # one weight is all
     few = torch.where(torch.arange(K) < 3, torch.arange(K).double(), -torch.inf)  # the others are 0
-    found = fitted(torch.stack([torch.zeros(K), torch.full((K,), -1e5), spread, few], 1).double())
+    same = -10 + 1e-6 * torch.randint(3, (K,), generator=generator)
+    steps = -1e5 + 0.0078125 * torch.randint(5, (K,), generator=generator)  # single precision of large numbers
+    found = fitted(torch.stack([torch.zeros(K), same, steps, spread, few], 1).double())
     assert found[:2].tolist() == [0, 0]
+    assert float(found[2]) < 0.5
     assert found.isfinite().all()
-    assert (found[2:] > 1).all()
+    assert (found[3:] > 1).all()
 
 
 @pytest.mark.parametrize(("k", "expected"), [(24, None), (25, 0.2847), (1000, 0.6667), (2000, 0.6971), (5000, 0.7)])

@@ -31,6 +31,7 @@ BETWEEN = 1.22  # a point on a ray and the next, a factor: the 60th lies 120,000
 OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
 ROUNDING = 1e-14  # of log p(x, z), relative to the numbers that it is made of
 UNSURE = 0.1  # nats of error above which an integral is not called exact
+TOLERANCE = {1: 1e-9, 2: 1e-6}  # by the number of latents
 SUBDIVISIONS = {1: 300, 2: 40}  # of a box, at most
 
 
@@ -70,17 +71,18 @@ class Manner(NamedTuple):
 ROUGH, FINE = Manner("gk15", math.pi / 5, 1.17, 2.0), Manner("gk21", 0.0, 1.0, 1.0)
 
 
-def quadrature(model: VAE, split: Split, tolerance: float = 1e-6, tick: Tick = lambda n: None) -> Quadrature:
+def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: Tick = lambda n: None) -> Quadrature:
     """log of the integral of p(x|z) p(z) over z for every observation; one or two latents.
 
     The modes of the integrand are searched for from everywhere, and the integral is done around each of them, in
-    coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` or the
-    points run out. Everything is done twice, in different coordinates; the difference is part of the error.
+    coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` (None: what
+    `TOLERANCE` says) or the points run out. It is done twice, in different coordinates and by different rules: the error
+    is the sum of what either rule says of its own and of the difference.
     Raises ValueError for more than two latents.
     """
     if model.latent_dim > 2:
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")
-    precise = in_double(model)
+    precise, tolerance = in_double(model), tolerance or TOLERANCE[model.latent_dim]
     threads = torch.get_num_threads() if next(precise.parameters()).device.type == "cpu" else 0
     found = []
     with evaluating(precise):
@@ -152,13 +154,12 @@ def integral(joint: Joint, starts: Tensor, tolerance: float) -> tuple[float, flo
         if not around:
             return -math.inf, math.inf
         known = max(mode.height for mode in around)
-        rough, _ = total(joint, around, ROUGH, 10 * tolerance)
-        fine, error = total(joint, around, FINE, tolerance)
+        (fine, error), (rough, other) = (total(joint, around, manner, tolerance) for manner in (FINE, ROUGH))
         if joint.highest < known + 1e-3:
             break
         starts = torch.cat([joint.top.unsqueeze(0), torch.stack([mode.middle for mode in around])])
     rounding = ROUNDING * (1 + max(abs(mode.height) for mode in around))
-    return fine, error + abs(fine - rough) + rounding
+    return fine, error + other + abs(fine - rough) + rounding
 
 
 def total(joint: Joint, around: list[Mode], manner: Manner, tolerance: float) -> tuple[float, float]:
