@@ -198,12 +198,12 @@ def _streams(
     model: VAE, split: Split, k: int, propose: Callable[[Tensor], Distribution], tick: Tick, rows: int | None
 ) -> Iterator[_Block]:
     """The observations, a block at a time, each with the sums over k draws from its proposal."""
-    rows, dtype = rows or rows_at_once(model), next(model.parameters()).dtype
+    rows, like = rows or rows_at_once(model), next(model.parameters())
     p_z = model.prior(model.encode)
 
     def jobs() -> Iterator[tuple[_Block, Callable[[], Tensor]]]:
         for x in batches(split, max(1, rows // k)):
-            x = x.to(dtype)
+            x = x.to(like.device).to(like.dtype)  # quadrature's draws are of a copy in double precision
             block = _Block(x, propose(x), p_z, LogMean(k))
             for start in range(0, k, rows):
                 yield block, partial(_log_weights, model, block, block.q_z.sample((min(rows, k - start),)))

@@ -74,7 +74,7 @@ def modes(joint: Joint, starts: Tensor) -> list[Mode]:
     """The modes to which ascents from the starts (N, D) lead, the heaviest first."""
     ends, heights = ascend(joint, starts)
     found: list[Mode] = []
-    for i in heights.argsort(descending=True).tolist():
+    for i in heights.argsort(descending=True)[: int(heights.isfinite().sum())].tolist():
         if not any(_is_part_of(joint, mode, ends[i], float(heights[i])) for mode in found):
             found.append(_mode(joint, ends[i], float(heights[i])))
         if len(found) >= 2 * MOST:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 FEWEST = 25  # draws; with fewer the tail has less than five of them
 FLOOR = 1e6  # nats below the largest weight at which the others are put at the lowest; a weight may be 0
+EQUAL = 1e-3  # nats between largest and cutoff below which the weights are equal but for rounding
 SPAN = 600.0  # nats between tail and cutoff beyond which doubles cannot hold the weights' ratios
 
 
@@ -27,7 +28,7 @@ def pareto_k(log_w: Tensor) -> Tensor:
 
     w, not 1 / w: a larger log_w is a larger weight. The excess over the smallest of them is fitted by a generalised
     Pareto distribution, whose 1 / k is the number of moments that the weights have: above 1/2 their variance is
-    infinite, above 1 their mean. Vehtari et al. (2024), arXiv 1507.02646; 0 where the weights are all the same.
+    infinite, above 1 their mean. Vehtari et al. (2024), arXiv 1507.02646; 0 where the largest weights are the same.
     """
     ordered = log_w.sort(0).values
     largest = ordered[-1:]
@@ -38,7 +39,7 @@ def pareto_k(log_w: Tensor) -> Tensor:
     hill = (tail - cutoff).mean(0)  # what the fit comes to where k is large
     raw = torch.where((largest - cutoff).squeeze(0) > SPAN, hill, fitted)
     prior = (raw * m + 5) / (m + 10)  # ten weights' worth of k = 1/2, section 3.2
-    return torch.where((largest == cutoff).squeeze(0), 0.0, prior)
+    return torch.where((largest - cutoff < EQUAL).squeeze(0), 0.0, prior)
 
 
 def _shape(x: Tensor) -> Tensor:
@@ -49,7 +50,8 @@ def _shape(x: Tensor) -> Tensor:
     m = len(x)
     n = 30 + int(m**0.5)
     j = torch.arange(1, n + 1, dtype=x.dtype, device=x.device).view(-1, 1)
-    quartile = x[int(m / 4 + 0.5) - 1].clamp_min(1e-300)
+    quartile = x[int(m / 4 + 0.5) - 1]
+    quartile = torch.where(quartile > 0, quartile, x.mean(0)).clamp_min(1e-300)  # 0 where weights are equal
     theta = 1 / x[-1].clamp_min(1e-300) + (1 - (n / (j - 0.5)).sqrt()) / (3 * quartile)  # (n, B)
     k = torch.stack([torch.log1p(-one * x).mean(0) for one in theta])
     likelihood = m * ((-theta / k).log() - k - 1)

@@ -24,12 +24,14 @@ REACH = 6.0  # the grid of starts covers at least [-REACH, REACH] in each latent
 GRID = {1: 401, 2: 81}  # its points along each latent
 DRAWS = 2000  # from the prior: with their farthest the grid grows, the best of them are starts as well
 OWN_DRAWS = 200  # from q(z|x), whose heaviest are starts
-GRID_STARTS, DRAW_STARTS = 24, 5  # at most so many of the grid, and of each kind of draws
+GRID_STARTS, DRAW_STARTS = 24, 6  # at most so many of the grid, and of each kind of draws
 AGAIN = 3  # searches for modes: another where the integration came upon a higher point
-NARROWEST, FARTHEST = 8.0, 1e5  # of a box, in a mode's standard deviations
+NARROWEST = 8.0  # a box reaches at least so many of the mode's standard deviations
+BETWEEN = 1.22  # a point on a ray and the next, a factor: the 60th lies 120,000 standard deviations out
 OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
 ROUNDING = 1e-14  # of log p(x, z), relative to the numbers that it is made of
 UNSURE = 0.1  # nats of error above which an integral is not called exact
+TOLERANCE = {1: 1e-9, 2: 1e-6}  # by the number of latents
 SUBDIVISIONS = {1: 300, 2: 40}  # of a box, at most
 
 
@@ -69,17 +71,18 @@ class Manner(NamedTuple):
 ROUGH, FINE = Manner("gk15", math.pi / 5, 1.17, 2.0), Manner("gk21", 0.0, 1.0, 1.0)
 
 
-def quadrature(model: VAE, split: Split, tolerance: float = 1e-6, tick: Tick = lambda n: None) -> Quadrature:
+def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: Tick = lambda n: None) -> Quadrature:
     """log of the integral of p(x|z) p(z) over z for every observation; one or two latents.
 
     The modes of the integrand are searched for from everywhere, and the integral is done around each of them, in
-    coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` or the
-    points run out. Everything is done twice, in different coordinates; the difference is part of the error.
+    coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` (None: what
+    `TOLERANCE` says) or the points run out. It is done twice, in different coordinates and by different rules: the error
+    is the sum of what either rule says of its own and of the difference.
     Raises ValueError for more than two latents.
     """
     if model.latent_dim > 2:
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")
-    precise = in_double(model)
+    precise, tolerance = in_double(model), tolerance or TOLERANCE[model.latent_dim]
     threads = torch.get_num_threads() if next(precise.parameters()).device.type == "cpu" else 0
     found = []
     with evaluating(precise):
@@ -98,27 +101,26 @@ def in_double(model: VAE) -> VAE:
 def searches(model: VAE, split: Split) -> Iterator[tuple[Joint, Tensor]]:
     """Each observation's integrand, and where to start looking for its modes (S, D).
 
-    These are q(z|x)'s mean and heaviest draws, the prior's draws of the largest p(x|z), and the points of a grid that
-    lie higher than their neighbours.
+    These are q(z|x)'s mean and heaviest draws; of the prior's draws the first ones, the heaviest and the highest; and
+    the points of a grid that lie higher than their neighbours.
     """
-    p_z, rows = model.prior(model.encode), rows_at_once(model)
+    p_z, rows, n = model.prior(model.encode), rows_at_once(model), DRAW_STARTS
     draws = p_z.sample((DRAWS,))
     grid = lattice(GRID[model.latent_dim], max(REACH, 1.1 * float(draws.abs().max())), draws)
-    cloud = torch.cat([grid, draws])
+    cloud = torch.cat([draws, grid])
+    log_pz = p_z.log_prob(cloud)
     for batch in batches(split):
-        x = batch.to(draws.device).double()
+        x = batch.to(draws.device).to(draws.dtype)
         q_z = model.encode(x)
-        own, means = q_z.sample((OWN_DRAWS,)), q_z.mean
-        log_q = q_z.log_prob(own)
-        values = on_cloud(model, cloud, x, rows) + p_z.log_prob(cloud).unsqueeze(1)
+        own, middle = q_z.sample((OWN_DRAWS,)), q_z.mean
+        log_q, log_px = q_z.log_prob(own), on_cloud(model, cloud, x, rows)
         for i, one in enumerate(x):
-            joint = Joint(model, p_z, one, rows)
-            heavy = own[(joint(own[:, i]) - log_q[:, i]).topk(DRAW_STARTS).indices, i]
-            high = draws[values[len(grid) :, i].topk(DRAW_STARTS).indices]
-            yield (
-                joint,
-                torch.cat([means[i : i + 1], heavy, high, grid[peaks(values[: len(grid), i], model.latent_dim)]]),
-            )
+            joint, weights = Joint(model, p_z, one, rows), log_px[:DRAWS, i]
+            heights = log_px[:, i] + log_pz
+            high = torch.cat([weights.topk(n).indices, heights[:DRAWS].topk(n).indices])
+            heavy = own[(joint(own[:, i]) - log_q[:, i]).topk(n).indices, i]
+            tops = grid[peaks(heights[DRAWS:], model.latent_dim)]
+            yield joint, torch.cat([middle[i : i + 1], heavy, draws[:n], draws[high], tops])
 
 
 def lattice(n: int, reach: float, like: Tensor) -> Tensor:
@@ -152,21 +154,20 @@ def integral(joint: Joint, starts: Tensor, tolerance: float) -> tuple[float, flo
         if not around:
             return -math.inf, math.inf
         known = max(mode.height for mode in around)
-        rough, _ = total(joint, around, ROUGH, 10 * tolerance)
-        fine, error = total(joint, around, FINE, tolerance)
+        (fine, error), (rough, other) = (total(joint, around, manner, tolerance) for manner in (FINE, ROUGH))
         if joint.highest < known + 1e-3:
             break
         starts = torch.cat([joint.top.unsqueeze(0), torch.stack([mode.middle for mode in around])])
     rounding = ROUNDING * (1 + max(abs(mode.height) for mode in around))
-    return fine, error + abs(fine - rough) + rounding
+    return fine, error + other + abs(fine - rough) + rounding
 
 
 def total(joint: Joint, around: list[Mode], manner: Manner, tolerance: float) -> tuple[float, float]:
     """The log of the integral, and its error in nats by the rule's own account."""
     scale = float(torch.logsumexp(torch.tensor([mode.log_mass for mode in around], dtype=torch.float64), 0))
     around = [turned(mode, manner.turn) for mode in around]
-    sums = [share(joint, around, i, manner, scale, tolerance) for i in range(len(around))]
-    value, error = (sum(column) for column in zip(*sums, strict=True))
+    shares = [Share(joint, around, i, manner) for i in range(len(around))]
+    value, error = (sum(column) for column in zip(*(one.sum(scale, tolerance) for one in shares), strict=True))
     if not value > error:
         return (scale + math.log(value) if value > 0 else -math.inf), math.inf
     return scale + math.log(value), -math.log1p(-error / value)
@@ -180,62 +181,70 @@ def turned(mode: Mode, angle: float) -> Mode:
     return mode._replace(axes=mode.axes @ turn)
 
 
-def share(
-    joint: Joint, around: list[Mode], i: int, manner: Manner, scale: float, tolerance: float
-) -> tuple[float, float]:
-    """The integral of mode i's share of exp(log p(x, z) - scale), and its error.
+class Share:
+    """Mode i's share of p(x, z): p(x, z) g_i(z) / sum_j g_j(z), with g_j mode j's Gaussian, wider by `spread`.
 
-    The shares g_i / sum_j g_j add up to one everywhere, so that modes that overlap are not counted twice, and each
-    is smooth. g_j is mode j's Gaussian, wider by `spread`.
+    The shares add up to p(x, z) everywhere, so that modes that overlap are not counted twice, and each is smooth.
     """
-    mode = around[i]
 
-    def log_share(u: Tensor) -> Tensor:
-        z = mode.place(u)
-        log_g = [one.height - one.coordinates(z).square().sum(1) / (2 * manner.spread**2) for one in around]
-        return joint(z) + torch.stack(log_g, 1).log_softmax(1)[:, i]
+    def __init__(self, joint: Joint, around: list[Mode], i: int, manner: Manner) -> None:
+        self.joint, self.around, self.i, self.manner = joint, around, i, manner
+        self.mode, self.dim = around[i], len(around[i].middle)
 
-    def integrand(u: np.ndarray) -> np.ndarray:
-        values = log_share(torch.from_numpy(u).to(mode.axes)) + (mode.log_volume - scale)
-        return values.exp().cpu().numpy()
+    def __call__(self, u: Tensor) -> Tensor:
+        """Its logarithm at the mode's coordinates u (N, D), (N,)."""
+        z, width = self.mode.place(u), self.manner.spread
+        log_g = [one.height - 0.5 * (one.coordinates(z) / width).square().sum(1) for one in self.around]
+        return self.joint(z) + torch.stack(log_g, 1).log_softmax(1)[:, self.i]
 
-    low, high = box(log_share, mode, manner.wider)
-    found = cubature(
-        integrand, low, high, rule=manner.rule, rtol=tolerance, atol=tolerance / len(around),
-        max_subdivisions=SUBDIVISIONS[len(low)], points=[np.zeros(len(low))],
-    )  # fmt: skip
-    return float(found.estimate), float(found.error)
+    def sum(self, scale: float, tolerance: float) -> tuple[float, float]:
+        """Its integral over z, times exp(-scale), and the error of that."""
+
+        def integrand(u: np.ndarray) -> np.ndarray:
+            values = self(torch.from_numpy(u).to(self.mode.axes)) + (self.mode.log_volume - scale)
+            return values.exp().cpu().numpy()
+
+        low, high = self.box(self.manner.wider)
+        found = cubature(
+            integrand, low, high, rule=self.manner.rule, rtol=tolerance, atol=tolerance / len(self.around),
+            max_subdivisions=SUBDIVISIONS[self.dim], points=[np.zeros(self.dim)],
+        )  # fmt: skip
+        return float(found.estimate), float(found.error)
+
+    def box(self, wider: float) -> tuple[np.ndarray, np.ndarray]:
+        """The corners of a box outside which the share is negligible, the corners `wider` times as far out.
+
+        It holds what lies high along rays from the mode, and grows for as long as its faces lie high.
+        """
+        points = self.rays()
+        values = self(points)
+        floor = max(self.mode.height, float(values.max())) - OUTSIDE
+        near = torch.cat([points[values > floor], points.new_zeros(1, self.dim)])
+        low = (BETWEEN * near.amin(0)).clamp_max(-NARROWEST) * wider
+        high = (BETWEEN * near.amax(0)).clamp_min(NARROWEST) * wider
+        for _ in range(20):
+            faces = [(axis, side) for axis in range(self.dim) for side in (low, high)]
+            open_ = [face for face in faces if float(self(_face(low, high, *face)).max()) > floor]
+            if not open_:
+                break
+            for axis, side in open_:
+                side[axis] *= 1.4
+        return low.cpu().numpy(), high.cpu().numpy()
+
+    def rays(self) -> Tensor:
+        """Points on rays from the mode, each BETWEEN times as far out as the one before, (N, D)."""
+        radii = BETWEEN ** torch.arange(60).to(self.mode.axes).view(-1, 1, 1)
+        if self.dim == 1:
+            directions = radii.new_tensor([[1.0], [-1.0]])
+        else:
+            angles = torch.arange(48).to(radii) * (2 * math.pi / 48)
+            directions = torch.stack([angles.cos(), angles.sin()], 1)
+        return (radii * directions).flatten(0, 1)
 
 
-def box(log_share: Callable[[Tensor], Tensor], mode: Mode, wider: float) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of a box outside which the share is negligible, in the mode's coordinates.
-
-    It holds what lies high along rays from the mode, and grows for as long as its faces lie high.
-    """
-    dim = len(mode.middle)
-    radii = torch.logspace(0, math.log10(FARTHEST), 60, dtype=mode.axes.dtype, device=mode.axes.device)
-    angles = torch.arange(48, device=radii.device).to(radii) * (2 * math.pi / 48)
-    rays = radii.new_tensor([[1.0], [-1.0]]) if dim == 1 else torch.stack([angles.cos(), angles.sin()], 1)
-    points = (radii.view(-1, 1, 1) * rays).flatten(0, 1)
-    values = log_share(points)
-    floor = max(mode.height, float(values.max())) - OUTSIDE
-    near = torch.cat([points[values > floor], points.new_zeros(1, dim)])
-    low, high = 1.22 * near.amin(0), 1.22 * near.amax(0)
-    low, high = low.clamp_max(-NARROWEST) * wider, high.clamp_min(NARROWEST) * wider
-    for _ in range(20):
-        inside = [face_is_low(log_share, low, high, axis, side, floor) for axis in range(dim) for side in (0, 1)]
-        if all(inside):
-            break
-        for (axis, side), enough in zip([(a, s) for a in range(dim) for s in (0, 1)], inside, strict=True):
-            (low, high)[side][axis] *= 1 if enough else 1.4
-    return low.cpu().numpy(), high.cpu().numpy()
-
-
-def face_is_low(
-    log_share: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, axis: int, side: int, floor: float
-) -> bool:
-    """Whether the share is negligible on one face of a box."""
-    shares = torch.linspace(0, 1, 65 if len(low) > 1 else 1, dtype=low.dtype, device=low.device).unsqueeze(1)
+def _face(low: Tensor, high: Tensor, axis: int, side: Tensor) -> Tensor:
+    """Points on one face of a box, (N, D)."""
+    shares = torch.linspace(0, 1, 65).to(low).unsqueeze(1)
     points = torch.lerp(low.unsqueeze(0), high.unsqueeze(0), shares)
-    points[:, axis] = (low, high)[side][axis]
-    return float(log_share(points).max()) < floor
+    points[:, axis] = side[axis]
+    return points

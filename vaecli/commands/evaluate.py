@@ -246,8 +246,8 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     if found.exact is not None and figures["exact_nll"] is not None:
         table.add_row("-log p(x), exact", f"{figures['exact_nll']:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
     table.add_row("effective sample size", f"{figures['ess']:,.1f}", "", "")
-    if figures["pareto_k"] is not None:
-        table.add_row("Pareto k of the weights", f"{figures['pareto_k']:.2f}", "", "")
+    if figures["pareto_k_high"] is not None:
+        table.add_row("too high a Pareto k", f"{100 * figures['pareto_k_high']:.3g} %", "", "")
     table.add_row("active units", f"{figures['active_units']} of {figures['latent_dim']}", "", "")
     table.add_row("mean squared error", f"{figures['mse']:.5f}", "", "")
     if figures["bits_per_dim"] is not None:
@@ -269,14 +269,13 @@ def remarks(found: Evaluation, k: int) -> Iterator[tuple[str, str | None]]:
     if figures.get("exact_nll") is not None:
         yield f"quadrature: estimated error {figures['exact_error']:.0e} nats", None
     if figures.get("exact_refused"):
-        refused = f"{figures['exact_refused']:,} of {n:,} integrals"
-        reason = "did not converge, or lie below what the draws say; scores=true leaves these out"
-        yield f"quadrature: no exact figure, for {refused} {reason}", "yellow"
+        refused = f"quadrature: {figures['exact_refused']:,} of {n:,} integrals did not converge or lie below what the"
+        yield f"{refused} draws say, so that no exact figure is given; scores=true tells which", "yellow"
     if limit is None:
         yield f"k={k}: below {FEWEST} draws nothing says how far log p(x) can be trusted", None
     elif figures["pareto_k_high"]:
-        heavy = f"{round(figures['pareto_k_high'] * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
-        yield f"{heavy}: their log p(x) comes out too low, by more than the error says; raise k", "yellow"
+        high = f"{round(figures['pareto_k_high'] * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
+        yield f"{high}: their log p(x) is off by more than the error says, as a rule too low; raise k", "yellow"
 
 
 def error(value: Tensor | float | None) -> str:
