@@ -11,12 +11,15 @@ each mode, with 5 x 5 nodes in each; a second such rule, of 50 x 50 cells, says 
 from __future__ import annotations
 
 import math
+import sys
 import time
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaecli.architectures.mlp import MLP
+from vaecli.commands.common import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.evaluation import evaluating
