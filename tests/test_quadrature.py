@@ -19,10 +19,10 @@ from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.evaluation import evaluating
 from vaecli.likelihood import Scores, importance_weighted, widened_estimate
-from vaecli.modes import Joint, modes
+from vaecli.modes import Joint
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.quadrature import FINE, Quadrature, in_double, integral, quadrature, searches, total
+from vaecli.quadrature import Quadrature, in_double, integral, quadrature, searches
 from vaecli.runs import load_run
 from vaecli.vae import VAE
 
@@ -80,7 +80,7 @@ def test_modes_are_all_found_and_counted_once(sigma: float) -> None:
     found = quadrature(fold(sigma), Split(x))
     torch.testing.assert_close(found.log_px, want, atol=1e-6, rtol=0)
     assert ((found.log_px - want).abs() <= found.error + 1e-9).all()  # the trapezoidal rule's own error
-    assert (found.error < 1e-6).all()
+    assert (found.error < 1e-5).all()
 
 
 class Bumps(torch.nn.Module):
@@ -127,16 +127,20 @@ def test_the_error_is_not_underestimated_with_kinks() -> None:
             assert error < 1e-3
 
 
+def test_a_mode_on_a_ray_is_found_without_a_start() -> None:
+    model = fold(0.05).double()
+    with evaluating(model):
+        ((joint, starts),) = searches(model, Split(torch.tensor([[1.0]])))
+        one, _ = integral(joint, starts[starts > 0].unsqueeze(1), 1e-6)
+        both, _ = integral(joint, starts, 1e-6)
+    assert one == pytest.approx(both, abs=1e-5)
+
+
 def test_a_missed_mode_is_not_called_exact() -> None:
     model, split = fold(0.05, scale=1.5), Split(torch.tensor([[1.0]]))  # an encoder wide enough for both modes
-    scores = importance_weighted(model.double(), split, 5000)
-    with evaluating(model):
-        ((joint, starts),) = searches(model, split)
-        half, error = total(joint, modes(joint, starts[starts > 0].unsqueeze(1)), FINE, 1e-6)
-        whole, small = integral(joint, starts, 1e-6)
-    assert whole - half == pytest.approx(math.log(2), abs=1e-6)
-    assert Quadrature(torch.tensor([half]), torch.tensor([error])).refused(scores).all()
-    assert not Quadrature(torch.tensor([whole]), torch.tensor([small])).refused(scores).any()
+    draws, whole = importance_weighted(model.double(), split, 5000), quadrature(model, split)
+    assert not whole.refused(draws).any()
+    assert whole._replace(log_px=whole.log_px - math.log(2)).refused(draws).all()
 
 
 def test_a_higher_point_on_the_way_is_searched_from() -> None:

@@ -32,7 +32,7 @@ OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
 ROUNDING = 1e-14  # of log p(x, z), relative to the numbers that it is made of
 UNSURE = 0.1  # nats of error above which an integral is not called exact
 TOLERANCE = {1: 1e-9, 2: 1e-6}  # by the number of latents
-SUBDIVISIONS = {1: 300, 2: 40}  # of a box, at most
+SUBDIVISIONS = {1: 300, 2: 80}  # of a box, at most
 
 
 class Quadrature(NamedTuple):
@@ -74,11 +74,11 @@ ROUGH, FINE = Manner("gk15", math.pi / 5, 1.17, 2.0), Manner("gk21", 0.0, 1.0, 1
 def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: Tick = lambda n: None) -> Quadrature:
     """log of the integral of p(x|z) p(z) over z for every observation; one or two latents.
 
-    The modes of the integrand are searched for from everywhere, and the integral is done around each of them, in
-    coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` (None:
-    what `TOLERANCE` says) or the points run out. It is done twice, in different coordinates and by different rules:
-    the error is the sum of what either rule says of its own and of the difference.
-    Raises ValueError for more than two latents.
+        The modes of the integrand are searched for from everywhere, and the integral is done around each of them, in
+        coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` (None:
+            `TOLERANCE`) or the points run out. It is done twice, in different coordinates and by different rules: the error
+        is the sum of what either rule says of its own and of the difference.
+            Raises ValueError for more than two latents.
     """
     if model.latent_dim > 2:
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")
