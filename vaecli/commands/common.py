@@ -206,6 +206,8 @@ def read_input(run: Run, name: str) -> Observations:
 
 def read_latents(run: Run, name: str) -> Tensor:
     """Latents z (N, D), on the model's device, from a .npy file of that shape or (D,)."""
+    if not name.lower().endswith(".npy"):
+        raise UserError(f"z={name}: expected a .npy file")
     path = existing(f"z={name}", expanded(name), [".npy"])
     values, d = load_npy(f"z={name}", path), run.model.latent_dim
     if values.shape[-1:] != (d,) or values.ndim > 2 or not len(values):
