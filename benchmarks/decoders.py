@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from vaecli.conf_files import groups
+from vaecli.config.catalog import groups
 
 SWEEP = (
     "dataset=mnist", "dataset.limit=5000", "architecture.hidden=[100]", "epochs=5", "batch_size=32",

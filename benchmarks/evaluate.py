@@ -16,11 +16,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vaecli.commands.common import load_split
+from vaecli.analysis.importance_sampling import importance_weighted, rows_at_once
+from vaecli.commands._inputs import load_split
 from vaecli.commands.evaluate import peak_memory
-from vaecli.likelihood import importance_weighted, rows_at_once
-from vaecli.runs import load_run
-from vaecli.threads import in_order
+from vaecli.models.load import load_run
+from vaecli.utils.threads import in_order
 
 
 def products(layers: list[nn.Linear], z: Tensor, out: list[Tensor]) -> None:

@@ -16,8 +16,8 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from vaecli.latent_search import Method, fit
-from vaecli.runs import load_run
+from vaecli.analysis.latent_search import Method, fit
+from vaecli.models.load import load_run
 
 CURVES = 100
 

@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaecli.analysis.modes import Joint, modes
+from vaecli.analysis.quadrature import FINE, Share, in_double, integral, quadrature, searches
 from vaecli.architectures.mlp import MLP
-from vaecli.commands.common import load_split
+from vaecli.commands._inputs import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
-from vaecli.evaluation import evaluating
-from vaecli.modes import Joint, modes
+from vaecli.models.inference import evaluating
+from vaecli.models.load import load_run
+from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.quadrature import FINE, Share, in_double, integral, quadrature, searches
-from vaecli.runs import load_run
-from vaecli.vae import VAE
 
 SIGMAS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
 PLACES = (0.0, 2.0, 6.0, 12.0, 15.0)

@@ -19,10 +19,10 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from vaecli import cli
-from vaecli.build import settle
-from vaecli.conf_files import conf_folder, groups
+from vaecli import __main__ as cli
+from vaecli.config.catalog import conf_folder, groups
 from vaecli.datasets.split import Split
+from vaecli.models.build import settle
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models here are small, and the machine may be busy
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="vaecli-state-")  # not the user's own
@@ -43,7 +43,7 @@ def forked(*args: str, cwd: Path, before: Callable[[], Any] | None = None) -> su
 
     before: called in the copy first
     """
-    for module in ("vaecli.hydra_app", "vaecli.commands.train", f"vaecli.commands.{args[0]}", "torch._dynamo"):
+    for module in ("vaecli.config.compose", "vaecli.commands.train", f"vaecli.commands.{args[0]}", "torch._dynamo"):
         importlib.import_module(module)
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         pid = os.fork()

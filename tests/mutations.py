@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from vaecli.training import checkpoint
+from vaecli.runs import checkpoint
 
 State = dict[str, Any]
 Content = dict[str, bytes]  # the records of an archive
@@ -152,7 +152,7 @@ JUNK: list[Callable[[random.Random], Any]] = [
     lambda r: r.choice((0.5, -1.0, 1e300, float("nan"), float("inf"), -float("inf"))),
     lambda r: r.choice(("", "x", "best", "a\nb", "\x1b[31mred\r", "\ud800", "$\\frac$", "[/b]", "x" * 100_000)),
     lambda r: r.choice(("${oc.env:HOME}", "${", "${latent_dim}", "../../../tmp/x", "/dev/zero", "/", "~", "\0")),
-    lambda r: r.choice(("os.system", "torch.hub.load", "vaecli.datasets.mnist.torch.hub.load", "vaecli.build.load",
+    lambda r: r.choice(("os.system", "torch.hub.load", "vaecli.datasets.mnist.torch.hub.load", "vaecli.models.build.load",
                         "vaecli.decoders.gaussian.Gaussian", "vaecli.posteriors.gaussian.Gaussian",
                         "vaecli.datasets.split.Split", "vaecli.architectures.conv.Conv", "vaecli.datasets.beta.Beta",
                         "vaecli.decoders.base.Decoder", "vaecli.datasets.mnist.MNIST")),

@@ -14,8 +14,9 @@ import torch
 from conftest import composed
 
 from vaecli.commands import train as command
-from vaecli.training import checkpoint
-from vaecli.training.events import PATTERN, events
+from vaecli.runs import checkpoint
+from vaecli.runs.tensorboard import PATTERN, events
+from vaecli.training.lifecycle import Origin
 from vaecli.training.trainer import Trainer
 
 SMALL = (
@@ -27,7 +28,7 @@ SMALL = (
 def train(*overrides: str, stop_at: int | None = None) -> int:
     """The exit code of `vae train OVERRIDES`, which gets a SIGINT when it has taken so many steps."""
     keys = [word.lstrip("+").partition("=")[0] for word in overrides]
-    origin = command.Origin(f"vae-train {' '.join(overrides)}", keys, None)
+    origin = Origin(f"vae-train {' '.join(overrides)}", keys, None)
     stop = nullcontext() if stop_at is None else at_step(stop_at, lambda it: it.interrupt.handle(signal.SIGINT, None))
     with stop:
         try:

@@ -11,14 +11,14 @@ from conftest import composed
 from vaecli.architectures.activations import Activation
 from vaecli.architectures.conv import Conv, halvings
 from vaecli.architectures.resnet import Norm, ResidualBlock, normalised
-from vaecli.build import build_vae, check_data, settle, start_at_mean
-from vaecli.conf_files import groups
+from vaecli.config.catalog import groups
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets.beta import Beta
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Split
-from vaecli.errors import UserError
-from vaecli.options import instantiate
-from vaecli.vae import VAE
+from vaecli.models.build import build_vae, check_data, settle, start_at_mean
+from vaecli.models.vae import VAE
+from vaecli.utils.errors import UserError
 
 OPTIONS = groups()["architecture"]
 DENSE, CONVOLUTIONAL = ("mlp", "gated_mlp"), ("conv", "resnet")

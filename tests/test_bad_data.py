@@ -18,10 +18,10 @@ import torchvision
 from conftest import composed
 from test_mnist import FILES, SOURCES, fake, write_idx
 
-from vaecli.commands.job import prepare
 from vaecli.datasets.mnist import MNIST
 from vaecli.datasets.split import Splits
-from vaecli.errors import UserError
+from vaecli.training.setup import prepare
+from vaecli.utils.errors import UserError
 
 IMAGES, LABELS = FILES[:2]
 SMALL = ("architecture.hidden=[4]", "latent_dim=2", "device=cpu")

@@ -7,7 +7,7 @@ import pytest
 from bad_command_lines import REFUSED
 from conftest import vae
 
-from vaecli import cli
+from vaecli import __main__ as cli
 
 
 @pytest.fixture(scope="module")

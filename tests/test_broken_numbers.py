@@ -11,9 +11,9 @@ import pytest
 from conftest import forked
 from runs import SMALL, at_step, train
 
-from vaecli.errors import UserError
-from vaecli.training import checkpoint
+from vaecli.runs import checkpoint
 from vaecli.training.trainer import Trainer
+from vaecli.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)

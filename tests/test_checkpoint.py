@@ -13,12 +13,12 @@ import pytest
 import torch
 from conftest import composed
 
-from vaecli.commands.job import prepare
-from vaecli.errors import UserError
-from vaecli.evaluation import mean_metrics
-from vaecli.runs import load_run
-from vaecli.training import checkpoint
-from vaecli.training.trainer import random_states
+from vaecli.models.load import load_run
+from vaecli.runs import checkpoint
+from vaecli.training.setup import prepare
+from vaecli.training.totals import mean_metrics
+from vaecli.utils.errors import UserError
+from vaecli.utils.random import random_states
 
 SMALL = ("dataset.limit=40", "latent_dim=2", "architecture.hidden=[8]", "device=cpu", "batch_size=40")
 State = dict[str, Any]

@@ -11,8 +11,8 @@ import pytest
 from conftest import forked, vae
 from PIL import Image
 
-from vaecli.cli import COMMANDS
-from vaecli.run_table import table
+from vaecli.__main__ import COMMANDS
+from vaecli.runs.table import table
 
 SMALL = ("dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2")
 
@@ -41,7 +41,7 @@ def test_help_is_quick_and_lists_the_commands() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_help_explains_every_key(command: str) -> None:
-    from vaecli.conf_files import groups
+    from vaecli.config.catalog import groups
 
     text = forked(command, "--help", cwd=Path.cwd()).stdout
     rows = [line for line in text.splitlines() if re.match(r"  [a-z_]+(\.[a-z_]+)?=\S", line)]

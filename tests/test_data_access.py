@@ -16,10 +16,10 @@ from PIL import Image
 from runs import train
 from test_checkpoint import make, write_run
 
-from vaecli import data_access
-from vaecli.data_access import identify, inside, is_own, state_file
-from vaecli.errors import UserError
-from vaecli.runs import load_run
+from vaecli.models.load import load_run
+from vaecli.runs import access as data_access
+from vaecli.runs.access import identify, inside, is_own, state_file
+from vaecli.utils.errors import UserError
 
 READING = ["evaluate k=2", "encode", "reconstruct n=2", "fit index=1 restarts=1", "interpolate steps=3",
            "traverse steps=3 index=1"]  # fmt: skip

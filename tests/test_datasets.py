@@ -9,11 +9,11 @@ import torch
 from conftest import composed
 from torch import Tensor
 
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets.beta import Beta
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Binarize, Split, Splits, image_split
-from vaecli.errors import UserError
-from vaecli.options import instantiate
+from vaecli.utils.errors import UserError
 
 EVERYTHING = slice(None)
 BINARIZE: list[Binarize] = ["none", "threshold", "dynamic", "static"]

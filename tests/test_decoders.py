@@ -15,12 +15,12 @@ from conftest import GREY, composed, settled
 from torch import Tensor
 from torch.distributions import Independent
 
-from vaecli.build import facts, settle
-from vaecli.conf_files import groups
+from vaecli.config.catalog import groups
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
-from vaecli.errors import UserError
-from vaecli.options import instantiate
+from vaecli.models.build import facts, settle
+from vaecli.utils.errors import UserError
 
 LOCATED = [name for name in groups()["decoder"] if name.startswith(("gaussian", "laplace"))]
 SQUEEZED = [f"{name} decoder.loc=sigmoid" for name in LOCATED]

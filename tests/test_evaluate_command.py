@@ -14,10 +14,10 @@ import pytest
 import torch
 from conftest import forked, vae
 
+from vaecli.analysis.quadrature import Quadrature, quadrature
 from vaecli.commands.evaluate import main
 from vaecli.datasets.split import Split
-from vaecli.quadrature import Quadrature, quadrature
-from vaecli.vae import VAE
+from vaecli.models.vae import VAE
 
 KEYS = [
     "elbo",

@@ -13,32 +13,32 @@ from conftest import composed
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from vaecli.analysis.importance_sampling import (
+    LogMean,
+    importance_weighted,
+    prior_estimate,
+    rows_at_once,
+    widened_estimate,
+)
+from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
+from vaecli.analysis.quadrature import quadrature
 from vaecli.architectures.mlp import MLP
-from vaecli.build import settle
-from vaecli.commands.common import load_split
+from vaecli.commands._inputs import load_split
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import Decoder
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.decoders.gaussian_optimal import GaussianOptimal
-from vaecli.errors import UserError
-from vaecli.evaluation import (
-    active_units,
-    calibrate,
-    drawn_once,
-    has_mass,
-    kl_per_dim,
-    mean_metrics,
-    mean_squared_error,
-)
-from vaecli.likelihood import LogMean, importance_weighted, prior_estimate, rows_at_once, widened_estimate
+from vaecli.models.build import calibrate, settle
+from vaecli.models.inference import drawn_once
+from vaecli.models.load import Run, load_run
+from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
-from vaecli.options import instantiate
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.quadrature import quadrature
-from vaecli.runs import Run, load_run
-from vaecli.threads import in_order
-from vaecli.vae import VAE
+from vaecli.training.totals import mean_metrics
+from vaecli.utils.errors import UserError
+from vaecli.utils.threads import in_order
 
 P, SIGMA = 6, 0.5
 

@@ -14,8 +14,8 @@ from conftest import trained, vae
 
 import vaecli
 from vaecli.commands import export
-from vaecli.errors import UserError
-from vaecli.vae import VAE
+from vaecli.models.vae import VAE
+from vaecli.utils.errors import UserError
 
 pytest.importorskip("onnxruntime")
 

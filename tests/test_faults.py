@@ -23,10 +23,10 @@ import torch
 from mutations import BYTES, Content, State, contents, packed, records, saved
 from test_checkpoint import make, same
 
-from vaecli.commands.common import choose
-from vaecli.errors import UserError
-from vaecli.runs import Run, load_run
-from vaecli.training import checkpoint
+from vaecli.commands._inputs import choose
+from vaecli.models.load import Run, load_run
+from vaecli.runs import checkpoint
+from vaecli.utils.errors import UserError
 
 SECONDS = 10  # for one file; the usual one takes hundredths
 GROWTH = 300_000  # kB of memory that all trials together may add

@@ -16,13 +16,13 @@ from scipy.stats import beta
 from torch import Tensor, nn
 
 import vaecli
+from vaecli.analysis.latent_search import Method, fit
 from vaecli.commands import fit as command
 from vaecli.decoders.gaussian import Gaussian
-from vaecli.errors import UserError
-from vaecli.latent_search import Method, fit
+from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian as Posterior
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.vae import VAE
+from vaecli.utils.errors import UserError
 
 
 class Network(nn.Module):

@@ -58,13 +58,13 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     """In the middle of a step that takes hours."""
     script = tmp_path / "slow.py"
     script.write_text(
-        "import os, sys, time, vaecli.training.trainer as t, vaecli.cli\n"
+        "import os, sys, time, vaecli.training.trainer as t, vaecli.__main__\n"
         "def step(self, x):\n"
         "    open('started', 'w').close()\n"
         "    while True: time.sleep(0.05)\n"
         "t.Trainer.train_step = step\n"
         "sys.argv = ['vae', 'train', 'output=run', 'dataset.limit=50']\n"
-        "vaecli.cli.main()\n"
+        "vaecli.__main__.main()\n"
     )
     process = subprocess.Popen([sys.executable, script], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for("started", process, tmp_path)

@@ -19,9 +19,9 @@ import yaml
 from PIL import Image
 from runs import SMALL, assert_same, train
 
-from vaecli import files
-from vaecli.training import checkpoint, logger
-from vaecli.training.pictures import Pictures
+from vaecli.runs import checkpoint, logger
+from vaecli.training.previews import Pictures
+from vaecli.utils import files
 
 OPTIONS = ("dataset.binarize=dynamic", "scheduler=cosine", "ema.decay=0.9", "checkpoint.every_seconds=0.05", *SMALL)
 MOMENTS = ("clock", "half of a file", "before a file is put in place", "after it", "half of a line")

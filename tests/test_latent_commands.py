@@ -13,11 +13,8 @@ from conftest import forked, trained, vae
 from PIL import Image
 from torch.distributions import Normal
 
-from vaecli import cli
-from vaecli.commands.encode import squares
-from vaecli.errors import UserError
-from vaecli.evaluation import evaluating, kl_per_dim
-from vaecli.latents import (
+from vaecli import __main__ as cli
+from vaecli.analysis.latent_space import (
     encode,
     interpolate,
     linear_path,
@@ -27,7 +24,11 @@ from vaecli.latents import (
     spherical_path,
     traverse,
 )
-from vaecli.runs import Run, load_run
+from vaecli.analysis.metrics import kl_per_dim
+from vaecli.commands.encode import squares
+from vaecli.models.inference import evaluating
+from vaecli.models.load import Run, load_run
+from vaecli.utils.errors import UserError
 
 Command = Callable[..., str]
 

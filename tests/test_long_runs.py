@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import pytest
 from runs import train
 
-from vaecli import cli
+from vaecli import __main__ as cli
 from vaecli.commands import train as command
-from vaecli.training.pictures import Pictures
+from vaecli.training.lifecycle import Origin
+from vaecli.training.previews import Pictures
 
 BETA = (
     "dataset=beta", "dataset.size=200", "dataset.val_size=50", "decoder=gaussian_identity", "latent_dim=2",
@@ -77,7 +78,7 @@ def jobs(n: int) -> int:
     """A sweep of so many jobs through the real command line, and a reading after each in readings.json."""
     readings, run = [], command.main
 
-    def main(config: dict[str, Any], origin: command.Origin) -> float:
+    def main(config: dict[str, Any], origin: Origin) -> float:
         bound = run(config, origin)
         readings.append(read())
         return bound

@@ -15,7 +15,7 @@ from test_datasets import EVERYTHING, frequencies, load
 
 from vaecli.datasets.mnist import FILES, MNIST, default_root
 from vaecli.datasets.split import Split
-from vaecli.errors import UserError
+from vaecli.utils.errors import UserError
 
 SOURCES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 REAL = os.environ.get("VAE_TEST_MNIST")

@@ -14,8 +14,8 @@ from conftest import forked, vae
 from PIL import Image
 from test_runs import make
 
-from vaecli import text
-from vaecli.plain_files import load_yaml
+from vaecli.runs.read import load_yaml
+from vaecli.utils import text
 
 NASTY = (
     "[/b]", "[red]", ":smile:", r"$\frac{$", r"$\foo$", "${", "${oc.env:HOME}", r"a\$b$", "$$", "_hidden", "",

@@ -16,10 +16,10 @@ import pytest
 from conftest import forked
 from runs import SMALL, assert_same, lines, train
 
-from vaecli.errors import UserError
-from vaecli.files import replace_bytes
-from vaecli.training import checkpoint
-from vaecli.training.logger import RunLogger
+from vaecli.runs import checkpoint
+from vaecli.runs.logger import RunLogger
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import replace_bytes
 
 OPTIONS = (*SMALL, "dataset.binarize=dynamic")
 

@@ -23,19 +23,19 @@ from torch.distributions import (
     kl_divergence,
 )  # fmt: skip
 
+from vaecli.analysis.metrics import kl_per_dim
 from vaecli.architectures.mlp import MLP
-from vaecli.build import build_vae
-from vaecli.commands.job import prepare
-from vaecli.conf_files import groups
+from vaecli.config.catalog import groups
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
-from vaecli.errors import UserError
-from vaecli.evaluation import kl_per_dim
+from vaecli.models.build import build_vae
+from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, log_weight
-from vaecli.options import instantiate
 from vaecli.posteriors.gaussian import Gaussian as GaussianPosterior
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.vae import VAE
+from vaecli.training.setup import prepare
+from vaecli.utils.errors import UserError
 
 X_SHAPE, P, D, B = (1, 2, 3), 6, 2, 4
 SIGMA = 0.7

@@ -19,15 +19,16 @@ from runs import SMALL, train
 from test_checkpoint import make, write_run
 from test_interrupted import start, wait_for
 
-from vaecli.command_line import command, setting
-from vaecli.commands.again import find_resumable, resume_command
-from vaecli.commands.job import prepare
-from vaecli.errors import UserError
-from vaecli.files import expanded
-from vaecli.latents import encode
-from vaecli.run_table import natural, table
-from vaecli.runs import find_run, load_run, runs_below
-from vaecli.training.folder import held
+from vaecli.analysis.latent_space import encode
+from vaecli.models.load import load_run
+from vaecli.runs.find import find_resumable, find_run, runs_below
+from vaecli.runs.folder import held
+from vaecli.runs.table import natural, table
+from vaecli.training.resume import resume_command
+from vaecli.training.setup import prepare
+from vaecli.utils.command_line import command, setting
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded
 
 NAMES = [
     "null", "NULL", "true", "False", "1e3", "1_000", ".5", "-1", "+3", "nan", "inf", "latest", "???", "~", "~x", "~x/y",

@@ -16,12 +16,12 @@ import torch
 from conftest import composed
 from torch import nn
 
-from vaecli.build import build_vae
 from vaecli.commands import export
-from vaecli.commands.job import Job, prepare
-from vaecli.conf_files import conf_folder, default_choices, groups, header
-from vaecli.errors import UserError
-from vaecli.options import instantiate
+from vaecli.config.catalog import conf_folder, default_choices, groups, header
+from vaecli.config.instantiate import instantiate
+from vaecli.models.build import build_vae
+from vaecli.training.setup import Job, prepare
+from vaecli.utils.errors import UserError
 
 GROUPS = {name: options for name, options in groups().items() if name in default_choices().keys() - {"experiment"}}
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]

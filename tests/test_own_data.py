@@ -20,19 +20,20 @@ from conftest import composed, forked, vae
 from PIL import Image
 from pyarrow import parquet
 
-from vaecli import cli, memory
-from vaecli.build import absolute_paths
-from vaecli.commands.common import load_split, read_input
-from vaecli.commands.job import prepare
+from vaecli import __main__ as cli
+from vaecli.analysis.latent_search import fit
+from vaecli.commands._inputs import load_split, read_input
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets import reading
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import Images, read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
-from vaecli.errors import UserError
-from vaecli.latent_search import fit
-from vaecli.options import instantiate
-from vaecli.runs import load_run
-from vaecli.units import Standardizer
+from vaecli.decoders.wrapped import Standardizer
+from vaecli.models.load import load_run
+from vaecli.runs.config import absolute_paths
+from vaecli.training.setup import prepare
+from vaecli.utils import memory
+from vaecli.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype(np.float32)

@@ -12,8 +12,8 @@ import torch
 from test_evaluation import Linear
 from torch import Tensor
 
-from vaecli.likelihood import LogMean, importance_weighted, prior_estimate, widened_estimate
-from vaecli.pareto import pareto_k, tail_length, threshold
+from vaecli.analysis.importance_sampling import LogMean, importance_weighted, prior_estimate, widened_estimate
+from vaecli.analysis.pareto import pareto_k, tail_length, threshold
 
 K, N = 5000, 200
 

@@ -20,13 +20,13 @@ from test_nasty_names import NASTY
 from test_runs import CONFIG, completed, line, make
 from test_strange_runs import mutated
 
-from vaecli.commands.again import read_config
 from vaecli.commands.runs import as_csv, as_json, print_table
-from vaecli.errors import UserError
-from vaecli.plain_files import LARGEST, MOST_LINES, dump_yaml, load_json, load_yaml
-from vaecli.run_table import table
-from vaecli.training import events
-from vaecli.training.folder import read_summary, rewind
+from vaecli.runs import tensorboard as events
+from vaecli.runs.config import read_config
+from vaecli.runs.folder import read_summary, rewind
+from vaecli.runs.read import LARGEST, MOST_LINES, dump_yaml, load_json, load_yaml
+from vaecli.runs.table import table
+from vaecli.utils.errors import UserError
 
 M = LARGEST - 100  # characters that are still read
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -10,10 +10,10 @@ from conftest import composed
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
-from vaecli.conf_files import groups
+from vaecli.analysis.importance_sampling import Widened
+from vaecli.config.catalog import groups
+from vaecli.config.instantiate import instantiate
 from vaecli.flows import Flow, Pushforward, base_points
-from vaecli.likelihood import Widened
-from vaecli.options import instantiate
 
 OPTIONS = groups()["posterior"]
 KINDS = ["iaf", "coupling"]

@@ -15,23 +15,23 @@ from test_posteriors import grid, shaken
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from vaecli import cli
-from vaecli.build import build_vae, start_prior
-from vaecli.commands.job import prepare
-from vaecli.conf_files import groups
+from vaecli import __main__ as cli
+from vaecli.analysis.importance_sampling import prior_estimate, widened_estimate
+from vaecli.analysis.latent_space import manifold, prior_moments, traverse
+from vaecli.analysis.metrics import active_units, kl_per_dim
+from vaecli.analysis.quadrature import quadrature
+from vaecli.config.catalog import groups
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
-from vaecli.evaluation import active_units, kl_per_dim
-from vaecli.latents import manifold, prior_moments, traverse
-from vaecli.likelihood import prior_estimate, widened_estimate
-from vaecli.options import instantiate
+from vaecli.models.build import build_vae, start_prior
+from vaecli.models.load import load_run
+from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.mixture import GaussianMixture
 from vaecli.priors.mixtures import Mixture
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.priors.vamp import VampPrior
-from vaecli.quadrature import quadrature
-from vaecli.runs import load_run
-from vaecli.vae import VAE
+from vaecli.training.setup import prepare
 
 VARIANTS = [[f"prior={name}"] for name in groups()["prior"]] + [["prior=flow", "prior.kind=coupling"]]
 SHAPE = (7,)

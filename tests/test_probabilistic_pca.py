@@ -11,8 +11,8 @@ from runs import train
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from vaecli.commands.common import load_split
-from vaecli.runs import load_run
+from vaecli.commands._inputs import load_split
+from vaecli.models.load import load_run
 
 
 def maximum(x: Tensor, n_latents: int) -> tuple[float, float]:

@@ -13,18 +13,18 @@ from conftest import composed
 from test_evaluation import Linear
 from torch import Tensor
 
-from vaecli.build import build_vae
-from vaecli.commands.common import load_split
+from vaecli.analysis.importance_sampling import Scores, importance_weighted, widened_estimate
+from vaecli.analysis.modes import Joint
+from vaecli.analysis.quadrature import Quadrature, in_double, integral, quadrature, searches
+from vaecli.commands._inputs import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
-from vaecli.evaluation import evaluating
-from vaecli.likelihood import Scores, importance_weighted, widened_estimate
-from vaecli.modes import Joint
+from vaecli.models.build import build_vae
+from vaecli.models.inference import evaluating
+from vaecli.models.load import load_run
+from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.quadrature import Quadrature, in_double, integral, quadrature, searches
-from vaecli.runs import load_run
-from vaecli.vae import VAE
 
 
 def benchmark() -> Any:

@@ -12,12 +12,12 @@ import torch
 from conftest import composed, forked
 from runs import SMALL, assert_same, at_step, lines, scalars, train
 
-from vaecli.commands.job import prepare
 from vaecli.datasets.split import Splits
-from vaecli.errors import UserError
-from vaecli.training import checkpoint
-from vaecli.training.pictures import Pictures
+from vaecli.runs import checkpoint
+from vaecli.training.previews import Pictures
+from vaecli.training.setup import prepare
 from vaecli.training.trainer import Trainer
+from vaecli.utils.errors import UserError
 
 STEPS = 16  # four epochs of four
 STATEFUL = [

@@ -17,10 +17,10 @@ import yaml
 from conftest import forked, vae
 
 from vaecli.commands.runs import print_table
-from vaecli.differences import differences
-from vaecli.errors import UserError
-from vaecli.hydra_app import slug, split_arguments, swept
-from vaecli.run_table import COLUMNS, table
+from vaecli.config.compose import slug, split_arguments, swept
+from vaecli.runs.diff import differences
+from vaecli.runs.table import COLUMNS, table
+from vaecli.utils.errors import UserError
 
 CONFIG: dict[str, Any] = {
     "latent_dim": 2,

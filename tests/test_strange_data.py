@@ -29,22 +29,24 @@ from test_checkpoint import State, make, write_run
 from test_faults import in_time
 from test_mnist import FILES, fake
 from test_trust import run_command
+from vaecli.evaluation import posterior_means
 
 import vaecli
-from vaecli import memory
-from vaecli.commands.common import read_input, read_latents
+from vaecli.analysis.metrics import mean_squared_error
+from vaecli.commands._inputs import read_input, read_latents
 from vaecli.commands.reconstruct import reconstruct
 from vaecli.datasets import images
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import UNREADABLE, Images, read_image
 from vaecli.datasets.mnist import MNIST
 from vaecli.datasets.reading import READERS
-from vaecli.errors import UserError
-from vaecli.evaluation import decode_all, mean_squared_error, posterior_means
-from vaecli.memory import Room, available
-from vaecli.runs import load_run
-from vaecli.training import checkpoint
-from vaecli.training.folder import read_summary
+from vaecli.models.inference import decode_all
+from vaecli.models.load import load_run
+from vaecli.runs import checkpoint
+from vaecli.runs.folder import read_summary
+from vaecli.utils import memory
+from vaecli.utils.errors import UserError
+from vaecli.utils.memory import Room, available
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 COMMANDS = (

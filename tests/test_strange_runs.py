@@ -20,9 +20,9 @@ from mutations import contents, saved
 from runs import SMALL, at_step, train
 from test_faults import in_time
 
-from vaecli.errors import UserError
-from vaecli.training import checkpoint
+from vaecli.runs import checkpoint
 from vaecli.training.trainer import Trainer
+from vaecli.utils.errors import UserError
 
 KINDS = ("last.pt", "config.yaml", "summary.json", "metrics.jsonl", "repeat")
 

@@ -10,10 +10,10 @@ from matplotlib.cbook import is_math_text
 from rich.console import Console
 from test_nasty_names import NASTY
 
-from vaecli import text
-from vaecli.errors import UserError
 from vaecli.plots.style import canvas, wrap
 from vaecli.plots.view import figure_array
+from vaecli.utils import text
+from vaecli.utils.errors import UserError
 
 
 @pytest.mark.parametrize("number", ["-3.5", "+1", "-.5e-3", "1e5", "-12.", "0"])

@@ -15,15 +15,16 @@ from conftest import composed
 from rich.console import Console
 from torch import Tensor, nn
 
-from vaecli.commands.job import prepare
 from vaecli.datasets.split import Split, Splits
-from vaecli.errors import UserError
-from vaecli.evaluation import Totals, evaluating
+from vaecli.models.inference import evaluating
 from vaecli.objectives.base import Estimate
 from vaecli.schedulers import constant
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.progress import TrainingProgress
+from vaecli.training.setup import prepare
+from vaecli.training.totals import Totals
 from vaecli.training.trainer import Plan, Trainer
+from vaecli.utils.errors import UserError
 
 
 class Recorder:

@@ -9,11 +9,12 @@ import torch
 from conftest import composed
 from test_training import Recorder, plan, quiet
 
-from vaecli.commands.job import Job, prepare
-from vaecli.errors import UserError
-from vaecli.evaluation import CHUNK, evaluating, mean_metrics
-from vaecli.options import instantiate
+from vaecli.config.instantiate import instantiate
+from vaecli.models.inference import CHUNK, evaluating
+from vaecli.training.setup import Job, prepare
+from vaecli.training.totals import mean_metrics
 from vaecli.training.trainer import Trainer
+from vaecli.utils.errors import UserError
 
 SMALL = ("dataset.limit=150", "batch_size=64", "latent_dim=3", "architecture.hidden=[16]", "device=cpu")
 

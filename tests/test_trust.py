@@ -21,13 +21,14 @@ from conftest import forked, vae
 from test_checkpoint import State, make, refused, write_run
 from test_mnist import fake
 
-from vaecli import cli, runs
-from vaecli.build import build_vae
-from vaecli.errors import UserError
-from vaecli.options import instantiate, resolve
-from vaecli.run_table import table
-from vaecli.runs import load_run
-from vaecli.training import checkpoint
+from vaecli import __main__ as cli
+from vaecli.config.instantiate import instantiate, resolve
+from vaecli.models import load as runs
+from vaecli.models.build import build_vae
+from vaecli.models.load import load_run
+from vaecli.runs import checkpoint
+from vaecli.runs.table import table
+from vaecli.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +93,10 @@ def test_a_foreign_pickle_is_never_executed(writer: str, original: State, tmp_pa
 TARGETS = [
     "vaecli.architectures.conv.halvings", "vaecli.datasets.mnist.default_root",
     "os.system", "subprocess.run", "builtins.eval", "builtins.exec", "torch.load", "torch.hub.load", "pickle.loads",
-    "vaecli.build.os.system", "vaecli.decoders.gaussian.torch.load", "vaecli.decoders.gaussian.math.exp",
+    "vaecli.models.build.os.system", "vaecli.decoders.gaussian.torch.load", "vaecli.decoders.gaussian.math.exp",
     "vaecli.decoders.gaussian.Normal", "vaecli.decoders.gaussian.Independent",
     "vaecli.architectures.mlp.nn.Sequential", "vaecli.datasets.mnist.os.system", "vaecli.datasets.mnist.Path",
-    "vaecli.files.replace_file", "vaecli.commands.train.make", "vaecli.decoders", "vaecli.decoders.gaussian",
+    "vaecli.utils.files.replace_file", "vaecli.commands.train.make", "vaecli.decoders", "vaecli.decoders.gaussian",
     "vaecli.decoders..Gaussian", "vaecli.decoders.gaussian.__class__", "vaecli.decoders.gaussian.__builtins__.eval",
     "vaecli.decoders.nothing.Gaussian", "vaecli.decoders.gaussian.Nothing", "", ".", "Gaussian",
     "vaecli.decoders.gaussian.Gaussian ", "vaecli.decoders.gaussian.Gaussian\n", "vaecli.decoders/gaussian.Gaussian",

@@ -15,9 +15,9 @@ from runs import SMALL, assert_same, train
 from test_interrupted import LONG, start, wait_for
 from test_killed import in_child
 
-from vaecli.errors import UserError
-from vaecli.training.folder import held, new_folder
-from vaecli.training.pictures import Pictures
+from vaecli.runs.folder import held, new_folder
+from vaecli.training.previews import Pictures
+from vaecli.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_runs_in_the_same_instant(n: int, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_thousand_folders_of_the_same_microsecond(monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import datetime
 
-    from vaecli.training import folder as module
+    from vaecli.runs import folder as module
 
     instants = [datetime(2030, 1, 1, microsecond=i // 10) for i in range(10_000)]
 
@@ -92,7 +92,7 @@ def test_a_running_run_cannot_be_resumed_or_overwritten() -> None:
 
 def test_the_lock_outlives_no_crash() -> None:
     Path("run").mkdir()
-    code = "from pathlib import Path; import os, signal; from vaecli.training.folder import held\n"
+    code = "from pathlib import Path; import os, signal; from vaecli.runs.folder import held\n"
     code += "with held(Path('run')): os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     with held(Path("run")):

@@ -12,20 +12,19 @@ from conftest import composed, settled
 from torch import Tensor
 from torch.distributions import Independent
 
-from vaecli.build import build_vae, learn_units, start_at_mean
-from vaecli.conf_files import groups
+from vaecli.analysis.importance_sampling import importance_weighted
+from vaecli.analysis.metrics import has_mass, mean_squared_error
+from vaecli.analysis.quadrature import quadrature
+from vaecli.config.catalog import groups
+from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.gaussian import Gaussian
-from vaecli.decoders.wrapped import Masked, Standardized
-from vaecli.errors import UserError
-from vaecli.evaluation import calibrate, has_mass, mean_squared_error
-from vaecli.likelihood import importance_weighted
+from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
+from vaecli.models.build import build_vae, calibrate, learn_units, start_at_mean
+from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
-from vaecli.options import instantiate
-from vaecli.quadrature import quadrature
-from vaecli.units import Filler, Standardizer
-from vaecli.vae import VAE
+from vaecli.utils.errors import UserError
 
 OPTIONS = groups()["decoder"]
 MEAN, SCALE = torch.tensor([1e3, -2.0, 0.5]).double(), torch.tensor([200.0, 0.01, 3.0]).double()

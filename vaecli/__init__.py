@@ -10,6 +10,6 @@ def __getattr__(name: str) -> Any:
     """`vaecli.load`, imported when it is first used: torch takes seconds."""
     if name != "load":
         raise AttributeError(f"module 'vaecli' has no attribute {name!r}")
-    from vaecli.runs import load
+    from vaecli.models.load import load
 
     return load

@@ -1,6 +1,117 @@
-"""`python -m vaecli` is `vae`."""
+"""`vae COMMAND key=value ...`: finds the command, composes its configuration, and turns errors into messages."""
 
-from vaecli.cli import main
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from vaecli.utils import streams
+from vaecli.utils.errors import UserError, nearest
+from vaecli.utils.text import lines
+
+COMMANDS = (
+    "train",
+    "sample",
+    "reconstruct",
+    "evaluate",
+    "encode",
+    "manifold",
+    "traverse",
+    "interpolate",
+    "fit",
+    "runs",
+    "export",
+)
+
+
+WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+
+
+def main() -> None:
+    """The console script `vae`."""
+    streams.prepare()
+    args = sys.argv[1:]
+    if not args or args[0] in ("-h", "--help", "help"):
+        from vaecli.config.help import overview
+
+        show(overview(COMMANDS))
+    if args[0] in ("-V", "--version"):
+        from vaecli import __version__
+
+        show(f"vaecli {__version__}")
+    if args[0] not in COMMANDS:
+        hint = nearest(args[0], COMMANDS) or f"; known: {', '.join(COMMANDS)}"
+        stop(f"unknown command {args[0]}{hint}")
+    dispatch(args[0], args[1:], f"vae {args[0]}")
+
+
+def train() -> None:
+    """The console script `vae-train`."""
+    streams.prepare()
+    if sys.argv[1:2] in (["-V"], ["--version"]):
+        sys.argv[:] = ["vae", "--version"]
+        main()
+    dispatch("train", sys.argv[1:], "vae-train")
+
+
+def dispatch(command: str, args: list[str], program: str) -> None:
+    """Run a command; the process ends with 0, with 1 after a message, or with 130 after an interrupt."""
+    if "--help" in args or "-h" in args:
+        from vaecli.config.help import command_help
+
+        show(command_help(command, [arg for arg in args if not arg.startswith("-")]))
+    if not any(name in os.environ for name in WAITS):
+        # Threads that wait for each other give up their core after some 100 microseconds. By default they spin for
+        # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
+        os.environ["GOMP_SPINCOUNT"] = "30000"
+    signal.signal(signal.SIGTERM, terminated)
+    if command == "train":  # hours of work, and train.log has the lines too
+        streams.keep_going()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name has letters that the terminal's encoding lacks
+    try:
+        from vaecli.config.compose import run
+
+        run(command, args, program)
+        sys.stdout.flush()
+    except UserError as error:
+        stop(str(error))
+    except BrokenPipeError:  # `vae runs | head`: the reader has had enough
+        streams.give_up(sys.stdout)
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder that vanished
+        streams.give_up(sys.stdout)  # which may be what is full
+        stop(f"{error.filename or 'standard output'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def show(text: str) -> NoReturn:
+    """Print, to a reader who may have had enough of it, as in `vae --help | head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        streams.give_up(sys.stdout)
+    except OSError as error:
+        streams.give_up(sys.stdout)
+        stop(f"standard output: {error.strerror or error}")
+    sys.exit(0)
+
+
+def terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """End as a terminated process does, but with half-written files taken away."""
+    sys.exit(128 + number)
+
+
+def stop(message: str) -> NoReturn:
+    print(f"error: {lines(message)}", file=sys.stderr)
+    sys.exit(1)
+
 
 if __name__ == "__main__":
     main()

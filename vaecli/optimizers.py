@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from vaecli.validation import NonNegativeFloat, PositiveFloat
+from vaecli.utils.types import NonNegativeFloat, PositiveFloat
 
 
 def adam(

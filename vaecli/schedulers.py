@@ -5,7 +5,7 @@ from bisect import bisect_right
 
 from torch.optim import Optimizer, lr_scheduler
 
-from vaecli.validation import NonNegativeFloat, PositiveFloat, PositiveInt
+from vaecli.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Scheduler = lr_scheduler.LRScheduler
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from vaecli.architectures.activations import Activation, activation
 from vaecli.architectures.mlp import hidden_layers
-from vaecli.errors import UserError
-from vaecli.validation import NonNegativeInt, PositiveInt
+from vaecli.utils.errors import UserError
+from vaecli.utils.types import NonNegativeInt, PositiveInt
 
 
 def halvings(size: int, n: int) -> list[int]:

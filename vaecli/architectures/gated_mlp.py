@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import nn
 
 from vaecli.architectures.mlp import MLP
-from vaecli.validation import PositiveInt
+from vaecli.utils.types import PositiveInt
 
 
 class GatedMLP(MLP):

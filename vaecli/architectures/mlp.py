@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from vaecli.architectures.activations import Activation, activation
-from vaecli.validation import PositiveInt
+from vaecli.utils.types import PositiveInt
 
 
 def hidden_layers(sizes: Sequence[int], activation_name: Activation) -> list[nn.Module]:

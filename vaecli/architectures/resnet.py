@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vaecli.architectures.activations import Activation, activation
 from vaecli.architectures.conv import ConvDecoderNetwork, doubling, image_shapes
 from vaecli.architectures.mlp import hidden_layers
-from vaecli.errors import UserError
-from vaecli.validation import NonNegativeInt, PositiveInt
+from vaecli.utils.errors import UserError
+from vaecli.utils.types import NonNegativeInt, PositiveInt
 
 Norm = Literal["group", "none"]
 NEAR_IDENTITY = 0.1  # a block's last weights at the start, as a share of torch's; zero would stop its first ones

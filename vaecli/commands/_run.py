@@ -1,12 +1,18 @@
 """What every command that looks at a trained run begins with: the keys they share, the run, the file to write."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from vaecli.files import check_output, expanded
-from vaecli.runs import Run, load_run
-from vaecli.validation import check_arguments
+import torch
+from pydantic import Field
+
+from vaecli.models.load import Run, load_run
+from vaecli.plots.view import View, view_of
+from vaecli.utils.files import check_output, expanded
+from vaecli.utils.schema import check_arguments
 
 Checkpoint = Literal["best", "last", "ema"]
 
@@ -50,3 +56,21 @@ class RunKeys:
         """Where to write: `output`, or <name>.<suffix> in the run's folder; UserError where that is impossible."""
         default = run.folder / f"{name}.{suffix}"
         return check_output(expanded(self.output) if self.output else default, suffix)
+
+
+Mode = Literal["mean", "draw"]
+
+
+Part = Literal["train", "val", "test"]
+
+
+Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
+
+
+def run_view(run: Run) -> View:
+    """The figures that suit a run's observations."""
+    return view_of(run.dataset, run.model.x_shape)
+
+
+def device_of(run: Run) -> torch.device:
+    return next(run.model.parameters()).device

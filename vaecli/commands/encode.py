@@ -14,28 +14,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from vaecli.command_line import tensorboard
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import (
-    Part,
-    class_names,
-    load_split,
-    read_input,
-    run_view,
-    watch,
-    write_arrays,
-    write_figure,
-    write_table,
-)
+from vaecli.analysis.latent_space import Encoded, check_dims, encode, prior_moments
+from vaecli.analysis.metrics import kl_per_dim
+from vaecli.commands._inputs import load_split, read_input
+from vaecli.commands._outputs import class_names, write_arrays, write_figure, write_table
+from vaecli.commands._run import Part, RunKeys, run_view
 from vaecli.datasets.split import Split
-from vaecli.errors import UserError, shorten
-from vaecli.evaluation import at_once, batches, evaluating, kl_per_dim
-from vaecli.latents import Encoded, check_dims, encode, prior_moments
+from vaecli.models.inference import at_once, batches, evaluating
+from vaecli.models.load import Run
 from vaecli.plots.latents import latents
-from vaecli.runs import Run
-from vaecli.text import say
-from vaecli.text import tensorboard as as_label
-from vaecli.validation import NonNegativeInt, Seed
+from vaecli.utils.command_line import tensorboard
+from vaecli.utils.errors import UserError
+from vaecli.utils.progress import watch
+from vaecli.utils.text import say, shorten
+from vaecli.utils.text import tensorboard as as_label
+from vaecli.utils.types import NonNegativeInt, Seed
 
 DRAWS = 10_000  # from the prior, for histograms of it
 SHOWN = 200  # characters of a label's name: as an array, each would take as much as the longest

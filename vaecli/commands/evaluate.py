@@ -17,28 +17,23 @@ from rich.table import Table
 from torch import Tensor
 
 import vaecli
-from vaecli.build import check_data
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import (
-    Part,
-    device_of,
-    load_split,
-    read_input,
-    write_arrays,
-    write_table,
-)
-from vaecli.commands.progress import Countdown
+from vaecli.analysis.importance_sampling import Scores, importance_weighted, prior_estimate, widened_estimate
+from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
+from vaecli.analysis.pareto import FEWEST, threshold
+from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
+from vaecli.commands._inputs import load_split, read_input
+from vaecli.commands._outputs import write_arrays, write_table
+from vaecli.commands._run import Part, RunKeys, device_of
 from vaecli.datasets.split import Split
-from vaecli.errors import UserError
-from vaecli.evaluation import active_units, drawn_once, has_mass, kl_per_dim, mean_squared_error
-from vaecli.files import replace_text
-from vaecli.likelihood import Scores, importance_weighted, prior_estimate, widened_estimate
-from vaecli.pareto import FEWEST, threshold
-from vaecli.quadrature import Quadrature, in_double, quadrature
-from vaecli.runs import Run
-from vaecli.text import say
-from vaecli.vae import VAE
-from vaecli.validation import PositiveFloat, PositiveInt, Seed
+from vaecli.models.build import check_data
+from vaecli.models.inference import drawn_once
+from vaecli.models.load import Run
+from vaecli.models.vae import VAE
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import replace_text
+from vaecli.utils.progress import Countdown
+from vaecli.utils.text import say
+from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vaecli.commands._run import RunKeys
-from vaecli.errors import UserError
-from vaecli.files import replace_file
-from vaecli.text import say
-from vaecli.vae import VAE
+from vaecli.models.vae import VAE
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import replace_file
+from vaecli.utils.text import say
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
 BATCHES = (1, 7, 64)  # sizes on which the file is compared with the model

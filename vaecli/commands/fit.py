@@ -10,22 +10,16 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import (
-    Part,
-    load_split,
-    pick,
-    read_input,
-    run_view,
-    write_figure,
-)
+from vaecli.analysis.latent_search import Fit, Method, fit
+from vaecli.commands._inputs import load_split, pick, read_input
+from vaecli.commands._outputs import write_figure
+from vaecli.commands._run import Part, RunKeys, run_view
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
-from vaecli.errors import UserError
-from vaecli.latent_search import Fit, Method, fit
-from vaecli.runs import Run
-from vaecli.text import figure, say
-from vaecli.validation import NonNegativeInt, PositiveFloat, Seed
+from vaecli.models.load import Run
+from vaecli.utils.errors import UserError
+from vaecli.utils.text import figure, say
+from vaecli.utils.types import NonNegativeInt, PositiveFloat, Seed
 
 
 @dataclass

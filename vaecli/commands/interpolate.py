@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import torch
 
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import Part, Steps, load_split, pick, run_view, write_figure
-from vaecli.evaluation import evaluating
-from vaecli.latents import interpolate
-from vaecli.text import say
-from vaecli.validation import NonNegativeInt, Seed, check_arguments, check_value
+from vaecli.analysis.latent_space import interpolate
+from vaecli.commands._inputs import load_split, pick
+from vaecli.commands._outputs import write_figure
+from vaecli.commands._run import Part, RunKeys, Steps, run_view
+from vaecli.models.inference import evaluating
+from vaecli.utils.schema import check_arguments, check_value
+from vaecli.utils.text import say
+from vaecli.utils.types import NonNegativeInt, Seed
 
 
 @dataclass

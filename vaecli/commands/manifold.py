@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import Steps, run_view, write_figure
-from vaecli.latents import manifold, prior_moments
-from vaecli.text import say
-from vaecli.validation import NonNegativeInt, Span
+from vaecli.analysis.latent_space import manifold, prior_moments
+from vaecli.commands._outputs import write_figure
+from vaecli.commands._run import RunKeys, Steps, run_view
+from vaecli.utils.text import say
+from vaecli.utils.types import NonNegativeInt, Span
 
 
 @dataclass

@@ -13,32 +13,29 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import (
-    Mode,
-    Observations,
-    Part,
+from vaecli.analysis.metrics import elbo_terms
+from vaecli.commands._inputs import Observations, choose, read_input
+from vaecli.commands._outputs import (
     beside,
     by_title,
-    choose,
     class_names,
     column_titles,
-    read_input,
-    run_view,
     write_arrays,
     write_figure,
     write_table,
 )
-from vaecli.differences import titles
-from vaecli.errors import UserError
-from vaecli.evaluation import at_once, decode_all, decode_part, elbo_terms, evaluating
-from vaecli.files import expanded
-from vaecli.memory import check_memory
+from vaecli.commands._run import Mode, Part, RunKeys, run_view
+from vaecli.models.inference import at_once, decode_all, decode_part, evaluating
+from vaecli.models.load import Run
 from vaecli.plots.view import View
-from vaecli.runs import Run, runs_below
-from vaecli.text import figure as as_label
-from vaecli.text import rich, say, shorten
-from vaecli.validation import NonNegativeInt, PositiveInt, Seed
+from vaecli.runs.diff import titles
+from vaecli.runs.find import runs_below
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded
+from vaecli.utils.memory import check_memory
+from vaecli.utils.text import figure as as_label
+from vaecli.utils.text import rich, say, shorten
+from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
 PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO

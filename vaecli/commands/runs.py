@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vaecli.files import check_output, expanded, replace_text
-from vaecli.run_table import COLUMNS, Row, table
-from vaecli.text import csv_line, printable, say, shorten
-from vaecli.training.progress import duration
-from vaecli.validation import check_arguments, plain
+from vaecli.runs.table import COLUMNS, Row, table
+from vaecli.utils.files import check_output, expanded, replace_text
+from vaecli.utils.progress import duration
+from vaecli.utils.schema import check_arguments, plain
+from vaecli.utils.text import csv_line, printable, say, shorten
 
 HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
             "differences": "what differs"}  # fmt: skip

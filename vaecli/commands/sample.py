@@ -10,24 +10,15 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import (
-    Chunks,
-    Mode,
-    by_title,
-    column_titles,
-    read_latents,
-    run_view,
-    watch,
-    write_arrays,
-    write_figure,
-    write_table,
-)
-from vaecli.evaluation import CHUNK, decode_all, evaluating
-from vaecli.memory import check_memory
-from vaecli.runs import Run
-from vaecli.text import say
-from vaecli.validation import NonNegativeFloat, PositiveInt, Seed
+from vaecli.commands._inputs import read_latents
+from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_figure, write_table
+from vaecli.commands._run import Mode, RunKeys, run_view
+from vaecli.models.inference import CHUNK, decode_all, evaluating
+from vaecli.models.load import Run
+from vaecli.utils.memory import check_memory
+from vaecli.utils.progress import watch
+from vaecli.utils.text import say
+from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
 DRAWN = 10_000  # more would not be seen in a picture
 

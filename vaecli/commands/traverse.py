@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaecli.commands._run import RunKeys
-from vaecli.commands.common import Part, Steps, load_split, pick, run_view, write_figure
-from vaecli.evaluation import evaluating, kl_per_dim, mean_variances
-from vaecli.latents import check_dims, prior_moments, traverse
+from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
+from vaecli.analysis.metrics import kl_per_dim, mean_variances
+from vaecli.commands._inputs import load_split, pick
+from vaecli.commands._outputs import write_figure
+from vaecli.commands._run import Part, RunKeys, Steps, run_view
+from vaecli.models.inference import evaluating
 from vaecli.plots.style import latent, number, numbers
-from vaecli.text import say
-from vaecli.validation import NonNegativeInt, Seed, Span
+from vaecli.utils.text import say
+from vaecli.utils.types import NonNegativeInt, Seed, Span
 
 
 @dataclass

@@ -14,9 +14,9 @@ from vaecli.datasets.own import TestFraction, ValFraction, code_labels, split_ro
 from vaecli.datasets.reading import Content, column_names, read, zeros_and_ones
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.datasets.tables import Choice
-from vaecli.errors import UserError
-from vaecli.files import expanded
-from vaecli.validation import PositiveInt, Seed
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded
+from vaecli.utils.types import PositiveInt, Seed
 
 LOOK = 1000  # observations from whose range it is known how to draw images
 

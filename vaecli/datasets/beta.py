@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor
 
 from vaecli.datasets.split import Split, Splits, hold_out
-from vaecli.memory import check_memory
-from vaecli.validation import NonNegativeInt, PositiveFloat, PositiveInt, Seed
+from vaecli.utils.memory import check_memory
+from vaecli.utils.types import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 
 TEST_SIZE = 1000
 

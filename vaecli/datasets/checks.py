@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from vaecli.datasets.split import Moments, Split
-from vaecli.errors import UserError
-from vaecli.files import irregular, refuse_no_text
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import irregular, refuse_no_text
 
 
 def refuse_infinite(

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
-from vaecli.errors import UserError
-from vaecli.validation import NonNegativeInt, PositiveInt, Seed
+from vaecli.utils.errors import UserError
+from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
 TEST_SIZE = 300
 REINSTALL = "pip install --force-reinstall scikit-learn"

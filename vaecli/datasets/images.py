@@ -26,11 +26,11 @@ from torch import Tensor
 
 from vaecli.datasets.own import TestFraction, ValFraction, split_rows
 from vaecli.datasets.split import Binarize, Splits, image_splits
-from vaecli.errors import UserError
-from vaecli.files import expanded, irregular
-from vaecli.memory import Room, check_memory
-from vaecli.text import printable
-from vaecli.validation import PositiveInt, Seed
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded, irregular
+from vaecli.utils.memory import Room, check_memory
+from vaecli.utils.text import printable
+from vaecli.utils.types import PositiveInt, Seed
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # by content; Pillow opens many more, some with other programs
 COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of TIFF: none, LZW, Deflate, PackBits, and Deflate by its older number

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.datasets.tables import cleaned, written
-from vaecli.errors import UserError
-from vaecli.text import distinct
+from vaecli.utils.errors import UserError
+from vaecli.utils.text import distinct
 
 MISSING = ["", "?", "NA", "N/A", "n/a", "na", "NaN", "nan", "-nan", "NULL", "null", "None", "none", "#N/A"]
 

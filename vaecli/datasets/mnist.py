@@ -8,10 +8,10 @@ from typing import Literal
 from torch import Tensor
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
-from vaecli.errors import UserError
-from vaecli.files import expanded, irregular, replace_file
-from vaecli.memory import check_memory
-from vaecli.validation import NonNegativeInt, PositiveInt, Seed
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded, irregular, replace_file
+from vaecli.utils.memory import check_memory
+from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
 FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 LABELS = {

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaecli.errors import UserError
+from vaecli.utils.errors import UserError
 
 ValFraction = Annotated[float, Field(ge=0, lt=1)]
 TestFraction = Annotated[float, Field(gt=0, lt=1)]

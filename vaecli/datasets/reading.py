@@ -19,16 +19,9 @@ from torch import Tensor
 from vaecli.datasets.checks import check_numbers, existing
 from vaecli.datasets.layout import MISSING, Layout, sniff
 from vaecli.datasets.split import CHUNK
-from vaecli.datasets.tables import (
-    Choice,
-    Picked,
-    flat_columns,
-    pick_columns,
-    refuse_long,
-    table_names,
-)
-from vaecli.errors import UserError
-from vaecli.memory import check_memory
+from vaecli.datasets.tables import Choice, Picked, flat_columns, pick_columns, refuse_long, table_names
+from vaecli.utils.errors import UserError
+from vaecli.utils.memory import check_memory
 
 LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
 MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index

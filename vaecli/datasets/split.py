@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecli.errors import UserError
+from vaecli.utils.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
 CHUNK = 4096  # observations at a time where a figure is taken over all of them

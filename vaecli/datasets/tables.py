@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaecli.errors import UserError, nearest
-from vaecli.text import distinct, headings, printable, shorten
+from vaecli.utils.errors import UserError, nearest
+from vaecli.utils.text import distinct, headings, printable, shorten
 
 LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
 SHOWN, SHOWN_LETTERS = 5, 100  # names in a message, and characters of one

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus, solve
 from vaecli.decoders.grid import GreyDecoder, GreyLevels, OnGrid
-from vaecli.validation import PositiveFloat
+from vaecli.utils.types import PositiveFloat
 
 START_SCALE = 0.2  # about the spread of images in [0, 1]
 AT_ONCE = 16  # levels that are summed over at a time

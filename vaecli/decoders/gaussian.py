@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.distributions import Normal
 
 from vaecli.decoders.location import LocationScale, Squeeze
-from vaecli.validation import PositiveFloat
+from vaecli.utils.types import PositiveFloat
 
 
 class Gaussian(LocationScale):

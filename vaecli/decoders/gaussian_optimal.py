@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vaecli.decoders.location import Located, Squeeze
-from vaecli.validation import PositiveFloat
+from vaecli.utils.types import PositiveFloat
 
 
 class FittedNormal(Normal):

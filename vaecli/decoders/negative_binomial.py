@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vaecli.decoders.base import inverse_softplus
 from vaecli.decoders.grid import CountDecoder, OnGrid, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial, log_one_plus, stirling
-from vaecli.validation import PositiveFloat
+from vaecli.utils.types import PositiveFloat
 
 
 class OverdispersedCounts(OnGrid):

@@ -6,8 +6,8 @@ from typing import ClassVar, NamedTuple, Protocol
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
-from vaecli.vae import VAE, VAEOutput
-from vaecli.validation import NonNegativeFloat, PositiveFloat, PositiveInt
+from vaecli.models.vae import VAE, VAEOutput
+from vaecli.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class Estimate(NamedTuple):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vaecli.models.vae import VAEOutput
 from vaecli.objectives.elbo import ELBO
-from vaecli.vae import VAEOutput
-from vaecli.validation import NonNegativeFloat
+from vaecli.utils.types import NonNegativeFloat
 
 
 @dataclass

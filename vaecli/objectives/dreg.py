@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, path_log_q
 from vaecli.objectives.iwae import IWAE
-from vaecli.vae import VAE
 
 
 @dataclass

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vaecli.models.vae import VAE, VAEOutput
 from vaecli.objectives.base import Estimate, Weighted, estimated_kl, terms
-from vaecli.vae import VAE, VAEOutput
 
 
 @dataclass

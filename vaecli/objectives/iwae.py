@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Weighted, terms
-from vaecli.vae import VAE
-from vaecli.validation import PositiveInt
+from vaecli.utils.types import PositiveInt
 
 
 @dataclass

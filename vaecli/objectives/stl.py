@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Weighted, path_log_q, terms
-from vaecli.vae import VAE
 
 
 @dataclass

@@ -11,7 +11,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from vaecli import text
 from vaecli.plots.style import (
     BLUE,
     COLOURS,
@@ -37,6 +36,7 @@ from vaecli.plots.style import (
     wrap,
     zero_line,
 )
+from vaecli.utils import text
 
 SEPARATE = 30  # up to so many samples get axes of their own
 

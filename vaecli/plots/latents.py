@@ -11,8 +11,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from vaecli import text
 from vaecli.plots.style import BLUE, DARK, LABEL, SMALL, array, canvas, latent, number, text_size, tidy, wrap
+from vaecli.utils import text
 
 # Petroff (2021), ten colours told apart with colour blindness; the next ten classes have another marker.
 CLASSES = (

@@ -19,7 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from vaecli.errors import UserError
+from vaecli.utils.errors import UserError
 
 DPI = 100
 LARGEST = 2**16  # pixels of a figure's side, matplotlib's limit

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from vaecli import text
 from vaecli.plots.style import (
     BLUE,
     COLOURS,
@@ -30,6 +29,7 @@ from vaecli.plots.style import (
     tidy,
     wrap,
 )
+from vaecli.utils import text
 
 LONGEST = 100  # characters of a column's name
 PAIRS = 5  # up to so many columns every two are drawn against each other

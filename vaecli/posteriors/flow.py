@@ -2,9 +2,10 @@
 
 from torch import Tensor, nn
 from torch.distributions import AffineTransform, Distribution
+from zuko.transforms import ComposedTransform
 
-from vaecli.flows import ComposedTransform, Flow, Kind, Pushforward, base_points
-from vaecli.validation import PositiveFloat, PositiveInt
+from vaecli.flows import Flow, Kind, Pushforward, base_points
+from vaecli.utils.types import PositiveFloat, PositiveInt
 
 
 class FlowPosterior(nn.Module):

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from vaecli.validation import PositiveFloat
+from vaecli.utils.types import PositiveFloat
 
 
 class Gaussian(nn.Module):

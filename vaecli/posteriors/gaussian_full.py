@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, register_kl
 from torch.nn.functional import pad
 
-from vaecli.validation import PositiveFloat
+from vaecli.utils.types import PositiveFloat
 
 
 class FullGaussian(nn.Module):

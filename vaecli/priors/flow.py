@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaecli.flows import Flow, Kind, Pushforward, base_points
-from vaecli.validation import PositiveInt
+from vaecli.utils.types import PositiveInt
 
 
 class FlowPrior(nn.Module):

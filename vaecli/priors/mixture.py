@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from vaecli.priors.mixtures import Mixture
-from vaecli.validation import PositiveInt
+from vaecli.utils.types import PositiveInt
 
 
 class GaussianMixture(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaecli.priors.mixtures import Mixture
-from vaecli.validation import PositiveInt
+from vaecli.utils.types import PositiveInt
 
 
 class VampPrior(nn.Module):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vaecli.utils.progress import duration
+
 
 class TrainingProgress(Progress):
     """Counts observations over all epochs; `say` gets a line for each epoch, at most one every `every` seconds.
@@ -81,11 +83,3 @@ def bounds(metrics: dict[str, float], mark: str = "") -> str:
     """The ELBO and, where the objective has another bound (iwae and dreg), that one too."""
     elbo, bound = metrics["elbo"], metrics["bound"]
     return f"ELBO{mark} {elbo:.2f}" + (f"  bound{mark} {bound:.2f}" if bound != elbo else "")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a reader says them: 8 s, 3:20 min, 2:05 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 100 else f"{minutes // 60}:{minutes % 60:02d} h"

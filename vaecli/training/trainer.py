@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from vaecli.datasets.split import Splits
-from vaecli.evaluation import Totals, mean_metrics
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import Scheduler, advance
-from vaecli.training.diagnosis import broken_step, broken_term, broken_weights
 from vaecli.training.interrupt import Interrupt
+from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
 from vaecli.training.progress import TrainingProgress
-from vaecli.training.stored import check_like, check_moments
+from vaecli.training.resume import check_like, check_moments
+from vaecli.training.totals import Totals, mean_metrics
+from vaecli.utils.random import random_states, set_random_states
 
 WATCH = 50  # steps between looks at the loss on a device that computes while the program goes on
 
@@ -288,22 +289,3 @@ def judged(best: dict[str, Any], epoch: int, train: dict[str, float], val: dict[
     if val is not None and best["bound"] is not None and not val["bound"] > best["bound"]:
         return best if epoch <= best["epoch"] else {**best, "waited": best["waited"] + 1}
     return {"epoch": epoch, "bound": (val or train)["bound"], "elbo": (val or train)["elbo"], "waited": 0}
-
-
-def random_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of the generators that training draws from."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
-    """Put the generators back; one that the states lack, as after a change of device, stays as it is."""
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-    elif device.type == "mps" and "mps" in states:
-        torch.mps.set_rng_state(states["mps"])

@@ -1,0 +1,256 @@
+"""Estimates of log p(x) from weighted draws of z, streaming in draws and in observations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from vaecli.analysis.pareto import FEWEST, pareto_k, tail_length
+from vaecli.datasets.split import Split
+from vaecli.models.inference import batches, evaluating
+from vaecli.models.vae import VAE, VAEOutput
+from vaecli.objectives.base import closed_form_kl, log_weight
+from vaecli.utils.threads import in_order
+
+ON_CPU = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, which stays in its cache
+ON_ACCELERATOR = 2**27
+TEMPORARIES = 8  # tensors of that size that may be alive at once
+
+Tick = Callable[[int], object]  # told how many units of work were done
+
+
+class Scores(NamedTuple):
+    """What k draws from q(z|x) say of each of N observations, in nats; each (N,), float64, on the CPU."""
+
+    elbo: Tensor  # the mean of log w (estimator A): without variance where q(z|x) is the true posterior
+    log_px: Tensor  # elbo + kl: the mean of log p(x|z), with log q(z|x) - log p(z) as a control variate
+    kl: Tensor  # KL(q(z|x) || p(z)), in closed form where there is one
+    nll: Tensor  # minus the log of the mean of w
+    nll_mc_stderr: Tensor  # its Monte Carlo standard error by the delta method; NaN for k = 1
+    ess: Tensor  # effective sample size of the weights, between 1 and k
+    pareto_k: Tensor  # how heavy the weights' tail is, see `pareto`; NaN below 25 draws
+    elbo_mc_stderr: Tensor  # of elbo; NaN for k = 1
+
+
+class Estimated(NamedTuple):
+    """What k draws from another proposal say of log p(x); fields as in Scores."""
+
+    nll: Tensor
+    nll_mc_stderr: Tensor
+    ess: Tensor
+    pareto_k: Tensor
+
+
+class LogMean:
+    """The log of the mean of weights w that arrive in chunks, and its error: running log-sum-exps of w and w^2.
+
+    se^2 = 1/ESS - 1/k with ESS = (sum w)^2 / sum w^2, both (B,), in float64.
+    k: how many weights there will be; the largest of them are kept for `pareto_k`
+    """
+
+    def __init__(self, k: int = 0) -> None:
+        self.count = 0
+        self.kept = tail_length(k) + 1 if k >= FEWEST else 0
+        self.total = self.squares = self.shift = torch.zeros(())  # of log w; squares are of log w - shift
+        self.log_sum = self.log_squares = torch.full((), -torch.inf)
+        self.largest = torch.zeros(())
+
+    def add(self, log_w: Tensor) -> None:
+        """The log-weights (K, B) of K more draws for the same B observations."""
+        log_w = (log_w.cpu() if log_w.device.type == "mps" else log_w).double()  # mps has no float64
+        if not self.count:
+            self.shift, self.largest = log_w.mean(0), log_w[:0]
+        self.total, self.squares = self.total + log_w.sum(0), self.squares + (log_w - self.shift).square().sum(0)
+        self.log_sum = self.log_sum.to(log_w).logaddexp(torch.logsumexp(log_w, 0))
+        self.log_squares = self.log_squares.to(log_w).logaddexp(torch.logsumexp(2 * log_w, 0))
+        both = torch.cat([self.largest, log_w])
+        self.largest = both.topk(min(self.kept, len(both)), 0).values
+        self.count += len(log_w)
+
+    def mean_log(self) -> Tensor:
+        """The mean of log w (B,)."""
+        return self.total / self.count
+
+    def mean_log_stderr(self) -> Tensor:
+        """The standard error of `mean_log` (B,); NaN for a single draw."""
+        variance = self.squares / self.count - (self.mean_log() - self.shift).square()
+        return (variance.clamp_min(0) / (self.count - 1)).sqrt() if self.count > 1 else self.total * torch.nan
+
+    def pareto_k(self) -> Tensor:
+        """The shape of the weights' tail (B,), NaN where they are fewer than 25."""
+        return pareto_k(self.largest) if self.kept else torch.full_like(self.log_sum, torch.nan)
+
+    def log_mean(self) -> Tensor:
+        """The log of the mean of w (B,)."""
+        return self.log_sum - math.log(self.count)
+
+    def ess(self) -> Tensor:
+        return torch.exp(2 * self.log_sum - self.log_squares)
+
+    def stderr(self) -> Tensor:
+        """The standard error of `log_mean` (B,); NaN for a single draw, which says nothing of it."""
+        if self.count == 1:
+            return torch.full_like(self.log_sum, torch.nan)
+        return (1 / self.ess() - 1 / self.count).clamp_min(0).sqrt()  # rounding may leave -1e-16
+
+
+def importance_weighted(
+    model: VAE, split: Split, k: int, seed: int = 0, tick: Tick = lambda n: None, rows: int | None = None
+) -> Scores:
+    """The importance-weighted estimate L_k of log p(x), Burda et al. (2016), and the ELBO's terms from the same draws.
+
+    tick: called with the number of decoder passes done; rows: decoder passes at once, by default what memory suits
+    """
+    parts = []
+    with evaluating(model, seed):
+        for _, q_z, p_z, sums in _streams(model, split, k, model.encode, tick, rows):
+            elbo = sums.mean_log()
+            kl = _kl(q_z, p_z, k).to(elbo)
+            scores = Scores(elbo, elbo + kl, kl, *_of_weights(sums), sums.mean_log_stderr())
+            parts.append(torch.stack(scores).cpu())
+    return Scores(*torch.cat(parts, 1))
+
+
+def widened_estimate(
+    model: VAE,
+    split: Split,
+    k: int,
+    widen: float = 2.0,
+    seed: int = 0,
+    tick: Tick = lambda n: None,
+    rows: int | None = None,
+) -> Estimated:
+    """The importance-weighted estimate with a proposal `widen` times as wide as q(z|x), see `Widened`.
+
+    q(z|x) is fitted to lie inside the true posterior; where its tails are the thinner ones the weights have a heavy
+    tail, that draws from q(z|x) seldom reach and their standard error does not see. A wider proposal bounds the
+    weights. It pays for one or two latents; for many it wastes the draws. Arguments as in `importance_weighted`.
+    """
+    return _estimate(model, split, k, lambda x: Widened(model.encode(x), widen), seed, tick, rows)
+
+
+class Widened(Distribution):
+    """z = m + c (y - m), y ~ q, m = E y: log r(z) = log q(m + (z - m) / c) - D log c.
+
+    For a Gaussian N(m, S) it is N(m, c^2 S).
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+
+    def __init__(self, q_z: Distribution, factor: float) -> None:
+        super().__init__(q_z.batch_shape, q_z.event_shape, validate_args=False)
+        self.q_z, self.middle, self.factor = q_z, q_z.mean, factor
+        self.origins = WeakTensorKeyDictionary()  # of draws: q(z|x) may know their densities already
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        origin = self.q_z.sample(torch.Size(sample_shape))
+        z = torch.lerp(self.middle, origin, self.factor)
+        self.origins[z] = origin
+        return z
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        origin = self.origins.get(z)
+        origin = torch.lerp(self.middle, z, 1 / self.factor) if origin is None else origin
+        return self.q_z.log_prob(origin) - z.shape[-1] * math.log(self.factor)
+
+
+def prior_estimate(
+    model: VAE, split: Split, k: int, seed: int = 0, tick: Tick = lambda n: None, rows: int | None = None
+) -> Estimated:
+    """The log of the mean of p(x|z) over k draws from the prior, other ones for each observation.
+
+    It is the importance-weighted estimate with the prior for a proposal. Arguments as in `importance_weighted`.
+    """
+    return _estimate(model, split, k, lambda x: model.prior(model.encode).expand((len(x),)), seed, tick, rows)
+
+
+def _estimate(
+    model: VAE, split: Split, k: int, propose: Callable[[Tensor], Distribution], seed: int, tick: Tick, rows: int | None
+) -> Estimated:
+    parts = []
+    with evaluating(model, seed):
+        for *_, sums in _streams(model, split, k, propose, tick, rows):
+            parts.append(torch.stack(_of_weights(sums)).cpu())
+    return Estimated(*torch.cat(parts, 1))
+
+
+def _of_weights(sums: LogMean) -> Estimated:
+    return Estimated(-sums.log_mean(), sums.stderr(), sums.ess(), sums.pareto_k())
+
+
+class _Block(NamedTuple):
+    """The B observations whose draws are being summed."""
+
+    x: Tensor  # (B, *x_shape)
+    q_z: Distribution  # the proposal, batch (B,)
+    p_z: Distribution
+    sums: LogMean
+
+
+def _streams(
+    model: VAE, split: Split, k: int, propose: Callable[[Tensor], Distribution], tick: Tick, rows: int | None
+) -> Iterator[_Block]:
+    """The observations, a block at a time, each with the sums over k draws from its proposal."""
+    rows, like = rows or rows_at_once(model), next(model.parameters())
+    p_z = model.prior(model.encode)
+
+    def jobs() -> Iterator[tuple[_Block, Callable[[], Tensor]]]:
+        for x in batches(split, max(1, rows // k)):
+            x = x.to(like.device).to(like.dtype)  # quadrature's draws are of a copy in double precision
+            block = _Block(x, propose(x), p_z, LogMean(k))
+            for start in range(0, k, rows):
+                yield block, partial(_log_weights, model, block, block.q_z.sample((min(rows, k - start),)))
+
+    for block, log_w in in_order(jobs(), threads=torch.get_num_threads() if _on_cpu(model) else 0):
+        block.sums.add(log_w)
+        tick(log_w.numel())
+        if block.sums.count == k:
+            yield block
+
+
+def _log_weights(model: VAE, block: _Block, z: Tensor) -> Tensor:
+    return log_weight(VAEOutput(z, block.q_z, block.p_z, model.decode(z)), block.x)
+
+
+def _kl(q_z: Distribution, p_z: Distribution, draws: int) -> Tensor:
+    """KL(q || p), (B,): in closed form, or where there is none estimated from at most 5,000 draws."""
+    exact = closed_form_kl(q_z, p_z)
+    if exact is not None:
+        return exact
+    z = q_z.sample((min(draws, 5000),))
+    return (q_z.log_prob(z) - p_z.log_prob(z)).mean(0)
+
+
+def _on_cpu(model: VAE) -> bool:
+    return next(model.parameters()).device.type == "cpu"
+
+
+def rows_at_once(model: VAE) -> int:
+    """How many latents to decode at a time, from the decoder's widest activation and, on a GPU, its free memory."""
+    device = next(model.parameters()).device
+    numbers = ON_CPU if _on_cpu(model) else ON_ACCELERATOR
+    if device.type == "cuda":
+        numbers = min(numbers, torch.cuda.mem_get_info(device)[0] // (4 * TEMPORARIES))
+    return max(1, numbers // widest_activation(model))
+
+
+def widest_activation(model: VAE) -> int:
+    """The most numbers that a layer of the decoder network emits for one latent."""
+    sizes = [math.prod(model.x_shape)]
+    hooks = [
+        module.register_forward_hook(lambda module, args, out: sizes.append(out.numel()))
+        for module in model.decoder_network.modules()
+    ]
+    try:
+        model.decode(next(model.parameters()).new_zeros(1, model.latent_dim))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(sizes)

@@ -1,0 +1,136 @@
+"""The latents whose decoding lies closest to a given observation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from vaecli.models.inference import evaluating
+from vaecli.models.vae import VAE
+
+Method = Literal["nelder-mead", "adam"]
+SIMPLEX_LATENTS = 4  # up to so many, a simplex finds its way
+EDGE = 0.5  # of the first simplex, in standard deviations of the usual prior
+STEPS, RATE = 300, 0.1  # of Adam; the rate falls to zero along a cosine
+
+
+class Fit(NamedTuple):
+    """The best latents found."""
+
+    z: Tensor  # (D,), float64, on the CPU
+    x: Tensor  # (*x_shape), the mean of p(x|z), float64, on the CPU
+    norm: float  # |target - x|, the root of the sum of squares over all dimensions, in the decoder's units
+    norms: list[float]  # the same for each start: how many of them came here
+    iterations: int  # of all starts, the final descents included
+    evaluations: int  # latents decoded, with or without a gradient
+    method: Method
+
+
+class Distance:
+    """z -> squared distance of the mean of p(x|z) from a target (*x_shape); counts the latents that it decodes."""
+
+    def __init__(self, model: VAE, target: Tensor) -> None:
+        self.model, self.target, self.evaluations = model, target, 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """z (R, D) -> (R,); what is missing (NaN) in the target is at no distance."""
+        self.evaluations += len(z)
+        away = self.model.decoder.error(self.model.decode(z).mean, self.target)
+        return torch.where(self.target.isnan(), 0.0, away).square().flatten(1).sum(1)
+
+    def tensor(self, z: np.ndarray) -> Tensor:
+        """One z (D,) of SciPy's as a batch (1, D) on the model's device."""
+        return torch.from_numpy(z).to(self.target).unsqueeze(0)
+
+    def norm(self, z: np.ndarray) -> float:
+        """The distance at one z (D,)."""
+        return float(self(self.tensor(z)).sqrt())
+
+    def gradient(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """The squared distance at one z (D,), and its gradient (D,)."""
+        with torch.enable_grad():
+            point = self.tensor(z).requires_grad_()
+            value = self(point).sum()
+            (slope,) = torch.autograd.grad(value, point)
+        return float(value), slope[0].cpu().numpy()
+
+
+def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int = 8, seed: int = 0) -> Fit:
+    """Minimise |target - mean of p(x|z)| over z, in double precision, for one target (*x_shape).
+
+    Where the model works in standard units (dataset.standardize), the distance is in these.
+
+    Nelder and Mead's (1965) simplex from each start, or Adam from all at once; then BFGS from where each ended, so
+    that the two agree to the digits in which they found the same minimum. The first start is the prior's mean; of the
+    `restarts` others one is the encoder's answer to the target and the rest are draws from the prior.
+    method None: nelder-mead for up to four latents, adam beyond.
+    """
+    method = method or ("nelder-mead" if model.latent_dim <= SIMPLEX_LATENTS else "adam")
+    model, target = in_double(model, target)
+    distance = Distance(model, target)
+    with evaluating(model, seed), one_thread():
+        first = starts(model, target, restarts)
+        ends, searched = (simplex if method == "nelder-mead" else adam)(distance, first)
+        found = [minimize(distance.gradient, z, jac=True, method="BFGS", options={"gtol": 1e-8}) for z in ends]
+        best = min(found, key=lambda one: one.fun)
+        x = model.decode(distance.tensor(best.x)).mean[0]
+    norms = sorted(float(np.sqrt(one.fun)) for one in found)
+    iterations = searched + sum(one.nit for one in found)
+    return Fit(torch.from_numpy(best.x), x.cpu(), norms[0], norms, iterations, distance.evaluations, method)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A few latents are too little work to share: threads that meet after each layer of it wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_double(model: VAE, target: Tensor) -> tuple[VAE, Tensor]:
+    """Copies in double precision, on the model's device, or on the CPU where the device knows no doubles."""
+    device = next(model.parameters()).device
+    place = torch.device("cpu") if device.type == "mps" else device
+    return copy.deepcopy(model).to(place).double(), target.to(place).double()
+
+
+def starts(model: VAE, target: Tensor, restarts: int) -> Tensor:
+    """z (1 + restarts, D): the prior's mean, the encoder's answer to the target, draws from the prior."""
+    draws = model.sample_latents(max(restarts - 1, 0))
+    middle = model.prior(model.encode).mean.unsqueeze(0)
+    return torch.cat([middle, model.encode(target.unsqueeze(0)).mean, draws])[: 1 + restarts].double()
+
+
+def simplex(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
+    """Where Nelder-Mead ends from each of the starts (R, D), and its iterations."""
+    d = first.shape[1]
+    around = np.concatenate([np.zeros((1, d)), EDGE * np.eye(d)])
+    options: dict[str, Any] = {"xatol": 1e-5, "fatol": 1e-7, "adaptive": d > SIMPLEX_LATENTS}
+    found = [
+        minimize(distance.norm, z, method="Nelder-Mead", options={**options, "initial_simplex": z + around})
+        for z in first.cpu().numpy()
+    ]
+    return [one.x for one in found], sum(one.nit for one in found)
+
+
+def adam(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
+    """Where Adam ends from each of the starts (R, D), all of them one batch, and its steps."""
+    z = first.clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=RATE)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    for _ in range(STEPS):
+        with torch.enable_grad():
+            (z.grad,) = torch.autograd.grad(distance(z).sum(), z)
+        optimizer.step()
+        scheduler.step()
+    return list(z.detach().cpu().numpy()), STEPS

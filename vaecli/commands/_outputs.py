@@ -1,0 +1,107 @@
+"""What commands write: arrays, tables and figures."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaecli.models.load import Run
+from vaecli.plots.style import check_size
+from vaecli.plots.view import figure_array, png
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import replace_bytes, replace_file
+from vaecli.utils.text import csv_line, headings
+
+
+class Chunks(NamedTuple):
+    """An array that is made a part at a time, as it is written."""
+
+    shape: tuple[int, ...]
+    parts: Iterable[Tensor]  # float32, on the CPU, together of that shape
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Named arrays, tensors and Chunks to a compressed .npz file; None is left out."""
+
+    def write(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, value in arrays.items():
+                if value is not None:
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        _write_array(member, value)
+
+    replace_file(path, write)
+
+
+def _write_array(member: IO[bytes], value: Any) -> None:
+    if not isinstance(value, Chunks):
+        plain = value.cpu() if isinstance(value, Tensor) else value
+        np.lib.format.write_array(member, np.asanyarray(plain), allow_pickle=False)
+        return
+    header = {"descr": "<f4", "fortran_order": False, "shape": value.shape}
+    np.lib.format.write_array_header_1_0(member, header)
+    for part in value.parts:
+        member.write(part.contiguous().numpy().astype("<f4", copy=False).tobytes())
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Columns (N,) by their names, tensors of numbers or texts, to a .csv file; None is left out."""
+    there = {name: values for name, values in columns.items() if values is not None}
+
+    def write(file: IO[bytes]) -> None:
+        file.write(csv_line(headings(list(there))).encode())
+        for row in zip(*map(_cells, there.values()), strict=True):
+            file.write(csv_line(row).encode())
+
+    replace_file(path, write)
+
+
+def _cells(values: Any) -> Sequence[Any]:
+    """A column's texts, or its numbers with as many digits as they have; what is missing (NaN) stays empty."""
+    if not isinstance(values, Tensor):
+        return values
+    if not values.is_floating_point():
+        return values.tolist()
+    return ["" if v != v else np.format_float_positional(v, trim="-") for v in values.float().numpy()]
+
+
+def column_titles(run: Run) -> list[str]:
+    """What to call the numbers of an observation in a table; UserError where they are those of an image."""
+    if len(run.model.x_shape) != 1:
+        raise UserError("format=csv: is for tables and curves, and this run is on images; use format=npz or png")
+    names = getattr(run.dataset, "names", None)
+    (n,) = run.model.x_shape
+    return list(names) if names and len(names) == n else [f"x_{i + 1}" for i in range(n)]
+
+
+def beside(titles: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of our own beside the data's with these titles: one that is called the same gets another name."""
+    found = {}
+    for title, values in columns.items():
+        while title in titles:
+            title += "_2"
+        found[title] = values
+    return found
+
+
+def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:
+    """The columns of x (N, P)."""
+    return dict(zip(titles, x.unbind(1), strict=True))
+
+
+def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] | None:
+    """The names of classes; None where there are no classes, or they are called 0, 1, 2 ..."""
+    numbered = not names or list(names) == [str(k) for k in range(len(names))]
+    return None if numbered or y is None or y.ndim > 1 or y.is_floating_point() else names
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """A figure to a .png file; UserError where it has more pixels than can be drawn."""
+    check_size(*figure.get_size_inches())
+    replace_bytes(path, png(figure_array(figure)))

@@ -1,0 +1,72 @@
+"""The YAML files, read as text: what is there, what it is for, and what its keys mean."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *(?P<comment>.*))?$")
+HIDDEN = ("_target_", "name", "hydra", "defaults")
+
+
+class Key(NamedTuple):
+    """One `key: default  # comment` of a YAML file; nested keys are joined by dots."""
+
+    name: str
+    default: str
+    comment: str
+
+
+def conf_folder() -> Path:
+    """Inside the package when installed from a wheel, beside it in a checkout."""
+    here = Path(__file__).resolve().parent.parent
+    return next(folder for folder in (here / "conf", here.parent / "conf") if (folder / "train.yaml").is_file())
+
+
+def header(path: Path) -> list[str]:
+    """The comment that a file begins with, without its `# `."""
+    lines = []
+    for line in path.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.removeprefix("#").removeprefix(" "))
+    return lines
+
+
+def keys(path: Path, prefix: str = "") -> list[Key]:
+    """The keys that a user can set, in the file's order."""
+    found: list[Key] = []
+    parents: list[tuple[int, str]] = []
+    hidden_at = -1
+    for line in path.read_text().splitlines():
+        match = LINE.match(line)
+        if not match:
+            continue
+        depth, key, value = len(match["indent"]), match["key"], (match["value"] or "").strip()
+        if 0 <= hidden_at < depth:
+            continue
+        hidden_at = depth if key in HIDDEN else -1
+        if hidden_at >= 0:
+            continue
+        parents = [(d, k) for d, k in parents if d < depth]
+        name = prefix + ".".join([*(k for _, k in parents), key])
+        if value:
+            found.append(Key(name, value, match["comment"] or ""))
+        else:
+            parents.append((depth, key))
+    return found
+
+
+def groups() -> dict[str, list[str]]:
+    """The options of each configuration group."""
+    folders = sorted(path for path in conf_folder().iterdir() if path.is_dir() and path.name.isidentifier())
+    found = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+    return {name: options for name, options in found.items() if options}
+
+
+def default_choices() -> dict[str, str]:
+    """The option of each group that plain `vae train` takes, in the order of train.yaml."""
+    text = (conf_folder() / "train.yaml").read_text()
+    return dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))

@@ -1,0 +1,182 @@
+"""One command as a Hydra application, with Hydra's errors in our words."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import sys
+from argparse import ArgumentError
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vaecli.config.catalog import conf_folder
+from vaecli.config.explain import explain, first_lines
+from vaecli.config.sweep_callback import remove_empty
+from vaecli.runs.access import PATHS, Unasked
+from vaecli.utils.errors import UserError, nearest
+from vaecli.utils.memory import size
+
+
+def run(command: str, args: list[str], program: str) -> None:
+    """Compose the configuration of `command` from `args` and run it, once or for each job of a sweep.
+
+    Raises UserError for whatever the user can mend.
+    """
+    if "${" in os.getcwd():
+        raise UserError(f"{os.getcwd()}: Hydra cannot work in a folder with ${{ in its name; rename it")
+    flags, words = split_arguments(args)
+    words = of_stored(words)
+    OmegaConf.register_new_resolver("slug", partial(slug, first=swept(words)), replace=True)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they become messages in one place, cli.py
+    sys.argv = [program, *flags, *words]
+    jobs = 0
+    failures: list[str] = []
+
+    def task(config: DictConfig) -> Any:
+        nonlocal jobs
+        jobs += 1
+        try:
+            return execute(command, config, program)
+        except UserError as error:
+            failures.append(str(error))
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
+                raise
+        return None  # a single run: reported below, without Hydra's own preface
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(task)()
+    except UserError as error:
+        raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, command, words)) from None
+    except ValueError as error:  # of Hydra's own, about its flags
+        if jobs:
+            raise
+        raise UserError(explain(error, command, words)) from None
+    finally:
+        remove_empty()
+    if failures:
+        raise UserError(failures[0])
+
+
+def execute(command: str, config: DictConfig, program: str) -> Any:
+    """Run one command with a composed configuration."""
+    values = settled(config)
+    module = importlib.import_module(f"vaecli.commands.{command}")
+    hydra_config = HydraConfig.get()
+    if command != "train":
+        return mended(module.main, values)
+    overrides = list(hydra_config.overrides.task)
+    folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
+    keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
+    origin = module.Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder)
+    return mended(module.main, values, origin)
+
+
+def mended(main: Callable[..., Any], *args: Any) -> Any:
+    """What `main` returns; UserError for what no command can foresee: memory or a disk that is full."""
+    try:
+        return main(*args)
+    except Unasked as error:
+        raise error.with_command([*sys.argv[0].split(), *sys.argv[1:]]) from None
+    except BrokenPipeError:  # the reader of the output has gone: no error of the user's
+        raise
+    except OSError as error:
+        raise UserError(f"{error.filename or 'standard output or a file'}: {error.strerror or error}") from None
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, and OutOfMemoryError, a subclass
+        if not isinstance(error, MemoryError) and not re.search("memory|Storage size|overflow", str(error)):
+            raise
+        wanted = re.search(r"allocate (\d+) bytes", str(error))
+        needed = f" ({size(int(wanted[1]))} were asked for)" if wanted else ""
+        raise UserError(f"this does not fit into memory{needed}: ask for less, or a smaller batch_size") from None
+
+
+def settled(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, interpolations resolved; UserError where that fails or a text is empty."""
+    try:
+        missing = OmegaConf.missing_keys(config)
+        values: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', None)}: {first_lines(error)}") from None
+    if missing:
+        raise UserError(f"{min(missing)} has no value: give {min(missing)}=...")
+    for key, value in values.items():
+        if value == "":
+            raise UserError(f"{key}=: is empty; give it a value, or leave it out for its default")
+    if isinstance(values.get("output"), str) and ".." in Path(values["output"]).parts:
+        values["output"] = os.path.normpath(values["output"])  # made/../run is run, before `made` is made too
+    return values
+
+
+def of_stored(words: list[str]) -> list[str]:
+    """Where a run goes on or is repeated, its data's paths are keys even if the data set composed here has no such."""
+    if not any(word.startswith(("resume=", "repeat=")) for word in words):
+        return words
+    return [f"++{word}" if re.match(rf"dataset\.({'|'.join(PATHS)})=", word) else word for word in words]
+
+
+def swept(words: list[str]) -> set[str]:
+    """The keys that a sweep goes through several values of."""
+    try:
+        return {one.key_or_group for one in OverridesParser.create().parse_overrides(words) if one.is_sweep_override()}
+    except HydraException:  # said in words of ours when the configuration is composed
+        return set()
+
+
+def slug(text: str, length: int = 120, first: Collection[str] = ()) -> str:
+    """`decoder=gaussian,latent_dim=2` -> `decoder-gaussian_latent_dim-2`: safe in file names and on command lines.
+
+    What the sweep varies, the keys `first`, comes before what it does not, and so is not cut off.
+    """
+    parts = [part.lstrip("+") for part in re.split(r",(?=[+~]*[\w./@]+=)", str(text))]
+    text = ",".join(sorted(parts, key=lambda part: part.partition("=")[0] not in first))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text).replace(",", "_")).strip(".-_")[:length]
+
+
+def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
+    """The flags, with their values, and the overrides, in whatever order they were typed.
+
+    Refuses a flag that Hydra does not have, which would otherwise end in its usage text and exit code 2.
+    """
+    parser = get_args_parser()
+    parser.exit_on_error = parser.allow_abbrev = False
+    known = parser._option_string_actions
+    # the one flag whose value may be left out does not take an override for it
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    args = [f"{arg}=all" if arg in ("--info", "-i") and "=" in after else arg for arg, after in pairs]
+    try:
+        found, unknown = parser.parse_known_intermixed_args(args)
+    except ArgumentError as error:
+        raise UserError(wrong_value(error, known)) from None
+    for flag in [*unknown, *(arg for arg in args if arg == "--")]:
+        name = flag.partition("=")[0]
+        raise UserError(f"unknown flag {name}{nearest(name, known) or '; --help lists the flags'}")
+    values = vars(found)
+    words = values.pop("overrides")
+    given = {f"--{key.replace('_', '-')}": value for key, value in values.items() if value}
+    return [flag if value is True else f"{flag}={value}" for flag, value in given.items()], words
+
+
+def wrong_value(error: ArgumentError, known: Mapping[str, Any]) -> str:
+    """The message for a flag whose value is missing, or none of those it takes."""
+    flag = str(error.argument_name).partition("/")[0]
+    choices = ", ".join(known[flag].choices or ())
+    if wrong := re.match("invalid choice: '(.*?)'", error.message):
+        return f"{flag} {wrong[1]}: should be {choices}"
+    if known[flag].nargs == 0:
+        return f"{flag} takes no value"
+    return f"{flag} needs a value" + (f": {choices}" if choices else "")

@@ -1,0 +1,84 @@
+"""Hydra's errors in our words: one or two lines that name the nearest valid key or option."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from vaecli.config.catalog import Key, conf_folder, groups, keys
+from vaecli.runs.diff import flatten
+from vaecli.utils.errors import nearest
+from vaecli.utils.schema import unknown_key
+
+
+def explain(error: Exception, command: str, words: list[str]) -> str:
+    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one."""
+    found = groups() if command == "train" else {}
+    for word in words:
+        problem = malformed(word) or no_such_option(word, found, str(error))
+        if problem:
+            return problem
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown and unknown[1] in found:
+        return f"{unknown[1]} takes the name of an option: {', '.join(found[unknown[1]])}"
+    if unknown:
+        return elsewhere(unknown[1], found) or unknown_key(unknown[1], known_keys(command, words))
+    several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
+    if several:
+        key, value = several.groups()
+        return f"{key}={value}: several values make a sweep with -m, or a list in brackets: {key}=[{value}]"
+    twice = re.match(r"Multiple values for (\w+)", str(error))
+    if twice:
+        return f"{twice[1]} is chosen already: give {twice[1]}=OPTION, without a +"
+    return first_lines(error)
+
+
+def first_lines(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "full_key" not in line]
+    return "; ".join(line for line in lines[:2] if not line.startswith("object_type"))
+
+
+def malformed(word: str) -> str | None:
+    """What is wrong with the form of an override."""
+    if ("=" not in word and not word.startswith("~")) or word.startswith("="):
+        return f"{word}: expected key=value"
+    try:
+        OverridesParser.create().parse_overrides([word])
+    except HydraException:
+        return f"{word}: cannot be read; put a value with special characters in quotes, as in \"output='a b'\""
+    return None
+
+
+def no_such_option(word: str, found: dict[str, list[str]], error: str) -> str | None:
+    """The message for a choice that its group does not offer."""
+    key, _, value = word.partition("=")
+    wrong = [option for option in value.split(",") if key in found and f"{key}/{option}'" in error]
+    if not wrong:
+        return None
+    hint = nearest(wrong[0], found[key])
+    return f"{key}={wrong[0]}: no such option{hint}\nThere are: {', '.join(found[key])}"
+
+
+def elsewhere(key: str, found: dict[str, list[str]]) -> str | None:
+    """The message for a key that belongs to options of its group which were not chosen."""
+    group = key.split(".")[0]
+    names = [name for name in found.get(group, []) if any(k.name == key for k in option_keys(group, name))]
+    return f"unknown key {key} here: it belongs to {group}={' or '.join(names)}" if names else None
+
+
+def option_keys(group: str, name: str) -> list[Key]:
+    return keys(conf_folder() / group / f"{name}.yaml", prefix=f"{group}.")
+
+
+def known_keys(command: str, words: list[str]) -> list[str]:
+    """Every key of the command's configuration, with the options that `words` choose."""
+    found = groups() if command == "train" else {}
+    valid = [word for word in words if word.partition("=")[2] in found.get(word.partition("=")[0], [])]
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        config: Any = OmegaConf.to_container(hydra.compose(command, valid))
+    return list(dict.fromkeys([*found, *flatten(config)]))

@@ -1,0 +1,69 @@
+"""The help texts, made from the comments of the YAML files: quick, and never out of step with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vaecli.config.catalog import Key, conf_folder, default_choices, groups, header, keys
+
+FOOTER = """\
+Flags: -m, --multirun  run every combination of comma-separated values     --cfg job  print the configuration
+       --config-dir D  also find options in D/<group>/<name>.yaml          --hydra-help  Hydra's other flags"""
+
+
+def overview(commands: Sequence[str]) -> str:
+    """What `vae --help` prints."""
+    rows = [(name, header(conf_folder() / f"{name}.yaml")[0]) for name in commands]
+    return "\n".join(
+        [
+            "vae: train, inspect and compare variational autoencoders.",
+            "",
+            "Usage: vae COMMAND [key=value ...]",
+            "",
+            *table(rows),
+            "",
+            "vae COMMAND --help explains a command and its keys; vae --version prints the version.",
+            "Start with: vae train && vae sample",
+        ]
+    )
+
+
+def command_help(command: str, args: Sequence[str]) -> str:
+    """What `vae COMMAND --help` prints; `args` may choose options, whose keys are then shown."""
+    path = conf_folder() / f"{command}.yaml"
+    parts = [*header(path), "", "Keys (key=default):", *key_table(keys(path))]
+    if command == "train":
+        parts += ["", *choices(args)]
+    return "\n".join([*parts, "", FOOTER])
+
+
+def choices(args: Sequence[str]) -> list[str]:
+    """The groups with their options, and the keys of the options chosen."""
+    chosen = default_choices() | dict(arg.split("=", 1) for arg in args if arg.count("=") == 1)
+    lines, rows = ["Choices (group=option):"], []
+    for group, default in default_choices().items():
+        options = groups().get(group, [])
+        lines += [f"  {group}={default}", *table([(name, first_line(group, name)) for name in options], indent=6)]
+        if chosen[group] in options and group != "experiment":
+            rows += keys(conf_folder() / group / f"{chosen[group]}.yaml", prefix=f"{group}.")
+    visible = [row for row in rows if "${" not in row.default and row.name != "dataset.source"]
+    return [
+        *lines,
+        "",
+        "Keys of the options chosen (vae train dataset=mnist --help shows mnist's):",
+        *key_table(visible),
+    ]
+
+
+def first_line(group: str, option: str) -> str:
+    lines = header(conf_folder() / group / f"{option}.yaml")
+    return lines[0] if lines else ""
+
+
+def key_table(rows: Iterable[Key]) -> list[str]:
+    return table([(f"{row.name}={row.default.replace(', ', ',')}", row.comment) for row in rows])
+
+
+def table(rows: Sequence[tuple[str, str]], indent: int = 2) -> list[str]:
+    width = max((len(left) for left, _ in rows), default=0)
+    return [f"{'':{indent}}{left:{width}}  {right}".rstrip() for left, right in rows]

@@ -1,0 +1,185 @@
+"""From a configuration and the training data to a model that suits both."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from vaecli.config.instantiate import instantiate, option_class
+from vaecli.datasets.checks import refuse_infinite
+from vaecli.datasets.split import Split
+from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
+from vaecli.models.inference import at_once, batches, evaluating
+from vaecli.models.sizes import Sizes
+from vaecli.models.vae import VAE
+from vaecli.utils.errors import UserError
+from vaecli.utils.memory import check_memory
+from vaecli.utils.random import seeded
+from vaecli.utils.types import Config
+
+
+def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, trust: Sequence[str] = ()) -> VAE:
+    """The model that a configuration describes, for observations of x_shape, with fresh weights.
+
+    UserError where they would not fit into memory; on the meta device none is taken.
+    """
+    on_meta = torch.get_default_device().type == "meta"
+    known = None if on_meta else refuse_too_large(config, x_shape, trusted, trust)
+    latent_dim = config["latent_dim"]
+    make = functools.partial(instantiate, config, trusted=trusted, trust=trust)
+    architecture = make("architecture")
+    posterior = make("posterior", latent_dim=latent_dim)
+    decoder = make("decoder", x_shape=x_shape)
+    vae = VAE(
+        encoder_network=architecture.encoder(x_shape, posterior.n_features),
+        posterior=posterior,
+        decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
+        decoder=decoder,
+        prior=make("prior", latent_dim=latent_dim, x_shape=x_shape),
+        latent_dim=latent_dim,
+        x_shape=x_shape,
+    )
+    vae.sizes = known
+    return suit(vae, config.get("dataset", {}))
+
+
+def suit(model: VAE, dataset: Config) -> VAE:
+    """The model, made to take the data as the data set's configuration says: standardised, or with gaps."""
+    if dataset.get("standardize"):
+        units = Standardizer(model.x_shape)
+        model.encoder_network = nn.Sequential(units, model.encoder_network)
+        model.decoder = Standardized(model.decoder, units)
+    if has_gaps({"dataset": dataset}):
+        if model.decoder.calibrate is not None:
+            raise UserError("dataset.missing=mask: this decoder takes its scale from all numbers of a batch, of which "
+                            "some are missing: use decoder=gaussian")  # fmt: skip
+        filler = Filler(model.x_shape)
+        model.encoder_network = nn.Sequential(filler, model.encoder_network)
+        model.decoder = Masked(model.decoder, filler)
+    return model
+
+
+def learn_units(model: VAE, train: Split) -> None:
+    """Let those of the model's parts that know the data's units learn them from the training split."""
+    parts = [part for part in model.modules() if isinstance(part, Standardizer | Filler)]
+    if parts:
+        moments = train.moments
+        for part in parts:
+            part.learn(moments.mean, moments.scale)
+
+
+def refuse_too_large(
+    config: Config, x_shape: tuple[int, ...], trusted: bool, trust: Sequence[str]
+) -> tuple[Sizes, Sizes] | None:
+    """How much memory the model's networks take when they run; UserError where its weights would not fit."""
+    model = None
+    try:
+        with torch.device("meta"):
+            model = build_vae(config, x_shape, trusted, trust)
+        model.measure()
+        needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    except UserError:
+        raise
+    except RuntimeError as error:
+        if "overflow" not in str(error):  # a class that cannot be built without memory
+            return None
+        needed = 2**63
+    check_memory(needed, "the model's weights", "make latent_dim or the architecture smaller")
+    return None if model is None else model.sizes
+
+
+def start_at_mean(model: VAE, train: Split) -> None:
+    """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
+    mean, start_at = train.mean(), getattr(model.decoder_network, "start_at", None)
+    if model.decoder.start(mean) is not None and start_at is not None:
+        start_at(mean, model.decoder.start)
+
+
+def start_prior(model: VAE, train: Split) -> None:
+    """Begin with a prior made from training data, drawn at random but always the same, where it wants any."""
+    start_from = getattr(model.prior, "start_from", None)
+    if start_from is None:
+        return
+
+    def draw(n: int) -> Tensor:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+        with seeded(0, train.device):
+            x = train.batch(order[torch.arange(n) % len(train)].to(train.device))
+        return torch.where(x.isnan(), train.mean().to(x), x)
+
+    start_from(draw)
+
+
+def settle(
+    config: Config, train: Split, recipe: str | None = None, trusted: bool = False, trust: Sequence[str] = ()
+) -> Config:
+    """The configuration with what the decoder takes from the data filled in: a model is rebuilt from it alone."""
+    node = config["decoder"]
+    refuse_unusable(train, gaps=has_gaps(config))
+    fill = getattr(option_class(node, "decoder", trusted, trust), "settle", None)
+    if fill is None:  # an option of the user's own
+        return config
+    with or_recipe(recipe):
+        return {**config, "decoder": fill(node, facts(train))}
+
+
+def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
+    """Refuse data that no decoder or this one cannot score; otherwise its warning about them, if it has one."""
+    refuse_unusable(train, decoder.takes_gaps)
+    with or_recipe(recipe):
+        return decoder.check(facts(train, decoder.step))
+
+
+@contextmanager
+def or_recipe(recipe: str | None) -> Iterator[None]:
+    """What a decoder says of unsuitable data as a UserError, with the recipe for them where there is one."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error) + (f", or experiment={recipe}" if recipe else "")) from None
+
+
+def has_gaps(config: Config) -> bool:
+    """Whether NaN stands for what is missing."""
+    return bool(config.get("dataset", {}).get("missing") == "mask")
+
+
+def refuse_unusable(train: Split, gaps: bool = False) -> None:
+    """UserError for data that are not finite, or the same everywhere; with `gaps` NaN is allowed."""
+    refuse_infinite("the training data", train, gaps, remedy=": mend or remove them")
+    low, high, _ = train.range
+    if low == high:
+        raise UserError(f"every value of the training data is {low:g}: there is nothing to learn; check the files")
+
+
+def facts(split: Split, step: float | None = None) -> DataFacts:
+    """What a decoder needs to know of data; `step`: of a grid that they may lie on."""
+    low, high, binary = split.range
+    if binary or split.levels > 1:
+        return DataFacts(low, high, binary, 1.0 if binary else 1 / split.levels)
+    steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
+    return DataFacts(low, high, binary, next((s for s in steps if lies_on(split, s)), None))
+
+
+def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:
+    """Whether all values that are not missing are multiples of `step`, but for `tolerance` of it."""
+    parts = (chunk.to(torch.float32) / step for chunk in split.chunks())
+    return not any(bool(((part - part.round()).abs() >= tolerance).any()) for part in parts)
+
+
+def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
+    """Set what the decoder takes from the whole training set for validation and evaluation; most take nothing.
+
+    One pass: the squared error of the mean of p(x|z) for one draw of z from each q(z|x), the same at every call.
+    """
+    if model.decoder.calibrate is None:
+        return
+    with evaluating(model, seed):
+        parts = ((x, model(x).p_x.mean[0]) for x in batches(train, at_once(model)))
+        errors = [model.decoder.error(mean, x).square().flatten(1).mean(1) for x, mean in parts]
+    model.decoder.calibrate(float(torch.cat(errors).cpu().double().mean()))

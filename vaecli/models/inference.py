@@ -1,0 +1,74 @@
+"""A model at work without gradients: in evaluation mode, a batch at a time, seeded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from vaecli.datasets.split import Split
+from vaecli.models.vae import VAE
+from vaecli.utils.errors import UserError
+from vaecli.utils.memory import check_memory
+from vaecli.utils.random import seeded
+
+CHUNK = 500  # observations at a time where nothing is trained
+
+
+@contextmanager
+def evaluating(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Evaluation mode without gradients and with random numbers from `seed`; both put back as they were at the end."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    with seeded(seed, device), torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(was_training)
+
+
+def batches(split: Split, size: int = CHUNK) -> Iterator[Tensor]:
+    """The observations of a split in order, (size, *x_shape) at a time."""
+    for start in range(0, len(split), size):
+        yield split.batch(slice(start, start + size))
+
+
+def at_once(model: VAE, draws: int = 1) -> int:
+    """How many observations to take at a time where nothing is trained: CHUNK, or fewer where they take much memory."""
+    return max(1, min(CHUNK, model.rows_at_once() // draws))
+
+
+def drawn_once(split: Split, seed: int = 0) -> Split:
+    """A split whose pixels are redrawn at each use with one draw put in their place; others as they are."""
+    if not split.redraw:
+        return split
+    with seeded(seed, split.device):
+        drawn = torch.cat([x.to(torch.uint8) for x in batches(split)])
+    return Split(drawn, split.y, rows=split.rows)
+
+
+def decode_all(model: VAE, z: Tensor, draw: bool = False) -> Tensor:
+    """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
+    check_memory(4 * len(z) * math.prod(model.x_shape), f"{len(z):,} observations", "ask for fewer")
+    return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(at_once(model))])
+
+
+def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:
+    """The mean of p(x|z), or a draw from it, for latents z (N, D) at once; UserError where it is not finite."""
+    p_x = model.decode(z)
+    try:
+        mean = finite("what the decoder makes of these latents", p_x.mean)
+    except NotImplementedError:  # a distribution of the user's own, of which draws are all there is
+        return p_x.sample()
+    return p_x.sample() if draw else mean
+
+
+def finite(what: str, values: Tensor) -> Tensor:
+    """`values`; UserError where one of them is not finite: weights that are numbers may still be absurd ones."""
+    if not bool(values.isfinite().all()):
+        raise UserError(f"{what} is not finite: the weights of this checkpoint are of no use, or the latents far out")
+    return values

@@ -1,0 +1,171 @@
+"""From a run's folder back to its model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from vaecli.config.instantiate import check_trust, instantiate
+from vaecli.datasets.mnist import complete, default_root
+from vaecli.models.build import build_vae
+from vaecli.models.inference import evaluating
+from vaecli.models.vae import VAE
+from vaecli.runs import checkpoint
+from vaecli.runs.access import closed, is_own, refused
+from vaecli.runs.config import absolute_paths
+from vaecli.runs.find import find_run
+from vaecli.runs.folder import read_summary
+from vaecli.utils.device import pick_device
+from vaecli.utils.errors import UserError
+from vaecli.utils.schema import check_value
+from vaecli.utils.types import Config, PositiveInt
+
+
+class Run(NamedTuple):
+    """A trained model and where it comes from."""
+
+    folder: Path
+    config: Config
+    model: VAE  # in evaluation mode, on the device asked for
+    dataset: Any  # made from the configuration, its data not yet loaded
+    epoch: int
+    checkpoint: str  # best or last
+    unread: dict[str, str]  # the files of the data set, by their keys, that may not be read unasked
+
+
+def load_run(
+    run: str,
+    which: str = "best",
+    device: str = "auto",
+    trust: Sequence[str] = (),
+    data: Mapping[str, str] | None = None,
+) -> Run:
+    """Rebuild the model of a run's checkpoint. Nothing but classes of vaecli's, and of `trust`'s packages, is built.
+
+    data: where the data are, by the keys of `dataset`, in the place of what the run says
+    """
+    check_trust(trust)
+    folder = find_run(run, which)
+    path = folder / "checkpoints" / f"{which}.pt"
+    if not path.is_file() and which == "best" and (folder / "checkpoints" / "last.pt").is_file():
+        raise UserError(f"{folder} has no best checkpoint yet (no epoch was finished): use checkpoint=last")
+    state, place = checkpoint.load(path), pick_device(device)
+    try:
+        model = rebuild(state, trust)
+        own = is_own(read_summary(folder).get("id"), state["config"]["dataset"])
+        config, unread = readable(state["config"], folder, own, data or {})
+        dataset = instantiate(config, "dataset", trusted=True, trust=trust)
+    except UserError:
+        raise
+    except Exception as error:  # what a file claims can fail to fit together in any way
+        raise UserError(f"{path} does not fit its own configuration: {checkpoint.summary(error)}") from None
+    if not callable(getattr(dataset, "load", None)):
+        raise UserError(f"{path}: its dataset is none that can be loaded")
+    return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
+
+
+def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
+    """The model that a checkpoint's configuration describes, with its weights; any exception where they do not fit.
+
+    It is built on the meta device and then takes the file's tensors as its own: memory is used for what the file
+    holds, not for what its configuration claims.
+    """
+    config, weights = state["config"], state["model"]
+    latent_dim, room = check_value("latent_dim", config.get("latent_dim"), PositiveInt), numel(weights.values())
+    if latent_dim > room:
+        raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
+    with torch.device("meta"), at_most(4 * len(weights) + 100):
+        model = build_vae(config, tuple(state["x_shape"]), trusted=True, trust=trust)
+    model.measure()
+    for name, expected in model.state_dict().items():
+        found = weights.get(name)
+        if found is not None and found.dtype != expected.dtype:
+            raise ValueError(f"{name} is of type {found.dtype}, not {expected.dtype}")
+        if found is not None and not bool(found.isfinite().all()):
+            raise ValueError(f"{name} holds values that are not finite numbers")
+    model.load_state_dict(weights, assign=True)
+    missing = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
+    if missing:
+        raise ValueError(f"{missing[0]} is not in the file")
+    check_prior(model)
+    return model
+
+
+def check_prior(model: VAE) -> None:
+    """ValueError unless a model's prior can be drawn from: its scales are weights, too."""
+    with evaluating(model):
+        p_z = model.prior(model.encode)
+        try:
+            p_z.sample()  # refuses a negative scale, of which the variance says nothing
+            usable = bool(p_z.mean.isfinite().all()) and bool(((p_z.stddev > 0) & p_z.stddev.isfinite()).all())
+        except RuntimeError:
+            usable = False
+    if not usable:
+        raise ValueError("the standard deviations of its prior are not positive numbers, or its means not finite")
+
+
+def numel(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+@contextmanager
+def at_most(n: int) -> Iterator[None]:
+    """Within it, making more than n parameters raises ValueError: a configuration can ask for billions of layers."""
+    left = n
+
+    def count(*args: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError("it describes far more layers than the file has weights for")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def readable(config: Config, folder: Path, own: bool, given: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
+    """The configuration with the data's paths as they may be read, and those that may not, which lead nowhere in it.
+
+    own: whether the user has trained the run here; given: the paths that the user names, by their keys
+    """
+    dataset = config["dataset"]
+    if not isinstance(dataset, dict):
+        return config, {}
+    dataset = {**dataset, **given} if "root" in given else localise({**dataset, **given}, own)
+    unread = {} if own else refused(folder, dataset, given)
+    if dataset.get("root") == str(default_root()):  # this machine's own
+        unread.pop("root", None)
+    return absolute_paths({**config, "dataset": closed(dataset, unread)}), unread
+
+
+def localise(dataset: Config, keep: bool = True) -> Config:
+    """A data set with a folder that does not hold the files, or that is not to be kept, replaced by this machine's own.
+
+    The folder that a file names is thereby read at most: what is missing is downloaded to a place of the user's.
+    """
+    if dataset.get("root") is None:
+        return dataset
+    if not str(dataset.get("_target_")).startswith("vaecli."):  # a class that the user trusts keeps its own
+        return dataset
+    if keep and complete(Path(str(dataset["root"]), str(dataset.get("source")), "raw")):
+        return dataset
+    return {**dataset, "root": str(default_root())}
+
+
+def load(
+    run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto", trust: Sequence[str] = ()
+) -> VAE:
+    """The trained model of a run, ready for use: `encode`, `decode`, `sample`.
+
+    trust: packages of your own whose classes the run may use; without it only vaecli's are built.
+    """
+    return load_run(os.fspath(run), checkpoint, device, trust).model

@@ -1,0 +1,124 @@
+"""Which files a run's data set may read: all that it names where the user has trained the run on this machine,
+otherwise only what lies in the run's own folder and what the command line names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaecli.utils.command_line import command, setting
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import cannot_write, expanded
+
+PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that name files and folders
+NOWHERE = os.devnull  # no folder, so that nothing is below it
+
+
+class Unasked(UserError):
+    """A run that was not trained here would read these files, and the command line does not name them.
+
+    settings: the words which, added to the command line, name them
+    """
+
+    def __init__(self, folder: Path, paths: Mapping[str, str]) -> None:
+        self.settings = [setting(f"dataset.{key}", path) for key, path in paths.items()]
+        files = ", ".join(f"{path} (dataset.{key})" for key, path in paths.items())
+        super().__init__(
+            f"{folder} is no run that you have trained on this machine, and would read {files}: it may read that only "
+            f"where the command line says so.\nTo allow it, add {command(self.settings)}"
+        )
+
+    def with_command(self, words: list[str]) -> UserError:
+        """The same with the whole command line to copy."""
+        reason, *_ = str(self).split("\n")
+        return UserError(f"{reason}\nTo allow it: {command([*words, *self.settings])}")
+
+
+def paths_of(dataset: Any) -> dict[str, Any]:
+    """The files and folders that a data set's configuration names."""
+    if not isinstance(dataset, dict):  # a stranger's, refused later
+        return {}
+    return {key: dataset[key] for key in PATHS if dataset.get(key) is not None}
+
+
+def identify(run_id: Any, dataset: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The id of a run that is trained here, which its summary.json keeps, and what is wrong where it will not be known.
+
+    An id stands for the paths that it was made with: one that has come back with others is replaced.
+    """
+    if isinstance(run_id, str) and is_own(run_id, dataset):
+        return run_id, None
+    run_id = secrets.token_hex(16)
+    if not paths_of(dataset):
+        return run_id, None
+    try:
+        remember(run_id, dataset)
+    except UserError as error:
+        words = command(setting(f"dataset.{key}", path) for key, path in paths_of(dataset).items())
+        return run_id, f"{error}: this run will not be known as yours, and later commands need {words}"
+    return run_id, None
+
+
+def is_own(run_id: Any, dataset: Mapping[str, Any]) -> bool:
+    """Whether a run with this id was trained here by this user on the data that its configuration names."""
+    if not paths_of(dataset):
+        return True
+    try:
+        return isinstance(run_id, str) and digest(run_id, dataset) in state_file().read_text().split()
+    except (OSError, ValueError):
+        return False
+
+
+def remember(run_id: str, dataset: Mapping[str, Any]) -> None:
+    """Add a run to the user's own list; UserError where that cannot be written."""
+    path = state_file()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, f"{digest(run_id, dataset)}\n".encode())  # at once: others may be adding theirs
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def digest(run_id: str, dataset: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([run_id, paths_of(dataset)], sort_keys=True).encode()).hexdigest()
+
+
+def state_file() -> Path:
+    """The list of the runs that this user has trained on files: a line for each, which says neither id nor path."""
+    chosen = os.environ.get("XDG_STATE_HOME", "")
+    default = {"darwin": "~/Library/Application Support", "win32": os.environ.get("LOCALAPPDATA", "~")}
+    place = chosen if os.path.isabs(chosen) else default.get(sys.platform, "~/.local/state")
+    return Path(os.path.expanduser(place), "vaecli", "runs")
+
+
+def refused(folder: Path, dataset: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """The paths of a stranger's data set that may not be read: neither given by the user nor in the run's folder."""
+    paths = paths_of(dataset)
+    return {key: path for key, path in paths.items() if key not in given and not inside(folder, str(path))}
+
+
+def inside(folder: Path, path: str) -> bool:
+    """Whether a path and all that is below it lie in a folder, wherever links in it lead."""
+    try:
+        home, first = folder.resolve(), expanded(path)
+        if not first.resolve().is_relative_to(home):
+            return False
+        below = (Path(place, name) for place, folders, names in os.walk(first) for name in folders + names)
+        return all(one.resolve().is_relative_to(home) for one in below)
+    except (OSError, RuntimeError, UserError):  # a loop of links, a user who is not there
+        return False
+
+
+def closed(dataset: dict[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+    """A data set's configuration with paths that lead nowhere in the place of these."""
+    return {**dataset, **{key: os.path.join(NOWHERE, Path(str(path)).name) for key, path in paths.items()}}

@@ -1,0 +1,112 @@
+"""Everything that a training run leaves in its folder, checkpoints apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from vaecli.runs.tensorboard import EventFile
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import cannot_write, replace_bytes, replace_text
+from vaecli.utils.schema import is_number
+from vaecli.utils.text import lines, printable, say
+
+TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
+
+
+class RunLogger:
+    """Writes metrics.jsonl, summary.json, images/, train.log and the TensorBoard events of one run.
+
+    history, summary: what the run has written already, when it is resumed
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        console: Console,
+        history: Sequence[dict[str, Any]] = (),
+        summary: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.console = folder, console
+        self.history: list[dict[str, Any]] = list(history)
+        self.summary: dict[str, Any] = dict(summary or {})
+        seconds = self.summary.get("seconds")
+        self.before = float(seconds) if is_number(seconds) else 0.0  # seconds of the run until it was resumed
+        self.started = time.perf_counter()
+        try:
+            log = folder / "train.log"
+            self.log: TextIO = open(log, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115  (open as long as the run)
+            self.lines: TextIO = open(folder / "metrics.jsonl", "a", 1, "utf-8")  # noqa: SIM115
+            self.events = EventFile(folder)
+        except OSError as error:
+            raise UserError(f"cannot write into {folder}: {error.strerror or error}") from None
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, without the time between an interruption and its resumption."""
+        return self.before + time.perf_counter() - self.started
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line for the user and for train.log."""
+        say(text, self.console, style)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """A line for train.log alone."""
+        line = printable(text.replace("\n", " "))  # a message may have two lines
+        self.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def write(self, file: TextIO, line: str) -> None:
+        try:
+            file.write(line)
+        except OSError as error:
+            raise cannot_write(Path(file.name), error, len(line.encode())) from None
+
+    def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
+        """One split's figures of one epoch, to metrics.jsonl and TensorBoard."""
+        line = {"epoch": epoch, "step": step, "split": split, **means, "lr": lr, "seconds": round(seconds, 4)}
+        self.history.append(line)
+        self.write(self.lines, json.dumps(line) + "\n")
+        for term in TENSORBOARD_TERMS:
+            self.events.scalar(f"{split}/{term}", means[term], epoch)
+        if split == "train":
+            self.events.scalar("train/lr", lr, epoch)
+
+    def picture(self, name: str, content: bytes, size: tuple[int, int], epoch: int, numbered: bool = True) -> None:
+        """A .png file's content, size = (height, width), to images/<name>[_epoch_<epoch>].png and to TensorBoard."""
+        file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
+        replace_bytes(self.folder / "images" / f"{file_name}.png", content)
+        self.events.image(name, content, *size, epoch)
+
+    def config(self, yaml: str) -> None:
+        """The resolved configuration to TensorBoard's text page."""
+        self.events.text("config", "    " + lines(yaml).replace("\n", "\n    "))
+
+    def summarise(self, **entries: Any) -> None:
+        """Update summary.json."""
+        self.summary.update(entries)
+        replace_text(self.folder / "summary.json", json.dumps(self.summary, indent=2) + "\n")
+
+    def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float], epoch: int) -> None:
+        """The configuration and the final metrics for TensorBoard's HParams page, in the run's own event file."""
+        self.events.hparams(values, metrics)
+        for name, value in metrics.items():
+            self.events.scalar(name, value, epoch)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system: after a crash of the process it is there."""
+        self.events.flush()
+        self.lines.flush()
+        os.fsync(self.lines.fileno())
+
+    def close(self) -> None:
+        for file in (self.events, self.lines, self.log):
+            with suppress(OSError):  # a full disk: what was lost has been reported
+                file.close()

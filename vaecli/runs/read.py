@@ -1,0 +1,180 @@
+"""A run's YAML and JSON: plain values, read within limits that fit what vaecli writes, as their author is unknown."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vaecli.utils.files import amount
+
+LARGEST = 2**22  # bytes of a file; a config.yaml has under 100 kB, and 2 MB with the names of 100,000 columns
+MOST_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
+LONGEST = 2000  # characters of one of them
+MOST_JUNK = 1000  # of them may be of no use
+DEEPEST = 50  # mappings and lists within each other
+MOST_VALUES = 120_000  # of a YAML text
+LONGEST_NUMBER = 40  # characters
+INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,18})", re.ASCII)
+REAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", re.ASCII)
+WORDS = {"": None, "~": None, "null": None, "true": True, "false": False,
+         ".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}  # fmt: skip
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
+STRUCTURE = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
+Parse = Callable[[str], Any]
+
+
+class Damaged(Exception):
+    """A file of a run that cannot be read."""
+
+
+def mapping(path: Path, parse: Parse) -> dict[str, Any]:
+    """What `parse`, load_yaml or load_json, finds in a file; Damaged unless it is a mapping."""
+    try:
+        found = parse(read(path))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Damaged(f"{path.name} is damaged")
+    return found
+
+
+def read(path: Path) -> str:
+    """The text of a regular file of no more than LARGEST bytes; Damaged otherwise."""
+    try:
+        if not path.is_file():  # a pipe, which would never end
+            raise Damaged(f"{path.name} cannot be read (it is no regular file)")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
+    if len(content) > LARGEST:
+        raise Damaged(f"{path.name} is too large (more than {amount(LARGEST)}, which no run of vaecli writes)")
+    return content.decode(errors="replace")
+
+
+def json_lines(path: Path, usable: Callable[[dict[str, Any]], bool]) -> Iterator[dict[str, Any]]:
+    """The usable mappings in a file with one on each line; of other lines a few are passed over, as a half written one.
+
+    Damaged where there are more than MOST_JUNK of them, or more lines than any run has.
+    """
+    junk = 0
+    try:
+        if not path.is_file():
+            raise Damaged(f"{path.name} cannot be read (it is no regular file)")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for n, line in enumerate(iter(lambda: file.readline(LONGEST), "")):
+                found = line_of_json(line)
+                if found is not None and usable(found):
+                    yield found
+                else:
+                    junk += 1
+                if junk > MOST_JUNK or n > MOST_LINES:
+                    raise Damaged(f"{path.name} is " + ("damaged" if junk > MOST_JUNK else "too large"))
+    except OSError as error:
+        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
+
+
+def line_of_json(line: str) -> dict[str, Any] | None:
+    try:
+        found = load_json(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def load_json(content: str) -> Any:
+    """The value of a JSON text; ValueError where there is none, or a deeply nested one."""
+    try:
+        found = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [inner for value in level if isinstance(value, dict | list) for inner in entries(value)]
+        if not level:
+            return found
+    raise ValueError("nested too deeply")
+
+
+def entries(value: dict[str, Any] | list[Any]) -> Any:
+    return value.values() if isinstance(value, dict) else value
+
+
+def load_yaml(content: str) -> Any:
+    """The value of a YAML text: mappings, lists, and scalars in the forms that `dump_yaml` writes.
+
+    Raises ValueError for tags and aliases, by which little stands for much, for keys that are no text, for more than
+    one document, deep nesting and more values than any run has.
+    """
+    try:
+        events = at_most(MOST_VALUES, yaml.parse(content, Loader))
+        nodes = (event for event in events if not isinstance(event, STRUCTURE))
+        found = [value_of(event, nodes) for event in nodes]
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f"line {place.line + 1}: " if place else ""
+        raise ValueError(where + str(getattr(error, "problem", None) or "no text")) from None
+    if len(found) > 1:
+        raise ValueError("more than one document")
+    return found[0] if found else None
+
+
+def at_most(n: int, events: Iterator[Any]) -> Iterator[Any]:
+    for i, event in enumerate(events):
+        if i > n:
+            raise ValueError("more values than any run has")
+        yield event
+
+
+def value_of(event: Any, nodes: Iterator[Any], depth: int = 0) -> Any:
+    """The value that begins with an event, the others of which are taken from `nodes`."""
+    if depth > DEEPEST:
+        raise ValueError("nested too deeply")
+    if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
+        raise ValueError("a tag or an alias")
+    if isinstance(event, yaml.ScalarEvent):
+        return scalar(event.value) if event.implicit[0] else event.value
+    until_end = itertools.takewhile(lambda event: not isinstance(event, yaml.CollectionEndEvent), nodes)
+    if isinstance(event, yaml.SequenceStartEvent):
+        return [value_of(event, nodes, depth + 1) for event in until_end]
+    return {key_of(event): value_of(next(nodes), nodes, depth + 1) for event in until_end}
+
+
+def key_of(event: Any) -> str:
+    if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag:
+        raise ValueError("a key that is no text")
+    return str(event.value)
+
+
+def scalar(text: str) -> Any:
+    """The value of a text without quotes: null, a truth value or a number in the usual form; else it is text."""
+    if text in WORDS:
+        return WORDS[text]
+    if len(text) > LONGEST_NUMBER:
+        return text
+    return int(text) if INTEGER.fullmatch(text) else float(text) if REAL.fullmatch(text) else text
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes what load_yaml reads: no aliases, and quotes around a text that is not one without them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        style = '"' if not data.isprintable() else "'" if not isinstance(scalar(data), str) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+Dumper.add_representer(str, Dumper.represent_text)
+
+
+def dump_yaml(values: dict[str, Any]) -> str:
+    """Plain values as YAML, a key on each line, in their order."""
+    return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)

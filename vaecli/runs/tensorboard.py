@@ -1,0 +1,124 @@
+"""TensorBoard's event file of a run: written without a thread of its own, and taken back to an earlier epoch."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import cannot_write, replace_bytes
+from vaecli.utils.memory import check_memory
+
+PATTERN = "events.out.tfevents.*"
+WRITTEN_AGAIN = ("config", "data", "test", "best/", "_hparams_", "curves")  # tags of a run's beginning and end
+
+
+class EventFile:
+    """Appends to the run's one event file, making it where there is none; what is flushed survives a crash."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import summary
+
+        self.event, self.proto, self.make = Event, Summary, summary
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0"
+        self.path = next(iter(sorted(folder.glob(PATTERN))), folder / name)
+        self.file = open(self.path, "ab")  # noqa: SIM115  (open as long as the run)
+        self.records = RecordWriter(self.file)
+        if self.file.tell() == 0:
+            self.write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+            self.flush()
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        self.add(self.make.scalar(tag, value), step)
+
+    def histogram(self, tag: str, values: Tensor, step: int) -> None:
+        self.add(self.make.histogram(tag, values.cpu().numpy(), "auto"), step)
+
+    def image(self, tag: str, png: bytes, height: int, width: int, step: int) -> None:
+        image = self.proto.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+        self.add(self.proto(value=[self.proto.Value(tag=tag, image=image)]), step)
+
+    def text(self, tag: str, markdown: str) -> None:
+        self.add(self.make.text(tag, markdown), 0)
+
+    def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float]) -> None:
+        for part in self.make.hparams(values, metrics):
+            self.add(part, 0)
+
+    def add(self, summary: Any, step: int) -> None:
+        """A protocol buffer that torch.utils.tensorboard.summary has made."""
+        self.write(self.event(wall_time=time.time(), step=step, summary=summary))
+
+    def write(self, event: Any) -> None:
+        record = event.SerializeToString()
+        try:
+            self.records.write(record)
+        except OSError as error:
+            raise cannot_write(self.path, error, len(record)) from None
+
+    def flush(self) -> None:
+        unwritten = self.file.tell() - self.path.stat().st_size
+        try:
+            self.file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error, unwritten) from None
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def rewind(folder: Path, epoch: int) -> None:
+    """Take away the events after `epoch`, those that are written again, and whatever a crash has cut off or doubled."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    paths = sorted(folder.glob(PATTERN))
+    if not paths:
+        return
+    kept: dict[Any, bytes] = {}  # in order; an event of the same tag and step replaces the one before
+    for path in paths:
+        for key, record in events(path):
+            step, tag = key
+            if step <= epoch and not (tag or "").startswith(WRITTEN_AGAIN):
+                kept[key] = record
+    content = io.BytesIO()
+    writer = RecordWriter(content)
+    for record in kept.values():
+        writer.write(record)
+    replace_bytes(paths[0], content.getbuffer())
+    for path in paths[1:]:
+        path.unlink()
+
+
+def events(path: Path) -> Iterator[tuple[tuple[int, str | None], bytes]]:
+    """The whole events of a file, each as ((step, tag), serialised event); tag None: the file's version."""
+    from google.protobuf.message import DecodeError
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    try:
+        check_memory(3 * path.stat().st_size, str(path), "take it away; TensorBoard's curves then begin anew")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    place = 0
+    while place + 12 <= len(content):  # length, its checksum, the event, its checksum
+        (length,) = struct.unpack_from("<Q", content, place)
+        record = content[place + 12 : place + 12 + length]
+        place += 12 + length + 4
+        if place > len(content):
+            return
+        try:
+            event = Event.FromString(record)
+        except DecodeError:
+            return
+        yield (event.step, event.summary.value[0].tag if event.summary.value else None), record

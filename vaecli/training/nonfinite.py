@@ -1,0 +1,76 @@
+"""Numbers that break: what went first, and what helps."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vaecli.training.totals import Totals
+from vaecli.utils.errors import UserError
+
+TERMS = {
+    "log_px": "log p(x|z)",
+    "kl": "the KL divergence",
+    "bound": "the bound",
+    "elbo": "the ELBO",
+    "loss": "the loss",
+}
+GENTLER = "a lower optimizer.lr or clip_grad_norm=1"
+REMEDIES = {
+    "log_px": f"{GENTLER}, a decoder that is less sure (a larger decoder.sigma or decoder.min_scale), "
+    "or, in a new run, dataset.standardize=true for numbers that are large",
+    "kl": f"{GENTLER}, or a larger posterior.min_scale",
+}
+
+
+def broken_step(model: nn.Module, totals: Totals, epoch: int, step: int) -> UserError:
+    """The error for a loss that is not finite in a step of an epoch, the `step`-th since training began.
+
+    totals: the epoch's sums so far, this step's included. The gradients still at the parameters are those of the step
+    before: where they, or the weights, are not finite, they came first.
+    """
+    found = totals.first_broken()
+    assert found is not None
+    row, sums = found
+    before = len(totals.rows) - 1 - row  # how many steps ago: more than none where the loss is looked at now and then
+    gradient, weight = (first_broken(tensors) for tensors in gradients_and_weights(model))
+    if before == 0 and gradient:
+        return error(f"the gradient of {gradient}", "gradient", f"epoch {epoch}, step {step - 1}")
+    if before == 0 and weight:
+        return error(f"the weights {weight}", "weights", f"epoch {epoch}, step {step}")
+    return broken_term(sums, f"epoch {epoch}, step {step - before}")
+
+
+def broken_weights(model: nn.Module, epoch: int, step: int) -> UserError | None:
+    """The error for weights that are not finite after a step; None where all are."""
+    gradient, weight = (first_broken(tensors) for tensors in gradients_and_weights(model))
+    if not weight:
+        return None
+    what = f"the gradient of {gradient}" if gradient else f"the weights {weight}"
+    return error(what, "gradient", f"epoch {epoch}, step {step}")
+
+
+def gradients_and_weights(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, model.state_dict()
+
+
+def broken_term(values: dict[str, float], where: str) -> UserError:
+    """The error for the first term, in the order of TERMS, among those that are not finite."""
+    term = next((name for name in TERMS if name in values), next(iter(values)))
+    return error(f"{TERMS.get(term, term)} became non-finite ({values[term]})", term, where)
+
+
+def first_broken(tensors: dict[str, Tensor]) -> str | None:
+    """`NAME (and 3 more) became non-finite (nan)` for the first of the tensors with such a value; None without one."""
+    bad = [name for name, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if not bad:
+        return None
+    values = tensors[bad[0]]
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return f"{bad[0]}{more} became non-finite ({values[~values.isfinite()][0].item()})"
+
+
+def error(what: str, term: str, where: str) -> UserError:
+    return UserError(
+        f"{what} in {where}: try {REMEDIES.get(term, GENTLER)}.\nThe last good checkpoint is kept; training can go on "
+        "from it with such a change, as in vae-train resume=RUN optimizer.lr=..."
+    )

@@ -1,0 +1,61 @@
+"""What a model makes of a few observations while it trains."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaecli.analysis.metrics import active_units, kl_per_dim
+from vaecli.datasets.split import Splits
+from vaecli.models.inference import evaluating
+from vaecli.models.vae import VAE
+from vaecli.plots.training import curves
+from vaecli.plots.view import View, figure_array, png
+from vaecli.runs.logger import RunLogger
+
+N_DATA, N_RECONSTRUCTED, N_SAMPLED = 64, 10, 64
+LOOKED_AT = 10_000  # observations from which the latents in use are told
+MOST = 10  # times that a run is looked at, unless the user says how often
+
+
+class Pictures:
+    """Looks at the data once, and at reconstructions, samples and the latents in use every so many epochs."""
+
+    def __init__(
+        self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int | None, epochs: int
+    ) -> None:
+        self.model, self.splits, self.view, self.logger = model, splits, view, logger
+        self.every, self.epochs = every or max(5, -(-epochs // MOST)), epochs
+        self.watched = (splits.val or splits.train).head(LOOKED_AT)
+
+    def data(self) -> None:
+        with evaluating(self.model):
+            x = self.splits.train.batch(slice(0, N_DATA)).cpu()
+        self.write("data", self.view.samples(x, f"{len(x)} training observations"), 0, numbered=False)
+
+    def epoch_done(self, epoch: int) -> None:
+        if epoch % self.every and epoch != self.epochs:
+            return
+        with evaluating(self.model):
+            x = self.watched.batch(slice(0, N_RECONSTRUCTED))
+            again = self.model.decode(self.model.encode(x).mean).mean
+            p_x = self.model.sample(N_SAMPLED)
+            new = p_x.sample() if self.view.drawn else p_x.mean
+        self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
+        kl = kl_per_dim(self.model, self.watched)
+        if kl is not None:
+            self.logger.events.histogram("kl_per_dim", kl, epoch)
+        self.logger.events.scalar("active_units", float(active_units(self.model, self.watched).sum()), epoch)
+
+    def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
+        self.write("reconstructions", self.view.reconstructions(x, [("reconstruction", again)]), epoch)
+        self.write("samples", self.view.samples(new, f"samples after epoch {epoch}"), epoch)
+
+    def curves(self) -> None:
+        if not self.logger.history:  # interrupted before the first epoch's end
+            return
+        self.write("curves", curves(self.logger.history), self.logger.history[-1]["epoch"], numbered=False)
+
+    def write(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
+        pixels = figure_array(figure)
+        self.logger.picture(name, png(pixels), pixels.shape[:2], epoch, numbered)

@@ -1,0 +1,205 @@
+"""What a run goes on from: its stored state, what may change, and whether it fits."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaecli.models.load import readable
+from vaecli.runs import checkpoint
+from vaecli.runs.access import PATHS, Unasked, is_own, paths_of
+from vaecli.runs.config import ASKING, read_config
+from vaecli.runs.diff import flatten
+from vaecli.runs.folder import read_summary
+from vaecli.utils.command_line import command, setting
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded
+from vaecli.utils.schema import check_value, is_number, plain
+from vaecli.utils.types import Config, PositiveInt
+
+FIXED = (  # what the weights and the figures so far came from
+    "dataset", "architecture", "decoder", "posterior", "prior", "latent_dim", "batch_size", "seed", "start_at_mean",
+    "optimizer", "ema.decay",
+)  # fmt: skip
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The run's last checkpoint; None where it was stopped before it had written one."""
+    path = folder / "checkpoints" / "last.pt"
+    return checkpoint.load(path) if path.is_file() else None
+
+
+def resumed(stored: Config, given: Config, keys: list[str], run: str) -> tuple[Config, dict[str, Any]]:
+    """The configuration that a run goes on with, and what it changes: what was given on the command line.
+
+    given: as composed from the command line; keys: those that were typed there. Raises UserError for a change of what
+    has been trained, naming the keys.
+    """
+    keys = [key for key in keys if key not in ASKING and not same_option(stored.get(key), given.get(key))]
+    before = flatten(stored)
+    changes = {key: value for key, value in typed(given, keys).items() if value != before.get(key)}
+    refused = [key for key in changes if is_fixed(key)]
+    if refused:
+        was = ", ".join(f"{key}={plain(before.get(key))}" for key in refused)
+        raise UserError(
+            f"resume={run}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
+            "leave it out, or start a new run"
+        )
+    return with_changes(stored, given, keys), changes
+
+
+def same_option(stored: Any, given: Any) -> bool:
+    """Whether both are the same option of a group: naming it again changes nothing."""
+    return isinstance(stored, dict) and isinstance(given, dict) and stored.get("name") == given.get("name", stored)
+
+
+def typed(given: Config, keys: list[str]) -> dict[str, Any]:
+    """The values at the keys typed, a group's chosen option under the group's own name."""
+    below = tuple(f"{key}." for key in keys)
+    return {key: value for key, value in flatten(given).items() if key in keys or key.startswith(below)}
+
+
+def is_fixed(key: str) -> bool:
+    """Whether a key is in FIXED, or below one of its groups; of the optimizer only the choice itself is fixed, of the
+    data all but the place where they are."""
+    group, _, name = key.partition(".")
+    if group == "dataset" and name in PATHS:  # the data's checksum says that they are the same
+        return False
+    return key in FIXED or (group in FIXED and group != "optimizer")
+
+
+def asked_for(config: Config, keys: list[str]) -> Config:
+    """The configuration of a new run: as composed, or that of the run that it repeats, with the keys typed in place."""
+    if config["repeat"] is None:
+        return config
+    path = expanded(config["repeat"])
+    stored = read_config(path)
+    changed = with_changes(stored, config, keys)
+    return changed if "dataset" in keys else permitted(stored, changed, path if path.is_dir() else path.parent, keys)
+
+
+def permitted(stored: Config, config: Config, folder: Path, keys: list[str]) -> Config:
+    """`config` with the data's paths as they may be read; UserError where the run in `folder`, whose configuration
+    was `stored`, would read what no key typed names."""
+    dataset, own = config["dataset"], is_own(read_summary(folder).get("id"), stored["dataset"])
+    given = {key: path for key, path in paths_of(dataset).items() if f"dataset.{key}" in keys}
+    config, unread = readable(config, folder, own, given)
+    if unread:
+        raise Unasked(folder, unread)
+    return config
+
+
+def with_changes(stored: Config, given: Config, keys: list[str]) -> Config:
+    """`stored` with the values that `given` has at the keys typed, at those of ASKING, and where `stored` has none."""
+    changed = {**given, **stored, **{key: given[key] for key in ASKING}}
+    for key in keys:
+        if key.startswith("~"):
+            raise UserError(f"{key}: a run that goes on or is repeated keeps its keys; give this one another value")
+        if key == "experiment":
+            raise UserError("experiment= sets too much at once to be combined with resume= or repeat=: give its keys")
+        if key not in ASKING:
+            changed = put(changed, given, key.split("."))
+    return changed
+
+
+def put(config: Config, given: Config, path: list[str]) -> Config:
+    """`config` with the value that `given` has at a path of keys."""
+    first, *rest = path
+    config = config if isinstance(config, dict) else {}  # a stranger's; what it lacks is refused later
+    return {**config, first: put(config.get(first, {}), given[first], rest) if rest else given[first]}
+
+
+def with_later_best(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """The state, with the records of a best.pt and ema.pt written after it: the epochs to come may be worse."""
+    state = {**state, "best": later(folder, "best", state["best"])}
+    ema = state.get("ema")
+    if isinstance(ema, dict) and isinstance(ema.get("best"), dict):
+        state["ema"] = {**ema, "best": later(folder, "ema", ema["best"])}
+    return state
+
+
+def later(folder: Path, which: str, best: dict[str, Any]) -> dict[str, Any]:
+    """The record in a checkpoint where it is of a later epoch than `best`."""
+    path = folder / "checkpoints" / f"{which}.pt"
+    found = checkpoint.load(path)["best"] if path.is_file() else best
+    new, old = found.get("epoch"), best.get("epoch")
+    return found if is_number(new) and is_number(old) and new > old else best
+
+
+def planned(config: dict[str, Any]) -> int:
+    """How many epochs a run was to have."""
+    return int(check_value("epochs", config.get("epochs"), PositiveInt))
+
+
+def nothing_left(config: dict[str, Any], state: dict[str, Any]) -> str | None:
+    """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
+    epoch, patience, waited = state["epoch"], config["early_stopping"]["patience"], state["best"].get("waited")
+    if epoch >= config["epochs"]:
+        return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
+    if patience is not None and is_number(waited) and waited >= patience:
+        return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
+    return None
+
+
+def best_bound(state: dict[str, Any]) -> float:
+    bound = state["best"].get("bound")
+    return float(bound) if is_number(bound) else math.nan
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to go on with a run."""
+    return command(["vae-train", setting("resume", folder)])
+
+
+def check_like(what: str, own: Any, stored: Any) -> None:
+    """ValueError unless a stored state has the form of a new one: the same keys, lengths, types and tensor shapes.
+
+    Where the new one has None yet, a number may be.
+    """
+    if isinstance(own, dict) and isinstance(stored, dict) and own.keys() == stored.keys():
+        for key in own:
+            check_like(f"{what}.{key}", own[key], stored[key])
+    elif isinstance(own, list | tuple) and isinstance(stored, list | tuple) and len(own) == len(stored):
+        for i, pair in enumerate(zip(own, stored, strict=True)):
+            check_like(f"{what}[{i}]", *pair)
+    elif isinstance(own, Tensor) and isinstance(stored, Tensor):
+        if own.shape != stored.shape or own.dtype != stored.dtype:
+            raise ValueError(f"{what} has the shape {tuple(stored.shape)} of {stored.dtype}")
+    elif is_number(own) or own is None:
+        if not (is_number(stored) or (own is None and stored is None)):
+            raise ValueError(f"{what} is no number")
+    elif type(own) is not type(stored) or isinstance(own, dict | list | tuple):
+        raise ValueError(f"{what} is not what this training would have stored")
+
+
+def check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """ValueError unless an optimizer of torch's has for each parameter what its own step leaves there.
+
+    The fused steps read the moments of a parameter without a look at their shape.
+    """
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        return
+    own = after_one_step(optimizer)
+    for parameter, values in optimizer.state.items():
+        if values.keys() != own.keys():
+            raise ValueError(f"the optimizer's state should be {', '.join(own) or 'empty'}")
+        for name, value in values.items():
+            moment = isinstance(own[name], Tensor) and own[name].ndim > 0
+            check_like(f"the optimizer's {name}", parameter.detach() if moment else own[name], value)
+
+
+def after_one_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What an optimizer of this kind and these settings keeps for a small parameter."""
+    parameter = torch.zeros(2, 3, requires_grad=True)
+    parameter.grad = torch.zeros(2, 3)
+    other = copy.copy(optimizer)
+    other.state = defaultdict(dict)
+    other.param_groups = [{**optimizer.param_groups[0], "params": [parameter]}]
+    other.step()
+    return dict(other.state[parameter])

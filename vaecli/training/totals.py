@@ -1,0 +1,71 @@
+"""Exact means over a data set: sums over observations, divided by their number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaecli.datasets.split import Split
+from vaecli.models.inference import at_once, batches, evaluating
+from vaecli.models.vae import VAE
+from vaecli.objectives.base import Estimate, Objective
+
+
+class Totals:
+    """Running sums of an objective's metrics and loss, kept on their device: adding to them never waits for it."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.rows: list[Tensor] = []
+        self.counts: list[int] = []
+
+    def add(self, estimate: Estimate) -> None:
+        self.names = [*estimate.metrics, "loss"]
+        sums = torch.stack(list(estimate.metrics.values())).detach().sum(-1)
+        count = len(estimate.metrics["elbo"])
+        self.rows.append(torch.cat([sums, estimate.loss.detach().reshape(1) * count]))
+        self.counts.append(count)
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the observations added so far."""
+        total = torch.stack(self.rows).cpu().double().sum(0) / sum(self.counts)
+        return dict(zip(self.names, total.tolist(), strict=True))
+
+    def latest(self) -> dict[str, float]:
+        """Each metric's mean over the last batch added; waits for the device."""
+        return dict(zip(self.names, (self.rows[-1] / self.counts[-1]).tolist(), strict=True))
+
+    def first_broken(self) -> tuple[int, dict[str, float]] | None:
+        """The first batch with a sum that is not finite, counted from 0, and those sums by name; waits for the device.
+
+        None where all are finite.
+        """
+        rows = torch.stack(self.rows).cpu()
+        bad = (~rows.isfinite()).nonzero()
+        if not len(bad):
+            return None
+        first = int(bad[0, 0])
+        named = zip(self.names, rows[first].tolist(), strict=True)
+        return first, {name: value for name, value in named if not math.isfinite(value)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers and tensors from which `load_state_dict` goes on to the same means, bit for bit."""
+        return {"names": self.names, "rows": torch.stack(self.rows).cpu(), "counts": self.counts}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self.names, self.counts, rows = list(state["names"]), list(state["counts"]), state["rows"]
+        if rows.shape != (len(self.counts), len(self.names)) or not all(type(n) is int and n > 0 for n in self.counts):
+            raise ValueError("the sums of the epoch under way do not fit together")
+        self.rows = list(rows.to(device))
+
+
+def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:
+    """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation."""
+    totals, draws = Totals(), getattr(objective, "n_samples", 1) * getattr(objective, "k", 1)
+    with evaluating(model, seed):
+        for x in batches(split, at_once(model, draws)):
+            totals.add(objective(model, x, step))
+    return totals.means()

@@ -1,0 +1,21 @@
+"""The device that a configuration names."""
+
+from __future__ import annotations
+
+import torch
+
+from vaecli.utils.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` (the fastest there is), cpu, cuda, cuda:1 ... or mps."""
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        raise UserError(f"device={name}: not available on this machine; allowed here: auto, {', '.join(available)}")
+    return torch.device(name)

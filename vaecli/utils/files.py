@@ -1,0 +1,150 @@
+"""Writing files so that a reader never meets half of one, and reading none that could block or never end."""
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from vaecli.utils.errors import UserError
+
+TEMPORARY = ".tmp"  # how a file's name ends while it is written
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+IRREGULAR = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def irregular(path: Path) -> str | None:
+    """What a path leads to where that is no file ("a pipe"): reading it could block, or never end.
+
+    None for a file, and where nothing can be found there. Looks without opening.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    return next((kind for is_kind, kind in IRREGULAR if is_kind(mode)), None if stat.S_ISREG(mode) else "no file")
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
+    """Write a temporary file beside `path`, flush it to disk and put it in `path`'s place.
+
+    size: how many bytes `write` will write, where that is known, for the message when there is no room for them.
+    Raises UserError where that cannot be done; what stood at `path` is then untouched.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY, delete=False
+        ) as file:
+            temporary = file.name
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~current_umask())
+        os.replace(temporary, path)
+        flush_folder(path.parent)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error, size) from None
+        raise
+
+
+def replace_bytes(path: Path, content: bytes | memoryview) -> None:
+    """`replace_file` for what is already in memory."""
+    replace_file(path, lambda file: file.write(content), len(content))
+
+
+def replace_text(path: Path, text: str) -> None:
+    replace_bytes(path, text.encode())
+
+
+def expanded(path: str) -> Path:
+    """`path` with ~ replaced by a home folder; UserError where there is none, and for what no path can hold."""
+    found = os.path.expanduser(path)
+    if "\0" in path:
+        raise UserError(f"{path}: no path holds the character \\0")
+    if found.startswith("~"):
+        user = found.split(os.sep)[0]
+        raise UserError(f"{path}: {user} is no user's home folder here; a name that begins with ~ is given as ./~...")
+    return Path(found)
+
+
+def refuse_no_text(what: str, path: str | os.PathLike[str]) -> None:
+    """UserError for a name that is not UTF-8, which neither YAML holds nor every library opens."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{what}: the name is not UTF-8; give the file, or the folder that it is in, another") from None
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk, so that a file put there outlives a power failure."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def cannot_write(path: Path, error: OSError, size: int | None = None) -> UserError:
+    """What to tell the user of a write that failed; with how much room it needs where room was lacking."""
+    reason = error.strerror or str(error)
+    if error.errno not in NO_SPACE:
+        return UserError(f"cannot write {path}: {reason}")
+    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    needed = f"{amount(size)} needed, " if size is not None else ""
+    return UserError(f"cannot write {path}: {reason} ({needed}{amount(shutil.disk_usage(there).free)} free)")
+
+
+def amount(size: int) -> str:
+    if size < 100_000:
+        return f"{size:,} bytes"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Take away what writes that were cut off have left below a folder."""
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def current_umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def check_output(path: Path, suffix: str) -> Path:
+    """`path`, if a file of the kind `suffix` ("png") can be written there; UserError where it cannot."""
+    known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2", ".npy", ".pt", ".jpg", ".jpeg", ".gif", ".pdf", ".svg"}
+    if path.suffix in known and path.suffix != f".{suffix}":
+        wrong = f"the name ends in {path.suffix}, but .{suffix} is written"
+        raise UserError(f"output={path}: {wrong}; change name or format")
+    if path.is_dir():
+        raise UserError(f"output={path}: is a folder; expected the name of a file")
+    check_writable(path.parent)
+    return path
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError where `folder` is not one, or could not be made or written."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"output={folder}: {there} is a file, not a folder; choose another output")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"output={folder}: no permission to write in {there}; choose another output")

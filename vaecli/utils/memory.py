@@ -1,0 +1,124 @@
+"""Refuses what cannot fit into memory before any of it is taken."""
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vaecli.utils.errors import UserError
+
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+VERSIONS = (  # of control groups: folder below CGROUPS, limit, what is taken of it, prefix in memory.stat
+    ("", "memory.max", "memory.current", ""),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
+
+
+def available() -> int | None:
+    """Bytes of memory that a new object could take, or None where that is not known.
+
+    The least of what the machine has free and what the limits of a container leave.
+    """
+    rooms = [room for room in (free_here(), *limits_left()) if room is not None]
+    return max(0, min(rooms)) if rooms else None
+
+
+def free_here() -> int | None:
+    """What the machine has free; all that is installed, or None, where only that is known."""
+    try:
+        found = re.search(r"^MemAvailable: +(\d+) kB", (PROC / "meminfo").read_text(), re.MULTILINE)
+        return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):  # not Linux; not Unix
+        return None
+
+
+def limits_left() -> Iterator[int]:
+    """What each control group that holds this process, and each around it, leaves of its limit."""
+    for below, limit, taken, prefix in VERSIONS:
+        for folder in groups(below):
+            most, used = number(folder / limit), number(folder / taken)
+            if most is not None and used is not None:
+                yield most - used + file_cache(folder / "memory.stat", prefix)
+
+
+def groups(below: str) -> list[Path]:
+    """The folders of this process's memory group and of those around it.
+
+    In a container the path may be the one outside it, which is not there: then its root is the container's group.
+    """
+    try:
+        lines = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]
+    except OSError:
+        return []
+    paths = [line[2] for line in lines if len(line) == 3 and (below in line[1].split(","))]
+    found = {CGROUPS / below / part for path in paths for part in (path.lstrip("/"), *outer(path.lstrip("/")))}
+    return [folder for folder in found if folder.is_dir()]
+
+
+def outer(path: str) -> list[str]:
+    return [str(parent) for parent in Path(path).parents]
+
+
+def number(path: Path) -> int | None:
+    """The number in a file; None where there is no file, or it says `max`."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def file_cache(path: Path, prefix: str) -> int:
+    """The bytes of files that a group keeps in memory and the kernel gives back when they are needed."""
+    try:
+        found = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", path.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return sum(map(int, found))
+
+
+def check_memory(needed: int, what: str, remedy: str) -> None:
+    """UserError where `what` would take more bytes than there are."""
+    room = available()
+    if room is not None and needed > room:
+        raise too_much(needed, room, what, remedy)
+
+
+def too_much(needed: int, room: int, what: str, remedy: str) -> UserError:
+    return UserError(f"{what} would take {size(needed)} of memory, and {size(room)} are free: {remedy}")
+
+
+class Room:
+    """Memory that threads share: one waits where what it needs is not free until others have given theirs back."""
+
+    def __init__(self, beside: int = 0) -> None:
+        """All that is available now, but for the bytes `beside` that something else is going to take."""
+        room = available()
+        self.most: float = float("inf") if room is None else max(0, room - beside)
+        self.free, self.changed = self.most, threading.Condition()
+
+    @contextmanager
+    def taken(self, needed: int, what: str, remedy: str) -> Iterator[None]:
+        """Within it `needed` bytes are the caller's; UserError where there are not so many at all."""
+        if needed > self.most:
+            raise too_much(needed, int(self.most), what, remedy)
+        with self.changed:
+            self.changed.wait_for(lambda: needed <= self.free)
+            self.free -= needed
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free += needed
+                self.changed.notify_all()
+
+
+def size(n: int) -> str:
+    """A number of bytes, as in 3.2 GB."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000  # type: ignore[assignment]
+    return f"{n:,.0f} PB" if n < 1e6 else "more than 1,000,000 PB"

@@ -1,0 +1,80 @@
+"""Values checked against the annotations of the function or class that takes them."""
+
+import inspect
+import typing
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeGuard
+
+from pydantic import TypeAdapter, ValidationError
+
+from vaecli.utils.errors import UserError, nearest
+from vaecli.utils.text import printable
+
+
+def check_arguments(
+    target: Callable[..., Any], values: Mapping[str, Any], prefix: str = "", supplied: Collection[str] = ()
+) -> dict[str, Any]:
+    """The `values` as `target`'s parameters ask for them.
+
+    `prefix` (`"decoder."`) makes the keys in messages those that the user typed; the parameters named in `supplied`
+    come from the program and are neither expected nor allowed here. Raises UserError for a key that `target` does
+    not take, a missing one, and a value of the wrong type or out of range.
+    """
+    try:
+        parameters = {name: p for name, p in inspect.signature(target).parameters.items() if name not in supplied}
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except (TypeError, ValueError, NameError) as error:
+        raise UserError(f"{prefix}_target_: cannot be used, for its parameters are not to be seen ({error})") from None
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [key for key in values if key not in parameters]
+    if unknown and not takes_any:
+        raise UserError(unknown_key(prefix + unknown[0], [prefix + name for name in parameters]))
+    missing = [name for name, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    missing = [name for name in missing if name not in values]
+    if missing:
+        raise UserError(f"{prefix}{missing[0]} has no value: give {prefix}{missing[0]}=...")
+    return {key: check_value(prefix + key, value, hints.get(key, Any)) for key, value in values.items()}
+
+
+def check_value(key: str, value: Any, hint: Any) -> Any:
+    """`value` as the annotation `hint` asks for it; UserError with the key, the value and what is allowed."""
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # Union branches and list positions are noise to a reader; the keys of nested groups are not.
+        inner = [str(part) for part in first["loc"] if isinstance(part, str) and isinstance(value, Mapping)]
+        if first["type"] == "unexpected_keyword_argument":
+            known = [f"{key}.{name}" for name in getattr(hint, "__annotations__", {})]
+            raise UserError(unknown_key(".".join([key, *inner]), known)) from None
+        message = first["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+        shown = first["input"] if inner else value
+        if "dataclass" in first["type"] and not inner:
+            message = f"has keys of its own, as in {key}.{next(iter(hint.__annotations__))}=..."
+        if first["type"] == "missing" and isinstance(value, list):
+            message = f"should have {len(typing.get_args(hint))} values"
+        if first["type"] == "list_type" and not isinstance(value, Mapping | None):
+            message += f", as in {key}=[{plain(value)}]"
+        raise UserError(f"{'.'.join([key, *inner])}={plain(shown)}: {message}") from None
+
+
+def unknown_key(key: str, known: Collection[str]) -> str:
+    """The message for a key that nothing takes."""
+    hint = nearest(key, known)
+    return f"unknown key {key}{hint or '; known here: ' + (', '.join(sorted(known)) or 'none')}"
+
+
+def plain(value: Any) -> str:
+    """A configuration value the way it is typed on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(plain(item) for item in value) + "]"
+    return printable(str(value))
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number; of an integer of hundreds of digits no float can be made."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -1,0 +1,30 @@
+"""Annotations for values of configurations, with their limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+Config = dict[str, Any]  # a resolved configuration: nested dicts, lists and scalars
+
+
+MOST = 10**12  # of anything that is counted
+
+
+PositiveInt = Annotated[int, Field(strict=True, gt=0, le=MOST)]
+
+
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+
+
+Span = Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)]  # beyond, float32 overflows
+
+
+PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
