@@ -6,8 +6,11 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vaecli.utils import streams
 from vaecli.utils.errors import UserError, nearest
@@ -76,7 +79,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     try:
         from vaecli.config.compose import run
 
-        run(command, args, program)
+        run(command, partial(load_main, command), args, program)
         sys.stdout.flush()
     except UserError as error:
         stop(str(error))
@@ -89,6 +92,12 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def load_main(command: str) -> Callable[[dict[str, Any], Any], Any]:
+    """What runs a command; only training is told how it was asked for."""
+    main = import_module(f"vaecli.commands.{command}").main
+    return main if command == "train" else lambda values, origin: main(values)
 
 
 def show(text: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shlex
@@ -11,7 +10,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -30,9 +29,26 @@ from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
 
 
-def run(command: str, args: list[str], program: str) -> None:
+class Origin(NamedTuple):
+    """How a run was asked for."""
+
+    command: str  # the command line that repeats it
+    overrides: list[str]  # the keys given on it
+    sweep_folder: Path | None  # the folder that a sweep has made for it
+
+    @property
+    def sweep_over(self) -> list[str] | None:
+        """The keys that a sweep was given; None outside of one."""
+        return None if self.sweep_folder is None else self.overrides
+
+
+Main = Callable[[dict[str, Any], Origin], Any]  # what a command does with its configuration
+
+
+def run(command: str, load_main: Callable[[], Main], args: list[str], program: str) -> None:
     """Compose the configuration of `command` from `args` and run it, once or for each job of a sweep.
 
+    load_main: imports what runs the command; called when the configuration stands, since torch takes seconds
     Raises UserError for whatever the user can mend.
     """
     if "${" in os.getcwd():
@@ -40,7 +56,9 @@ def run(command: str, args: list[str], program: str) -> None:
     flags, words = split_arguments(args)
     words = of_stored(words)
     OmegaConf.register_new_resolver("slug", partial(slug, first=swept(words)), replace=True)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they become messages in one place, cli.py
+    os.environ.setdefault(
+        "HYDRA_FULL_ERROR", "1"
+    )  # let exceptions through: they become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
     jobs = 0
     failures: list[str] = []
@@ -49,7 +67,7 @@ def run(command: str, args: list[str], program: str) -> None:
         nonlocal jobs
         jobs += 1
         try:
-            return execute(command, config, program)
+            return execute(load_main, config, program)
         except UserError as error:
             failures.append(str(error))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -73,18 +91,13 @@ def run(command: str, args: list[str], program: str) -> None:
         raise UserError(failures[0])
 
 
-def execute(command: str, config: DictConfig, program: str) -> Any:
+def execute(load_main: Callable[[], Main], config: DictConfig, program: str) -> Any:
     """Run one command with a composed configuration."""
-    values = settled(config)
-    module = importlib.import_module(f"vaecli.commands.{command}")
-    hydra_config = HydraConfig.get()
-    if command != "train":
-        return mended(module.main, values)
+    values, main, hydra_config = settled(config), load_main(), HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
     folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
     keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
-    origin = module.Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder)
-    return mended(module.main, values, origin)
+    return mended(main, values, Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder))
 
 
 def mended(main: Callable[..., Any], *args: Any) -> Any:

@@ -1,10 +1,13 @@
 """MNIST and its two drop-in relatives: files in the IDX format, downloaded from torchvision's mirrors."""
 
 import gzip
+import math
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
@@ -36,16 +39,25 @@ def complete(folder: Path) -> bool:
 
 
 def read_idx(path: Path) -> Tensor:
-    """Images (N, H, W), uint8, or labels (N,), int64, of an IDX file; ValueError where it is damaged."""
-    from torchvision.datasets.mnist import read_image_file, read_label_file
+    """Images (N, H, W) or labels (N,), uint8, of an IDX file; ValueError with what is wrong with it.
 
-    check_memory(2 * path.stat().st_size, str(path), "use a smaller file")
-    try:
-        return (read_image_file if "images" in path.name else read_label_file)(str(path))
-    except OSError:
-        raise
-    except Exception:  # assertions, and whatever else a wrong header or length leads to
-        raise ValueError(f"{path.name} is damaged: its header and its contents do not agree") from None
+    Two bytes 0, one for the type, one for the number of dimensions, four for the length of each, and the values.
+    torchvision's readers say of a damaged file only that some assertion failed.
+    """
+    n_dims = 3 if "images" in path.name else 1
+    size, magic = path.stat().st_size, bytes([0, 0, 8, n_dims])
+    with open(path, "rb") as file:
+        header = file.read(4 + 4 * n_dims)
+        if len(header) < 4 + 4 * n_dims:
+            raise ValueError(f"{path.name} has {size} bytes, not even a header's {4 + 4 * n_dims}")
+        if header[:4] != magic:
+            raise ValueError(f"{path.name} begins with the bytes {header[:4].hex(' ')}, not with {magic.hex(' ')}")
+        shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4))
+        expected = len(header) + math.prod(shape)
+        if size != expected:
+            raise ValueError(f"{path.name} has {size:,} bytes, and its header promises {expected:,}")
+        check_memory(2 * size, str(path), "use a smaller file")
+        return torch.from_numpy(np.fromfile(file, np.uint8).reshape(shape))
 
 
 class MNIST:
@@ -72,6 +84,17 @@ class MNIST:
         self.binarize, self.binarize_seed = binarize, binarize_seed
         self.label_names = LABELS[source]
 
+    @staticmethod
+    def localise(settings: dict[str, Any], keep: bool = True) -> dict[str, Any]:
+        """A run's settings with a folder that does not hold the files, or is not to be kept, replaced by our own.
+
+        The folder that a run names is thereby read at most: what is missing is downloaded to a place of the user's.
+        """
+        root = settings.get("root")
+        if root is None or (keep and complete(Path(str(root), str(settings.get("source")), "raw"))):
+            return settings
+        return {**settings, "root": str(default_root())}
+
     def load(self) -> Splits:
         folder = self.root / self.source / "raw"
         for name in FILES:
@@ -84,6 +107,7 @@ class MNIST:
         """Images (N, 1, 28, 28) uint8 and labels (N,) int64 of one of the two original parts."""
         try:
             x, y = (read_idx(folder / name) for name in names)
+            y = y.long()
         except (OSError, ValueError) as error:
             raise UserError(self._advice(folder, "cannot be read", error)) from None
         problem = None

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vaecli.config.instantiate import check_trust, instantiate
-from vaecli.datasets.mnist import complete, default_root
+from vaecli.config.instantiate import check_trust, instantiate, resolve
 from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
@@ -140,25 +139,18 @@ def readable(config: Config, folder: Path, own: bool, given: Mapping[str, str]) 
     dataset = config["dataset"]
     if not isinstance(dataset, dict):
         return config, {}
-    dataset = {**dataset, **given} if "root" in given else localise({**dataset, **given}, own)
-    unread = {} if own else refused(folder, dataset, given)
-    if dataset.get("root") == str(default_root()):  # this machine's own
-        unread.pop("root", None)
+    dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
+    localise = None if "root" in given else option_of(dataset, "localise")
+    if localise is not None:
+        dataset = localise(dataset, keep=own)
+        unread.pop("root", None)  # this machine's own, or the user's
     return absolute_paths({**config, "dataset": closed(dataset, unread)}), unread
 
 
-def localise(dataset: Config, keep: bool = True) -> Config:
-    """A data set with a folder that does not hold the files, or that is not to be kept, replaced by this machine's own.
-
-    The folder that a file names is thereby read at most: what is missing is downloaded to a place of the user's.
-    """
-    if dataset.get("root") is None:
-        return dataset
-    if not str(dataset.get("_target_")).startswith("vaecli."):  # a class that the user trusts keeps its own
-        return dataset
-    if keep and complete(Path(str(dataset["root"]), str(dataset.get("source")), "raw")):
-        return dataset
-    return {**dataset, "root": str(default_root())}
+def option_of(dataset: Config, method: str) -> Any:
+    """A method of the class that a data set's configuration names, where that is vaecli's and has it; else None."""
+    target = str(dataset.get("_target_"))
+    return getattr(resolve(target, "vaecli.datasets"), method, None) if target.startswith("vaecli.") else None
 
 
 def load(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from vaecli.config.compose import Origin
 from vaecli.models.build import calibrate
 from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
@@ -48,19 +49,6 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
 from vaecli.utils.schema import check_arguments, plain
 from vaecli.utils.text import say
-
-
-class Origin(NamedTuple):
-    """How a run was asked for."""
-
-    command: str  # the command line that repeats it
-    overrides: list[str]  # the keys given on it
-    sweep_folder: Path | None  # the folder that a sweep has made for it
-
-    @property
-    def sweep_over(self) -> list[str] | None:
-        """The keys that a sweep was given; None outside of one."""
-        return None if self.sweep_folder is None else self.overrides
 
 
 class Before(NamedTuple):
