@@ -1,4 +1,4 @@
-"""The examples of docs/architecture.md, written into a package of a user's own, train and are opened with trust."""
+"""The examples of docs/extending.md, written into a package of a user's own, train and are opened with trust."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import forked
 
-DOCUMENT = Path(__file__).parent.parent / "docs/architecture.md"
+DOCUMENT = Path(__file__).parent.parent / "docs/extending.md"
 FILE = re.compile(r"^    # ((?:vaecli|conf)/\S+)\n((?:(?:    .*)?\n)+?)(?=    # (?:vaecli|conf)/|\n\S)", re.MULTILINE)
 
 
@@ -26,7 +26,7 @@ def written(folder: Path) -> None:
         place.write_text(text.replace("_target_: vaecli.", "_target_: mine."))
 
 
-@pytest.mark.parametrize(("path", "n"), [("decoders/student_t", 14), ("priors/laplace", 11), ("objectives/renyi", 12)])
+@pytest.mark.parametrize(("path", "n"), [("decoders/student_t", 14), ("priors/laplace", 11), ("objectives/renyi", 12), ("datasets/waves", 14)])
 def test_examples_are_as_short_as_they_are_said_to_be(path: str, n: int) -> None:
     lines = [line for line in examples()[f"vaecli/{path}.py"].splitlines() if line.strip()]
     assert len(lines) == n
@@ -35,7 +35,7 @@ def test_examples_are_as_short_as_they_are_said_to_be(path: str, n: int) -> None
 
 def test_examples_work(tmp_path: Path) -> None:
     written(tmp_path)
-    words = ("decoder=student_t", "prior=laplace", "objective=renyi", "samples=4", "epochs=3", "dataset.limit=100")
+    words = ("decoder=student_t", "prior=laplace", "objective=renyi", "dataset=waves", "samples=4", "epochs=3")
     done = forked("train", "--config-dir", "conf", *words, "output=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "completed"
