@@ -27,6 +27,7 @@ OWN_DRAWS = 200  # from q(z|x), whose heaviest are starts
 GRID_STARTS, DRAW_STARTS = 24, 6  # at most so many of the grid, and of each kind of draws
 AGAIN = 3  # searches for modes: another where the integration came upon a higher point
 NARROWEST = 8.0  # a box reaches at least so many of the mode's standard deviations
+LOPSIDED = 1.13  # times the box's upper corner, so that its middle is not the mode
 BETWEEN = 1.22  # a point on a ray and the next, a factor: the 60th lies 120,000 standard deviations out
 OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
 ROUNDING = 1e-14  # of log p(x, z), relative to the numbers that it is made of
@@ -60,7 +61,11 @@ class Quadrature(NamedTuple):
 
 
 class Manner(NamedTuple):
-    """One of the two ways in which each integral is done: the coordinates differ, and so do the rule and the shares."""
+    """One of the two ways in which each integral is done: the coordinates differ, and so do the rule and the shares.
+
+    No rule sees a kink between the edge of a cell and the first node. A mode often lies on a kink of the decoder, and
+    its axes along it; so the axes are turned, and a box, which the rule cuts in halves, has its middle elsewhere.
+    """
 
     rule: str
     turn: float  # of the axes, in radians
@@ -68,7 +73,7 @@ class Manner(NamedTuple):
     spread: float  # of the Gaussians that share the integrand out among the modes
 
 
-ROUGH, FINE = Manner("gk15", math.pi / 5, 1.17, 2.0), Manner("gk21", 0.0, 1.0, 1.0)
+ROUGH, FINE = Manner("gk15", -0.4, 1.17, 2.0), Manner("gk21", 0.3, 1.0, 1.0)
 
 
 def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: Tick = lambda n: None) -> Quadrature:
@@ -207,7 +212,7 @@ class Share:
         low, high = self.box(self.manner.wider)
         found = cubature(
             integrand, low, high, rule=self.manner.rule, rtol=tolerance, atol=tolerance / len(self.around),
-            max_subdivisions=SUBDIVISIONS[self.dim], points=[np.zeros(self.dim)],
+            max_subdivisions=SUBDIVISIONS[self.dim],
         )  # fmt: skip
         return float(found.estimate), float(found.error)
 
@@ -229,7 +234,7 @@ class Share:
                 break
             for axis, side in open_:
                 side[axis] *= 1.4
-        return low.cpu().numpy(), high.cpu().numpy()
+        return low.cpu().numpy(), LOPSIDED * high.cpu().numpy()
 
     def rays(self) -> Tensor:
         """Points on rays from the mode, each BETWEEN times as far out as the one before, (N, D)."""
