@@ -17,7 +17,7 @@ from typing import IO, Any
 import pytest
 import yaml
 from PIL import Image
-from runs import SMALL, assert_same, train
+from support.runs import SMALL, assert_same, train
 
 from vaecli.runs import checkpoint, logger
 from vaecli.training.previews import Pictures

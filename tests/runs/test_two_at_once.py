@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import forked
-from runs import SMALL, assert_same, train
+from support.runs import SMALL, assert_same, train
 from test_interrupted import LONG, start, wait_for
 from test_killed import in_child
 

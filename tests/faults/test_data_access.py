@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import forked
 from PIL import Image
-from runs import train
+from support.runs import train
 from test_checkpoint import make, write_run
 
 from vaecli.models.load import load_run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import forked
 
-DOCUMENT = Path(__file__).parent.parent / "docs/architecture.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/architecture.md"
 FILE = re.compile(r"^    # ((?:vaecli|conf)/\S+)\n((?:(?:    .*)?\n)+?)(?=    # (?:vaecli|conf)/|\n\S)", re.MULTILINE)
 
 

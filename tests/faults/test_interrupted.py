@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import forked
-from runs import assert_same
+from support.runs import assert_same
 
 LONG = ("dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2", "epochs=100000", "images.every_epochs=100000",
         "validate.every_epochs=100", "checkpoint.every_epochs=1000")  # fmt: skip

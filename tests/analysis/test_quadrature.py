@@ -29,7 +29,7 @@ from vaecli.priors.standard_normal import StandardNormal
 
 def benchmark() -> Any:
     """The script that makes the table in docs/mathematics.md."""
-    path = Path(__file__).parents[1] / "benchmarks" / "quadrature.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "quadrature.py"
     spec = importlib.util.spec_from_file_location("quadrature_benchmark", path)
     assert spec is not None
     assert spec.loader is not None

@@ -15,7 +15,7 @@ import pytest
 from conftest import composed, forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from runs import SMALL, train
+from support.runs import SMALL, train
 from test_checkpoint import make, write_run
 from test_interrupted import start, wait_for
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import forked
-from runs import SMALL, assert_same, lines, train
+from support.runs import SMALL, assert_same, lines, train
 
 from vaecli.runs import checkpoint
 from vaecli.runs.logger import RunLogger

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import torch
-from mutations import BYTES, Content, State, contents, packed, records, saved
+from support.mutations import BYTES, Content, State, contents, packed, records, saved
 from test_checkpoint import make, same
 
 from vaecli.commands._inputs import choose

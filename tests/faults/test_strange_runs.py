@@ -16,8 +16,8 @@ import pytest
 import torch
 import yaml
 from conftest import composed
-from mutations import contents, saved
-from runs import SMALL, at_step, train
+from support.mutations import contents, saved
+from support.runs import SMALL, at_step, train
 from test_faults import in_time
 
 from vaecli.runs import checkpoint

@@ -198,7 +198,7 @@ def test_a_narrow_terminal_gets_a_block_for_each_run(tmp_path: Path) -> None:
 
 
 def test_hundreds_of_runs_take_no_time(tmp_path: Path) -> None:
-    config = yaml.safe_load(Path(__file__).parents[1].joinpath("conf/train.yaml").read_text())
+    config = yaml.safe_load(Path(__file__).parents[2].joinpath("conf/train.yaml").read_text())
     lines = tuple(line(epoch, split, -1.0 * epoch, -2.0) for epoch in range(100) for split in ("train", "val"))
     for i in range(300):
         make(tmp_path / "runs" / str(i), completed(-i), {**CONFIG, **config, "latent_dim": i}, lines)

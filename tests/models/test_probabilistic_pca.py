@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import train
+from support.runs import train
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import forked
-from runs import SMALL, at_step, train
+from support.runs import SMALL, at_step, train
 
 from vaecli.runs import checkpoint
 from vaecli.training.trainer import Trainer

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bad_command_lines import REFUSED
 from conftest import vae
+from support.bad_command_lines import REFUSED
 
 from vaecli import __main__ as cli
 

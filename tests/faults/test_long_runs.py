@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from runs import train
+from support.runs import train
 
 from vaecli import __main__ as cli
 from vaecli.commands import train as command
@@ -99,7 +99,8 @@ def test_nothing_grows(
 ) -> None:
     """In a process of its own."""
     monkeypatch.chdir(tmp_path)
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_long_runs as t; "
+    here = Path(__file__).parent
+    code = f"import sys; sys.path[:0] = {[str(here), str(here.parent)]!r}; import test_long_runs as t; "
     done = subprocess.run([sys.executable, "-c", f"{code} sys.exit(t.{work.__name__}({n}))"], stdout=subprocess.DEVNULL)
     assert done.returncode == 0
     assert_flat(json.loads(Path("readings.json").read_text()), f"{n} {work.__name__}", measured)
