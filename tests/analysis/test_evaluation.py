@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from support.linear import SIGMA, Linear, P
 from torch import Tensor
-from torch.distributions import MultivariateNormal
 
 from vaecli.analysis.importance_sampling import (
     LogMean,
@@ -39,39 +39,6 @@ from vaecli.priors.standard_normal import StandardNormal
 from vaecli.training.totals import mean_metrics
 from vaecli.utils.errors import UserError
 from vaecli.utils.threads import in_order
-
-P, SIGMA = 6, 0.5
-
-
-class Linear:
-    """p(x|z) = N(W z + b, sigma^2 I), W with orthogonal columns, and an encoder that knows the true posterior."""
-
-    def __init__(self, dim: int, n: int = 8, sigma: float = SIGMA) -> None:
-        generator = torch.Generator().manual_seed(1)
-        w = torch.linalg.qr(torch.randn(P, dim, generator=generator)).Q * torch.linspace(1.5, 0.6, dim)
-        b = torch.randn(P, generator=generator)
-        posterior, networks = Gaussian(dim), MLP(hidden=[])
-        encoder, decoder = networks.encoder((P,), posterior.n_features), networks.decoder(dim, 1, (P,))
-        self.model = VAE(
-            encoder, posterior, decoder, GaussianDecoder((P,), sigma=sigma), StandardNormal(dim), dim, (P,)
-        )
-        decoder.output.weight.data, decoder.output.bias.data = w, b  # type: ignore[union-attr]
-        precision = w.T @ w + sigma**2 * torch.eye(dim)
-        a = torch.linalg.solve(precision, w.T)
-        self.layer = encoder[-1]  # type: ignore[index]
-        self.layer.weight.data = torch.cat([a, torch.zeros_like(a)])
-        self.layer.bias.data = torch.cat([-a @ b, (sigma**2 / precision.diagonal()).sqrt().log()])
-        x = torch.randn(n, dim, generator=generator) @ w.T + b + sigma * torch.randn(n, P, generator=generator)
-        self.split = Split(x)
-        covariance = w.double() @ w.double().T + sigma**2 * torch.eye(P, dtype=torch.float64)
-        self.log_p: Tensor = MultivariateNormal(b.double(), covariance).log_prob(x.double())
-
-    def narrow(self, scale: float, shift: float = 0.0) -> Linear:
-        """Spoil the encoder."""
-        dim = self.model.latent_dim
-        self.layer.bias.data[dim:] += math.log(scale)
-        self.layer.bias.data[:dim] += shift
-        return self
 
 
 @pytest.mark.parametrize("k", [1, 3, 5000])

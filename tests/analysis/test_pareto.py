@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from test_evaluation import Linear
+from support.linear import Linear
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import LogMean, importance_weighted, prior_estimate, widened_estimate

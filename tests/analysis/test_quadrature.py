@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from test_evaluation import Linear
+from support.linear import Linear
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import Scores, importance_weighted, widened_estimate

@@ -8,7 +8,7 @@ import io
 import pytest
 from matplotlib.cbook import is_math_text
 from rich.console import Console
-from test_nasty_names import NASTY
+from support.names import NASTY
 
 from vaecli.plots.style import canvas, wrap
 from vaecli.plots.view import figure_array

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from conftest import composed
-from torch import Tensor
+from support.splits import EVERYTHING, frequencies, load
 
 from vaecli.config.instantiate import instantiate
 from vaecli.datasets.beta import Beta
@@ -15,13 +14,7 @@ from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Binarize, Split, Splits, image_split
 from vaecli.utils.errors import UserError
 
-EVERYTHING = slice(None)
 BINARIZE: list[Binarize] = ["none", "threshold", "dynamic", "static"]
-
-
-def load(*overrides: str) -> Splits:
-    splits: Splits = instantiate(composed(*overrides), "dataset").load()
-    return splits
 
 
 def rows(split: Split) -> list[bytes]:
@@ -150,16 +143,6 @@ def test_limit_gives_a_prefix_of_what_would_be_drawn(binarize: Binarize) -> None
     y = torch.zeros(5000, dtype=torch.int64)
     whole, part = (image_split(x[:n], y[:n], 16, binarize, (0, 1), train=False) for n in (5000, 4500))
     assert torch.equal(whole.head(4500).batch(EVERYTHING), part.batch(EVERYTHING))
-
-
-def frequencies(drawn: Tensor, grey: Tensor) -> None:
-    """The share of ones at each grey level is that level, within five standard errors."""
-    assert torch.equal(drawn[grey == 0], torch.zeros_like(drawn[grey == 0]))
-    assert torch.equal(drawn[grey == 1], torch.ones_like(drawn[grey == 1]))
-    for level in grey.unique().tolist():
-        ones = drawn[grey == level]
-        error = (level * (1 - level) / len(ones)) ** 0.5
-        assert abs(float(ones.mean()) - level) <= 5 * error, level
 
 
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])

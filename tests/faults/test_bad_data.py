@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torchvision
 from conftest import composed
-from test_mnist import FILES, SOURCES, fake, write_idx
+from support.mnist_files import SOURCES, fake, write_idx
 
-from vaecli.datasets.mnist import MNIST
+from vaecli.datasets.mnist import FILES, MNIST
 from vaecli.datasets.split import Splits
 from vaecli.training.setup import prepare
 from vaecli.utils.errors import UserError

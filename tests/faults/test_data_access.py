@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from conftest import forked
 from PIL import Image
+from support.checkpoints import make, write_run
 from support.runs import train
-from test_checkpoint import make, write_run
 
 from vaecli.models.load import load_run
 from vaecli.runs import access as data_access

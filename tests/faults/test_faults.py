@@ -8,34 +8,28 @@ from __future__ import annotations
 import io
 import random
 import resource
-import signal
 import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 import torch
-from support.mutations import BYTES, Content, State, contents, packed, records, saved
-from test_checkpoint import make, same
+from support.checkpoints import State, make, same
+from support.mutations import BYTES, Content, contents, packed, records, saved
+from support.processes import in_time
 
 from vaecli.commands._inputs import choose
 from vaecli.models.load import Run, load_run
 from vaecli.runs import checkpoint
 from vaecli.utils.errors import UserError
 
-SECONDS = 10  # for one file; the usual one takes hundredths
 GROWTH = 300_000  # kB of memory that all trials together may add
 WATCHED = ("open", "os.", "shutil.", "subprocess.", "socket.", "ctypes.", "pty.", "urllib.", "glob.", "tempfile.")
 HARMLESS = ("os.listdir", "os.scandir")  # an import looks for modules
-
-
-class Hang(BaseException):
-    """Not an Exception, so that nothing takes it for damage."""
 
 
 class Watch:
@@ -51,22 +45,6 @@ class Watch:
 
 
 WATCH = Watch()
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    """Hang where it takes longer than one file may."""
-
-    def late(number: int, frame: FrameType | None) -> None:
-        raise Hang
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

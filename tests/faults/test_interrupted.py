@@ -13,24 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import forked
+from support.processes import LONG, start, wait_for
 from support.runs import assert_same
-
-LONG = ("dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2", "epochs=100000", "images.every_epochs=100000",
-        "validate.every_epochs=100", "checkpoint.every_epochs=1000")  # fmt: skip
-
-
-def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-u", "-m", "vaecli", "train", *words]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(what: str, process: subprocess.Popen[str], path: Path) -> None:
-    """Until a file below `path` matches."""
-    give_up = time.monotonic() + 120
-    while not list(path.glob(what)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

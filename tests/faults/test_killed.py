@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from typing import IO, Any
 import pytest
 import yaml
 from PIL import Image
+from support.processes import in_child
 from support.runs import SMALL, assert_same, train
 
 from vaecli.runs import checkpoint, logger
@@ -25,23 +24,6 @@ from vaecli.utils import files
 
 OPTIONS = ("dataset.binarize=dynamic", "scheduler=cosine", "ema.decay=0.9", "checkpoint.every_seconds=0.05", *SMALL)
 MOMENTS = ("clock", "half of a file", "before a file is put in place", "after it", "half of a line")
-
-
-def in_child(work: Callable[[], Any]) -> int:
-    """The wait status of a child process that does some work."""
-    importlib.import_module("torch._dynamo")  # torch's optimizers want it: here once, not in every child
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            with open(os.devnull, "w") as nowhere:
-                sys.stdout = sys.stderr = nowhere
-                os.dup2(nowhere.fileno(), 1)
-                os.dup2(nowhere.fileno(), 2)
-                status = int(work() or 0)
-        finally:
-            os._exit(status)
-    return os.waitpid(pid, 0)[1]
 
 
 def kill() -> None:

@@ -12,18 +12,12 @@ import numpy as np
 import pytest
 from conftest import forked, vae
 from PIL import Image
-from test_runs import make
+from support.names import NASTY
+from support.run_folders import make
 
 from vaecli.runs.read import load_yaml
 from vaecli.utils import text
 
-NASTY = (
-    "[/b]", "[red]", ":smile:", r"$\frac{$", r"$\foo$", "${", "${oc.env:HOME}", r"a\$b$", "$$", "_hidden", "",
-    "\x1b[31mred", "\x07bell", "\x9b31m", "\u202egnp.exe", "\u2066x", "a\nb", "a\r\nb", "a\tb", "a\x85b", "a\u2028b",
-    "n" * 1000, "$" * 300, "=cmd()", "=1+1", "+1+1", "@SUM(1)", "-x", "-3.5", "1e3", "'quoted'", '"double"', "a;b;c;d",
-    "a|b", "a,b", " spaces ", "#hash", "null", "true", "nan", "%s{0}", "{x}", "日本語", "\U0001f600", "<<", "!!int",
-    "&a", "*a", "- a", "a: b", "..", "~", "label", "loc_1", "index", "elbo", "\\", "z̴̡͝a", "x_1",
-)  # fmt: skip
 WORST = (r"$\frac{$", "${", "\x1b[31m[/b]\nred", "=cmd()", "1e3", "_a;b;c;d;e" + "n" * 1000)
 FOLDER = "[b]:smile: \x1b[31m${ $\\frac{$ =1+1 \u202e%s"
 SMALL = ("epochs=1", "latent_dim=2", "architecture.hidden=[4]", "batch_size=16", "images.every_epochs=1", "device=cpu")

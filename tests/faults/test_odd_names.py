@@ -15,9 +15,9 @@ import pytest
 from conftest import composed, forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from support.checkpoints import make, write_run
+from support.processes import start, wait_for
 from support.runs import SMALL, train
-from test_checkpoint import make, write_run
-from test_interrupted import start, wait_for
 
 from vaecli.analysis.latent_space import encode
 from vaecli.models.load import load_run

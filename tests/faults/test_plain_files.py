@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from conftest import composed, forked
 from rich.console import Console
-from test_nasty_names import NASTY
-from test_runs import CONFIG, completed, line, make
-from test_strange_runs import mutated
+from support.mutations import mutated
+from support.names import NASTY
+from support.run_folders import CONFIG, completed, line, make
 
 from vaecli.commands.runs import as_csv, as_json, print_table
 from vaecli.runs import tensorboard as events

@@ -24,11 +24,10 @@ import torch
 from conftest import forked
 from PIL import EpsImagePlugin, Image
 from pyarrow import parquet
+from support.checkpoints import State, make, write_run
+from support.mnist_files import fake
 from support.mutations import cut, drop, flip, flip_at_an_end, repeat, splice
-from test_checkpoint import State, make, write_run
-from test_faults import in_time
-from test_mnist import FILES, fake
-from test_trust import run_command
+from support.processes import in_time, run_command
 
 import vaecli
 from vaecli.analysis.latent_space import encode
@@ -38,7 +37,7 @@ from vaecli.commands.reconstruct import reconstruct
 from vaecli.datasets import images
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import UNREADABLE, Images, read_image
-from vaecli.datasets.mnist import MNIST
+from vaecli.datasets.mnist import FILES, MNIST
 from vaecli.datasets.reading import READERS
 from vaecli.models.inference import decode_all
 from vaecli.models.load import load_run

@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 from conftest import composed
-from support.mutations import contents, saved
+from support.mutations import contents, mutated, saved
+from support.processes import in_time
 from support.runs import SMALL, at_step, train
-from test_faults import in_time
 
 from vaecli.runs import checkpoint
 from vaecli.training.trainer import Trainer
@@ -41,14 +41,6 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert train(*SMALL, "ema.decay=0.9", "epochs=2", "output=whole") == 0
     return Path("whole")
-
-
-def mutated(values: Any, rng: random.Random) -> str | None:
-    """Values with junk among them as JSON, which is YAML too; None where the junk cannot be written so."""
-    try:
-        return json.dumps(contents({"config": values}, rng)["config"], indent=1)
-    except (TypeError, ValueError, LookupError, RuntimeError):  # RecursionError is one
-        return None
 
 
 def spoil(run: Path, kind: str, rng: random.Random) -> bool:

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import torch
 from conftest import forked, vae
-from test_checkpoint import State, make, refused, write_run
-from test_mnist import fake
+from support.checkpoints import State, make, refused, write_run
+from support.mnist_files import fake
+from support.processes import run_command
 
-from vaecli import __main__ as cli
 from vaecli.config.instantiate import instantiate, resolve
 from vaecli.models import load as runs
 from vaecli.models.build import build_vae
@@ -237,12 +237,6 @@ def test_interpolations_are_text(
     state["config"]["dataset"]["name"] = text
     with pytest.raises(UserError, match=r"dataset\.name="):
         load_run(str(write_run(tmp_path / "run", state)), device="cpu")
-
-
-def run_command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    """`vae ...` in this process; SystemExit where it is refused."""
-    monkeypatch.setattr(sys, "argv", ["vae", *words])
-    cli.main()
 
 
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "", ".", "..", "a\nb", "x" * 101, 5, None, "~"])

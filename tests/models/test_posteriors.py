@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from conftest import composed
+from support.densities import grid, shaken
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
@@ -28,21 +29,9 @@ def posterior(overrides: list[str], dim: int) -> nn.Module:
     return shaken(made)
 
 
-def shaken(module: nn.Module) -> nn.Module:
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter) / max(parameter.shape[-1], 1) ** 0.5)
-    return module
-
-
 def features(module: nn.Module, n: int = B) -> Tensor:
     torch.manual_seed(2)
     return 0.5 * torch.randn(n, int(module.n_features))  # type: ignore[arg-type]
-
-
-def grid(dim: int, span: float = 9.0, n: int = 401) -> Tensor:
-    points = torch.linspace(-span, span, n, dtype=torch.float64)
-    return torch.cartesian_prod(*[points] * dim).reshape(-1, dim)
 
 
 @pytest.mark.parametrize("overrides", VARIANTS, ids="-".join)

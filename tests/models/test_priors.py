@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import composed
-from test_posteriors import grid, shaken
+from support.densities import grid, shaken
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 

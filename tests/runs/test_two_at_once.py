@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import forked
+from support.processes import LONG, in_child, start, wait_for
 from support.runs import SMALL, assert_same, train
-from test_interrupted import LONG, start, wait_for
-from test_killed import in_child
 
 from vaecli.runs.folder import held, new_folder
 from vaecli.training.previews import Pictures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import pickle
 import random
 import struct
@@ -12,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from support.checkpoints import State
 
 from vaecli.runs import checkpoint
 
-State = dict[str, Any]
 Content = dict[str, bytes]  # the records of an archive
 
 
@@ -215,3 +216,11 @@ def reshaped(x: torch.Tensor, rng: random.Random) -> torch.Tensor:
         lambda: torch.cat([x, x]), lambda: x * 1e38 * 1e5,
     )  # fmt: skip
     return rng.choice(made)() if x.ndim else x + 1
+
+
+def mutated(values: Any, rng: random.Random) -> str | None:
+    """Values with junk among them as JSON, which is YAML too; None where the junk cannot be written so."""
+    try:
+        return json.dumps(contents({"config": values}, rng)["config"], indent=1)
+    except (TypeError, ValueError, LookupError, RuntimeError):  # RecursionError is one
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import signal
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from rich.console import Console
+from support.trainers import Recorder, plan, quiet
 from torch import Tensor, nn
 
 from vaecli.datasets.split import Split, Splits
@@ -20,36 +19,10 @@ from vaecli.models.inference import evaluating
 from vaecli.objectives.base import Estimate
 from vaecli.schedulers import constant
 from vaecli.training.interrupt import Interrupt
-from vaecli.training.progress import TrainingProgress
 from vaecli.training.setup import prepare
 from vaecli.training.totals import Totals
 from vaecli.training.trainer import Plan, Trainer
 from vaecli.utils.errors import UserError
-
-
-class Recorder:
-    """Keeps what the trainer hands on."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, int, int, dict[str, float], float]] = []
-        self.saved: list[tuple[str, dict[str, Any]]] = []
-        self.finished: list[int] = []
-
-    def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
-        self.lines.append((split, epoch, step, means, lr))
-
-    def checkpoint(self, which: str, state: dict[str, Any]) -> None:
-        state["model"] = {key: value.clone() for key, value in state["model"].items()}
-        self.saved.append((which, state))
-
-    def epoch_done(self, epoch: int) -> None:
-        self.finished.append(epoch)
-
-    def last(self, which: str) -> dict[str, Any]:
-        return next(state for name, state in reversed(self.saved) if name == which)
-
-    def epochs(self, which: str) -> list[int]:
-        return [state["epoch"] for name, state in self.saved if name == which]
 
 
 class Point(nn.Module):
@@ -76,11 +49,6 @@ class Scripted:
         return Estimate((model.weight - 1) ** 2 - elbo.mean(), dict.fromkeys(("elbo", "bound", "log_px", "kl"), elbo))
 
 
-def plan(epochs: int = 3, batch_size: int = 4, **entries: Any) -> Plan:
-    values = {"seed": 0, "validate_every": 1, "checkpoint_every": 1, "patience": None, **entries}
-    return Plan(epochs=epochs, batch_size=batch_size, **values)
-
-
 def toy(
     objective: Any, how: Plan, n: int = 10, val: bool = True, interrupt: Any = None
 ) -> tuple[Trainer, Recorder, Tensor]:
@@ -94,10 +62,6 @@ def toy(
         interrupt or SimpleNamespace(requested=None),  # type: ignore[arg-type]
     )  # fmt: skip
     return trainer, recorder, x
-
-
-def quiet(n: int, epochs: int) -> TrainingProgress:
-    return TrainingProgress(n, epochs, Console(file=io.StringIO()), lambda text: None)
 
 
 # --- means

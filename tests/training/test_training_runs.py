@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import composed
-from test_training import Recorder, plan, quiet
+from support.trainers import Recorder, plan, quiet
 
 from vaecli.config.instantiate import instantiate
 from vaecli.models.inference import CHUNK, evaluating
