@@ -108,7 +108,7 @@ def test_chunks_change_nothing_but_the_draws(rows: int) -> None:
     assert ((-scores.nll - linear.log_p) / scores.nll_mc_stderr).abs().max() < 5
 
 
-def test_same_seed_same_figures_on_any_number_of_threads() -> None:
+def test_same_figures_on_any_number_of_threads() -> None:
     linear = Linear(2).narrow(1.2)
     threads = torch.get_num_threads()
     try:
@@ -123,7 +123,7 @@ def test_same_seed_same_figures_on_any_number_of_threads() -> None:
     assert not torch.equal(found[0], importance_weighted(linear.model, linear.split, 50, seed=1, rows=20).nll)
 
 
-def test_jobs_come_back_in_order_and_their_errors_are_raised() -> None:
+def test_jobs_return_in_order_and_raise_their_errors() -> None:
     assert list(in_order(((i, lambda i=i: i**2) for i in range(50)), threads=3)) == [(i, i**2) for i in range(50)]
     with pytest.raises(ZeroDivisionError):
         list(in_order([(0, lambda: 1 // 0)], threads=2))
@@ -211,7 +211,7 @@ def test_calibration_is_for_decoders_that_ask_for_it() -> None:
     assert all(torch.equal(value, before[key]) for key, value in linear.model.state_dict().items())
 
 
-def test_the_optimal_scale_is_the_best_of_all_fixed_ones() -> None:
+def test_the_optimal_scale_is_the_best_fixed_one() -> None:
     linear = Linear(2, n=500).narrow(0.7, 0.1)
     linear.model.decoder = decoder = GaussianOptimal((P,))
     calibrate(linear.model, linear.split)
@@ -241,7 +241,7 @@ def beta(beta_run: Path) -> tuple[Run, Split]:
     return run, load_split(run, "test").head(100)
 
 
-def test_quadrature_is_converged_and_draws_agree_with_it(beta: tuple[Run, Split]) -> None:
+def test_quadrature_converges_and_draws_agree(beta: tuple[Run, Split]) -> None:
     model, split = beta[0].model, beta[1]
     found = quadrature(model, split)
     exact = found.log_px

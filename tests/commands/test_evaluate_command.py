@@ -105,7 +105,7 @@ def test_what_the_draws_contradict_is_not_called_exact(
     assert (first["exact_nll"] == "", second["exact_nll"] == "") == (False, True)
 
 
-def test_written_into_the_run_and_one_draw_has_no_error(digits_run: Path, tmp_path: Path) -> None:
+def test_figures_go_into_the_run_one_draw_has_no_error(digits_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(digits_run, run)
     done = vae("evaluate", f"run={run}", "k=1", "limit=1", "split=train", cwd=tmp_path)

@@ -87,7 +87,7 @@ def test_a_program_needs_no_vaecli(beta_run: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, check=True)
 
 
-def test_the_command_says_what_it_wrote_and_nothing_else(beta_run: Path, tmp_path: Path) -> None:
+def test_the_command_says_only_what_it_wrote(beta_run: Path, tmp_path: Path) -> None:
     done = vae("export", f"run={beta_run}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

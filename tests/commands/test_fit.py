@@ -46,7 +46,7 @@ def decoding(function: Callable[[Tensor], Tensor], d: int, p: int) -> VAE:
 
 @pytest.mark.parametrize("method", ["nelder-mead", "adam"])
 @pytest.mark.parametrize("d", [1, 2, 4])
-def test_a_linear_decoder_gives_the_least_squares_solution(method: Method, d: int) -> None:
+def test_a_linear_decoder_gives_least_squares(method: Method, d: int) -> None:
     a, b, x = torch.randn(12, d).double(), torch.randn(12).double(), torch.randn(12)
     found = fit(decoding(lambda z: z @ a.T + b, d, 12), x, method, restarts=2)
     z = torch.linalg.lstsq(a, (x.double() - b).unsqueeze(1)).solution[:, 0]
@@ -75,7 +75,7 @@ def test_the_method_follows_the_number_of_latents() -> None:
         assert found.evaluations > found.iterations / 2 > 0
 
 
-def test_a_fit_leaves_the_model_and_the_random_state_alone(beta_run: Path) -> None:
+def test_a_fit_leaves_model_and_random_state_alone(beta_run: Path) -> None:
     model, x = vaecli.load(beta_run, device="cpu"), torch.zeros(100)
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
     first = fit(model, x, restarts=3)
@@ -85,7 +85,7 @@ def test_a_fit_leaves_the_model_and_the_random_state_alone(beta_run: Path) -> No
     assert torch.equal(fit(model, x, restarts=3).z, first.z)
 
 
-def test_both_methods_agree_and_what_was_decoded_is_found_again(beta_run: Path) -> None:
+def test_both_methods_find_what_was_decoded(beta_run: Path) -> None:
     model = vaecli.load(beta_run, device="cpu")
     z = torch.tensor([0.3, -0.7])
     with torch.no_grad():

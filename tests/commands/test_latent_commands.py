@@ -104,7 +104,7 @@ def test_spherical_path_is_an_arc() -> None:
     torch.testing.assert_close(path[:, 2], torch.zeros(7))
 
 
-def test_spherical_path_of_equal_lengths_keeps_the_length_that_the_line_loses() -> None:
+def test_a_spherical_path_keeps_the_length_of_its_ends() -> None:
     a, b = torch.nn.functional.normalize(torch.randn(2, 50), dim=1) * math.sqrt(50)
     torch.testing.assert_close(spherical_path(a, b, 11).norm(dim=1), torch.full((11,), math.sqrt(50)))
     assert linear_path(a, b, 11).norm(dim=1)[5] < 0.9 * math.sqrt(50)

@@ -63,7 +63,7 @@ def test_the_same_sweep_as_numbers(sweep: Path) -> None:
         assert float(mine["decoder.sigma"]) == theirs["differences"]["decoder.sigma"]
 
 
-def test_what_a_sweep_varies_comes_first_in_its_folders_names() -> None:
+def test_folder_names_begin_with_what_a_sweep_varies() -> None:
     words = ["a.list=[1,2]", "b=3", "c=4,5", "+d=choice(6,7)"]
     assert swept(words) == {"c", "d"}
     assert slug("a.list=[1,2],b=3,c=4,+d=6", first=swept(words)) == "c-4_d-6_a.list-1_2-_b-3"
@@ -86,7 +86,7 @@ def test_columns_of_a_completed_run(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_run_that_was_killed_tells_what_its_metrics_tell(tmp_path: Path) -> None:
+def test_a_killed_run_has_what_its_metrics_say(tmp_path: Path) -> None:
     lines = (line(1, "train", -9, -9), line(1, "val", -20, -20), line(2, "train", -8, -8), line(2, "val", -21, -21))
     folder = make(tmp_path / "a", {"status": "running", "epochs": 0, "best": None, "test": None}, lines=lines)
     with open(folder / "metrics.jsonl", "a") as file:
@@ -143,7 +143,7 @@ def test_runs_without_a_value_come_last_either_way(tmp_path: Path) -> None:
         assert table(tmp_path, sort)[-1]["folder"].endswith("a" if sort != "nll" else "b")
 
 
-def test_what_differs_inside_a_group_is_told_among_those_that_chose_it() -> None:
+def test_differences_in_a_group_are_among_its_choosers() -> None:
     def config(decoder: str, limit: int, **values: Any) -> dict[str, Any]:
         return {**CONFIG, "decoder": {"name": decoder, **values}, "images": {"every_epochs": limit}}
 

@@ -111,7 +111,7 @@ def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("names", A_THIRD, ids="-".join)
-def test_every_combination_trains_on_curves_or_names_the_remedy(names: tuple[str, ...]) -> None:
+def test_combinations_train_on_curves_or_say_why_not(names: tuple[str, ...]) -> None:
     """What is refused trains once the remedies named have been followed."""
     config, job, followed = chosen(names, "dataset=beta", "dataset.size=100", "dataset.val_size=0"), None, set()
     while job is None:
@@ -141,7 +141,7 @@ def shares_scores(names: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.parametrize("decoder", GROUPS["decoder"])
-def test_a_model_is_rebuilt_from_its_configuration_alone_and_its_mean_exported(decoder: str) -> None:
+def test_a_configuration_rebuilds_a_model_for_export(decoder: str) -> None:
     job = prepare(composed("dataset=digits", f"decoder={decoder}", "architecture.hidden=[4]", *SMALL))
     again = build_vae(job.config, job.splits.train.x_shape, trusted=True)
     again.load_state_dict(job.model.state_dict())
@@ -151,7 +151,7 @@ def test_a_model_is_rebuilt_from_its_configuration_alone_and_its_mean_exported(d
     assert export.check(network, export.export(network, "torch")) < 1e-6
 
 
-def test_curves_under_the_defaults_are_refused_with_the_recipe() -> None:
+def test_curves_under_the_defaults_name_the_recipe() -> None:
     with pytest.raises(UserError, match="decoder=gaussian_identity") as refused:
         prepare(composed("dataset=beta"))
     assert "experiment=beta_curves" in str(refused.value)
@@ -200,7 +200,7 @@ def test_exponential_rate_falls_once_per_epoch() -> None:
     assert found == pytest.approx([0.01 * gamma ** (i // 20) for i in range(201)], rel=1e-12)
 
 
-def test_step_rate_falls_every_few_epochs_or_at_milestones() -> None:
+def test_step_rate_falls_by_epochs_or_at_milestones() -> None:
     found = rates("step", overrides=["scheduler.every=3", "scheduler.gamma=0.5"])
     assert found == pytest.approx([0.01 * 0.5 ** (i // 60) for i in range(201)], rel=1e-12)
     found = rates("step", overrides=["scheduler.milestones=[2,7]", "scheduler.gamma=0.5"])

@@ -154,7 +154,7 @@ def test_frequencies_are_the_grey_values(binarize: Binarize) -> None:
         frequencies(d.batch(EVERYTHING), g.batch(EVERYTHING))
 
 
-def test_validation_and_test_images_are_drawn_independently() -> None:
+def test_val_and_test_images_are_drawn_independently() -> None:
     """The same images in each part come out different, as each has a seed of its own."""
     x = torch.full((50, 1, 4, 4), 8, dtype=torch.uint8)
     y = torch.zeros(50, dtype=torch.int64)

@@ -82,7 +82,7 @@ def test_splits_depend_on_split_seed_alone(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_the_test_part_does_not_depend_on_the_validation_part(tmp_path: Path) -> None:
+def test_the_test_part_is_the_same_for_any_val_part(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     one, other = (load(tmp_path / "x.npy", val_fraction=f) for f in (0.0, 0.3))
     assert one.val is None

@@ -179,7 +179,7 @@ def test_a_partial_download_that_was_left_is_replaced(share: float, mirror: Any,
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0005, 0.5, 0.99])
-def test_an_extraction_that_was_cut_short_is_made_again(share: float, mirror: Any, tmp_path: Path) -> None:
+def test_an_extraction_cut_short_is_made_again(share: float, mirror: Any, tmp_path: Path) -> None:
     load(tmp_path / "data")
     asked, path = len(mirror.asked), tmp_path / "data/MNIST/raw" / IMAGES
     content = path.read_bytes()

@@ -20,9 +20,7 @@ from support.runs import assert_same
 @pytest.mark.parametrize(
     ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.faults), (signal.SIGTERM, 143)]
 )
-def test_a_signal_stops_after_the_step_and_the_command_it_prints_goes_on(
-    number: signal.Signals, code: int, tmp_path: Path
-) -> None:
+def test_a_signal_stops_and_prints_what_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
     process = start(*LONG, "dataset.binarize=dynamic", "output=run", cwd=tmp_path)
     wait_for("run/checkpoints/last.pt", process, tmp_path)
     time.sleep(0.3)
@@ -73,7 +71,7 @@ def test_an_interrupted_sweep_starts_no_other_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_interrupted_by_a_real_signal_and_resumed_is_never_stopped(tmp_path: Path) -> None:
+def test_after_a_signal_a_run_ends_as_if_never_stopped(tmp_path: Path) -> None:
     words = ("dataset.binarize=dynamic", "latent_dim=2", "architecture.hidden=[16]", "epochs=40",
              "images.every_epochs=40", "scheduler=cosine", "device=cpu")  # fmt: skip
     assert forked("train", *words, "output=whole", cwd=tmp_path).returncode == 0
@@ -88,7 +86,7 @@ def test_interrupted_by_a_real_signal_and_resumed_is_never_stopped(tmp_path: Pat
 
 
 @pytest.mark.faults
-def test_a_name_with_spaces_can_be_resumed_by_the_command_printed(tmp_path: Path) -> None:
+def test_a_name_with_spaces_resumes_as_printed(tmp_path: Path) -> None:
     process = start(*LONG, "output='a run, of mine'", cwd=tmp_path)
     wait_for("a run*/checkpoints/last.pt", process, tmp_path)
     process.send_signal(signal.SIGINT)

@@ -163,7 +163,7 @@ def test_what_stood_there_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "place", [pytest.param(p, marks=pytest.mark.faults) for p in ("/proc/run", "/sys/run")] + ["/dev/null/run"]
 )
-def test_a_folder_that_cannot_be_written_is_found_before_training(place: str, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_found_before_training(place: str, tmp_path: Path) -> None:
     done = forked("train", *OPTIONS, f"output={place}", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

@@ -167,7 +167,7 @@ def test_a_pipe_is_refused(name: str, whole: Path) -> None:
         train("resume=whole", "epochs=3")
 
 
-def test_nothing_is_downloaded_to_where_a_stranger_says(whole: Path) -> None:
+def test_no_download_goes_where_a_stranger_says(whole: Path) -> None:
     text = (whole / "config.yaml").read_text()
     config = yaml.safe_load(text)
     mnist = composed("dataset=mnist")["dataset"]

@@ -109,7 +109,7 @@ EACH_IN_TURN = [(BUILT[i % len(BUILT)], target) for i, target in enumerate(TARGE
 
 
 @pytest.mark.parametrize(("group", "target"), [*EACH_IN_TURN, *((group, "os.system") for group in BUILT)])
-def test_a_target_outside_the_group_is_refused_unexecuted(
+def test_a_target_outside_its_group_is_not_executed(
     group: str, target: str, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[Any] = []
@@ -133,7 +133,7 @@ def test_a_target_of_another_group_is_refused(group: str, other: str, state: Sta
         load_run(str(write_run(tmp_path, state)), device="cpu")
 
 
-def test_keys_that_the_program_supplies_cannot_be_smuggled_in(state: State, tmp_path: Path) -> None:
+def test_keys_the_program_supplies_are_refused(state: State, tmp_path: Path) -> None:
     state["config"]["decoder"]["x_shape"] = [9]
     with pytest.raises(UserError, match=r"unknown key decoder\.x_shape"):
         load_run(str(write_run(tmp_path, state)), device="cpu")
@@ -205,7 +205,7 @@ def test_a_function_of_vaecli_is_no_option(state: State, tmp_path: Path) -> None
         load_run(str(write_run(tmp_path, state)), device="cpu")
 
 
-def test_a_configuration_from_the_command_line_may_name_any_class() -> None:
+def test_the_command_line_may_name_any_class() -> None:
     """Users' own options are theirs; only what comes out of a file is restricted."""
     config = {"prior": {"_target_": "torch.nn.Identity", "name": "mine"}}
     assert isinstance(instantiate(config, "prior"), torch.nn.Identity)
@@ -303,7 +303,7 @@ def test_a_run_with_links_in_it_does_not_go_on(
     assert {path: path.stat().st_mtime_ns for path in outside.rglob("*")} == before
 
 
-def test_formulas_and_markup_in_a_configuration_are_text(
+def test_formulas_and_markup_in_a_config_are_text(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = copy.deepcopy(state)
@@ -481,7 +481,7 @@ def test_functions_of_single_modules_are_options(group: str, name: str) -> None:
             resolve(f"vaecli.{group}.{other}", f"vaecli.{group}")
 
 
-def test_every_option_of_a_run_can_be_built_from_its_checkpoint(state: State) -> None:
+def test_every_option_is_built_from_its_checkpoint(state: State) -> None:
     model = load_parts(state["config"])
     assert isinstance(model, torch.optim.Optimizer)
 

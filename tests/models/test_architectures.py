@@ -90,7 +90,7 @@ def test_resnet_widths(norm: str, channels: str, hidden: int) -> None:
 
 
 @pytest.mark.parametrize("norm", ["group", "none"])
-def test_residual_blocks_begin_near_the_identity_and_learn(norm: Norm) -> None:
+def test_residual_blocks_begin_near_identity_and_learn(norm: Norm) -> None:
     torch.manual_seed(0)
     block, x = ResidualBlock(16, norm, "silu"), torch.randn(5, 16, 6, 7)
     found = block(x)
@@ -136,7 +136,7 @@ def test_every_activation(option: str, activation: str) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("x_shape", [(1, 8, 8), (3, 7, 13)])
-def test_every_pixel_of_the_input_is_seen_and_of_the_output_reached(option: str, x_shape: tuple[int, ...]) -> None:
+def test_every_pixel_is_seen_and_every_output_reached(option: str, x_shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     architecture = make(option, *(["architecture.activation=tanh"] if option in ACTIVATED else []))
     x, z = torch.rand(8, *x_shape, requires_grad=True), torch.randn(8, 4, requires_grad=True)

@@ -68,7 +68,7 @@ def test_continuous_bernoulli_integrates_to_one(logit: float) -> None:
 
 
 @pytest.mark.parametrize("logit", [0.0, 1e-9, 3.0, -3.0, 200.0, -200.0])
-def test_continuous_bernoulli_draws_follow_the_distribution_function(logit: float) -> None:
+def test_continuous_bernoulli_draws_follow_their_cdf(logit: float) -> None:
     x = UnitInterval(torch.tensor(logit, dtype=torch.float64)).sample((20_000,)).sort().values
     cdf = x if abs(logit) < 1e-6 else torch.expm1(logit * x) / math.expm1(logit)
     away = (cdf - (torch.arange(20_000) + 0.5) / 20_000).abs().max()
@@ -124,7 +124,7 @@ def test_levels_sum_to_one(levels: int, dtype: torch.dtype) -> None:
         assert float(LevelProbabilities(logits).log_prob(x).exp().sum()) == pytest.approx(1, abs=rounding)
 
 
-def test_discretized_logistic_of_two_levels_is_a_bernoulli() -> None:
+def test_discretized_logistic_of_2_levels_is_bernoulli() -> None:
     loc, scale, x = torch.tensor(0.8), torch.tensor(0.3), torch.tensor([0.0, 1.0])
     logits = (loc - 0.5) / scale
     expected = torch.distributions.Bernoulli(logits=logits).log_prob(x)
@@ -237,7 +237,7 @@ def test_stirling_s_remainder_and_its_gradient(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("r", [0.3, 2.0, 100.0])
-def test_counts_sum_to_one_where_a_grey_level_is_a_count(r: float) -> None:
+def test_counts_sum_to_one_over_grey_levels(r: float) -> None:
     x = torch.arange(30_000, dtype=torch.float64) / 255
     raw = torch.tensor(0.4, dtype=torch.float64)
     assert float(PoissonCounts(raw, 1 / 255).log_prob(x).exp().sum()) == pytest.approx(1, abs=1e-12)

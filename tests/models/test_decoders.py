@@ -192,7 +192,7 @@ def test_every_parameter_gets_a_gradient(option: str, training: bool) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_absurd_parameters_leave_value_and_gradient_finite(option: str, dtype: torch.dtype) -> None:
+def test_absurd_parameters_leave_everything_finite(option: str, dtype: torch.dtype) -> None:
     decoder = make(option, (1,)).to(dtype)
     absurd = torch.tensor([[-1e15, -1e4, -100, -50, -1e-8, 0, 1e-8, 50, 100, 1e4, 1e15]], dtype=dtype).T
     x = torch.tensor([0.0, 0.5, 1.0], dtype=dtype).reshape(3, 1, 1)
@@ -236,7 +236,7 @@ def test_fixed_scale(option: str, law: Any) -> None:
     assert float(make(option, (1,))(loc).log_prob(x)) == pytest.approx(law.logpdf(0.9, 0.5, 0.25), rel=1e-6)
 
 
-def test_bernoulli_on_grey_values_is_the_expectation_over_binary_draws() -> None:
+def test_bernoulli_on_grey_is_the_mean_over_draws() -> None:
     logits, grey = torch.randn(6, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
     p_x = make("bernoulli", (6,))(logits)
     b = torch.tensor(list(itertools.product((0.0, 1.0), repeat=6)), dtype=torch.float64)
@@ -244,7 +244,7 @@ def test_bernoulli_on_grey_values_is_the_expectation_over_binary_draws() -> None
     torch.testing.assert_close(p_x.log_prob(grey), (weight * p_x.log_prob(b)).sum())
 
 
-def test_bernoulli_on_grey_values_is_at_most_minus_their_entropy() -> None:
+def test_bernoulli_on_grey_is_at_most_minus_entropy() -> None:
     decoder = make("bernoulli", (6,))
     grey = torch.tensor([[0.0, 1.0, 0.2, 0.5, 0.7, 1e-5]], dtype=torch.float64)
     entropy = sum(scipy.stats.entropy([p, 1 - p]) for p in grey[0].tolist())
@@ -273,7 +273,7 @@ def test_learned_scale_has_a_smooth_floor(option: str, min_scale: float) -> None
     torch.testing.assert_close(gradient, a.detach().sigmoid())
 
 
-def test_learned_gaussian_is_bounded_where_the_data_never_vary() -> None:
+def test_learned_gaussian_is_bounded_on_constant_data() -> None:
     """With the mean exact, the density cannot exceed that of the floor."""
     decoder, mean = make("gaussian", (784,)), torch.zeros(784)
     highest = -784 * (math.log(0.01) + 0.5 * math.log(2 * math.pi))
@@ -318,7 +318,7 @@ def test_the_optimal_scale_has_a_floor() -> None:
     assert float(decoder.eval()(loc.detach()).log_prob(x)) == pytest.approx(highest, rel=1e-6)
 
 
-def test_the_calibrated_scale_is_kept_and_its_density_integrates_to_one() -> None:
+def test_a_calibrated_density_integrates_to_one() -> None:
     decoder, other = make("gaussian_optimal", (1,)), make("gaussian_optimal", (1,))
     assert decoder.calibrate is not None
     decoder.calibrate(0.0625)
@@ -365,7 +365,7 @@ def suited(option: str, data: DataFacts, **settings: Any) -> Decoder:
 
 
 @pytest.mark.parametrize(("option", "name"), list(itertools.product(TAKEN, DATA)))
-def test_data_are_taken_and_settled_or_refused_with_an_option_that_takes_them(option: str, name: str) -> None:
+def test_data_are_taken_or_another_option_is_named(option: str, name: str) -> None:
     data = DATA[name]
     if name in TAKEN[option]:
         decoder = suited(option, data)
@@ -399,14 +399,14 @@ def test_bernoulli_warns_of_grey_values_only() -> None:
         assert word in (decoder.check(IMAGES) or "")
 
 
-def test_continuous_bernoulli_warns_of_binary_values_only() -> None:
+def test_continuous_bernoulli_warns_of_binary_data() -> None:
     decoder = make("continuous_bernoulli", (1,))
     assert decoder.check(UNIT) is None
     assert "decoder=bernoulli" in (decoder.check(BINARY) or "")
 
 
 @pytest.mark.parametrize("option", SQUEEZED)
-def test_a_squeezed_mean_reaches_only_the_unit_interval(option: str) -> None:
+def test_a_squeezed_mean_stays_in_the_unit_interval(option: str) -> None:
     decoder = make(option, (1,))
     assert decoder.check(UNIT) is None
     with pytest.raises(ValueError, match=r"use decoder\.loc=linear"):
@@ -438,13 +438,13 @@ def test_what_a_decoder_is_told_of_the_data(split: Split, expected: DataFacts) -
         assert settle(composed("decoder=poisson"), split)["decoder"]["step"] == pytest.approx(expected.step, rel=1e-15)
 
 
-def test_a_grid_of_the_decoder_s_own_is_recognised_in_real_numbers() -> None:
+def test_a_decoder_s_own_grid_is_recognised() -> None:
     sixteenths = Split((BYTES % 17) / 16)
     assert facts(sixteenths).step is None
     assert facts(sixteenths, 1 / 16).step == 1 / 16
 
 
-def test_settling_leaves_what_the_user_gave_and_everything_else() -> None:
+def test_settling_changes_nothing_the_user_gave() -> None:
     config = composed("decoder=categorical", "decoder.levels=33")
     assert settle(config, GREY) == config
     config = composed("decoder=categorical")

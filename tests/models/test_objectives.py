@@ -114,7 +114,7 @@ def test_estimator_a_is_exact_at_the_true_posterior() -> None:
         torch.testing.assert_close(estimator("sgvb_a", n)(linear.model, linear.x, 0).metrics["elbo"], linear.log_p())
 
 
-def test_estimator_b_is_log_p_on_average_at_the_true_posterior() -> None:
+def test_estimator_b_averages_log_p_at_the_posterior() -> None:
     linear = Linear()
     linear.set_posterior()
     elbo, error = draws(linear.model, linear.x, 20_000, "elbo")
@@ -145,7 +145,7 @@ def test_bound_lies_below_log_p_by_exactly_the_kl(option: str, shift: float, sca
 
 
 @pytest.mark.parametrize("option", ESTIMATORS)
-def test_best_diagonal_posterior_leaves_the_hadamard_gap(option: str) -> None:
+def test_the_best_diagonal_leaves_the_hadamard_gap(option: str) -> None:
     linear = Linear(orthogonal=False)
     linear.set_posterior(best=True)
     gap = 0.5 * (linear.m.diagonal().log().sum() - torch.logdet(linear.m))
@@ -198,7 +198,7 @@ def real_model(*overrides: str) -> tuple[VAE, Tensor]:
     return model, torch.rand(6, 1, 4, 4, dtype=torch.float64)
 
 
-def test_closed_form_kl_equals_its_monte_carlo_estimate() -> None:
+def test_closed_form_kl_equals_its_estimate() -> None:
     model, x = real_model()
     n = 40_000
     out = model(x, n)
@@ -382,7 +382,7 @@ def gradients(objective: Any, model: VAE, x: Tensor, n: int, seed: int) -> tuple
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("weight", [1.0, 0.4])
-def test_dreg_has_the_expectation_of_the_importance_weighted_gradient(kind: str, weight: float) -> None:
+def test_dreg_has_the_mean_of_the_iwae_gradient(kind: str, weight: float) -> None:
     """For any reparametrised posterior, and with less variance; what is not the encoder's is not touched."""
     model, x = MODELS[kind]()
     overrides = ("objective.k=4", f"objective.kl_weight={weight}")
@@ -397,7 +397,7 @@ def test_dreg_has_the_expectation_of_the_importance_weighted_gradient(kind: str,
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_sticking_the_landing_has_the_expectation_of_the_elbo_s_gradient(kind: str) -> None:
+def test_stl_has_the_mean_of_the_elbo_gradient(kind: str) -> None:
     model, x = MODELS[kind]()
     plain, path = estimator("sgvb_a", 1000), estimator("stl", 1000)
     (a, others_a), (_, others_same) = (gradients(one, model, x, 150, seed=1) for one in (plain, path))
@@ -418,7 +418,7 @@ def test_path_gradient_is_zero_at_the_true_posterior(option: str) -> None:
         assert (max(float(g.abs().max()) for g in found) < 1e-9) is zero
 
 
-def test_importance_weighted_bound_rises_with_k_to_log_p() -> None:
+def test_the_iwae_bound_rises_with_k_to_log_p() -> None:
     linear = Linear(orthogonal=False)
     linear.set_posterior(0.3, 1.4)
     gap, n = linear.gap().detach(), 2000
@@ -460,7 +460,7 @@ def test_one_draw_inside_the_logarithm_is_the_elbo(single: str, option: str, wei
 
 
 @pytest.mark.parametrize("option", ["iwae", "dreg"])
-def test_samples_average_outside_the_logarithm_and_k_inside(option: str) -> None:
+def test_samples_average_outside_the_log_k_inside(option: str) -> None:
     model, x = real_model()
     found = same_draws(model, x, option, 3, "objective.k=4")
     torch.manual_seed(2)
@@ -503,7 +503,7 @@ def test_free_bits() -> None:
 
 
 @pytest.mark.parametrize("free", [0.01, 1000.0])
-def test_free_bits_of_latents_that_are_tied_are_one_group(free: float) -> None:
+def test_free_bits_of_tied_latents_are_one_group(free: float) -> None:
     model, x = MODELS["full"]()
     plain = same_draws(model, x, "elbo").metrics
     found = same_draws(model, x, "free_bits", 1, f"objective.free_bits={free}")
@@ -512,7 +512,7 @@ def test_free_bits_of_latents_that_are_tied_are_one_group(free: float) -> None:
 
 
 @pytest.mark.parametrize("option", [name for name in OBJECTIVES if name not in ("sgvb_a", "iwae", "dreg", "stl")])
-def test_kl_without_a_closed_form_is_estimated_from_the_same_draws(option: str) -> None:
+def test_kl_without_a_closed_form_uses_the_same_draws(option: str) -> None:
     model, x = MODELS["flow"]()
     found, sampled = (same_draws(model, x, name, 5) for name in (option, "sgvb_a"))
     for name, metric in sampled.metrics.items():
@@ -535,7 +535,7 @@ def test_the_weight_rises_in_cycles() -> None:
 
 
 @pytest.mark.parametrize("option", OBJECTIVES)
-def test_the_loss_of_a_step_depends_on_the_step_and_not_on_those_before(option: str) -> None:
+def test_a_loss_depends_on_its_step_not_earlier_ones(option: str) -> None:
     """What a resumed run needs. The weight enters the loss in full, and no metric."""
     model, x = real_model()
     overrides = ("objective.warm_up=1",)
@@ -576,6 +576,6 @@ def test_a_cycle_shorter_than_its_rise_is_refused() -> None:
         estimator("cyclic", 1, "objective.cycle=1", "objective.warm_up=2")
 
 
-def test_training_tells_the_objective_how_long_an_epoch_is() -> None:
+def test_objectives_learn_how_long_an_epoch_is() -> None:
     job = prepare(composed("objective=warm_up", "dataset.limit=70", "batch_size=32"))
     assert job.objective.steps_per_epoch == 3  # type: ignore[attr-defined]

@@ -56,7 +56,7 @@ def test_shapes_and_gradients(overrides: list[str], dim: int) -> None:
 
 @pytest.mark.parametrize("overrides", VARIANTS, ids="-".join)
 @pytest.mark.parametrize("dim", [1, 2])
-def test_densities_integrate_to_one_and_have_the_stated_moments(overrides: list[str], dim: int) -> None:
+def test_densities_integrate_to_one_and_have_moments(overrides: list[str], dim: int) -> None:
     module = posterior(overrides, dim).double()
     q_z = module(features(module, 1).double())
     z = grid(dim)
@@ -85,7 +85,7 @@ def test_draws_follow_the_density(overrides: list[str]) -> None:
 
 
 @pytest.mark.parametrize("overrides", VARIANTS, ids="-".join)
-def test_the_density_of_a_draw_is_that_of_an_equal_tensor(overrides: list[str]) -> None:
+def test_a_draw_s_density_is_that_of_an_equal_tensor(overrides: list[str]) -> None:
     module = posterior(overrides, 3).double()
     q_z = module(features(module).double())
     first, second = q_z.rsample((6,)), q_z.rsample((6,))
@@ -97,7 +97,7 @@ def test_the_density_of_a_draw_is_that_of_an_equal_tensor(overrides: list[str]) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_remembered_densities_have_the_gradient_of_computed_ones(kind: str) -> None:
+def test_remembered_densities_keep_their_gradient(kind: str) -> None:
     module = posterior(["posterior=flow", f"posterior.kind={kind}"], 3).double()
     given = features(module).double().requires_grad_()
     slopes = []
@@ -127,7 +127,7 @@ def test_a_draw_of_a_flow_costs_one_pass(kind: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dim", [1, 2, 5])
 @pytest.mark.parametrize("hidden", [[16, 16], [3], []])
-def test_flows_invert_and_their_determinants_are_the_jacobians(kind: str, dim: int, hidden: list[int]) -> None:
+def test_flows_invert_and_have_the_right_jacobians(kind: str, dim: int, hidden: list[int]) -> None:
     flow = shaken(Flow(dim, kind, 3, hidden, 4)).double()  # type: ignore[arg-type]
     context = torch.randn(1, 4, dtype=torch.float64)
     transform = flow(context)
@@ -198,7 +198,7 @@ def test_moments_of_an_affine_flow_are_exact() -> None:
     torch.testing.assert_close(q_z.stddev, scale)
 
 
-def test_importing_flows_leaves_argument_checks_as_they_were() -> None:
+def test_importing_flows_keeps_argument_checks() -> None:
     with pytest.raises(ValueError, match="scale"):
         Normal(0.0, -1.0)
     assert Distribution._validate_args is not False
@@ -220,7 +220,7 @@ def test_a_widened_posterior_is_a_density_and_widened(overrides: list[str]) -> N
         torch.testing.assert_close(wide.log_prob(draws), exact)
 
 
-def test_an_autoregressive_density_of_a_gaussian_is_the_gaussian() -> None:
+def test_an_autoregressive_density_can_be_a_gaussian() -> None:
     """A linear flow is a Gaussian with a full covariance: its density at foreign z against torch's."""
     flow = shaken(Flow(3, "iaf", 1, ())).double()
     (one,) = flow.maps

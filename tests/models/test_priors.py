@@ -113,7 +113,7 @@ def test_a_mixture_is_the_sum_of_its_components() -> None:
     torch.testing.assert_close(p_z.log_prob(z).exp(), want)
 
 
-def test_a_mixture_draws_each_component_as_often_as_it_weighs() -> None:
+def test_a_mixture_draws_components_by_weight() -> None:
     components = Independent(Normal(torch.tensor([[-50.0], [0.0], [50.0]]), torch.ones(3, 1)), 1)
     p_z = Mixture(components, torch.tensor([0.2, 0.0, 0.8]).log())
     z = p_z.sample((20_000,))
@@ -133,7 +133,7 @@ def test_a_large_mixture_is_scored_a_part_at_a_time(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(p_z.log_prob(z), whole)
 
 
-def test_vamp_is_the_mean_of_the_posteriors_of_its_pseudo_inputs() -> None:
+def test_vamp_is_the_mean_of_its_inputs_posteriors() -> None:
     encoder, module = Encoder(2), VampPrior(2, SHAPE, components=9)
     z = torch.randn(6, 2)
     each = torch.stack([encoder(u.unsqueeze(0)).log_prob(z) for u in module.pseudo_inputs])
@@ -143,7 +143,7 @@ def test_vamp_is_the_mean_of_the_posteriors_of_its_pseudo_inputs() -> None:
     assert bool((encoder.network.weight.grad != 0).any())
 
 
-def test_pseudo_inputs_start_from_training_data_and_always_the_same() -> None:
+def test_pseudo_inputs_always_start_from_the_same_data() -> None:
     job = prepare(composed("dataset=digits", "prior=vamp", "prior.components=20", "latent_dim=2", "device=cpu"))
     data = {tuple(x.flatten().tolist()) for x in job.splits.train.batch(slice(None))}
     start = job.model.prior.pseudo_inputs.detach()
@@ -263,7 +263,7 @@ def test_quadrature_confirms_the_draws(posterior: str, prior: str) -> None:
 
 @pytest.mark.parametrize("posterior", groups()["posterior"])
 @pytest.mark.parametrize("prior", groups()["prior"])
-def test_kl_per_latent_only_where_latents_are_independent(posterior: str, prior: str) -> None:
+def test_kl_per_latent_needs_independent_latents(posterior: str, prior: str) -> None:
     config = composed(f"posterior={posterior}", f"prior={prior}", "latent_dim=3", "architecture.hidden=[8]")
     model, split = build_vae(config, (1, 8, 8)), Split(torch.rand(20, 1, 8, 8))
     found = kl_per_dim(model, split)
@@ -329,7 +329,7 @@ CLAIMS = [(name, "standard_normal") for name in groups()["posterior"]] + [("gaus
 
 @pytest.mark.parametrize(("posterior", "prior"), CLAIMS, ids=map("-".join, CLAIMS))
 @pytest.mark.parametrize("dim", [10**10, 10**19])
-def test_no_memory_is_taken_for_latents_that_a_file_merely_claims(posterior: str, prior: str, dim: int) -> None:
+def test_no_memory_is_taken_for_latents_only_claimed(posterior: str, prior: str, dim: int) -> None:
     config = composed(f"posterior={posterior}", f"prior={prior}")
     config["latent_dim"] = dim
     with torch.device("meta"):
@@ -341,7 +341,7 @@ def test_no_memory_is_taken_for_latents_that_a_file_merely_claims(posterior: str
 
 
 @pytest.mark.parametrize(("posterior", "prior"), CLAIMS, ids=map("-".join, CLAIMS))
-def test_a_model_built_without_memory_takes_over_every_tensor(posterior: str, prior: str) -> None:
+def test_a_model_without_memory_takes_over_all_tensors(posterior: str, prior: str) -> None:
     config = composed(f"posterior={posterior}", f"prior={prior}", "latent_dim=3", "architecture.hidden=[8]")
     model = build_vae(config, (1, 8, 8)).eval()
     with torch.device("meta"):

@@ -24,7 +24,7 @@ def maximum(x: Tensor, n_latents: int) -> tuple[float, float]:
     return -0.5 * float(p * math.log(2 * math.pi) + log_det + p), float(variance.sqrt())
 
 
-def test_linear_networks_reach_the_maximum_of_the_likelihood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_networks_reach_the_greatest_likelihood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The diagonal posterior costs nothing there: the columns of W come out orthogonal."""
     monkeypatch.chdir(tmp_path)
     words = ("decoder=gaussian_optimal", "architecture.hidden=[]", "latent_dim=2", "epochs=150", "optimizer.lr=0.02")

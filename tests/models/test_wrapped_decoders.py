@@ -154,7 +154,7 @@ def data(n: int = 200, gaps: float = 0.0) -> Split:
     return Split(x.float())
 
 
-def test_a_standardised_model_is_the_plain_one_on_standardised_data() -> None:
+def test_standardised_is_plain_on_standardised_data() -> None:
     """Same weights, same draws: the ELBO moves by the log-determinant, for every unit in which the data come."""
     train = data()
     outer, inner = model("dataset.standardize=true"), model()
@@ -251,7 +251,7 @@ def test_a_step_with_gaps_trains_everything(overrides: list[str]) -> None:
         assert (parameter.grad != 0).any(), name
 
 
-def test_the_encoder_sees_the_mean_where_a_number_is_missing() -> None:
+def test_the_encoder_sees_the_mean_for_missing_numbers() -> None:
     train, built = data(gaps=0.3), model("dataset.missing=mask", "dataset.standardize=true")
     learn_units(built, train)
     x = train.x[:20]
@@ -260,7 +260,7 @@ def test_the_encoder_sees_the_mean_where_a_number_is_missing() -> None:
     assert torch.isfinite(built.encode(x).stddev).all()
 
 
-def test_importance_weights_agree_with_quadrature_on_gaps() -> None:
+def test_weights_agree_with_quadrature_on_gaps() -> None:
     train, built = data(30, gaps=0.4), model("dataset.missing=mask", "dataset.standardize=true")
     learn_units(built, train)
     exact = quadrature(built, train.head(5))
@@ -270,7 +270,7 @@ def test_importance_weights_agree_with_quadrature_on_gaps() -> None:
     assert (difference < 5 * scores.nll_mc_stderr + 1e-3).all()
 
 
-def test_a_marginal_is_the_integral_over_what_is_missing() -> None:
+def test_a_marginal_integrates_over_what_is_missing() -> None:
     """p(x_1, x_2) from the model with a gap equals the numerical integral of p(x_1, x_2, x_3) over x_3."""
     built = model("dataset.missing=mask", "latent_dim=1")
     x = torch.tensor([[0.3, -0.2, torch.nan]])

@@ -180,7 +180,7 @@ def test_training_curves(epochs):
     check(curves(history(epochs)))
 
 
-def test_training_curves_without_validation_and_with_another_bound():
+def test_training_curves_without_val_and_another_bound():
     check(curves([line for line in history(5) if line["split"] == "train"]))
     assert "bound, val" in words(check(curves(history(5, own_bound=True))))
 
@@ -265,7 +265,7 @@ def test_round_ticks_stand_where_their_tiles_are():
     assert ax.get_yticks()[0] == pytest.approx(side - side / 42 - 0.5)  # -3 in the middle of the lowest tile
 
 
-def test_many_reconstructed_curves_have_colours_of_their_own():
+def test_many_curves_have_colours_of_their_own():
     x = torch.rand(3, 30)
     figure = check(make((30,)).reconstructions(x, [(f"draw {k}", x + k) for k in range(12)]))
     assert len({tuple(line.get_color()) for line in figure.axes[0].lines[1:]}) == 12

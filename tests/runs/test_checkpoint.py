@@ -213,7 +213,7 @@ def test_the_checksum_covers(change: str, state: State) -> None:
     assert checkpoint.sha256(state) != before
 
 
-def test_the_checksum_tells_equal_bytes_of_different_kinds_apart() -> None:
+def test_the_checksum_tells_kinds_of_equal_bytes_apart() -> None:
     values = [torch.zeros(4), torch.zeros(2, 2), torch.zeros(4, dtype=torch.int32), [0.0] * 4, (0.0,) * 4, {0: 0.0},
               None, torch.zeros(()), torch.zeros(0), "", 0, False, 0.0]  # fmt: skip
     assert len({checkpoint.sha256({"a": value}) for value in values}) == len(values)

@@ -84,7 +84,7 @@ def test_stopped_after_every_step() -> None:
     assert len(lines(Path("parts"))) == 2 * 4
 
 
-def test_pictures_and_events_are_neither_doubled_nor_missing() -> None:
+def test_pictures_and_events_are_there_once() -> None:
     both("checkpoint.every_epochs=3", stops=[1, 6, 11, 13])
     found = scalars(Path("parts"))
     assert len(set(found)) == len(found)
@@ -114,7 +114,7 @@ def crash_at(step: int, *options: str) -> None:
         train(*options)
 
 
-def test_a_run_without_a_checkpoint_starts_from_its_configuration() -> None:
+def test_a_run_without_a_checkpoint_starts_from_config() -> None:
     assert train(*small(), "output=whole") == 0
     assert train(*small(), "output=parts", stop_at=2) == 130
     for path in Path("parts").iterdir():  # as if killed right after its first write
@@ -126,7 +126,7 @@ def test_a_run_without_a_checkpoint_starts_from_its_configuration() -> None:
     assert_same(Path("whole"), Path("parts"))
 
 
-def test_what_a_crash_cuts_off_or_leaves_is_cleared_away() -> None:
+def test_what_a_crash_leaves_is_cleared_away() -> None:
     assert train(*small(), "output=whole") == 0
     assert train(*small(), "output=parts", stop_at=9) == 130
     with open("parts/metrics.jsonl", "a") as file:
@@ -308,7 +308,7 @@ def start_and_end(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.T
     return start.model.state_dict(), checkpoint.load(run / "checkpoints/last.pt")["model"]
 
 
-def test_a_best_checkpoint_later_than_the_last_stays_the_best(tmp_path: Path) -> None:
+def test_a_best_later_than_the_last_stays_the_best(tmp_path: Path) -> None:
     """As after a kill between two writes of last.pt: where the plan has changed, other epochs follow."""
     assert train(*small(), "output=run") == 0
     assert train(*small(), "output=first", stop_at=5) == 130

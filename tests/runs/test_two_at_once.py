@@ -72,7 +72,7 @@ def test_two_processes_with_the_same_output() -> None:
     assert json.loads(Path("run/summary.json").read_text())["status"] == "completed"
 
 
-def test_a_running_run_cannot_be_resumed_or_overwritten() -> None:
+def test_a_running_run_is_not_resumed_or_overwritten() -> None:
     running = start(*LONG, "output=run", cwd=Path.cwd())
     wait_for("run/checkpoints/last.pt", running, Path.cwd())
     try:

@@ -68,7 +68,7 @@ def toy(
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(10, 4), (1297, 128), (5, 100), (7, 1)])
-def test_an_epoch_s_figures_are_means_over_observations(n: int, batch_size: int) -> None:
+def test_an_epoch_s_figures_are_means_of_observations(n: int, batch_size: int) -> None:
     """The last batch may be short: a mean of the batches' means would weigh it too much."""
     objective = Scripted([0.0])
     trainer, recorder, x = toy(objective, plan(1, batch_size), n)
@@ -108,7 +108,7 @@ def test_evaluating_leaves_no_trace() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_every_epoch_sees_every_observation_once_in_another_order() -> None:
+def test_an_epoch_sees_all_once_in_another_order() -> None:
     seen: list[Tensor] = []
 
     def objective(model: nn.Module, x: Tensor, step: int) -> Estimate:
@@ -174,7 +174,7 @@ def test_early_stopping(patience: int | None, stops_after: int) -> None:
     assert trainer.best["epoch"] == (2 if stops_after < 5 else 5)
 
 
-def test_early_stopping_saves_the_last_state_whatever_the_interval() -> None:
+def test_early_stopping_always_saves_the_last_state() -> None:
     trainer, recorder, _ = toy(Scripted([3.0, 2.0, 1.0]), plan(9, patience=2, checkpoint_every=5))
     trainer.fit()
     assert (trainer.epoch, recorder.epochs("last")) == (3, [0, 3])
@@ -236,7 +236,7 @@ def test_a_figure_that_is_not_finite_stops_training(broken: float) -> None:
     assert all(math.isfinite(float(state["model"]["weight"])) for _, state in recorder.saved)
 
 
-def test_a_validation_that_is_not_finite_stops_training() -> None:
+def test_a_non_finite_validation_stops_training() -> None:
     trainer, recorder, _ = toy(Scripted([1.0, math.nan]), plan(5))
     with pytest.raises(UserError, match=r"became non-finite \(nan\) in epoch 2 \(val"):
         trainer.fit()

@@ -33,7 +33,7 @@ def train(*overrides: str) -> tuple[Job, Trainer, Recorder]:
     return job, trainer, recorder
 
 
-def test_validation_figures_are_the_means_of_each_observation_s() -> None:
+def test_validation_figures_are_means_of_observations() -> None:
     job = prepare(composed("latent_dim=3", "architecture.hidden=[16]", "samples=2"))
     split = job.splits.train
     assert len(split) % CHUNK
@@ -75,7 +75,7 @@ def test_training_improves_the_bound() -> None:
         assert elbo[-1] > elbo[0] + 20
 
 
-def test_the_first_figures_are_logged_with_the_objective_s_own_terms() -> None:
+def test_first_figures_have_the_objective_s_own_terms() -> None:
     _, _, recorder = train("epochs=1", "objective.kl_weight=0.5")
     for *_, means, _ in recorder.lines:
         assert means.keys() == {"elbo", "bound", "log_px", "kl", "loss"}
@@ -83,7 +83,7 @@ def test_the_first_figures_are_logged_with_the_objective_s_own_terms() -> None:
         assert means["loss"] == pytest.approx(0.5 * means["kl"] - means["log_px"], rel=1e-5)
 
 
-def test_a_state_goes_back_into_a_model_and_an_optimizer() -> None:
+def test_a_state_goes_back_into_model_and_optimizer() -> None:
     job, trainer, recorder = train("epochs=2")
     state, fresh = recorder.last("last"), prepare(composed(*SMALL, "epochs=2", "seed=5"))
     fresh.model.load_state_dict(state["model"])
@@ -112,7 +112,7 @@ def test_the_rate_after_each_epoch() -> None:
     assert lrs("epochs=4", "scheduler=one_cycle", "scheduler.max_lr=0.02")[-1] < 1e-4
 
 
-def test_early_stopping_and_schedulers_count_ragged_batches() -> None:
+def test_stopping_and_schedules_count_ragged_batches() -> None:
     job = prepare(composed(*SMALL, "epochs=4"))
     assert -(-len(job.splits.train) // job.settings.batch_size) == 3
     schedule = instantiate(
