@@ -6,9 +6,6 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
-FAULTS := $(addprefix tests/test_,long_runs.py killed.py resume.py faults.py no_space.py interrupted.py bad_input.py \
-	strange_runs.py plain_files.py nasty_names.py trust.py broken_numbers.py two_at_once.py bad_data.py checkpoint.py \
-	data_access.py odd_names.py strange_data.py)
 
 .PHONY: run test test-slow test-faults lint wheel clean
 
@@ -28,7 +25,7 @@ test-slow: .venv/installed
 
 # kills, signals, full disks, broken numbers, hostile files, two at once, long runs: every promise of docs/reliability.md
 test-faults: .venv/installed
-	$(BIN)/python -m pytest -m "faults or not slow" $(FAULTS)
+	$(BIN)/python -m pytest -m "faults or not slow" tests/faults tests/runs
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from vaecli.config.catalog import conf_folder, groups
 from vaecli.datasets.split import Split
 from vaecli.models.build import settle
 
+pytest.register_assert_rewrite("support")  # what its asserts compare is shown too
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models here are small, and the machine may be busy
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="vaecli-state-")  # not the user's own
 

@@ -1,0 +1,139 @@
+"""`vae evaluate` from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import forked, vae
+
+from vaecli.analysis.quadrature import Quadrature, quadrature
+from vaecli.commands.evaluate import main
+from vaecli.datasets.split import Split
+from vaecli.models.vae import VAE
+
+KEYS = [
+    "elbo",
+    "log_px",
+    "kl",
+    "nll",
+    "nll_stderr",
+    "nll_mc_stderr",
+    "ess",
+    "pareto_k",
+    "pareto_k_high",
+    "active_units",
+    "latent_dim",
+    "kl_per_dim",
+    "mse",
+    "bits_per_dim",
+    "protocol",
+]
+
+
+def evaluate(run: Path, *args: str, cwd: Path) -> dict[str, Any]:
+    """`vae evaluate`, and the JSON that it wrote."""
+    done = forked("evaluate", f"run={run}", "device=cpu", f"output={cwd / 'e.json'}", *args, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {cwd / 'e.json'}" in done.stdout
+    result: dict[str, Any] = json.loads((cwd / "e.json").read_text())
+    return result | {"stdout": done.stdout}
+
+
+def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
+    found = evaluate(digits_run, "k=50", "scores=true", cwd=tmp_path)
+    assert [key for key in found if key != "stdout"] == KEYS
+    assert found["elbo"] == pytest.approx(found["log_px"] - found["kl"])
+    assert -found["elbo"] > found["nll"] > 0
+    assert found["kl"] == pytest.approx(sum(found["kl_per_dim"]), rel=1e-5)
+    assert found["bits_per_dim"] == pytest.approx(found["nll"] / (64 * math.log(2)))
+    summary = json.loads((digits_run / "summary.json").read_text())
+    assert found["elbo"] == pytest.approx(summary["test"]["elbo"], abs=1)
+    protocol = found["protocol"]
+    assert (protocol["observations"], protocol["k"], protocol["binarize"]) == (300, 50, "dynamic")
+    assert protocol["peak_memory_bytes"] > 1e8
+    for words in ("digits test, 300 of 300 observations, binarize=dynamic (seed 0)", "k = 50", "peak memory"):
+        assert words in found["stdout"]
+    scores = np.load(tmp_path / "scores.npz")
+    assert {"elbo", "log_px", "kl", "nll", "nll_mc_stderr", "pareto_k", "elbo_mc_stderr", "labels"} <= set(scores)
+    assert scores["pareto_k"].mean() == pytest.approx(found["pareto_k"])
+    assert found["pareto_k_high"] == (scores["pareto_k"] > 1 - 1 / math.log10(50)).mean()
+    assert f"{round(300 * found['pareto_k_high'])} of 300 observations have a Pareto k above 0.41" in found["stdout"]
+    assert scores["nll"].mean() == pytest.approx(found["nll"])
+    assert all(len(scores[key]) == 300 for key in scores)
+
+
+def test_curves_from_the_command_line(beta_run: Path, tmp_path: Path) -> None:
+    found = evaluate(beta_run, "k=1000", "exact=true", "scores=true", "limit=30", cwd=tmp_path)
+    assert found["bits_per_dim"] is None
+    assert found["exact_nll"] == pytest.approx(found["nll"], abs=5 * found["nll_mc_stderr"])
+    assert found["exact_error"] < 1e-4
+    assert found["exact_refused"] == 0
+    assert np.load(tmp_path / "scores.npz")["exact_error"].mean() == pytest.approx(found["exact_error"])
+    assert found["protocol"]["observations"] == 30
+    assert np.load(tmp_path / "scores.npz")["exact_nll"].mean() == pytest.approx(found["exact_nll"])
+    prior = evaluate(beta_run, "k=100", "estimator=prior", "limit=30", cwd=tmp_path)
+    assert prior["nll"] > found["nll"] + 0.1
+    assert prior["protocol"]["estimator"] == "prior"
+    assert prior["pareto_k_high"] > 0.5
+    assert "at least" in prior["stdout"]  # its standard error
+
+
+def test_what_the_draws_contradict_is_not_called_exact(
+    beta_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missed(model: VAE, split: Split, tick: object = None) -> Quadrature:
+        found = quadrature(model, split)
+        return found._replace(log_px=found.log_px - torch.tensor([0.0, 50.0]))
+
+    monkeypatch.setattr("vaecli.commands.evaluate.quadrature", missed)
+    values = {"limit": 2, "k": 500, "estimator": "posterior", "widen": None, "exact": True, "scores": "csv"}
+    output = str(tmp_path / "e.json")
+    main({"run": str(beta_run), "checkpoint": "best", "split": "test", "input": None, **values, "seed": 0,
+          "device": "cpu", "output": output, "trust": []})  # fmt: skip
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert (found["exact_nll"], found["exact_refused"]) == (None, 1)
+    assert "1 of 2 integrals did not converge or lie below what the draws say" in capsys.readouterr().out
+    first, second = csv.DictReader((tmp_path / "scores.csv").read_text().splitlines())
+    assert (first["exact_nll"] == "", second["exact_nll"] == "") == (False, True)
+
+
+def test_figures_go_into_the_run_one_draw_has_no_error(digits_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    done = vae("evaluate", f"run={run}", "k=1", "limit=1", "split=train", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((run / "evaluation.json").read_text())
+    assert found["nll_mc_stderr"] is None
+    assert found["nll_stderr"] is None
+    assert found["pareto_k"] is None
+    assert found["pareto_k_high"] is None
+    assert "below 25 draws" in done.stdout
+    assert not (run / "scores.npz").exists()
+    assert "Bernoulli" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("exact=true", "one or two latents, this run has 5"),
+        ("k=0", "k=0: should be greater than 0"),
+        ("split=tset", "split=tset: should be 'train', 'val' or 'test'"),
+        ("limit=0", "limit=0: should be greater than 0"),
+        ("estimator=foo", "estimator=foo: should be 'posterior' or 'prior'"),
+        ("output=a.png", "but .json is written"),
+    ],
+)
+def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> None:
+    done = forked("evaluate", f"run={digits_run}", *args.split(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,131 @@
+"""The exported files give what the model gives, for any batch, to a program that does not know vaecli."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import trained, vae
+
+import vaecli
+from vaecli.commands import export
+from vaecli.models.vae import VAE
+from vaecli.utils.errors import UserError
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def conv_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Convolutions around a learned Gaussian, on images whose sides are not powers of two once halved."""
+    args = ("architecture=conv", "architecture.channels=[4,6,8]", "architecture.hidden=16", "decoder=gaussian",
+            "latent_dim=3", "epochs=1", "dataset.limit=200")  # fmt: skip
+    return trained(tmp_path_factory.mktemp("conv"), *args)
+
+
+@pytest.fixture(params=["digits_run", "beta_run", "conv_run"])
+def run(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
+def inputs(model: VAE, part: str, n: int) -> torch.Tensor:
+    return torch.randn(n, model.latent_dim) if part == "decoder" else torch.rand(n, *model.x_shape)
+
+
+@torch.no_grad()
+def expected(model: VAE, part: str, x: torch.Tensor) -> list[torch.Tensor]:
+    if part == "decoder":
+        return [model.decode(x).mean]
+    return [model.encode(x).mean, model.encode(x).stddev]
+
+
+def exported(folder: Path, part: str, format: str, path: Path) -> Path:
+    """What the command writes, without a process of its own: importing torch and its exporter takes seconds."""
+    return export.main({"run": str(folder), "checkpoint": "best", "part": part, "format": format, "output": str(path)})
+
+
+@pytest.mark.parametrize("part", ["decoder", "encoder"])
+def test_onnx_equals_the_model(run: Path, part: str, tmp_path: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exported(run, part, "onnx", tmp_path / "out.onnx"))
+    names = ("z", ["x"]) if part == "decoder" else ("x", ["loc", "scale"])
+    assert ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]) == ([names[0]], names[1])
+    model = vaecli.load(run, device="cpu")
+    for n in (1, 7, 64):
+        x = inputs(model, part, n)
+        found = session.run(None, {names[0]: x.numpy()})
+        for mine, theirs in zip(expected(model, part, x), found, strict=True):
+            assert theirs.shape == tuple(mine.shape)
+            np.testing.assert_allclose(theirs, mine.numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["decoder", "encoder"])
+def test_a_program_equals_the_model(run: Path, part: str, tmp_path: Path) -> None:
+    network = torch.export.load(exported(run, part, "torch", tmp_path / "out.pt2")).module()
+    model = vaecli.load(run, device="cpu")
+    for n in (1, 7, 64):
+        x = inputs(model, part, n)
+        torch.testing.assert_close(list(network(x)), expected(model, part, x), rtol=0, atol=1e-5)
+
+
+LOAD = """
+import sys, torch
+assert torch.export.load("out.pt2").module()(torch.zeros(5, 2))[0].shape == (5, 100)
+assert not any(name.split(".")[0] == "vaecli" for name in sys.modules)
+"""
+
+
+def test_a_program_needs_no_vaecli(beta_run: Path, tmp_path: Path) -> None:
+    exported(beta_run, "decoder", "torch", tmp_path / "out.pt2")
+    subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, check=True)
+
+
+def test_the_command_says_only_what_it_wrote(beta_run: Path, tmp_path: Path) -> None:
+    done = vae("export", f"run={beta_run}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (beta_run / "decoder.onnx").is_file()
+    wrote, *lines, difference = done.stdout.splitlines()
+    assert wrote.startswith(f"wrote {beta_run / 'decoder.onnx'}")
+    assert lines == ["input   z float32 (N, 2)", "output  x float32 (N, 100)"]
+    assert float(difference.split()[2]) < 1e-5
+
+
+def test_a_decoder_file_holds_the_decoder_alone(digits_run: Path) -> None:
+    model = vaecli.load(digits_run, device="cpu")
+    exported = export.export(export.mean_network(model, "decoder"), "onnx")
+    size = 4 * sum(p.numel() for p in model.decoder_network.parameters())
+    assert size < len(exported.content) < 1.5 * size
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, beta_run: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(export, "EXTRA", ("onnx", "no_such_package"))
+    with pytest.raises(UserError, match=r"no_such_package: pip install 'vaecli\[export\]'"):
+        exported(beta_run, "decoder", "onnx", tmp_path / "a.onnx")
+    assert exported(beta_run, "decoder", "torch", tmp_path / "a.pt2").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"part": "prior"}, "part=prior: should be 'decoder' or 'encoder'"),
+        ({"format": "tflite"}, "format=tflite: should be 'onnx' or 'torch'"),
+        ({"output": "a.pt2"}, "output=a.pt2: the name ends in .pt2, but .onnx is written"),
+        ({"checkpoint": "first"}, "checkpoint=first: should be 'best', 'last' or 'ema'"),
+    ],
+)
+def test_bad_input(
+    beta_run: Path, tmp_path: Path, args: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = {"run": str(beta_run), "checkpoint": "best", "part": "decoder", "format": "onnx", "output": None}
+    with pytest.raises(UserError, match=re.escape(message)):
+        export.main({**values, **args})
+    assert not list(tmp_path.iterdir())
