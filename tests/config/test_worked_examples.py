@@ -26,7 +26,10 @@ def written(folder: Path) -> None:
         place.write_text(text.replace("_target_: vaecli.", "_target_: mine."))
 
 
-@pytest.mark.parametrize(("path", "n"), [("decoders/student_t", 14), ("priors/laplace", 11), ("objectives/renyi", 12), ("datasets/waves", 14)])
+@pytest.mark.parametrize(
+    ("path", "n"),
+    [("decoders/student_t", 14), ("priors/laplace", 11), ("objectives/renyi", 12), ("datasets/waves", 14)],
+)
 def test_examples_are_as_short_as_they_are_said_to_be(path: str, n: int) -> None:
     lines = [line for line in examples()[f"vaecli/{path}.py"].splitlines() if line.strip()]
     assert len(lines) == n

@@ -18,7 +18,7 @@ from support.run_folders import make
 from vaecli.runs.read import load_yaml
 from vaecli.utils import text
 
-WORST = (r"$\frac{$", "${", "\x1b[31m[/b]\nred", "=cmd()", "1e3", "_a;b;c;d;e" + "n" * 1000)
+WORST = (r"$\frac{$", "${", "\x1b[31m[/b]\nred", "=cmd()", "1e3", "_a;b;c;d;e" + "n" * 980)
 FOLDER = "[b]:smile: \x1b[31m${ $\\frac{$ =1+1 \u202e%s"
 SMALL = ("epochs=1", "latent_dim=2", "architecture.hidden=[4]", "batch_size=16", "images.every_epochs=1", "device=cpu")
 

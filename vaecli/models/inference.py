@@ -37,9 +37,10 @@ def batches(split: Split, size: int = CHUNK) -> Iterator[Tensor]:
         yield split.batch(slice(start, start + size))
 
 
-def at_once(model: VAE, draws: int = 1) -> int:
+def at_once(model: nn.Module, draws: int = 1) -> int:
     """How many observations to take at a time where nothing is trained: CHUNK, or fewer where they take much memory."""
-    return max(1, min(CHUNK, model.rows_at_once() // draws))
+    rows = model.rows_at_once() if isinstance(model, VAE) else CHUNK * draws
+    return max(1, min(CHUNK, rows // draws))
 
 
 def drawn_once(split: Split, seed: int = 0) -> Split:

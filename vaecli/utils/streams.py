@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import suppress
 from typing import IO, Any, TextIO
 
 
@@ -48,5 +50,6 @@ class Lossy:
 def give_up(stream: IO[str] | TextIO) -> None:
     """Let what a stream still holds, and all that is to come, go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
+    with suppress(io.UnsupportedOperation):  # a stream in memory, of a program that calls this one
+        os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
