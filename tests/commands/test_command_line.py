@@ -28,13 +28,13 @@ def summary(run: Path) -> dict:
 
 
 def test_help_is_quick_and_lists_the_commands() -> None:
-    def seconds() -> float:
+    for _ in range(6):  # the machine may be busy, but not each time
         started = time.perf_counter()
-        vae("--help", cwd=Path.cwd())
-        return time.perf_counter() - started
-
-    assert min(seconds() for _ in range(5)) < 1  # the machine may be busy, but not each time
-    done = vae("--help", cwd=Path.cwd())
+        done = vae("--help", cwd=Path.cwd())
+        seconds = time.perf_counter() - started
+        if seconds < 1:
+            break
+    assert seconds < 1
     assert done.returncode == 0
     assert all(f"\n  {command}" in done.stdout for command in COMMANDS)
 
@@ -185,11 +185,11 @@ def test_latest_is_the_newest_run_with_a_checkpoint(tmp_path: Path, digits_run: 
     time.sleep(0.05)
     shutil.copytree(beta_run, tmp_path / "outputs/beta/b", copy_function=shutil.copy)
     (tmp_path / "outputs/beta/c").mkdir()
-    assert vae("sample", cwd=tmp_path).stdout.strip() == "wrote outputs/beta/b/samples.png"
+    assert forked("sample", cwd=tmp_path).stdout.strip() == "wrote outputs/beta/b/samples.png"
 
 
 def test_reconstruct_prints_each_elbo(digits_run: Path, beta_run: Path, tmp_path: Path) -> None:
-    done = vae("reconstruct", f"run={digits_run}", "indices=[3,7]", "format=npz", "output=r.npz", cwd=tmp_path)
+    done = forked("reconstruct", f"run={digits_run}", "indices=[3,7]", "format=npz", "output=r.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "r.npz")
     assert found["reconstruction"].shape == (2, 1, 8, 8)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import forked, vae
+from conftest import forked
 from support.run_folders import CONFIG, completed, line, make
 
 from vaecli.commands.runs import print_table
@@ -49,7 +49,7 @@ def test_a_sweep_with_failures(sweep: Path) -> None:
 
 
 def test_the_same_sweep_as_numbers(sweep: Path) -> None:
-    rows = json.loads(vae("runs", "format=json", "sort=latent_dim", cwd=sweep).stdout)
+    rows = json.loads(forked("runs", "format=json", "sort=latent_dim", cwd=sweep).stdout)
     assert [row["differences"]["latent_dim"] for row in rows] == [2, 2, 2, 5, 5, 5]
     assert sorted(row["differences"]["decoder.sigma"] for row in rows) == [0, 0, 0.1, 0.1, 0.3, 0.3]
     assert all(list(row) == list(COLUMNS) for row in rows)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import composed, forked, vae
+from conftest import composed, forked
 from PIL import Image
 from pyarrow import parquet
 
@@ -667,7 +667,7 @@ def test_the_way_through(data: str, tmp_path: Path, pictures: Path, monkeypatch:
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "completed"
 
 
-def test_the_real_command_line(table_run: Path, tmp_path: Path) -> None:
-    done = vae("sample", f"run={table_run}", "output=a.png", cwd=tmp_path)
+def test_the_command_line(table_run: Path, tmp_path: Path) -> None:
+    done = forked("sample", f"run={table_run}", "output=a.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "a.png").size[0] > 100

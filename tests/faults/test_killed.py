@@ -144,7 +144,8 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, fl
     return Path("whole"), time.perf_counter() - started
 
 
-def test_killed_at_random_moments(reference: tuple[Path, float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ("data", "epoch_done", "curves"):
         monkeypatch.setattr(Pictures, name, lambda *args: None)
     assert in_child(lambda: train(*OPTIONS, "output=plain")) == 0

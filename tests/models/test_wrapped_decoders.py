@@ -274,9 +274,9 @@ def test_a_marginal_integrates_over_what_is_missing() -> None:
     """p(x_1, x_2) from the model with a gap equals the numerical integral of p(x_1, x_2, x_3) over x_3."""
     built = model("dataset.missing=mask", "latent_dim=1")
     x = torch.tensor([[0.3, -0.2, torch.nan]])
-    t = torch.linspace(-15, 15, 201)
-    full = torch.cat([x[:, :2].expand(201, 2), t.unsqueeze(1)], 1)
-    whole = quadrature(built, Split(full)).log_px.exp()
+    t = torch.linspace(-9, 9, 61)
+    full = torch.cat([x[:, :2].expand(61, 2), t.unsqueeze(1)], 1)
+    whole = quadrature(built, Split(full), tolerance=1e-6).log_px.exp()
     np.testing.assert_allclose(
         torch.trapezoid(whole, t.double()), quadrature(built, Split(x)).log_px.exp()[0], rtol=1e-3
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -91,11 +89,14 @@ def test_a_running_run_is_not_resumed_or_overwritten() -> None:
 
 def test_the_lock_outlives_no_crash() -> None:
     Path("run").mkdir()
-    code = "from pathlib import Path; import os, signal; from vaecli.runs.folder import held\n"
-    code += "with held(Path('run')): os.kill(os.getpid(), signal.SIGKILL)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert os.waitstatus_to_exitcode(in_child(_killed_while_it_holds)) == -signal.SIGKILL
     with held(Path("run")):
         assert in_child(lambda: _is_refused(Path("run"))) == 0
+
+
+def _killed_while_it_holds() -> None:
+    with held(Path("run")):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _is_refused(folder: Path) -> int:
