@@ -1,5 +1,6 @@
 """Values checked against the annotations of the function or class that takes them."""
 
+import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +23,8 @@ def check_arguments(
     """
     try:
         parameters = {name: p for name, p in inspect.signature(target).parameters.items() if name not in supplied}
-        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+        annotated = target.__init__ if inspect.isclass(target) and not dataclasses.is_dataclass(target) else target
+        hints = typing.get_type_hints(annotated, include_extras=True)  # of a dataclass, each base's in its own module
     except (TypeError, ValueError, NameError) as error:
         raise UserError(f"{prefix}_target_: cannot be used, for its parameters are not to be seen ({error})") from None
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
