@@ -520,7 +520,7 @@ def test_kl_without_a_closed_form_uses_the_same_draws(option: str) -> None:
 
 
 def weights(objective: Any, steps: int) -> list[float]:
-    return [objective.weight(step) for step in range(steps)]
+    return [float(objective.weight(step)) for step in range(steps)]
 
 
 def test_the_weight_rises_once() -> None:

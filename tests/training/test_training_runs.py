@@ -12,6 +12,7 @@ from support.trainers import Recorder, plan, quiet
 from vaecli.config.instantiate import instantiate
 from vaecli.models.inference import CHUNK, evaluating
 from vaecli.training.setup import Job, prepare
+from vaecli.training.step import Update
 from vaecli.training.totals import mean_metrics
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
@@ -26,10 +27,10 @@ def train(*overrides: str) -> tuple[Job, Trainer, Recorder]:
     how = plan(s.epochs, s.batch_size, seed=s.seed, patience=s.early_stopping.patience,
                validate_every=s.validate.every_epochs, checkpoint_every=s.checkpoint.every_epochs)  # fmt: skip
     trainer = Trainer(
-        job.model, job.objective, job.optimizer, job.scheduler, job.splits, how, recorder,
+        Update(job.model, job.objective, job.optimizer, job.scheduler), job.splits, how, recorder,
         quiet(len(job.splits.train), s.epochs), SimpleNamespace(requested=None),  # type: ignore[arg-type]
     )  # fmt: skip
-    trainer.fit()
+    trainer.train()
     return job, trainer, recorder
 
 

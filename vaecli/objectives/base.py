@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from vaecli.models.vae import VAE, VAEOutput
+from vaecli.utils.device import widest_float
 from vaecli.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -18,7 +20,9 @@ class Estimate(NamedTuple):
 
 
 class Objective(Protocol):
-    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate: ...
+    def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
+        """step: counted from 0; training gives a tensor (), so that a compiled loss sees it change."""
+        ...
 
 
 @dataclass
@@ -47,15 +51,25 @@ class Weighted:
                 f"cycle={self.cycle:g} ends before warm_up={self.warm_up:g} does: use a cycle of at least that length"
             )
 
-    def ramp(self, step: int) -> float:
+    def ramp(self, step: int | Tensor) -> float | Tensor:
         """How far the rise has come at a step, in (0, 1]: a function of nothing but the step."""
-        since = step if self.cycle is None else step % (self.cycle * self.steps_per_epoch)
         rise = self.warm_up * self.steps_per_epoch
-        return min(1.0, (since + 1) / rise) if rise > 0 else 1.0
+        if rise == 0:
+            return 1.0
+        since = torch.as_tensor(step)
+        since = since.to(widest_float(since.device))
+        if self.cycle is not None:
+            since = since % (self.cycle * self.steps_per_epoch)
+        return ((since + 1) / rise).clamp(max=1.0)
 
-    def weight(self, step: int) -> float:
+    def weight(self, step: int | Tensor) -> float | Tensor:
         """beta, the weight of the KL term in the loss of a step."""
         return self.kl_weight * self.ramp(step)
+
+
+def matched(weight: float | Tensor, term: Tensor) -> float | Tensor:
+    """A weight in the precision of the term () that it multiplies, which would otherwise take on the weight's."""
+    return weight.to(term) if isinstance(weight, Tensor) else weight
 
 
 def terms(log_px: Tensor, kl: Tensor, bound: Tensor | None = None) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vaecli.models.vae import VAEOutput
+from vaecli.objectives.base import matched
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.types import NonNegativeFloat
 
@@ -20,9 +21,9 @@ class Capacity(ELBO):
     warm_up: NonNegativeFloat = 5.0
     capacity: NonNegativeFloat = 25.0
 
-    def penalty(self, out: VAEOutput, kl: Tensor, step: int) -> Tensor:
-        return self.weight(step) * (kl.mean() - self.capacity * self.ramp(step)).abs()
+    def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:
+        return self.weight(step) * (kl.mean() - matched(self.capacity * self.ramp(step), kl)).abs()
 
-    def weight(self, step: int) -> float:
+    def weight(self, step: int | Tensor) -> float | Tensor:
         """gamma: it is the capacity that rises, not the weight."""
         return self.kl_weight

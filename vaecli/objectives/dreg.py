@@ -22,7 +22,7 @@ class DReG(IWAE):
 
     own_scores: ClassVar[bool] = True
 
-    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
+    def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         q_z = model.encode(x)
         draws = q_z.rsample(torch.Size([self.n_samples * self.k]))
         z, log_q = draws.view_as(draws), path_log_q(q_z, draws)  # the two ways from the bound to the encoder
@@ -33,7 +33,7 @@ class DReG(IWAE):
             log_q.register_hook(lambda gradient: gradient * factor)
         return self.estimate(log_px, kl, step)
 
-    def factor(self, log_px: Tensor, kl: Tensor, step: int) -> Tensor:
+    def factor(self, log_px: Tensor, kl: Tensor, step: int | Tensor) -> Tensor:
         """1 - beta + beta v_i, (L k, B): the bound itself has left the other v_i in the encoder's gradient."""
         beta = self.weight(step)
         v = self.grouped(log_px - beta * kl).softmax(1).flatten(0, 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vaecli.models.vae import VAE, VAEOutput
-from vaecli.objectives.base import Estimate, Weighted, estimated_kl, terms
+from vaecli.objectives.base import Estimate, Weighted, estimated_kl, matched, terms
 
 
 @dataclass
@@ -18,11 +18,11 @@ class ELBO(Weighted):
 
     analytic_kl: bool = True
 
-    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
+    def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         out = model(x, self.n_samples)
         log_px, kl = out.p_x.log_prob(x).mean(0), estimated_kl(out, self.analytic_kl)  # (B,)
         return Estimate(self.penalty(out, kl, step) - log_px.mean(), terms(log_px, kl))
 
-    def penalty(self, out: VAEOutput, kl: Tensor, step: int) -> Tensor:
+    def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:
         """What a batch's KL divergences (B,) cost in the loss, a scalar in nats."""
-        return self.weight(step) * kl.mean()
+        return matched(self.weight(step), kl) * kl.mean()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vaecli.models.vae import VAEOutput
-from vaecli.objectives.base import estimated_kl, independent_latents
+from vaecli.objectives.base import estimated_kl, independent_latents, matched
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.types import NonNegativeFloat
 
@@ -21,8 +21,8 @@ class FreeBits(ELBO):
 
     free_bits: NonNegativeFloat = 0.25
 
-    def penalty(self, out: VAEOutput, kl: Tensor, step: int) -> Tensor:
+    def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:
         apart = independent_latents(out)
         groups = kl.unsqueeze(-1) if apart is None else estimated_kl(apart, self.analytic_kl)  # (B, 1) or (B, D)
         free = self.free_bits * out.z.shape[-1] / groups.shape[-1]
-        return self.weight(step) * groups.mean(0).clamp_min(free).sum()
+        return matched(self.weight(step), kl) * groups.mean(0).clamp_min(free).sum()

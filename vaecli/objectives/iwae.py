@@ -20,11 +20,11 @@ class IWAE(Weighted):
 
     k: PositiveInt = 5
 
-    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
+    def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         out = model(x, self.n_samples * self.k)
         return self.estimate(out.p_x.log_prob(x), out.q_z.log_prob(out.z) - out.p_z.log_prob(out.z), step)
 
-    def estimate(self, log_px: Tensor, kl: Tensor, step: int) -> Estimate:
+    def estimate(self, log_px: Tensor, kl: Tensor, step: int | Tensor) -> Estimate:
         """From log p(x|z) and log q(z|x) - log p(z) of each draw, (L k, B)."""
         metrics = terms(log_px.mean(0), kl.mean(0), bound=self.bound(log_px - kl))
         return Estimate(-self.bound(log_px - self.weight(step) * kl).mean(), metrics)

@@ -16,7 +16,7 @@ class STL(Weighted):
     zero at every draw.
     """
 
-    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
+    def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         out = model(x, self.n_samples)
         log_px, kl = out.p_x.log_prob(x), path_log_q(out.q_z, out.z) - out.p_z.log_prob(out.z)
         log_px, kl = log_px.mean(0), kl.mean(0)  # (L, B) -> (B,)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 
@@ -14,25 +14,28 @@ from vaecli.config.compose import Origin
 from vaecli.models.build import calibrate
 from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
-from vaecli.runs.config import absolute_paths, read_config, write_config
+from vaecli.runs.config import absolute_paths, write_config
 from vaecli.runs.find import find_resumable
-from vaecli.runs.folder import held, read_summary, refuse_links, refuse_occupied, rewind
+from vaecli.runs.folder import held, new_folder, read_summary, refuse_links, refuse_occupied, rewind
 from vaecli.runs.logger import RunLogger
+from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
 from vaecli.training.resume import (
     asked_for,
-    best_bound,
+    fitting,
     nothing_left,
     permitted,
     planned,
     read_state,
     resume_command,
     resumed,
-    with_later_best,
+    with_newer_best,
 )
 from vaecli.training.setup import Config, Job, prepare
+from vaecli.training.state import ResumeState
+from vaecli.training.step import Update
 from vaecli.training.summary import (
     Observer,
     description,
@@ -51,34 +54,44 @@ from vaecli.utils.schema import check_arguments, plain
 from vaecli.utils.text import say
 
 
-class Before(NamedTuple):
-    """What a run that goes on has done already."""
+def start(config: dict[str, Any], origin: Origin) -> float:
+    """Train as a command line asks; the best checkpoint's bound on the validation split (training split without one).
 
-    state: dict[str, Any] | None  # of its last checkpoint; None where it had not come so far
-    changes: dict[str, Any]  # the keys that the command line changes
-    history: list[dict[str, Any]]  # its lines of metrics.jsonl up to that checkpoint
-    summary: dict[str, Any]
-
-
-class Done(NamedTuple):
-    bound: float  # the best checkpoint's, on the validation split (the training split without one)
-    signal: int | None  # that arrived too late to stop the run
+    Whatever the beginning, all runs take the same course from `run` on and end there.
+    """
+    if config["resume"] is not None:
+        return start_resumed(config, origin)
+    if origin.sweep_folder is not None:
+        return start_swept(config, origin, origin.sweep_folder)
+    return start_new(config, origin)
 
 
-def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
+def start_new(config: dict[str, Any], origin: Origin) -> float:
+    """A run, or the repetition of one, whose folder is made when all that can be refused has been checked."""
+    job = prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
+    folder = new_folder(job.settings.output, job.config["dataset"]["name"])
+    with held(folder):
+        if job.settings.output is not None:
+            refuse_occupied(folder)  # again: another process may have been faster
+        write_config(folder, job.config)
+        return run(folder, origin, lambda: job)
+
+
+def start_swept(config: dict[str, Any], origin: Origin, folder: Path) -> float:
+    """A job of a sweep, whose folder is there already: what is refused leaves its reason in it."""
     refuse_occupied(folder)
     with held(folder):
         write_config(folder, config)
 
-        def job() -> Job:
+        def make_job() -> Job:
             if config["output"] is not None:
                 raise UserError(f"output={config['output']}: a sweep makes a folder for each job; leave output out")
             return prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
 
-        return train(folder, origin, job)
+        return run(folder, origin, make_job)
 
 
-def resume(config: dict[str, Any], origin: Origin) -> Done:
+def start_resumed(config: dict[str, Any], origin: Origin) -> float:
     """Go on with a run in its own folder."""
     if origin.sweep_folder is not None:
         raise UserError(f"resume={config['resume']}: a sweep cannot go on with a run; resume its runs one by one")
@@ -87,20 +100,19 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
     folder = find_resumable(config["resume"])
     refuse_links(folder)
     with held(folder):
-        state, summary = read_state(folder), read_summary(folder)
-        stored = read_config(folder) if state is None else state["config"]
+        (stored, state), summary = read_state(folder), read_summary(folder)
         config, changes = resumed(stored, absolute_paths(config), origin.overrides, config["resume"])
         config = permitted(stored, config, folder, origin.overrides)
         check_arguments(Config, config)
-        epoch = state["epoch"] if state else 0
+        epoch = state.epoch if state else 0
         if summary.get("status") == "completed":
             if state is None:
                 raise UserError(f"resume={folder}: is complete, but has no checkpoints/last.pt to go on from")
-            if config["epochs"] > planned(stored):
-                state = {**state, "best": {**state["best"], "waited": 0}}  # early stopping counts anew
+            if config["epochs"] > planned(stored):  # early stopping counts anew
+                state = state._replace(best=state.best._replace(validations_since_best=0))
             if finished := nothing_left(config, state):
                 say(f"{folder} {finished}")
-                return Done(best_bound(state), None)
+                return or_nan(state.best.bound)
         if config["epochs"] < epoch:
             raise UserError(f"epochs={config['epochs']}: {folder} has trained {epoch} epochs already; ask for more")
         job = prepare(config, trusted=True)
@@ -108,36 +120,69 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         if state and changes:
-            state = with_later_best(folder, state)
-        before = Before(state, changes, rewind(folder, epoch), summary)
+            state = with_newer_best(folder, state)
+        resume = ResumeState(state, changes, rewind(folder, epoch), summary)
         write_config(folder, job.config)
-        return train(folder, origin, lambda: job, before)
+        return run(folder, origin, lambda: job, resume)
 
 
-def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Before | None = None) -> Done:
-    """Train in a folder that this process holds, and leave word of how it ended."""
-    history, summary = (before.history, before.summary) if before else ([], {"command": origin.command})
+def run(folder: Path, origin: Origin, make_job: Callable[[], Job], resume: ResumeState | None = None) -> float:
+    """Train in a folder that this process holds, and leave word of how it ended: here alone.
+
+    Raises what ended it; also SystemExit when all is done, but a signal came too late to stop it: a sweep should not
+    go on.
+    """
+    history, summary = (resume.history, resume.summary) if resume else ([], {"command": origin.command})
     logger = RunLogger(folder, Console(), history, summary)
     try:
         logger.summarise(status="running")
-        return run(make_job(), folder, logger, origin, before)
-    except (KeyboardInterrupt, SystemExit):
-        with suppress(UserError):
-            logger.summarise(status="interrupted", seconds=round(logger.seconds, 2))
-        logger.say(f"interrupted; to go on: {resume_command(folder)}")
-        raise
-    except Exception as error:
-        fail(logger, error)
+        job = make_job()
+        trainer = train(job, folder, logger, resume)
+        signal = trainer.interrupt.requested
+        if signal and trainer.epoch < job.settings.epochs:
+            raise SystemExit(128 + signal)
+        complete(job, folder, logger, trainer, origin)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        break_off(folder, logger, error)
         raise
     finally:
         logger.close()
+    if signal:
+        raise SystemExit(128 + signal)
+    return or_nan(trainer.best.bound)
 
 
-def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Before | None) -> Done:
-    """Train, evaluate the best checkpoint on the test split, and write it all down."""
-    settings, device = job.settings, next(job.model.parameters()).device
+def train(job: Job, folder: Path, logger: RunLogger, resume: ResumeState | None) -> Trainer:
+    """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
+    announce(job, folder, logger, resume)
+    settings, look = job.settings, view_of(job.dataset, job.splits.train.x_shape)
+    pictures = Pictures(job.model, job.splits, look, logger, settings.images.every_epochs, settings.epochs)
+    pictures.data()
+    done = observations_done(job, resume)
+    progress = TrainingProgress(len(job.splits.train), settings.epochs, logger.console, logger.say, done=done)
+    progress.mark = "" if job.model.decoder.training_bound else "*"
+    update = Update(job.model, job.objective, job.optimizer, job.scheduler, job.average, settings.clip_grad_norm)
+    observer = Observer(job, folder, logger, pictures)
+    refit = partial(calibrate, train=job.splits.train)
+    with Interrupt() as interrupt, progress:
+        trainer = Trainer(update, job.splits, plan(settings), observer, progress, interrupt, refit)
+        if resume:
+            restore_trainer(trainer, job, resume, logger)
+        trainer.train()
+    pictures.curves()
+    speed = (progress.done - done) / max(trainer.seconds, 1e-9)
+    best = {"epoch": trainer.best.epoch, "elbo": trainer.best.elbo, "bound": trainer.best.bound}
+    logger.summarise(
+        epochs=trainer.epoch, best=best, seconds=round(logger.seconds, 2), observations_per_second=round(speed, 1)
+    )
+    return trainer
+
+
+def announce(job: Job, folder: Path, logger: RunLogger, resume: ResumeState | None) -> None:
+    """What a run says of itself before its first step, to the user and in its folder."""
+    device = next(job.model.parameters()).device
     logger.config(write_config(folder, job.config))
-    logger.summarise(**identity(job, logger), **(resumption(before) if before else {}), **description(job, device))
+    logger.summarise(**identity(job, logger), **(resumption(resume) if resume else {}), **description(job, device))
     logger.say(headline(job, device, folder))
     if hint := few_steps(job):
         logger.say(hint)
@@ -145,105 +190,78 @@ def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Befor
         logger.say(f"warning: {job.warning}", style="yellow")
     if not job.model.decoder.training_bound:
         logger.say("figures of training batches (train, *) use each batch's own scale: they are no bound of log p(x)")
-    look = view_of(job.dataset, job.splits.train.x_shape)
-    pictures = Pictures(job.model, job.splits, look, logger, settings.images.every_epochs, settings.epochs)
-    pictures.data()
-    done = position(job, before)
-    progress = TrainingProgress(len(job.splits.train), settings.epochs, logger.console, logger.say, done=done)
-    progress.mark = "" if job.model.decoder.training_bound else "*"
-    with Interrupt() as interrupt, progress:
-        trainer = Trainer(
-            job.model, job.objective, job.optimizer, job.scheduler, job.splits, plan(settings),
-            Observer(job, folder, logger, pictures), progress, interrupt, job.average,
-            partial(calibrate, train=job.splits.train),
-        )  # fmt: skip
-        if before:
-            go_on(trainer, job, before, logger)
-        trainer.fit()
-    pictures.curves()
-    seconds = {
-        "seconds": round(logger.seconds, 2),
-        "observations_per_second": round((progress.done - done) / max(trainer.seconds, 1e-9), 1),
-    }
-    best = {key: trainer.best[key] for key in ("epoch", "elbo", "bound")}
-    logger.summarise(epochs=trainer.epoch, best=best, **seconds)
-    if interrupt.requested and trainer.epoch < settings.epochs:
-        raise SystemExit(128 + interrupt.requested)
-    return Done(finish(job, folder, logger, trainer, origin), interrupt.requested)
 
 
 def plan(settings: Config) -> Plan:
     return Plan(
         settings.epochs, settings.batch_size, settings.seed, settings.validate.every_epochs,
         settings.checkpoint.every_epochs, settings.checkpoint.every_seconds, settings.early_stopping.patience,
-        settings.clip_grad_norm,
     )  # fmt: skip
 
 
-def position(job: Job, before: Before | None) -> int:
+def observations_done(job: Job, resume: ResumeState | None) -> int:
     """How many observations a run has been trained on before."""
-    if before is None or before.state is None:
+    if resume is None or resume.training is None:
         return 0
     n, size = len(job.splits.train), job.settings.batch_size
-    epoch, step = before.state["epoch"], before.state["step"]
+    epoch, step = resume.training.epoch, resume.training.step
     return epoch * n + (step - epoch * -(-n // size)) * size
 
 
-def go_on(trainer: Trainer, job: Job, before: Before, logger: RunLogger) -> None:
+def restore_trainer(trainer: Trainer, job: Job, resume: ResumeState, logger: RunLogger) -> None:
     """Put the trainer where the run stopped, and say so."""
-    state = before.state
+    state = resume.training
     if state is None:
         logger.say("it was stopped before its first step: starting from there")
         return
-    replanned = any(key == "epochs" or key.startswith(("scheduler", "optimizer")) for key in before.changes)
     schedule = job.scheduler.state_dict()
-    try:
-        trainer.restore(state, replanned)
-    except Exception as error:  # what a file claims can fail to fit in any way
-        raise UserError(f"last.pt does not fit its own configuration: {checkpoint.summary(error)}") from None
-    logger.say(f"going on after epoch {state['epoch']}, step {state['step']}" + told(before.changes))
-    if any(key.startswith("objective") for key in before.changes) and trainer.epoch < trainer.plan.epochs:
-        trainer.forget_best()
+    with fitting(logger.folder / "checkpoints" / "last.pt"):
+        trainer.restore(state, resume.replanned)
+    logger.say(f"going on after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
+    if resume.another_objective and trainer.epoch < trainer.plan.epochs:
+        for candidate in trainer.candidates:
+            candidate.forget_best()
         logger.say("another objective has another bound: the best checkpoint is chosen anew from here on")
-    if before.changes:
-        trainer.save("last")  # with them in its configuration, so that they hold after another stop too
-    horizon = {key: value for key, value in schedule.items() if state["scheduler"].get(key) != value}
-    if "epochs" in before.changes and {"T_max", "total_steps"} & horizon.keys():
+    if resume.changes:
+        trainer.save_last()  # with them in its configuration, so that they hold after another stop too
+    horizon = {key: value for key, value in schedule.items() if state.scheduler.get(key) != value}
+    if "epochs" in resume.changes and {"T_max", "total_steps"} & horizon.keys():
         name, epochs = job.config["scheduler"]["name"], job.settings.epochs
         logger.say(f"scheduler={name} runs over all epochs: from here on the rates are those of a run of {epochs}")
 
 
-def told(changes: dict[str, Any]) -> str:
+def describe_changes(changes: dict[str, Any]) -> str:
     return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
-def resumption(before: Before) -> dict[str, Any]:
+def resumption(resume: ResumeState) -> dict[str, Any]:
     """What summary.json says of the times that a run was resumed."""
-    step = before.state["step"] if before.state else 0
-    earlier = before.summary.get("resumed")
-    return {"resumed": [*(earlier if isinstance(earlier, list) else []), {"step": step, "changes": before.changes}]}
+    step = resume.training.step if resume.training else 0
+    earlier = resume.summary.get("resumed")
+    return {"resumed": [*(earlier if isinstance(earlier, list) else []), {"step": step, "changes": resume.changes}]}
 
 
-def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:
-    """The test figures of the best checkpoint, for summary.json, TensorBoard and the user."""
-    averaged = {} if trainer.average is None else {"test_ema": test_figures(job, folder, trainer, "ema")}
-    test = {"test": test_figures(job, folder, trainer, "best"), **averaged}
+def complete(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> None:
+    """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
+    own, *others = trainer.candidates
+    test = {}
+    for candidate in [*others, own]:  # the model keeps the weights evaluated last
+        test[f"test{candidate.suffix}"] = test_figures(job, folder, trainer, candidate.name)
+    test = dict(reversed(test.items()))
     figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
-    figures["best/elbo"] = trainer.best["elbo"]
+    figures["best/elbo"] = or_nan(own.best.elbo)
     logger.hparams(hyperparameters(job.config, origin.sweep_over), figures, trainer.epoch)
     latents, warning = latents_in_use(job)
     logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
-    for name, epoch in (("test", trainer.best["epoch"]), ("test_ema", trainer.best_average["epoch"])):
-        if name in test:
-            logger.say(
-                f"{name.replace('_ema', ' (averaged weights)')} {terms(test[name])}"
-                f"  (best checkpoint, epoch {epoch}; {duration(logger.seconds)})"
-            )
+    for candidate in trainer.candidates:
+        logger.say(
+            f"test{candidate.remark} {terms(test[f'test{candidate.suffix}'])}"
+            f"  (best checkpoint, epoch {candidate.best.epoch}; {duration(logger.seconds)})"
+        )
     if warning:
         logger.say(warning, style="yellow")
     logger.say(f"wrote {folder}  ({tensorboard(folder)})")
-    return float(trainer.best["bound"])
 
 
 def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[str, float]:
@@ -257,8 +275,13 @@ def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[s
     return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 
-def fail(logger: RunLogger, error: Exception) -> None:
-    """Leave the reason in the run's folder, as far as that can be written."""
+def break_off(folder: Path, logger: RunLogger, error: BaseException) -> None:
+    """Leave the reason why a run was not completed in its folder, as far as that can be written."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        with suppress(UserError):
+            logger.summarise(status="interrupted", seconds=round(logger.seconds, 2))
+        logger.say(f"interrupted; to go on: {resume_command(folder)}")
+        return
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     with suppress(UserError):
         logger.summarise(status="failed", error=text, seconds=round(logger.seconds, 2))

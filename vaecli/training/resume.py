@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from vaecli.models.load import readable
 from vaecli.runs import checkpoint
@@ -17,10 +13,12 @@ from vaecli.runs.access import PATHS, Unasked, is_own, paths_of
 from vaecli.runs.config import ASKING, read_config
 from vaecli.runs.diff import flatten
 from vaecli.runs.folder import read_summary
+from vaecli.training.candidates import Best
+from vaecli.training.state import TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
-from vaecli.utils.schema import check_value, is_number, plain
+from vaecli.utils.schema import check_value, plain
 from vaecli.utils.types import Config, PositiveInt
 
 FIXED = (  # what the weights and the figures so far came from
@@ -29,10 +27,25 @@ FIXED = (  # what the weights and the figures so far came from
 )  # fmt: skip
 
 
-def read_state(folder: Path) -> dict[str, Any] | None:
-    """The run's last checkpoint; None where it was stopped before it had written one."""
+def read_state(folder: Path) -> tuple[Config, TrainingState | None]:
+    """The run's configuration and state in its last checkpoint; no state where it was stopped before it wrote one."""
     path = folder / "checkpoints" / "last.pt"
-    return checkpoint.load(path) if path.is_file() else None
+    if not path.is_file():
+        return read_config(folder), None
+    stored = checkpoint.load(path)
+    with fitting(path):
+        return stored["config"], TrainingState.from_dict(stored)
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """UserError for whatever goes wrong with the contents of a checkpoint: they can fail to fit in any way."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path.name} does not fit its own configuration: {checkpoint.summary(error)}") from None
 
 
 def resumed(stored: Config, given: Config, keys: list[str], run: str) -> tuple[Config, dict[str, Any]]:
@@ -115,21 +128,22 @@ def put(config: Config, given: Config, path: list[str]) -> Config:
     return {**config, first: put(config.get(first, {}), given[first], rest) if rest else given[first]}
 
 
-def with_later_best(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+def with_newer_best(folder: Path, state: TrainingState) -> TrainingState:
     """The state, with the records of a best.pt and ema.pt written after it: the epochs to come may be worse."""
-    state = {**state, "best": later(folder, "best", state["best"])}
-    ema = state.get("ema")
-    if isinstance(ema, dict) and isinstance(ema.get("best"), dict):
-        state["ema"] = {**ema, "best": later(folder, "ema", ema["best"])}
-    return state
+    folder /= "checkpoints"
+    others = {
+        name: other._replace(best=newer_best(folder / f"{name}.pt", other.best)) for name, other in state.others.items()
+    }
+    return state._replace(best=newer_best(folder / "best.pt", state.best), others=others)
 
 
-def later(folder: Path, which: str, best: dict[str, Any]) -> dict[str, Any]:
+def newer_best(path: Path, best: Best) -> Best:
     """The record in a checkpoint where it is of a later epoch than `best`."""
-    path = folder / "checkpoints" / f"{which}.pt"
-    found = checkpoint.load(path)["best"] if path.is_file() else best
-    new, old = found.get("epoch"), best.get("epoch")
-    return found if is_number(new) and is_number(old) and new > old else best
+    if not path.is_file():
+        return best
+    with fitting(path):
+        found = Best.from_dict(checkpoint.load(path)["best"])
+    return found if found.epoch > best.epoch else best
 
 
 def planned(config: dict[str, Any]) -> int:
@@ -137,69 +151,16 @@ def planned(config: dict[str, Any]) -> int:
     return int(check_value("epochs", config.get("epochs"), PositiveInt))
 
 
-def nothing_left(config: dict[str, Any], state: dict[str, Any]) -> str | None:
+def nothing_left(config: dict[str, Any], state: TrainingState) -> str | None:
     """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
-    epoch, patience, waited = state["epoch"], config["early_stopping"]["patience"], state["best"].get("waited")
+    epoch, patience = state.epoch, config["early_stopping"]["patience"]
     if epoch >= config["epochs"]:
         return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
-    if patience is not None and is_number(waited) and waited >= patience:
+    if patience is not None and state.best.validations_since_best >= patience:
         return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
     return None
-
-
-def best_bound(state: dict[str, Any]) -> float:
-    bound = state["best"].get("bound")
-    return float(bound) if is_number(bound) else math.nan
 
 
 def resume_command(folder: Path) -> str:
     """What to type to go on with a run."""
     return command(["vae-train", setting("resume", folder)])
-
-
-def check_like(what: str, own: Any, stored: Any) -> None:
-    """ValueError unless a stored state has the form of a new one: the same keys, lengths, types and tensor shapes.
-
-    Where the new one has None yet, a number may be.
-    """
-    if isinstance(own, dict) and isinstance(stored, dict) and own.keys() == stored.keys():
-        for key in own:
-            check_like(f"{what}.{key}", own[key], stored[key])
-    elif isinstance(own, list | tuple) and isinstance(stored, list | tuple) and len(own) == len(stored):
-        for i, pair in enumerate(zip(own, stored, strict=True)):
-            check_like(f"{what}[{i}]", *pair)
-    elif isinstance(own, Tensor) and isinstance(stored, Tensor):
-        if own.shape != stored.shape or own.dtype != stored.dtype:
-            raise ValueError(f"{what} has the shape {tuple(stored.shape)} of {stored.dtype}")
-    elif is_number(own) or own is None:
-        if not (is_number(stored) or (own is None and stored is None)):
-            raise ValueError(f"{what} is no number")
-    elif type(own) is not type(stored) or isinstance(own, dict | list | tuple):
-        raise ValueError(f"{what} is not what this training would have stored")
-
-
-def check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """ValueError unless an optimizer of torch's has for each parameter what its own step leaves there.
-
-    The fused steps read the moments of a parameter without a look at their shape.
-    """
-    if not type(optimizer).__module__.startswith("torch.optim"):
-        return
-    own = after_one_step(optimizer)
-    for parameter, values in optimizer.state.items():
-        if values.keys() != own.keys():
-            raise ValueError(f"the optimizer's state should be {', '.join(own) or 'empty'}")
-        for name, value in values.items():
-            moment = isinstance(own[name], Tensor) and own[name].ndim > 0
-            check_like(f"the optimizer's {name}", parameter.detach() if moment else own[name], value)
-
-
-def after_one_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What an optimizer of this kind and these settings keeps for a small parameter."""
-    parameter = torch.zeros(2, 3, requires_grad=True)
-    parameter.grad = torch.zeros(2, 3)
-    other = copy.copy(optimizer)
-    other.state = defaultdict(dict)
-    other.param_groups = [{**optimizer.param_groups[0], "params": [parameter]}]
-    other.step()
-    return dict(other.state[parameter])

@@ -65,7 +65,8 @@ class Totals:
 def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:
     """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation."""
     totals, draws = Totals(), getattr(objective, "n_samples", 1) * getattr(objective, "k", 1)
+    at = torch.tensor(step, device=split.device)
     with evaluating(model, seed):
         for x in batches(split, at_once(model, draws)):
-            totals.add(objective(model, x, step))
+            totals.add(objective(model, x, at))
     return totals.means()

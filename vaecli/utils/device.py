@@ -19,3 +19,8 @@ def pick_device(name: str) -> torch.device:
     if name not in available:
         raise UserError(f"device={name}: not available on this machine; allowed here: auto, {', '.join(available)}")
     return torch.device(name)
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """The most precise numbers that a device computes with."""
+    return torch.float32 if device.type == "mps" else torch.float64

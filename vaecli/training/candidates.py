@@ -1,0 +1,81 @@
+"""The weights among which a run keeps the best: the model's own, and their average where there is one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from vaecli.utils.schema import is_number
+
+OTHERS = ("ema",)  # the candidates there may be besides the model's own weights
+
+
+class Best(NamedTuple):
+    """The best validation so far; bounds are higher where they are better."""
+
+    epoch: int = 0  # 0: none yet
+    bound: float | None = None  # None: none that later ones compare with
+    elbo: float | None = None
+    validations_since_best: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As checkpoints hold it."""
+        return {
+            "epoch": self.epoch, "bound": self.bound, "elbo": self.elbo, "waited": self.validations_since_best,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> Best:
+        """What `to_dict` has made; ValueError for anything else."""
+        if not isinstance(stored, dict) or stored.keys() != cls().to_dict().keys():
+            raise ValueError("its record of the best epoch has other entries than epoch, bound, elbo and waited")
+        best = cls(stored["epoch"], stored["bound"], stored["elbo"], stored["waited"])
+        counts = all(type(n) is int and n >= 0 for n in (best.epoch, best.validations_since_best))
+        if not counts or not all(value is None or is_number(value) for value in (best.bound, best.elbo)):
+            raise ValueError("its record of the best epoch is not made of numbers")
+        return best
+
+
+@dataclass
+class Candidate:
+    """Weights that are validated and, where they are the best so far, saved."""
+
+    name: str  # of its checkpoint, as in best.pt
+    model: nn.Module  # has these weights
+    source: nn.Module  # what training goes on from: the model itself, or the average with its count of steps
+    suffix: str = ""  # of its splits' names, as in val and val_ema
+    remark: str = ""  # behind those names where a user reads them
+    best: Best = field(default_factory=Best)
+    improved_in: int = 0  # the epoch whose validation has replaced `best` in this process; 0: none
+
+    def update_best(self, epoch: int, train: dict[str, float], val: dict[str, float] | None) -> None:
+        """Take note of an epoch's validation; without one (None) the latest epoch is the best, by its figures `train`.
+
+        An epoch up to the best one is one that a run which was stopped comes to again: it is not counted as waiting.
+        """
+        figures = train if val is None else val
+        if val is None or self.best.bound is None or val["bound"] > self.best.bound:
+            self.best, self.improved_in = Best(epoch, figures["bound"], figures["elbo"]), epoch
+        elif epoch > self.best.epoch:
+            self.best = self.best._replace(validations_since_best=self.best.validations_since_best + 1)
+
+    def forget_best(self) -> None:
+        """Let the next validation choose the best: earlier bounds are not comparable with later ones."""
+        self.best = self.best._replace(bound=None, validations_since_best=0)
+
+
+def candidates(model: nn.Module, average: AveragedModel | None) -> list[Candidate]:
+    """The model's own weights first, by which training stops early."""
+    own = Candidate("best", model, model)
+    if average is None:
+        return [own]
+    return [own, Candidate(*OTHERS, average.module, average, "_ema", " (averaged weights)")]
+
+
+def or_nan(figure: float | None) -> float:
+    """A figure of the best epoch, or nan where there was none."""
+    return math.nan if figure is None else float(figure)

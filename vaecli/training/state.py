@@ -1,0 +1,170 @@
+"""What training goes on from, as it is in last.pt, and whether that fits what is being trained."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vaecli.schedulers import Scheduler, advance
+from vaecli.training.candidates import OTHERS, Best
+from vaecli.utils.schema import is_number
+
+StateDict = dict[str, Any]  # plain containers and tensors
+PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
+
+
+class CandidateState(NamedTuple):
+    """Of weights besides the model's own."""
+
+    source: StateDict
+    best: Best
+
+    def to_dict(self) -> StateDict:
+        """As last.pt holds it."""
+        return {"model": self.source, "best": self.best.to_dict()}
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> CandidateState:
+        """What `to_dict` has made; ValueError for anything else."""
+        if not isinstance(stored, dict) or stored.keys() != {"model", "best"} or not isinstance(stored["model"], dict):
+            raise ValueError("its averaged weights are not what this training would have stored")
+        return cls(stored["model"], Best.from_dict(stored["best"]))
+
+
+class TrainingState(NamedTuple):
+    """Everything that the steps to come depend on."""
+
+    model: StateDict
+    optimizer: StateDict
+    scheduler: StateDict
+    step: int
+    epoch: int  # completed
+    best: Best
+    rng: dict[str, Tensor]
+    partial: StateDict | None = None  # the sums of an epoch under way
+    others: Mapping[str, CandidateState] = MappingProxyType({})  # the other candidates by name, each a key of last.pt
+
+    def to_dict(self) -> StateDict:
+        """As checkpoints hold it."""
+        found = {**self._asdict(), "best": self.best.to_dict()}
+        del found["others"]
+        if self.partial is None:
+            del found["partial"]
+        return found | {name: other.to_dict() for name, other in self.others.items()}
+
+    @classmethod
+    def from_dict(cls, stored: StateDict) -> TrainingState:
+        """From a checkpoint that `checkpoint.load` has read; ValueError where its entries are of another form."""
+        found = {key: stored[key] for key in ("model", "optimizer", "scheduler", "step", "epoch", "rng")}
+        others = {name: CandidateState.from_dict(stored[name]) for name in OTHERS if name in stored}
+        return cls(**found, best=Best.from_dict(stored["best"]), partial=stored.get("partial"), others=others)
+
+
+class ResumeState(NamedTuple):
+    """What a run that goes on has done already."""
+
+    training: TrainingState | None  # of its last checkpoint; None where it had not come so far
+    changes: dict[str, Any]  # the keys that the command line changes
+    history: list[dict[str, Any]]  # its lines of metrics.jsonl up to that checkpoint
+    summary: dict[str, Any]
+
+    @property
+    def replanned(self) -> bool:
+        """Whether the schedule or the optimizer's settings change."""
+        return any(key == "epochs" or key.startswith(("scheduler", "optimizer")) for key in self.changes)
+
+    @property
+    def another_objective(self) -> bool:
+        return any(key.startswith("objective") for key in self.changes)
+
+
+def check_position(state: TrainingState, n_train: int, batch_size: int) -> None:
+    """ValueError unless a state's step lies in the epoch that follows those completed."""
+    done = state.step - state.epoch * -(-n_train // batch_size)
+    if state.epoch < 0 or not 0 <= done * batch_size < n_train:
+        raise ValueError(f"step {state.step} is not in the epoch after epoch {state.epoch}")
+
+
+def restore_average(average: nn.Module, stored: StateDict, steps: int) -> None:
+    """Put averaged weights back; ValueError unless they are those of so many steps, by which the average goes on."""
+    average.load_state_dict(stored)
+    n_averaged = int(average.get_buffer("n_averaged"))
+    if n_averaged != steps:
+        raise ValueError(f"the averaged weights are those of {n_averaged} steps")
+
+
+def restore_schedule(optimizer: torch.optim.Optimizer, scheduler: Scheduler, state: TrainingState) -> None:
+    """Put an optimizer and its schedule back where they were; ValueError where they were others."""
+    own = scheduler.state_dict()
+    check_like("scheduler", own, state.scheduler)
+    check_like("optimizer", optimizer.state_dict()["param_groups"], state.optimizer["param_groups"])
+    for key in PERIODS & own.keys():
+        if own[key] != state.scheduler[key]:
+            raise ValueError(f"scheduler.{key} is {state.scheduler[key]}, not {own[key]}")
+    optimizer.load_state_dict(state.optimizer)
+    check_moments(optimizer)
+    scheduler.load_state_dict(state.scheduler)
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, scheduler: Scheduler, state: TrainingState) -> None:
+    """Put back what an optimizer has gathered; its settings and the schedule are new and hold from here on."""
+    advance(scheduler, state.step)
+    settings = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state.optimizer)
+    check_moments(optimizer)
+    for group, new in zip(optimizer.param_groups, settings, strict=True):
+        group.update(new)
+
+
+def check_like(what: str, own: Any, stored: Any) -> None:
+    """ValueError unless a stored state has the form of a new one: the same keys, lengths, types and tensor shapes.
+
+    Where the new one has None yet, a number may be.
+    """
+    if isinstance(own, dict) and isinstance(stored, dict) and own.keys() == stored.keys():
+        for key in own:
+            check_like(f"{what}.{key}", own[key], stored[key])
+    elif isinstance(own, list | tuple) and isinstance(stored, list | tuple) and len(own) == len(stored):
+        for i, pair in enumerate(zip(own, stored, strict=True)):
+            check_like(f"{what}[{i}]", *pair)
+    elif isinstance(own, Tensor) and isinstance(stored, Tensor):
+        if own.shape != stored.shape or own.dtype != stored.dtype:
+            raise ValueError(f"{what} has the shape {tuple(stored.shape)} of {stored.dtype}")
+    elif is_number(own) or own is None:
+        if not (is_number(stored) or (own is None and stored is None)):
+            raise ValueError(f"{what} is no number")
+    elif type(own) is not type(stored) or isinstance(own, dict | list | tuple):
+        raise ValueError(f"{what} is not what this training would have stored")
+
+
+def check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """ValueError unless an optimizer of torch's has for each parameter what its own step leaves there.
+
+    The fused steps read the moments of a parameter without a look at their shape.
+    """
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        return
+    own = after_one_step(optimizer)
+    for parameter, values in optimizer.state.items():
+        if values.keys() != own.keys():
+            raise ValueError(f"the optimizer's state should be {', '.join(own) or 'empty'}")
+        for name, value in values.items():
+            moment = isinstance(own[name], Tensor) and own[name].ndim > 0
+            check_like(f"the optimizer's {name}", parameter.detach() if moment else own[name], value)
+
+
+def after_one_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What an optimizer of this kind and these settings keeps for a small parameter."""
+    parameter = torch.zeros(2, 3, requires_grad=True)
+    parameter.grad = torch.zeros(2, 3)
+    other = copy.copy(optimizer)
+    other.state = defaultdict(dict)
+    other.param_groups = [{**optimizer.param_groups[0], "params": [parameter]}]
+    other.step()
+    return dict(other.state[parameter])

@@ -1,0 +1,75 @@
+"""One batch -> one update of the weights.
+
+`LossModule` is the pair (model, objective) as one module, and `Update` takes the step with it. Whatever is to make
+training faster or larger wraps these two and touches nothing else; docs/step.md says what goes where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from vaecli.objectives.base import Estimate, Objective
+from vaecli.schedulers import Scheduler
+
+
+class LossModule(nn.Module):
+    """The pair (model, objective); its `forward` is all that runs between a batch and its loss.
+
+    Objectives call `encode` and `decode` as well as the model itself, so that a wrapper around the model alone, which
+    sees no more than its `forward`, would miss them.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, x: Tensor, step: Tensor) -> Estimate:
+        """The estimate for a batch x (B, *x_shape) at a step (), an integer counted from 0, on the device of x."""
+        estimate: Estimate = self.objective(self.model, x, step)  # type: ignore[arg-type]
+        return estimate
+
+
+@dataclass
+class Update:
+    """Takes one step of training for each batch.
+
+    The number of the step reaches the loss in a tensor that is filled in before each call; the weight of the KL term
+    and the capacity are computed from it, so that a compiled or captured loss sees them change. The learning rate stays
+    a number in the optimizer's groups, which is read in each call of its `step`, outside of the loss.
+    """
+
+    model: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    scheduler: Scheduler
+    average: AveragedModel | None = None  # of the weights over the steps
+    clip_grad_norm: float | None = None  # the largest norm of all gradients together; None: any
+    loss: nn.Module = field(init=False)
+    step: Tensor = field(init=False)  # ()
+
+    def __post_init__(self) -> None:
+        self.loss = LossModule(self.model, self.objective)
+        self.step = torch.zeros((), dtype=torch.int64, device=next(self.model.parameters()).device)
+
+    def __call__(self, x: Tensor, step: int, check: Callable[[Estimate], None]) -> Estimate:
+        """One update from a batch x (B, *x_shape).
+
+        check: sees the estimate while weights and gradients are still those of the step before; what it raises leaves
+        them so
+        """
+        estimate: Estimate = self.loss(x, self.step.fill_(step))
+        check(estimate)
+        self.optimizer.zero_grad()
+        estimate.loss.backward()
+        if self.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return estimate
