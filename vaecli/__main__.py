@@ -12,24 +12,10 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
+from vaecli.config.catalog import commands
 from vaecli.utils import streams
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import lines
-
-COMMANDS = (
-    "train",
-    "sample",
-    "reconstruct",
-    "evaluate",
-    "encode",
-    "manifold",
-    "traverse",
-    "interpolate",
-    "fit",
-    "runs",
-    "export",
-)
-
 
 WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
@@ -37,17 +23,17 @@ WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 def main() -> None:
     """The console script `vae`."""
     streams.prepare()
-    args = sys.argv[1:]
+    args, known = sys.argv[1:], commands()
     if not args or args[0] in ("-h", "--help", "help"):
         from vaecli.config.help import overview
 
-        show(overview(COMMANDS))
+        show(overview(known))
     if args[0] in ("-V", "--version"):
         from vaecli import __version__
 
         show(f"vaecli {__version__}")
-    if args[0] not in COMMANDS:
-        hint = nearest(args[0], COMMANDS) or f"; known: {', '.join(COMMANDS)}"
+    if args[0] not in known:
+        hint = nearest(args[0], known) or f"; known: {', '.join(known)}"
         stop(f"unknown command {args[0]}{hint}")
     dispatch(args[0], args[1:], f"vae {args[0]}")
 
@@ -95,9 +81,13 @@ def dispatch(command: str, args: list[str], program: str) -> None:
 
 
 def load_main(command: str) -> Callable[[dict[str, Any], Any], Any]:
-    """What runs a command; only training is told how it was asked for."""
-    main = import_module(f"vaecli.commands.{command}").main
-    return main if command == "train" else lambda values, origin: main(values)
+    """What runs a command; training alone is told how it was asked for, and answers with its bound."""
+    module = import_module(f"vaecli.commands.{command}")
+    if command == "train":
+        return module.main
+    from vaecli.commands._run import run_command
+
+    return lambda values, origin: run_command(module, values)
 
 
 def show(text: str) -> NoReturn:
