@@ -180,8 +180,8 @@ def values_of(line: Line) -> list[str]:
 def choices(key: Key) -> list[str]:
     """The words that a key takes, where its comment lists them, as in `a | b` or `a: what it is; b: what it is`."""
     comment = re.sub(r" \([^)]*\)", "", key.comment)
-    if listed := re.match(r"[\w-]+( \| [\w-]+)+", comment):
-        return listed[0].split(" | ")
+    if listed := re.match(r"[\w-]+(( \| |, or )[\w-]+)+", comment):
+        return re.split(r" \| |, or ", listed[0])
     words = re.findall(r"(?:^|; )([\w-]+): ", comment)
     if key.default in ("true", "false"):
         words = list(dict.fromkeys(["true", "false", *words]))
