@@ -97,6 +97,8 @@ def answer(shell: str, text: str, breaks: str = "") -> list[str]:
     words, kept, quoted = split(text, breaks if shell == "bash" else "")
     typed = words[-1].replace("'", "")  # a file's name may have got quotes for Hydra
     found = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
+    if len(found) > 1:  # quotes come with the last choice: until then all begin as what is typed
+        found = [word if word.startswith(words[-1]) else word.replace("'", "") for word in found]
     if shell == "fish":
         return [word.rstrip() for word in found]
     found = [word[kept:] for word in found]
