@@ -79,7 +79,7 @@ def test_inner_init_files_are_empty() -> None:
     assert not [module for module in inner if (PACKAGE / module).read_text()]
 
 
-@pytest.mark.parametrize("name", ["vaecli", "vaecli.__main__", "vaecli.config.help"])
+@pytest.mark.parametrize("name", ["vaecli", "vaecli.__main__", "vaecli.config.help", "vaecli.config.completion"])
 def test_what_answers_at_once_imports_no_torch(name: str) -> None:
     code = f"import sys, {name}; print([m for m in ('torch', 'hydra', 'matplotlib', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,24 +12,10 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
+from vaecli.config.catalog import commands
 from vaecli.utils import streams
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import lines
-
-COMMANDS = (
-    "train",
-    "sample",
-    "reconstruct",
-    "evaluate",
-    "encode",
-    "manifold",
-    "traverse",
-    "interpolate",
-    "fit",
-    "runs",
-    "export",
-)
-
 
 WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
@@ -37,17 +23,24 @@ WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 def main() -> None:
     """The console script `vae`."""
     streams.prepare()
-    args = sys.argv[1:]
+    args, known = sys.argv[1:], commands()
     if not args or args[0] in ("-h", "--help", "help"):
         from vaecli.config.help import overview
 
-        show(overview(COMMANDS))
+        show(overview(known))
     if args[0] in ("-V", "--version"):
         from vaecli import __version__
 
         show(f"vaecli {__version__}")
-    if args[0] not in COMMANDS:
-        hint = nearest(args[0], COMMANDS) or f"; known: {', '.join(COMMANDS)}"
+    if args[0] == "--complete" and len(args) > 2:  # asked by the shell at each TAB
+        from vaecli.config.completion import answer
+
+        found = answer(*args[1:4])
+        show("\n".join(found)) if found else sys.exit(0)
+    if args[0] == "--completion":
+        install_completion(args[1] if len(args) > 1 else "")
+    if args[0] not in known:
+        hint = nearest(args[0], known) or f"; known: {', '.join(known)}"
         stop(f"unknown command {args[0]}{hint}")
     dispatch(args[0], args[1:], f"vae {args[0]}")
 
@@ -55,8 +48,7 @@ def main() -> None:
 def train() -> None:
     """The console script `vae-train`."""
     streams.prepare()
-    if sys.argv[1:2] in (["-V"], ["--version"]):
-        sys.argv[:] = ["vae", "--version"]
+    if sys.argv[1:2] and sys.argv[1] in ("-V", "--version", "--completion", "--complete"):
         main()
     dispatch("train", sys.argv[1:], "vae-train")
 
@@ -67,6 +59,8 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         from vaecli.config.help import command_help
 
         show(command_help(command, [arg for arg in args if not arg.startswith("-")]))
+    if args[:1] in (["-sc"], ["--shell-completion"]) and args[1:2] and args[1].startswith("install="):
+        install_completion(args[1].partition("=")[2])
     if not any(name in os.environ for name in WAITS):
         # Threads that wait for each other give up their core after some 100 microseconds. By default they spin for
         # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
@@ -94,10 +88,23 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         sys.exit(130)
 
 
+def install_completion(shell: str) -> NoReturn:
+    """Print what makes TAB complete in a shell that reads it."""
+    from vaecli.config.completion import SCRIPTS
+
+    if shell not in SCRIPTS:
+        stop(f"--completion {shell}".rstrip() + f": should name a shell: {', '.join(SCRIPTS)}")
+    show(SCRIPTS[shell])
+
+
 def load_main(command: str) -> Callable[[dict[str, Any], Any], Any]:
-    """What runs a command; only training is told how it was asked for."""
-    main = import_module(f"vaecli.commands.{command}").main
-    return main if command == "train" else lambda values, origin: main(values)
+    """What runs a command; training alone is told how it was asked for, and answers with its bound."""
+    module = import_module(f"vaecli.commands.{command}")
+    if command == "train":
+        return module.main
+    from vaecli.commands._run import run_command
+
+    return lambda values, origin: run_command(module, values)
 
 
 def show(text: str) -> NoReturn:

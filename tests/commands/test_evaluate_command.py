@@ -15,7 +15,8 @@ import torch
 from conftest import forked, vae
 
 from vaecli.analysis.quadrature import Quadrature, quadrature
-from vaecli.commands.evaluate import main
+from vaecli.commands import evaluate as command
+from vaecli.commands._run import run_command
 from vaecli.datasets.split import Split
 from vaecli.models.vae import VAE
 
@@ -94,10 +95,10 @@ def test_what_the_draws_contradict_is_not_called_exact(
         return found._replace(log_px=found.log_px - torch.tensor([0.0, 50.0]))
 
     monkeypatch.setattr("vaecli.commands.evaluate.quadrature", missed)
-    values = {"limit": 2, "k": 500, "estimator": "posterior", "widen": None, "exact": True, "scores": "csv"}
-    output = str(tmp_path / "e.json")
-    main({"run": str(beta_run), "checkpoint": "best", "split": "test", "input": None, **values, "seed": 0,
-          "device": "cpu", "output": output, "trust": []})  # fmt: skip
+    values = {"run": str(beta_run), "checkpoint": "best", "split": "test", "input": None, "limit": 2, "k": 500,
+              "estimator": "posterior", "widen": None, "exact": True, "scores": "csv", "seed": 0, "device": "cpu",
+              "output": str(tmp_path / "e.json"), "trust": []}  # fmt: skip
+    run_command(command, values)
     found = json.loads((tmp_path / "e.json").read_text())
     assert (found["exact_nll"], found["exact_refused"]) == (None, 1)
     assert "1 of 2 integrals did not converge or lie below what the draws say" in capsys.readouterr().out

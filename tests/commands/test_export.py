@@ -14,6 +14,7 @@ from conftest import trained, vae
 
 import vaecli
 from vaecli.commands import export
+from vaecli.commands._run import run_command
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 
@@ -47,7 +48,9 @@ def expected(model: VAE, part: str, x: torch.Tensor) -> list[torch.Tensor]:
 
 def exported(folder: Path, part: str, format: str, path: Path) -> Path:
     """What the command writes, without a process of its own: importing torch and its exporter takes seconds."""
-    return export.main({"run": str(folder), "checkpoint": "best", "part": part, "format": format, "output": str(path)})
+    values = {"run": str(folder), "checkpoint": "best", "part": part, "format": format, "output": str(path)}
+    (written,) = run_command(export, values)
+    return written
 
 
 @pytest.mark.parametrize("part", ["decoder", "encoder"])
@@ -127,5 +130,5 @@ def test_bad_input(
     monkeypatch.chdir(tmp_path)
     values = {"run": str(beta_run), "checkpoint": "best", "part": "decoder", "format": "onnx", "output": None}
     with pytest.raises(UserError, match=re.escape(message)):
-        export.main({**values, **args})
+        run_command(export, {**values, **args})
     assert not list(tmp_path.iterdir())

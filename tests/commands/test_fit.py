@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import vaecli
 from vaecli.analysis.latent_search import Method, fit
 from vaecli.commands import fit as command
+from vaecli.commands._run import run_command
 from vaecli.decoders.gaussian import Gaussian
 from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian as Posterior
@@ -130,7 +131,7 @@ def test_images_by_index_and_from_a_file(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     np.save("two.npy", np.random.default_rng(0).random((2, 8, 8)).astype(np.float32))
-    written = command.main({**DEFAULTS, "run": str(digits_run), "output": "a.png", **args})
+    (written,) = run_command(command, {**DEFAULTS, "run": str(digits_run), "output": "a.png", **args})
     assert re.search(r"^residual norm \d+\.\d{4}$", capsys.readouterr().out, re.MULTILINE)
     with Image.open(written) as image:
         assert image.width > image.height
@@ -161,7 +162,7 @@ def test_bad_input(
     monkeypatch.chdir(tmp_path)
     np.save("two.npy", np.zeros((2, 100), dtype=np.float32))
     with pytest.raises(UserError, match=re.escape(message)):
-        command.main({**DEFAULTS, "run": str(request.getfixturevalue(run)), **args})
+        run_command(command, {**DEFAULTS, "run": str(request.getfixturevalue(run)), **args})
     assert [path.name for path in tmp_path.iterdir()] == ["two.npy"]
 
 

@@ -181,8 +181,8 @@ def test_hundreds_of_runs_take_no_time(tmp_path: Path) -> None:
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:
     make(tmp_path / "outputs" / "a")
-    code = ("import sys; from vaecli.commands.runs import main;"
-            "main({'path': 'outputs', 'sort': 'bound', 'format': 'table', 'output': None});"
+    code = ("import sys; from vaecli.commands import runs; from vaecli.commands._run import run_command;"
+            "run_command(runs, {'path': 'outputs', 'sort': 'bound', 'format': 'table', 'output': None});"
             "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules")  # fmt: skip
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecli.commands._run import Part, device_of, run_view
+from vaecli.commands._keys import Part, device_of, run_view
 from vaecli.datasets.checks import existing, refuse_infinite
 from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones

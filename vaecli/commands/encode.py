@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,9 @@ from torch.nn.functional import pad
 from vaecli.analysis.latent_space import Encoded, check_dims, encode, prior_moments
 from vaecli.analysis.metrics import kl_per_dim
 from vaecli.commands._inputs import load_split, read_input
+from vaecli.commands._keys import DataKeys, Part, run_view
 from vaecli.commands._outputs import class_names, write_arrays, write_figure, write_table
-from vaecli.commands._run import Part, RunKeys, run_view
+from vaecli.commands._run import Written
 from vaecli.datasets.split import Split
 from vaecli.models.inference import at_once, batches, evaluating
 from vaecli.models.load import Run
@@ -26,7 +27,7 @@ from vaecli.plots.latents import latents
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import watch
-from vaecli.utils.text import say, shorten
+from vaecli.utils.text import shorten
 from vaecli.utils.text import tensorboard as as_label
 from vaecli.utils.types import NonNegativeInt, Seed
 
@@ -36,7 +37,8 @@ SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers ta
 
 
 @dataclass
-class Config(RunKeys):
+class Config(DataKeys):
+    FILE = "latents.{format}"
     split: Part
     input: str | None
     dims: list[NonNegativeInt] | None
@@ -45,26 +47,22 @@ class Config(RunKeys):
     format: Literal["npz", "csv"]
 
 
-def main(values: dict[str, Any]) -> Path:
-    """Write the codes, and their picture beside them; the path of the codes."""
-    config = Config.checked(values)
-    run = config.load()
-    path = config.output_path(run, "latents", config.format)
+def main(config: Config, run: Run) -> Iterator[Path | Written]:
+    """Write the codes, and their picture beside them."""
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
     codes = encode(run.model, split, config.seed, watch("encoding", -(-len(split) // at_once(run.model))))
     kl = kl_per_dim(run.model, split, config.seed)
-    picture, y = path.with_suffix(".png"), None if split.y is None else split.y.cpu()
+    picture, y = config.target.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
     write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior=prior_draws(run)))
-    WRITERS[config.format](path, codes, split, label_names(run))
-    say(f"wrote {path}")
-    say(f"wrote {picture}")
+    WRITERS[config.format](config.target, codes, split, label_names(run))
+    yield config.target
+    yield picture
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
-        say(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes ({tensorboard(run.folder)})")
-    return path
+        yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard(run.folder)})")
 
 
 def prior_draws(run: Run) -> Tensor | None:

@@ -22,8 +22,8 @@ from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squ
 from vaecli.analysis.pareto import FEWEST, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
 from vaecli.commands._inputs import load_split, read_input
+from vaecli.commands._keys import DataKeys, Part, device_of
 from vaecli.commands._outputs import write_arrays, write_table
-from vaecli.commands._run import Part, RunKeys, device_of
 from vaecli.datasets.split import Split
 from vaecli.models.build import check_data
 from vaecli.models.inference import drawn_once
@@ -39,7 +39,8 @@ ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p
 
 
 @dataclass
-class Config(RunKeys):
+class Config(DataKeys):
+    FILE = "evaluation.json"
     split: Part
     input: str | None
     limit: PositiveInt | None
@@ -60,12 +61,9 @@ class Evaluation(NamedTuple):
     figures: dict[str, Any]  # what evaluation.json holds, the protocol apart
 
 
-def main(values: dict[str, Any]) -> Path:
-    """Write evaluation.json, with scores=true also scores.npz (or .csv), and print a table; the path of the first."""
-    config = Config.checked(values)
-    run = config.load()
+def main(config: Config, run: Run) -> Iterator[Path]:
+    """Write evaluation.json, with scores=true also scores.npz (or .csv), and print a table."""
     config.widen = config.widen or (2.0 if run.model.latent_dim <= 2 else 1.0)
-    path = config.output_path(run, "evaluation", "json")
     check_exact(run, config.exact)
     whole = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
     split = drawn_once(whole.head(config.limit), config.seed)
@@ -76,10 +74,11 @@ def main(values: dict[str, Any]) -> Path:
     protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(device_of(run))}
     report(found, protocol, check_data(run.model.decoder, split, None))
     if config.scores:
-        write_scores(path.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}"), found, split)
-    replace_text(path, json.dumps({**found.figures, "protocol": protocol}, indent=2, allow_nan=False) + "\n")
-    say(f"wrote {path}")
-    return path
+        scores = config.target.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}")
+        write_scores(scores, found, split)
+        yield scores
+    replace_text(config.target, json.dumps({**found.figures, "protocol": protocol}, indent=2, allow_nan=False) + "\n")
+    yield config.target
 
 
 def refuse_broken(figures: dict[str, Any]) -> None:
@@ -206,7 +205,6 @@ def write_scores(path: Path, found: Evaluation, split: Split) -> None:
         write_table(path, ours if labels is None or labels.ndim > 1 else {**ours, "label": labels})
     else:
         write_arrays(path, **scores, index=index, rows=split.rows, labels=labels)
-    say(f"wrote {path}")
 
 
 def headline(protocol: dict[str, Any]) -> tuple[str, str]:

@@ -8,18 +8,18 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vaecli.commands._run import RunKeys
+from vaecli.commands._keys import RunKeys
+from vaecli.commands._run import Written
+from vaecli.models.load import Run
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_file
-from vaecli.utils.text import say
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
 BATCHES = (1, 7, 64)  # sizes on which the file is compared with the model
@@ -29,7 +29,10 @@ BATCHES = (1, 7, 64)  # sizes on which the file is compared with the model
 class Config(RunKeys):
     part: Literal["decoder", "encoder"]
     format: Literal["onnx", "torch"]
-    device: str = field(default="cpu", init=False)
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.part}.{'onnx' if self.format == 'onnx' else 'pt2'}"
 
 
 class MeanDecoder(nn.Module):
@@ -69,12 +72,9 @@ class Exported(NamedTuple):
     run: Callable[[Tensor], tuple[Tensor, ...]]  # what a reader of the file computes
 
 
-def main(values: dict[str, Any]) -> Path:
-    """Write the network, print its inputs and outputs; the path written."""
-    config = Config.checked(values)
+def main(config: Config, run: Run) -> Written:
+    """Write the network; its inputs and outputs are said of it."""
     check_installed(config.format)
-    run = config.load()
-    path = config.output_path(run, config.part, "onnx" if config.format == "onnx" else "pt2")
     network = mean_network(run.model, config.part)
     try:
         exported = export(network, config.format)
@@ -82,14 +82,15 @@ def main(values: dict[str, Any]) -> Path:
         reason = str(error).strip().splitlines()[0][:150]
         raise UserError(f"part={config.part}: cannot be written as format={config.format}: {reason}") from None
     difference = check(network, exported)
-    replace_file(path, lambda file: file.write(exported.content))
+    replace_file(config.target, lambda file: file.write(exported.content))
     outputs = zip(network.gives, network(example(network)), strict=True)
-    say(f"wrote {path} ({len(exported.content) / 1e6:.2f} MB)")
-    print(f"input   {signature(network.takes, network.shape)}")
-    for name, value in outputs:
-        print(f"output  {signature(name, tuple(value.shape[1:]))}")
-    print(f"at most {difference:.1e} from the model's own output, for batches of {', '.join(map(str, BATCHES))}")
-    return path
+    said = [
+        f" ({len(exported.content) / 1e6:.2f} MB)",
+        f"input   {signature(network.takes, network.shape)}",
+        *(f"output  {signature(name, tuple(value.shape[1:]))}" for name, value in outputs),
+        f"at most {difference:.1e} from the model's own output, for batches of {', '.join(map(str, BATCHES))}",
+    ]
+    return Written(config.target, "\n".join(said))
 
 
 def check_installed(format: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -12,18 +11,19 @@ from torch import Tensor
 
 from vaecli.analysis.latent_search import Fit, Method, fit
 from vaecli.commands._inputs import load_split, pick, read_input
+from vaecli.commands._keys import DataKeys, Part, run_view
 from vaecli.commands._outputs import write_figure
-from vaecli.commands._run import Part, RunKeys, run_view
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
-from vaecli.utils.text import figure, say
+from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, PositiveFloat, Seed
 
 
 @dataclass
-class Config(RunKeys):
+class Config(DataKeys):
+    FILE = "fit.png"
     alpha: PositiveFloat | None
     beta: PositiveFloat | None
     input: str | None
@@ -34,18 +34,14 @@ class Config(RunKeys):
     seed: Seed
 
 
-def main(values: dict[str, Any]) -> Path:
+def main(config: Config, run: Run) -> Path:
     """Print the latents found and their residual norm, draw target and fit; the path written."""
-    config = Config.checked(values)
-    run = config.load()
-    path = config.output_path(run, "fit", "png")
     name, x = target(run, config)
     with Console(stderr=True).status("searching"):
         found = fit(run.model, x, config.method, config.restarts, config.seed)
     report(found)
-    write_figure(path, run_view(run).fit(x, found.x, f"{name}: residual norm {found.norm:.4f}"))
-    say(f"wrote {path}")
-    return path
+    write_figure(config.target, run_view(run).fit(x, found.x, f"{name}: residual norm {found.norm:.4f}"))
+    return config.target
 
 
 def target(run: Run, config: Config) -> tuple[str, Tensor]:

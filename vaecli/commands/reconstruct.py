@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
 from vaecli.commands._inputs import Observations, choose, read_input
+from vaecli.commands._keys import DataKeys, Mode, Part, run_view
 from vaecli.commands._outputs import (
     beside,
     by_title,
@@ -24,7 +25,6 @@ from vaecli.commands._outputs import (
     write_figure,
     write_table,
 )
-from vaecli.commands._run import Mode, Part, RunKeys, run_view
 from vaecli.models.inference import at_once, decode_all, decode_part, evaluating
 from vaecli.models.load import Run
 from vaecli.plots.view import View
@@ -34,7 +34,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
 from vaecli.utils.text import figure as as_label
-from vaecli.utils.text import rich, say, shorten
+from vaecli.utils.text import rich, shorten
 from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
 PRINTED = 50  # observations; the files have more
@@ -42,7 +42,8 @@ TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
 
 
 @dataclass
-class Config(RunKeys):
+class Config(DataKeys):
+    FILE = "reconstructions.{format}"
     run: str | list[str]  # type: ignore[assignment]
     split: Part
     n: PositiveInt
@@ -52,6 +53,16 @@ class Config(RunKeys):
     mode: Mode
     seed: Seed
     format: Literal["png", "npz", "csv"]
+
+    def load(self) -> list[Run]:
+        """All runs asked for; the first one's data are those to reconstruct."""
+        names = [self.run] if isinstance(self.run, str) else self.run
+        if not names:
+            raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
+        first, *others = [inner for name in names for inner in expand(name)]
+        runs = [self.load_one(first, self.dataset.given), *(self.load_one(name, {}) for name in others)]
+        check_same_shape(runs)
+        return runs
 
 
 class Reconstruction(NamedTuple):
@@ -63,32 +74,24 @@ class Reconstruction(NamedTuple):
     draws: Tensor  # (K, N, *x_shape): mean of p(x|z), or a draw, at each of them
 
 
-def main(values: dict[str, Any]) -> Path:
-    """Write observations and their reconstructions, print each one's ELBO; the path written."""
-    config = Config.checked(values)
-    names = [config.run] if isinstance(config.run, str) else config.run
-    if not names:
-        raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
-    names = [inner for name in names for inner in expand(name)]
-    first, *others = names  # the first run's data are those to reconstruct
-    runs = [config.load(first), *(config.load(name, {}) for name in others)]
-    check_same_shape(runs)
+def main(config: Config, *runs: Run) -> Path:
+    """Write observations and their reconstructions, print each one's ELBO."""
     if config.format == "csv" and (len(runs) > 1 or config.draws):
         raise UserError("format=csv: holds one run and no draws; use format=npz")
     titled = column_titles(runs[0]) if config.format == "csv" else []
-    path = config.output_path(runs[0], "reconstructions", config.format)
     seen = observations(runs[0], config)
     found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, found, labels, class_names(seen.y, getattr(runs[0].dataset, "label_names", None)))
     if config.format == "npz":
-        write_arrays(path, x=seen.x.cpu(), y=seen.y, rows=seen.rows, **arrays(seen.x.cpu(), found, config.draws))
+        write_arrays(
+            config.target, x=seen.x.cpu(), y=seen.y, rows=seen.rows, **arrays(seen.x.cpu(), found, config.draws)
+        )
     elif config.format == "csv":
-        write_table(path, columns(titled, seen, found[0]))
+        write_table(config.target, columns(titled, seen, found[0]))
     else:
-        write_figure(path, figure(run_view(runs[0]), seen, found, labels))
-    say(f"wrote {path}")
-    return path
+        write_figure(config.target, figure(run_view(runs[0]), seen, found, labels))
+    return config.target
 
 
 def expand(name: str) -> list[str]:

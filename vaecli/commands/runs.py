@@ -6,16 +6,17 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
+from vaecli.commands._run import Keys, Written
 from vaecli.runs.table import COLUMNS, Row, table
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
-from vaecli.utils.schema import check_arguments, plain
+from vaecli.utils.schema import plain
 from vaecli.utils.text import csv_line, printable, say, shorten
 
 HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
@@ -28,39 +29,37 @@ NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
 
 
 @dataclass
-class Config:
+class Config(Keys):
     path: str
     sort: str
     format: Literal["table", "csv", "json"]
     output: str | None
+    target: Path | None = field(init=False)
+
+    def prepare(self) -> list[Any]:
+        self.target = None
+        if self.output is not None:
+            self.target = check_output(expanded(self.output), "txt" if self.format == "table" else self.format)
+        return []
 
 
-def main(values: dict[str, Any]) -> list[Row]:
-    """Print the table, or write it; its rows."""
-    config = Config(**check_arguments(Config, values))
-    path = checked_output(config)
+def main(config: Config) -> list[Written]:
+    """Print the table, or write it."""
     rows = table(config.path, config.sort)
-    if config.format == "table" and path is None:
+    if config.format == "table" and config.target is None:
         print_table(rows, config.path, Console())
-        return rows
+        return []
     if config.format == "table":
         file = io.StringIO()
         print_table(rows, config.path, Console(file=file))
         written = file.getvalue()
     else:
         written = as_csv(rows) if config.format == "csv" else as_json(rows)
-    if path is None:
+    if config.target is None:
         sys.stdout.write(written)
-    else:
-        replace_text(path, written)
-        say(f"wrote {path}: {len(rows)} runs")
-    return rows
-
-
-def checked_output(config: Config) -> Path | None:
-    if config.output is None:
-        return None
-    return check_output(expanded(config.output), "txt" if config.format == "table" else config.format)
+        return []
+    replace_text(config.target, written)
+    return [Written(config.target, f": {len(rows)} runs")]
 
 
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:

@@ -5,26 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
 from vaecli.commands._inputs import read_latents
+from vaecli.commands._keys import DataKeys, Mode, run_view
 from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_figure, write_table
-from vaecli.commands._run import Mode, RunKeys, run_view
 from vaecli.models.inference import CHUNK, decode_all, evaluating
 from vaecli.models.load import Run
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import watch
-from vaecli.utils.text import say
 from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
 DRAWN = 10_000  # more would not be seen in a picture
 
 
 @dataclass
-class Config(RunKeys):
+class Config(DataKeys):
+    FILE = "samples.{format}"
     n: PositiveInt
     z: str | None
     mode: Mode
@@ -33,11 +33,8 @@ class Config(RunKeys):
     format: Literal["png", "npz", "csv"]
 
 
-def main(values: dict[str, Any]) -> Path:
+def main(config: Config, run: Run) -> Path:
     """Write samples as a picture or as arrays; the path."""
-    config = Config.checked(values)
-    run = config.load()
-    path = config.output_path(run, "samples", config.format)
     titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)
     if given is None:
@@ -48,16 +45,15 @@ def main(values: dict[str, Any]) -> Path:
         parts = drawn.split(CHUNK)
         x = (decode_all(run.model, part, draw=config.mode == "draw") for part in watch("decoding", len(parts))(parts))
         if config.format == "npz":
-            write_arrays(path, x=Chunks((len(z), *run.model.x_shape), x), z=z.cpu())
+            write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x), z=z.cpu())
         elif config.format == "csv":
-            write_table(path, by_title(titles, torch.cat(list(x))))
+            write_table(config.target, by_title(titles, torch.cat(list(x))))
         else:
             what = f"{len(drawn)} samples" if given is None else f"{len(drawn)} given latents, decoded"
-            write_figure(path, run_view(run).samples(torch.cat(list(x)), what))
+            write_figure(config.target, run_view(run).samples(torch.cat(list(x)), what))
     if len(drawn) < len(z):
         print(f"drew the first {len(drawn)} of {len(z)}; format=npz writes them all")
-    say(f"wrote {path}")
-    return path
+    return config.target
 
 
 def refuse_too_many(run: Run, config: Config) -> None:

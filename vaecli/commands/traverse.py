@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
 from vaecli.analysis.metrics import kl_per_dim, mean_variances
 from vaecli.commands._inputs import load_split, pick
+from vaecli.commands._keys import DataKeys, Part, Steps, run_view
 from vaecli.commands._outputs import write_figure
-from vaecli.commands._run import Part, RunKeys, Steps, run_view
 from vaecli.models.inference import evaluating
+from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
-from vaecli.utils.text import say
 from vaecli.utils.types import NonNegativeInt, Seed, Span
 
 
 @dataclass
-class Config(RunKeys):
+class Config(DataKeys):
+    FILE = "traversals.png"
     split: Part
     steps: Steps
     span: Span
@@ -27,11 +27,8 @@ class Config(RunKeys):
     seed: Seed
 
 
-def main(values: dict[str, Any]) -> Path:
+def main(config: Config, run: Run) -> Path:
     """Write the picture, the latents that say most about the data first; its path."""
-    config = Config.checked(values)
-    run = config.load()
-    path = config.output_path(run, "traversals", "png")
     split, start = load_split(run, config.split), None
     chosen = list(range(run.model.latent_dim)) if config.dims is None else config.dims
     check_dims(run.model, chosen)
@@ -49,6 +46,5 @@ def main(values: dict[str, Any]) -> Path:
     if not prior_moments(run.model).standard:
         title = "; ".join([*filter(None, [title]), "in standard deviations from the prior's mean"])
     steps = numbers(found.values.numpy())
-    write_figure(path, run_view(run).strips(found.x, labels, steps, title))
-    say(f"wrote {path}")
-    return path
+    write_figure(config.target, run_view(run).strips(found.x, labels, steps, title))
+    return config.target

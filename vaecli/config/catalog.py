@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *(?P<comment>.*))?$")
 HIDDEN = ("_target_", "name", "hydra", "defaults")
+FIRST = ("train", "sample", "reconstruct", "evaluate", "encode", "manifold", "traverse", "interpolate", "fit", "runs")
+PLACES = {"run": 0, "checkpoint": 0, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # of shared keys in the help
 
 
 class Key(NamedTuple):
@@ -57,6 +59,37 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
         else:
             parents.append((depth, key))
     return found
+
+
+def commands() -> list[str]:
+    """What has a file in commands/ and one in conf/, in the order in which one meets them; others follow by name."""
+    modules = Path(__file__).resolve().parent.parent / "commands"
+    names = {path.stem for path in modules.glob("[a-z]*.py")} & {path.stem for path in conf_folder().glob("*.yaml")}
+    return sorted(names, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+
+
+def command_keys(command: str) -> list[Key]:
+    """The keys of a command, as its help lists them: which run, the command's own, then those on how and where.
+
+    Its own from `output` on stay behind that; a shared key that its file sets anew has the comment given there.
+    """
+    path = conf_folder() / f"{command}.yaml"
+    own = {key.name: key for key in keys(path)}
+    shared = {key.name: key for name in included(path) for key in keys(path.with_name(f"{name}.yaml"))}
+    if not shared:
+        return list(own.values())
+    names = list(own)
+    behind = names[names.index("output") :] if "output" in names else []
+
+    def place(key: Key) -> int:
+        return PLACES.get(key.name.split(".")[0], PLACES["output"] if key.name in behind else 1)
+
+    return sorted({**shared, **own}.values(), key=place)
+
+
+def included(path: Path) -> list[str]:
+    """The files beside this one that its defaults name."""
+    return [name for name in re.findall(r"^  - (\w+)$", path.read_text(), re.MULTILINE) if name != "_self_"]
 
 
 def groups() -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vaecli.config.catalog import Key, conf_folder, default_choices, groups, header, keys
+from vaecli.config.catalog import Key, command_keys, conf_folder, default_choices, groups, header, keys
 
 FOOTER = """\
 Flags: -m, --multirun  run every combination of comma-separated values     --cfg job  print the configuration
@@ -31,7 +31,7 @@ def overview(commands: Sequence[str]) -> str:
 def command_help(command: str, args: Sequence[str]) -> str:
     """What `vae COMMAND --help` prints; `args` may choose options, whose keys are then shown."""
     path = conf_folder() / f"{command}.yaml"
-    parts = [*header(path), "", "Keys (key=default):", *key_table(keys(path))]
+    parts = [*header(path), "", "Keys (key=default):", *key_table(command_keys(command))]
     if command == "train":
         parts += ["", *choices(args)]
     return "\n".join([*parts, "", FOOTER])

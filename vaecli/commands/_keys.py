@@ -1,0 +1,87 @@
+"""The keys that commands on a trained run share, as conf/run.yaml and conf/data.yaml have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from vaecli.commands._run import Keys
+from vaecli.models.load import Run, load_run
+from vaecli.plots.view import View, view_of
+from vaecli.utils.files import check_output, expanded
+
+Checkpoint = Literal["best", "last", "ema"]
+Mode = Literal["mean", "draw"]
+Part = Literal["train", "val", "test"]
+Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
+
+
+@dataclass(kw_only=True)
+class RunKeys(Keys):
+    """conf/run.yaml; a command's own keys come on top."""
+
+    FILE: ClassVar[str]  # what is written in the run's folder unless `output` says otherwise; keys in braces
+    run: str
+    checkpoint: Checkpoint
+    output: str | None
+    trust: list[str] = field(default_factory=list)
+    target: Path = field(init=False)  # the file to write
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file to write; `output` must have the same ending."""
+        return self.FILE.format_map(vars(self))
+
+    def load(self) -> list[Run]:
+        """The run asked for, or the runs of a command that takes several."""
+        return [load_run(self.run, self.checkpoint, "cpu", self.trust)]
+
+    def prepare(self) -> list[Run]:
+        """Load the runs and find out what to write; UserError where that is impossible."""
+        runs = self.load()
+        default = runs[0].folder / self.file_name
+        self.target = check_output(expanded(self.output) if self.output else default, default.suffix.removeprefix("."))
+        return runs
+
+
+@dataclass
+class DataPaths:
+    """Where a run's data are, in the place of what the run says."""
+
+    path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    root: str | None = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+@dataclass(kw_only=True)
+class DataKeys(RunKeys):
+    """conf/run.yaml and conf/data.yaml."""
+
+    device: str
+    dataset: DataPaths = field(default_factory=DataPaths)
+
+    def load(self) -> list[Run]:
+        return [self.load_one(self.run, self.dataset.given)]
+
+    def load_one(self, run: str, data: Mapping[str, str]) -> Run:
+        """A run on the device asked for, its data where `data` says."""
+        return load_run(run, self.checkpoint, self.device, self.trust, data)
+
+
+def run_view(run: Run) -> View:
+    """The figures that suit a run's observations."""
+    return view_of(run.dataset, run.model.x_shape)
+
+
+def device_of(run: Run) -> torch.device:
+    return next(run.model.parameters()).device

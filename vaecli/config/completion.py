@@ -1,0 +1,194 @@
+"""TAB: what could stand at the cursor, from the YAML files read as text; quick, since it imports no Hydra."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vaecli.config.catalog import Key, command_keys, commands, conf_folder, default_choices, keys
+from vaecli.config.paths import files, folders, run_folders
+
+FLAGS = ("--help", "--multirun", "-m", "--cfg", "--config-dir", "--hydra-help")
+RUNS = {"run": ["latest"], "resume": ["latest"], "repeat": []}  # keys that take a run, and words that mean one
+PATHS = ("input", "output", "z", "path", "val_path", "test_path", "root")
+SHELL = re.compile(r"([\s'\"()<>&|;$`!*?#\\])")  # what bash would not take as it is
+
+SCRIPTS = {  # what a shell reads once, for TAB to ask `vae --complete` from then on
+    "bash": """\
+_vae() {
+    local line
+    COMPREPLY=()
+    while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
+        "${1/#\\~/$HOME}" --complete bash "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null
+    )
+}
+complete -o nospace -F _vae vae vae-train
+""",
+    "zsh": """\
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+_vae() {
+    local -a found
+    local typed="${(j: :)words[1,CURRENT-1]} ${(q)${(Q)PREFIX}}"
+    found=("${(@f)$("${words[1]/#\\~/$HOME}" --complete zsh "$typed" 2>/dev/null)}")
+    compadd -U -S ' ' -- ${${(M)found:#* }% }
+    compadd -U -S '' -- ${(M)found:#*[^ ]}
+}
+compdef _vae vae vae-train
+""",
+    "fish": """\
+function __vae_complete
+    set -l words (commandline -opc)
+    $words[1] --complete fish (commandline -cp | string collect) 2>/dev/null
+end
+complete -c vae -f -a '(__vae_complete)'
+complete -c vae-train -f -a '(__vae_complete)'
+""",
+}
+
+
+class Line(NamedTuple):
+    """A command line up to the cursor, which stands in or behind `word`."""
+
+    command: str
+    before: list[str]
+    word: str
+
+    @property
+    def config_dirs(self) -> list[Path]:
+        """Where options are looked for: the folders of the user's own first."""
+        pairs = zip(self.before, [*self.before[1:], ""], strict=False)
+        given = [after if word == "--config-dir" else word.partition("=")[2]
+                 for word, after in pairs if re.match(r"--config-dir(=|$)", word)]  # fmt: skip
+        return [*(Path(folder).expanduser() for folder in given), conf_folder()]
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The option of each group: the default, what the recipe takes, or what is typed."""
+        if self.command != "train":
+            return {}
+        found = default_choices()
+        typed = dict(word.lstrip("+").split("=", 1) for word in self.before if "=" in word)
+        recipe = self.option_file("experiment", typed.get("experiment", ""))
+        if recipe is not None:
+            found |= dict(re.findall(r"^  - override /(\w+): (\w+)$", recipe.read_text(), re.MULTILINE))
+        return {group: typed.get(group, option) for group, option in found.items()}
+
+    def option_file(self, group: str, option: str) -> Path | None:
+        paths = [folder / group / f"{option}.yaml" for folder in self.config_dirs]
+        return next((path for path in paths if path.is_file()), None)
+
+    def settable(self) -> list[Key]:
+        """The command's keys and those of the options chosen."""
+        found = command_keys(self.command)
+        for group, option in self.chosen.items():
+            path = self.option_file(group, option)
+            if path is not None and group != "experiment":
+                found += keys(path, prefix=f"{group}.")
+        return [key for key in found if "${" not in key.default and key.name != "dataset.source"]
+
+
+def answer(shell: str, text: str, breaks: str = "") -> list[str]:
+    """What could stand at the end of a command line's text, as the shell takes it.
+
+    breaks: characters before which bash keeps what is typed, as in `key=`, and takes only the rest
+    """
+    words, kept, quoted = split(text, breaks if shell == "bash" else "")
+    typed = words[-1].replace("'", "")  # a file's name may have got quotes for Hydra
+    found = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
+    if len(found) > 1:  # quotes come with the last choice: until then all begin as what is typed
+        found = [word if word.startswith(words[-1]) else word.replace("'", "") for word in found]
+    if shell == "fish":
+        return [word.rstrip() for word in found]
+    found = [word[kept:] for word in found]
+    if shell == "zsh" or quoted:
+        return found
+    return [SHELL.sub(r"\\\1", word.rstrip()) + " " * word.endswith(" ") for word in found]
+
+
+def split(text: str, breaks: str) -> tuple[list[str], int, bool]:
+    """A line's words without their quotes; how many characters of the last one stand before the shell's last break in
+    it; whether it ends within quotes."""
+    words, kept, quote, escaped = [""], 0, "", False
+    for c in text:
+        if escaped or (quote and c not in (quote, "\\")) or (quote == "'" and c == "\\"):
+            words[-1] += c
+            escaped = False
+        elif c == "\\":
+            escaped = True
+        elif c in "'\"":
+            quote = "" if quote else c
+        elif c.isspace():
+            words, kept = [*words, ""] if words[-1] else words, 0
+        else:
+            words[-1] += c
+            kept = len(words[-1]) if c in breaks else kept
+    return words, kept, bool(quote)
+
+
+def candidates(words: Sequence[str]) -> list[str]:
+    """What the last of the words could become; one that is complete ends in a space."""
+    program, *before = words
+    if Path(program).name == "vae-train":
+        before = ["train", *before]
+    command, *rest = before or [""]
+    if not rest:
+        return spaced([*commands(), "--help", "--version", "--completion"])
+    if command == "--completion":
+        return spaced(SCRIPTS)
+    if command not in commands():
+        return []
+    line = Line(command, rest[:-1], rest[-1])
+    last = rest[-2] if len(rest) > 1 else ""
+    if last == "--cfg":
+        return spaced(["job", "hydra", "all"])
+    if last == "--config-dir":
+        return folders(line.word)
+    if line.word.startswith("-"):
+        return spaced(FLAGS)
+    return values_of(line) if "=" in line.word else keys_of(line)
+
+
+def keys_of(line: Line) -> list[str]:
+    """The keys and groups that are not yet given, after the signs typed before them."""
+    signs = re.match(r"\+*", line.word)
+    given = {word.lstrip("+").partition("=")[0] for word in line.before}
+    names = [*line.chosen, *(key.name for key in line.settable())]
+    return [f"{signs[0] if signs else ''}{name}=" for name in names if name not in given]
+
+
+def values_of(line: Line) -> list[str]:
+    """What can stand behind `key=`; in a list, or with several values for a sweep, as the last of them."""
+    typed, _, value = line.word.partition("=")
+    key = typed.lstrip("+")
+    item = re.split(r"[\[,]", value)[-1]
+    known = {one.name: one for one in line.settable()}
+    if key in line.chosen:
+        paths = (path for folder in line.config_dirs for path in (folder / key).glob("*.yaml"))
+        found = spaced(sorted({path.stem for path in paths}))
+    elif key not in known:
+        return []
+    elif key in RUNS:
+        found = [*spaced(RUNS[key]), *run_folders(item)]
+    else:
+        found = spaced(choices(known[key]))
+        if not found and key.rpartition(".")[2] in PATHS:
+            found = files(item)
+    before = line.word.removesuffix(item)
+    return [before + (one.rstrip() if "[" in before else one) for one in found]
+
+
+def choices(key: Key) -> list[str]:
+    """The words that a key takes, where its comment lists them, as in `a | b` or `a: what it is; b: what it is`."""
+    comment = re.sub(r" \([^)]*\)", "", key.comment)
+    if listed := re.match(r"[\w-]+(( \| |, or )[\w-]+)+", comment):
+        return re.split(r" \| |, or ", listed[0])
+    words = re.findall(r"(?:^|; )([\w-]+): ", comment)
+    if key.default in ("true", "false"):
+        words = list(dict.fromkeys(["true", "false", *words]))
+    return words if key.default in words and words != ["null"] else []
+
+
+def spaced(words: Iterable[str]) -> list[str]:
+    return [f"{word} " for word in words]

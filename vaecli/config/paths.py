@@ -1,0 +1,65 @@
+"""Files and folders whose names begin as a text does, as Hydra reads them; one that is complete ends in a space."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+
+from vaecli.utils.command_line import MEANT
+
+PLAIN = re.compile(r"[\w./:@+ -]*", re.ASCII)
+SECONDS = 0.1  # at most, for looking which folders hold runs
+
+
+def files(text: str) -> list[str]:
+    return listed(text, lambda entry: True)
+
+
+def folders(text: str) -> list[str]:
+    return [name for name in listed(text, os.DirEntry.is_dir) if name.endswith("/")]
+
+
+def run_folders(text: str) -> list[str]:
+    """Runs, and folders with runs somewhere below them."""
+    until = time.monotonic() + SECONDS
+    return listed(text, lambda entry: entry.is_dir() and holds_run(entry.path, until), is_run)
+
+
+def listed(
+    text: str, keep: Callable[[os.DirEntry[str]], bool], is_complete: Callable[[str], bool] = os.path.isfile
+) -> list[str]:
+    """What begins with `text`, a path that may be cut off; folders to go on from end in a slash."""
+    quote, typed = ("'", text[1:]) if text.startswith("'") else ("", text)
+    head, slash, start = typed.rpartition("/")
+    try:
+        with os.scandir(os.path.expanduser(head + slash) or ".") as entries:
+            found = [entry for entry in entries if entry.name.startswith(start)]
+        found = sorted((one for one in found if start or not one.name.startswith(".")), key=lambda one: one.name)
+        names = [(one.name, is_complete(one.path)) for one in found if keep(one)]
+    except OSError:
+        return []
+    return [in_quotes(head + slash + name, done, quote) for name, done in names if not set(name) & set("'\\$")]
+
+
+def in_quotes(path: str, done: bool, quote: str) -> str:
+    """A path with quotes where Hydra would not read its very text; open ones where it is to go on."""
+    meant = path.lower() in MEANT or re.fullmatch(r"[\d._]*(e\d+)?", path)  # null, a number
+    quote = quote or ("" if PLAIN.fullmatch(path) and not meant else "'")
+    return f"{quote}{path}{quote} " if done else f"{quote}{path}/"
+
+
+def is_run(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in ("config.yaml", "checkpoints"))
+
+
+def holds_run(folder: str, until: float) -> bool:
+    """Whether a folder is or holds a run; True also where the time is up before one knows."""
+    if is_run(folder) or time.monotonic() > until:
+        return True
+    try:
+        inner = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return False
+    return any(holds_run(path, until) for path in inner)
