@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 import torch
 from conftest import composed
+from making import instantiate
 from torch import Tensor
 
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.beta import Beta
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Binarize, Split, Splits, image_split

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import build_vae, instantiate
 from torch import nn
 
 from vaecli.commands import export
 from vaecli.config.catalog import conf_folder, default_choices, groups, header
-from vaecli.config.instantiate import instantiate
-from vaecli.models.build import build_vae
+from vaecli.config.instantiate import Trust
 from vaecli.training.setup import Job, prepare
 from vaecli.utils.errors import UserError
 
@@ -143,7 +143,7 @@ def shares_scores(names: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("decoder", GROUPS["decoder"])
 def test_a_model_is_rebuilt_from_its_configuration_alone_and_its_mean_exported(decoder: str) -> None:
     job = prepare(composed("dataset=digits", f"decoder={decoder}", "architecture.hidden=[4]", *SMALL))
-    again = build_vae(job.config, job.splits.train.x_shape, trusted=True)
+    again = build_vae(job.config, job.splits.train.x_shape, trust=Trust())
     again.load_state_dict(job.model.state_dict())
     z = torch.randn(3, 3)
     torch.testing.assert_close(again.decode(z).mean, job.model.decode(z).mean, rtol=0, atol=0)

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import composed, forked, vae
+from making import instantiate
 from PIL import Image
 from pyarrow import parquet
 
 from vaecli import __main__ as cli
 from vaecli.analysis.latent_search import fit
 from vaecli.commands._inputs import load_split, read_input
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets import reading
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import Images, read_image

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import composed
+from making import instantiate
 from test_training import Recorder, plan, quiet
 
-from vaecli.config.instantiate import instantiate
 from vaecli.models.inference import CHUNK, evaluating
 from vaecli.training.setup import Job, prepare
 from vaecli.training.totals import mean_metrics

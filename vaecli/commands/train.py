@@ -23,7 +23,7 @@ def main(config: dict[str, Any], origin: Origin) -> float:
     elif origin.sweep_folder is not None:
         done = sweep_job(config, origin, origin.sweep_folder)
     else:
-        job = prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
+        job = prepare(asked_for(config, origin.overrides), typed_here=config["repeat"] is None)
         folder = new_folder(job.settings.output, job.config["dataset"]["name"])
         with held(folder):
             if job.settings.output is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from vaecli.config.instantiate import instantiate, option_class
+from vaecli.config.instantiate import OptionFactory
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
@@ -23,29 +22,28 @@ from vaecli.utils.random import seeded
 from vaecli.utils.types import Config
 
 
-def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, trust: Sequence[str] = ()) -> VAE:
+def build_vae(options: OptionFactory, x_shape: tuple[int, ...]) -> VAE:
     """The model that a configuration describes, for observations of x_shape, with fresh weights.
 
     UserError where they would not fit into memory; on the meta device none is taken.
     """
     on_meta = torch.get_default_device().type == "meta"
-    known = None if on_meta else refuse_too_large(config, x_shape, trusted, trust)
-    latent_dim = config["latent_dim"]
-    make = functools.partial(instantiate, config, trusted=trusted, trust=trust)
-    architecture = make("architecture")
-    posterior = make("posterior", latent_dim=latent_dim)
-    decoder = make("decoder", x_shape=x_shape)
+    known = None if on_meta else refuse_too_large(options, x_shape)
+    latent_dim = options.config["latent_dim"]
+    architecture = options.make("architecture")
+    posterior = options.make("posterior", latent_dim=latent_dim)
+    decoder = options.make("decoder", x_shape=x_shape)
     vae = VAE(
         encoder_network=architecture.encoder(x_shape, posterior.n_features),
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
         decoder=decoder,
-        prior=make("prior", latent_dim=latent_dim, x_shape=x_shape),
+        prior=options.make("prior", latent_dim=latent_dim, x_shape=x_shape),
         latent_dim=latent_dim,
         x_shape=x_shape,
     )
     vae.sizes = known
-    return suit(vae, config.get("dataset", {}))
+    return suit(vae, options.config.get("dataset", {}))
 
 
 def suit(model: VAE, dataset: Config) -> VAE:
@@ -73,14 +71,12 @@ def learn_units(model: VAE, train: Split) -> None:
             part.learn(moments.mean, moments.scale)
 
 
-def refuse_too_large(
-    config: Config, x_shape: tuple[int, ...], trusted: bool, trust: Sequence[str]
-) -> tuple[Sizes, Sizes] | None:
+def refuse_too_large(options: OptionFactory, x_shape: tuple[int, ...]) -> tuple[Sizes, Sizes] | None:
     """How much memory the model's networks take when they run; UserError where its weights would not fit."""
     model = None
     try:
         with torch.device("meta"):
-            model = build_vae(config, x_shape, trusted, trust)
+            model = build_vae(options, x_shape)
         model.measure()
         needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     except UserError:
@@ -115,17 +111,15 @@ def start_prior(model: VAE, train: Split) -> None:
     start_from(draw)
 
 
-def settle(
-    config: Config, train: Split, recipe: str | None = None, trusted: bool = False, trust: Sequence[str] = ()
-) -> Config:
+def settle(options: OptionFactory, train: Split, recipe: str | None = None) -> Config:
     """The configuration with what the decoder takes from the data filled in: a model is rebuilt from it alone."""
-    node = config["decoder"]
+    config = options.config
     refuse_unusable(train, gaps=has_gaps(config))
-    fill = getattr(option_class(node, "decoder", trusted, trust), "settle", None)
+    fill = getattr(options.option_class("decoder"), "settle", None)
     if fill is None:  # an option of the user's own
         return config
     with or_recipe(recipe):
-        return {**config, "decoder": fill(node, facts(train))}
+        return {**config, "decoder": fill(config["decoder"], facts(train))}
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:

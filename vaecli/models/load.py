@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vaecli.config.instantiate import check_trust, instantiate, resolve
+from vaecli.config.instantiate import OptionFactory, Trust, resolve
 from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
@@ -49,17 +49,17 @@ def load_run(
 
     data: where the data are, by the keys of `dataset`, in the place of what the run says
     """
-    check_trust(trust)
+    allowed = Trust(tuple(trust))
     folder = find_run(run, which)
     path = folder / "checkpoints" / f"{which}.pt"
     if not path.is_file() and which == "best" and (folder / "checkpoints" / "last.pt").is_file():
         raise UserError(f"{folder} has no best checkpoint yet (no epoch was finished): use checkpoint=last")
     state, place = checkpoint.load(path), pick_device(device)
     try:
-        model = rebuild(state, trust)
+        model = rebuild(state, allowed)
         own = is_own(read_summary(folder).get("id"), state["config"]["dataset"])
         config, unread = readable(state["config"], folder, own, data or {})
-        dataset = instantiate(config, "dataset", trusted=True, trust=trust)
+        dataset = OptionFactory(config, allowed).make("dataset")
     except UserError:
         raise
     except Exception as error:  # what a file claims can fail to fit together in any way
@@ -69,7 +69,7 @@ def load_run(
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
-def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
+def rebuild(state: dict[str, Any], trust: Trust) -> VAE:
     """The model that a checkpoint's configuration describes, with its weights; any exception where they do not fit.
 
     It is built on the meta device and then takes the file's tensors as its own: memory is used for what the file
@@ -80,7 +80,7 @@ def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
     if latent_dim > room:
         raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
     with torch.device("meta"), at_most(4 * len(weights) + 100):
-        model = build_vae(config, tuple(state["x_shape"]), trusted=True, trust=trust)
+        model = build_vae(OptionFactory(config, trust), tuple(state["x_shape"]))
     model.measure()
     for name, expected in model.state_dict().items():
         found = weights.get(name)

@@ -73,7 +73,7 @@ def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
         def job() -> Job:
             if config["output"] is not None:
                 raise UserError(f"output={config['output']}: a sweep makes a folder for each job; leave output out")
-            return prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
+            return prepare(asked_for(config, origin.overrides), typed_here=config["repeat"] is None)
 
         return train(folder, origin, job)
 
@@ -103,7 +103,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
                 return Done(best_bound(state), None)
         if config["epochs"] < epoch:
             raise UserError(f"epochs={config['epochs']}: {folder} has trained {epoch} epochs already; ask for more")
-        job = prepare(config, trusted=True)
+        job = prepare(config, typed_here=False)
         data = summary.get("data")
         if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")

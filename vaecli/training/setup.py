@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vaecli.config.instantiate import check_trust, instantiate
+from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.datasets.split import Splits
 from vaecli.models import build
 from vaecli.models.vae import VAE
@@ -108,28 +107,28 @@ class Job(NamedTuple):
     warning: str | None
 
 
-def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
+def prepare(config: dict[str, Any], typed_here: bool = True) -> Job:
     """Check everything and build everything; raises UserError before anything is written.
 
-    trusted: the configuration comes from a file, so that only classes of vaecli's and of `trust`'s are built
+    typed_here: the configuration comes from no file, so that it may name any class
     """
     settings = Config(**check_arguments(Config, config))
-    check_trust(settings.trust)
-    make = partial(instantiate, config, trusted=trusted, trust=settings.trust)
+    trust = Trust(tuple(settings.trust), typed_here)
+    options = OptionFactory(config, trust)
     if settings.output is not None:
         refuse_occupied(expanded(settings.output))
     device = pick_device(settings.device)
-    dataset = make("dataset")
+    dataset = options.make("dataset")
     config = absolute_paths(config)
     splits = dataset.load()
     config = with_columns(config, getattr(dataset, "names", None))
     per_epoch = -(-len(splits.train) // settings.batch_size)
-    objective = make("objective", steps_per_epoch=per_epoch, **samples(config))
+    objective = options.make("objective", steps_per_epoch=per_epoch, **samples(config))
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
     torch.manual_seed(settings.seed)
-    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
-    model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
+    config = build.settle(OptionFactory(config, trust), splits.train, getattr(dataset, "recipe", None))
+    model = build.build_vae(OptionFactory(config, trust), splits.train.x_shape)
     refuse_shared_scores(config, model, objective)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
     build.learn_units(model, splits.train)
@@ -142,9 +141,9 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
         batch = min(settings.batch_size, len(splits.train))
         model.refuse_too_many(batch, draws // settings.batch_size * batch)
     share_out(model, draws)
-    optimizer = make("optimizer", params=model.parameters())
+    optimizer = options.make("optimizer", params=model.parameters())
     total_steps = per_epoch * settings.epochs
-    scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
+    scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
     average = averaged(model, settings.ema.decay)
     splits = splits.to(device)
     return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)

@@ -1,6 +1,7 @@
 """Values checked against the annotations of the function or class that takes them."""
 
 import dataclasses
+import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -36,6 +37,13 @@ def check_arguments(
     if missing:
         raise UserError(f"{prefix}{missing[0]} has no value: give {prefix}{missing[0]}=...")
     return {key: check_value(prefix + key, value, hints.get(key, Any)) for key, value in values.items()}
+
+
+def annotated(target: Callable[..., Any]) -> Any:
+    """What has the annotations of a function's or class's parameters; a dataclass may inherit some."""
+    if inspect.isclass(target) and not dataclasses.is_dataclass(target):
+        return target.__init__
+    return target
 
 
 def check_value(key: str, value: Any, hint: Any) -> Any:
