@@ -15,7 +15,7 @@ from runs import SMALL, assert_same, train
 from test_interrupted import LONG, start, wait_for
 from test_killed import in_child
 
-from vaecli.runs.folder import held, new_folder
+from vaecli.runs.folder import RunFolder, held, new_folder
 from vaecli.training.previews import Pictures
 from vaecli.utils.errors import UserError
 
@@ -92,16 +92,16 @@ def test_a_running_run_cannot_be_resumed_or_overwritten() -> None:
 
 def test_the_lock_outlives_no_crash() -> None:
     Path("run").mkdir()
-    code = "from pathlib import Path; import os, signal; from vaecli.runs.folder import held\n"
-    code += "with held(Path('run')): os.kill(os.getpid(), signal.SIGKILL)"
+    code = "from pathlib import Path; import os, signal; from vaecli.runs.folder import RunFolder, held\n"
+    code += "with held(RunFolder(Path('run'))): os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
-    with held(Path("run")):
+    with held(RunFolder(Path("run"))):
         assert in_child(lambda: _is_refused(Path("run"))) == 0
 
 
 def _is_refused(folder: Path) -> int:
     try:
-        with held(folder):
+        with held(RunFolder(folder)):
             return 1
     except UserError:
         return 0

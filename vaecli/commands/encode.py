@@ -63,7 +63,7 @@ def main(values: dict[str, Any]) -> Path:
     say(f"wrote {picture}")
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
-        say(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes ({tensorboard(run.folder)})")
+        say(f"wrote {run.folder / 'embedding'}: {n} of {len(split)} codes ({tensorboard(run.folder.path)})")
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vaecli.runs.config import write_config
-from vaecli.runs.folder import held, new_folder, refuse_occupied
+from vaecli.runs.folder import RunFolder, held, new_folder, refuse_occupied
 from vaecli.training.lifecycle import Origin, resume, sweep_job, train
 from vaecli.training.resume import asked_for
 from vaecli.training.setup import Config, prepare
@@ -21,7 +21,7 @@ def main(config: dict[str, Any], origin: Origin) -> float:
     if config["resume"] is not None:
         done = resume(config, origin)
     elif origin.sweep_folder is not None:
-        done = sweep_job(config, origin, origin.sweep_folder)
+        done = sweep_job(config, origin, RunFolder(origin.sweep_folder))
     else:
         job = prepare(asked_for(config, origin.overrides), typed_here=config["repeat"] is None)
         folder = new_folder(job.settings.output, job.config["dataset"]["name"])

@@ -19,7 +19,7 @@ from vaecli.runs import checkpoint
 from vaecli.runs.access import closed, is_own, refused
 from vaecli.runs.config import absolute_paths
 from vaecli.runs.find import find_run
-from vaecli.runs.folder import read_summary
+from vaecli.runs.folder import BEST, LAST, RunFolder
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_value
@@ -29,7 +29,7 @@ from vaecli.utils.types import Config, PositiveInt
 class Run(NamedTuple):
     """A trained model and where it comes from."""
 
-    folder: Path
+    folder: RunFolder
     config: Config
     model: VAE  # in evaluation mode, on the device asked for
     dataset: Any  # made from the configuration, its data not yet loaded
@@ -40,7 +40,7 @@ class Run(NamedTuple):
 
 def load_run(
     run: str,
-    which: str = "best",
+    which: str = BEST,
     device: str = "auto",
     trust: Sequence[str] = (),
     data: Mapping[str, str] | None = None,
@@ -51,14 +51,14 @@ def load_run(
     """
     allowed = Trust(tuple(trust))
     folder = find_run(run, which)
-    path = folder / "checkpoints" / f"{which}.pt"
-    if not path.is_file() and which == "best" and (folder / "checkpoints" / "last.pt").is_file():
+    path = folder.checkpoint(which)
+    if not path.is_file() and which == BEST and folder.has(LAST):
         raise UserError(f"{folder} has no best checkpoint yet (no epoch was finished): use checkpoint=last")
     state, place = checkpoint.load(path), pick_device(device)
     try:
         model = rebuild(state, allowed)
-        own = is_own(read_summary(folder).get("id"), state["config"]["dataset"])
-        config, unread = readable(state["config"], folder, own, data or {})
+        own = is_own(folder.known_summary().get("id"), state["config"]["dataset"])
+        config, unread = readable(state["config"], folder.path, own, data or {})
         dataset = OptionFactory(config, allowed).make("dataset")
     except UserError:
         raise
@@ -154,7 +154,7 @@ def option_of(dataset: Config, method: str) -> Any:
 
 
 def load(
-    run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto", trust: Sequence[str] = ()
+    run: str | os.PathLike[str] = "latest", checkpoint: str = BEST, device: str = "auto", trust: Sequence[str] = ()
 ) -> VAE:
     """The trained model of a run, ready for use: `encode`, `decode`, `sample`.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaecli.runs.access import PATHS
+from vaecli.runs.folder import CONFIG, RunFolder
 from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, refuse_no_text, replace_text
@@ -27,10 +28,10 @@ def stored(config: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in config.items() if key not in ASKING}, "output": None}
 
 
-def write_config(folder: Path, config: dict[str, Any]) -> str:
+def write_config(folder: RunFolder, config: dict[str, Any]) -> str:
     """Write config.yaml; its text."""
     text = dump_yaml(stored(config))
-    replace_text(folder / "config.yaml", text)
+    replace_text(folder.config, text)
     return text
 
 
@@ -39,10 +40,10 @@ ASKING = ("resume", "repeat", "trust", "output")  # say what to do, and are no p
 
 def read_config(path: Path) -> Config:
     """A run's config.yaml, or that of a run's folder: plain values, in which nothing is interpolated or executed."""
-    path = path / "config.yaml" if path.is_dir() else path
+    path = RunFolder(path).config if path.is_dir() else path
     try:
         if not path.exists():
-            raise UserError(f"{path}: there is no such file; expected a run's folder or its config.yaml")
+            raise UserError(f"{path}: there is no such file; expected a run's folder or its {CONFIG}")
         config = load_yaml(read(path))
     except (OSError, ValueError, Damaged) as error:
         raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -16,8 +15,9 @@ from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
 from vaecli.runs.config import absolute_paths, read_config, write_config
 from vaecli.runs.find import find_resumable
-from vaecli.runs.folder import held, read_summary, refuse_links, refuse_occupied, rewind
+from vaecli.runs.folder import LAST, RunFolder, checkpoint_name, held, refuse_links, refuse_occupied
 from vaecli.runs.logger import RunLogger
+from vaecli.runs.rewind import rewind
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
@@ -65,7 +65,7 @@ class Done(NamedTuple):
     signal: int | None  # that arrived too late to stop the run
 
 
-def sweep_job(config: dict[str, Any], origin: Origin, folder: Path) -> Done:
+def sweep_job(config: dict[str, Any], origin: Origin, folder: RunFolder) -> Done:
     refuse_occupied(folder)
     with held(folder):
         write_config(folder, config)
@@ -87,15 +87,15 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
     folder = find_resumable(config["resume"])
     refuse_links(folder)
     with held(folder):
-        state, summary = read_state(folder), read_summary(folder)
-        stored = read_config(folder) if state is None else state["config"]
+        state, summary = read_state(folder), folder.known_summary()
+        stored = read_config(folder.path) if state is None else state["config"]
         config, changes = resumed(stored, absolute_paths(config), origin.overrides, config["resume"])
-        config = permitted(stored, config, folder, origin.overrides)
+        config = permitted(stored, config, folder.path, origin.overrides)
         check_arguments(Config, config)
         epoch = state["epoch"] if state else 0
         if summary.get("status") == "completed":
             if state is None:
-                raise UserError(f"resume={folder}: is complete, but has no checkpoints/last.pt to go on from")
+                raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to go on from")
             if config["epochs"] > planned(stored):
                 state = {**state, "best": {**state["best"], "waited": 0}}  # early stopping counts anew
             if finished := nothing_left(config, state):
@@ -114,7 +114,7 @@ def resume(config: dict[str, Any], origin: Origin) -> Done:
         return train(folder, origin, lambda: job, before)
 
 
-def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Before | None = None) -> Done:
+def train(folder: RunFolder, origin: Origin, make_job: Callable[[], Job], before: Before | None = None) -> Done:
     """Train in a folder that this process holds, and leave word of how it ended."""
     history, summary = (before.history, before.summary) if before else ([], {"command": origin.command})
     logger = RunLogger(folder, Console(), history, summary)
@@ -133,7 +133,7 @@ def train(folder: Path, origin: Origin, make_job: Callable[[], Job], before: Bef
         logger.close()
 
 
-def run(job: Job, folder: Path, logger: RunLogger, origin: Origin, before: Before | None) -> Done:
+def run(job: Job, folder: RunFolder, logger: RunLogger, origin: Origin, before: Before | None) -> Done:
     """Train, evaluate the best checkpoint on the test split, and write it all down."""
     settings, device = job.settings, next(job.model.parameters()).device
     logger.config(write_config(folder, job.config))
@@ -200,7 +200,9 @@ def go_on(trainer: Trainer, job: Job, before: Before, logger: RunLogger) -> None
     try:
         trainer.restore(state, replanned)
     except Exception as error:  # what a file claims can fail to fit in any way
-        raise UserError(f"last.pt does not fit its own configuration: {checkpoint.summary(error)}") from None
+        raise UserError(
+            f"{logger.folder.checkpoint(LAST).name} does not fit its own configuration: {checkpoint.summary(error)}"
+        ) from None
     logger.say(f"going on after epoch {state['epoch']}, step {state['step']}" + told(before.changes))
     if any(key.startswith("objective") for key in before.changes) and trainer.epoch < trainer.plan.epochs:
         trainer.forget_best()
@@ -224,7 +226,7 @@ def resumption(before: Before) -> dict[str, Any]:
     return {"resumed": [*(earlier if isinstance(earlier, list) else []), {"step": step, "changes": before.changes}]}
 
 
-def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:
+def finish(job: Job, folder: RunFolder, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:
     """The test figures of the best checkpoint, for summary.json, TensorBoard and the user."""
     averaged = {} if trainer.average is None else {"test_ema": test_figures(job, folder, trainer, "ema")}
     test = {"test": test_figures(job, folder, trainer, "best"), **averaged}
@@ -242,13 +244,13 @@ def finish(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: 
             )
     if warning:
         logger.say(warning, style="yellow")
-    logger.say(f"wrote {folder}  ({tensorboard(folder)})")
+    logger.say(f"wrote {folder}  ({tensorboard(folder.path)})")
     return float(trainer.best["bound"])
 
 
-def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[str, float]:
+def test_figures(job: Job, folder: RunFolder, trainer: Trainer, which: str) -> dict[str, float]:
     """The mean metrics of a checkpoint on the test split."""
-    path = folder / "checkpoints" / f"{which}.pt"
+    path = folder.checkpoint(which)
     try:
         job.model.load_state_dict(checkpoint.load(path)["model"])
     except RuntimeError as error:

@@ -16,7 +16,7 @@ from vaecli.runs import checkpoint
 from vaecli.runs.access import PATHS, Unasked, is_own, paths_of
 from vaecli.runs.config import ASKING, read_config
 from vaecli.runs.diff import flatten
-from vaecli.runs.folder import read_summary
+from vaecli.runs.folder import BEST, LAST, RunFolder
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
@@ -29,10 +29,9 @@ FIXED = (  # what the weights and the figures so far came from
 )  # fmt: skip
 
 
-def read_state(folder: Path) -> dict[str, Any] | None:
+def read_state(folder: RunFolder) -> dict[str, Any] | None:
     """The run's last checkpoint; None where it was stopped before it had written one."""
-    path = folder / "checkpoints" / "last.pt"
-    return checkpoint.load(path) if path.is_file() else None
+    return checkpoint.load(folder.checkpoint(LAST)) if folder.has(LAST) else None
 
 
 def resumed(stored: Config, given: Config, keys: list[str], run: str) -> tuple[Config, dict[str, Any]]:
@@ -87,7 +86,7 @@ def asked_for(config: Config, keys: list[str]) -> Config:
 def permitted(stored: Config, config: Config, folder: Path, keys: list[str]) -> Config:
     """`config` with the data's paths as they may be read; UserError where the run in `folder`, whose configuration
     was `stored`, would read what no key typed names."""
-    dataset, own = config["dataset"], is_own(read_summary(folder).get("id"), stored["dataset"])
+    dataset, own = config["dataset"], is_own(RunFolder(folder).known_summary().get("id"), stored["dataset"])
     given = {key: path for key, path in paths_of(dataset).items() if f"dataset.{key}" in keys}
     config, unread = readable(config, folder, own, given)
     if unread:
@@ -115,19 +114,18 @@ def put(config: Config, given: Config, path: list[str]) -> Config:
     return {**config, first: put(config.get(first, {}), given[first], rest) if rest else given[first]}
 
 
-def with_later_best(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+def with_later_best(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
     """The state, with the records of a best.pt and ema.pt written after it: the epochs to come may be worse."""
-    state = {**state, "best": later(folder, "best", state["best"])}
+    state = {**state, "best": later(folder, BEST, state["best"])}
     ema = state.get("ema")
     if isinstance(ema, dict) and isinstance(ema.get("best"), dict):
         state["ema"] = {**ema, "best": later(folder, "ema", ema["best"])}
     return state
 
 
-def later(folder: Path, which: str, best: dict[str, Any]) -> dict[str, Any]:
+def later(folder: RunFolder, which: str, best: dict[str, Any]) -> dict[str, Any]:
     """The record in a checkpoint where it is of a later epoch than `best`."""
-    path = folder / "checkpoints" / f"{which}.pt"
-    found = checkpoint.load(path)["best"] if path.is_file() else best
+    found = checkpoint.load(folder.checkpoint(which))["best"] if folder.has(which) else best
     new, old = found.get("epoch"), best.get("epoch")
     return found if is_number(new) and is_number(old) and new > old else best
 
@@ -152,9 +150,9 @@ def best_bound(state: dict[str, Any]) -> float:
     return float(bound) if is_number(bound) else math.nan
 
 
-def resume_command(folder: Path) -> str:
+def resume_command(folder: RunFolder) -> str:
     """What to type to go on with a run."""
-    return command(["vae-train", setting("resume", folder)])
+    return command(["vae-train", setting("resume", folder.path)])
 
 
 def check_like(what: str, own: Any, stored: Any) -> None:

@@ -16,7 +16,7 @@ from vaecli.models import build
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
 from vaecli.runs.config import absolute_paths
-from vaecli.runs.folder import refuse_occupied
+from vaecli.runs.folder import RunFolder, refuse_occupied
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
@@ -116,7 +116,7 @@ def prepare(config: dict[str, Any], typed_here: bool = True) -> Job:
     trust = Trust(tuple(settings.trust), typed_here)
     options = OptionFactory(config, trust)
     if settings.output is not None:
-        refuse_occupied(expanded(settings.output))
+        refuse_occupied(RunFolder(expanded(settings.output)))
     device = pick_device(settings.device)
     dataset = options.make("dataset")
     config = absolute_paths(config)

@@ -6,7 +6,6 @@ import platform
 import subprocess
 from collections.abc import Collection
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from vaecli.runs import checkpoint
 from vaecli.runs.access import identify
 from vaecli.runs.config import stored
 from vaecli.runs.diff import SILENT, flatten
+from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
 from vaecli.training.previews import LOOKED_AT, Pictures
 from vaecli.training.setup import Job
@@ -96,7 +96,7 @@ def few_steps(job: Job) -> str | None:
     return f"{steps * job.settings.epochs} steps in all ({steps} an epoch) are few: {smaller}more epochs train further"
 
 
-def headline(job: Job, device: torch.device, folder: Path) -> str:
+def headline(job: Job, device: torch.device, folder: RunFolder) -> str:
     names = (job.config[group]["name"] for group in ("dataset", "architecture", "decoder", "objective"))
     n = sum(p.numel() for p in job.model.parameters())
     return (
@@ -116,7 +116,7 @@ def hyperparameters(config: dict[str, Any], sweep_over: Collection[str] | None) 
 class Observer:
     """Hands what the trainer produces to the files of the run."""
 
-    def __init__(self, job: Job, folder: Path, logger: RunLogger, pictures: Pictures) -> None:
+    def __init__(self, job: Job, folder: RunFolder, logger: RunLogger, pictures: Pictures) -> None:
         self.config, self.x_shape, self.folder = stored(job.config), list(job.splits.train.x_shape), folder
         self.logger, self.epoch_done = logger, pictures.epoch_done
         self.is_bound = job.model.decoder.training_bound
@@ -129,4 +129,4 @@ class Observer:
         """The figures that led to a state are on disk before it is."""
         self.logger.flush()
         state = {"config": self.config, "x_shape": self.x_shape, **state}
-        checkpoint.save(self.folder / "checkpoints" / f"{which}.pt", state)
+        checkpoint.save(self.folder.checkpoint(which), state)

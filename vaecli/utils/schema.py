@@ -1,7 +1,6 @@
 """Values checked against the annotations of the function or class that takes them."""
 
 import dataclasses
-import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
