@@ -8,6 +8,8 @@ from vaecli.config.instantiate import TYPED_HERE, OptionFactory, Trust
 from vaecli.datasets.split import Split
 from vaecli.models import build
 from vaecli.models.vae import VAE
+from vaecli.runs.config import RunConfig
+from vaecli.training import setup
 
 
 def options(config: dict[str, Any], trust: Trust = TYPED_HERE) -> OptionFactory:
@@ -19,9 +21,13 @@ def instantiate(config: dict[str, Any], group: str, trust: Trust = TYPED_HERE, *
 
 
 def build_vae(config: dict[str, Any], x_shape: tuple[int, ...], trust: Trust = TYPED_HERE) -> VAE:
-    return build.build_vae(options(config, trust), x_shape)
+    return build.build_vae(options(config, trust), config["latent_dim"], x_shape)
 
 
 def settle(config: dict[str, Any], train: Split, recipe: str | None = None) -> dict[str, Any]:
     """The configuration with what the decoder takes from the data."""
-    return build.settle(options(config), train, recipe)
+    return {**config, "decoder": dict(build.filled_decoder(options(config), train, recipe))}
+
+
+def prepare(config: dict[str, Any]) -> setup.Job:
+    return setup.prepare(RunConfig.of(config))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from making import build_vae, instantiate
+from making import build_vae, instantiate, prepare
 from torch import Tensor, nn
 from torch.distributions import (
     AffineTransform,
@@ -33,7 +33,6 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, log_weight
 from vaecli.posteriors.gaussian import Gaussian as GaussianPosterior
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.training.setup import prepare
 from vaecli.utils.errors import UserError
 
 X_SHAPE, P, D, B = (1, 2, 3), 6, 2, 4

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import composed, forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from making import prepare
 from omegaconf import OmegaConf
 from runs import SMALL, train
 from test_checkpoint import make, write_run
@@ -25,7 +26,6 @@ from vaecli.runs.find import find_resumable, find_run, runs_below
 from vaecli.runs.folder import RunFolder, held
 from vaecli.runs.table import natural, table
 from vaecli.training.resume import resume_command
-from vaecli.training.setup import prepare
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
@@ -259,7 +259,7 @@ def test_any_class_as_a_target(group: str) -> None:
     for target in targets:
         config[group] = {"_target_": target, "name": "x"}
         try:
-            prepare(config, typed_here=False)
+            prepare({**config, "repeat": "run"})
         except UserError as error:
             assert len(str(error).splitlines()) <= 2  # noqa: PT017
         else:

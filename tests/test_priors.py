@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import composed
-from making import build_vae, instantiate
+from making import build_vae, instantiate, prepare
 from test_posteriors import grid, shaken
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
@@ -32,7 +32,6 @@ from vaecli.priors.mixture import GaussianMixture
 from vaecli.priors.mixtures import Mixture
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.priors.vamp import VampPrior
-from vaecli.training.setup import prepare
 
 VARIANTS = [[f"prior={name}"] for name in groups()["prior"]] + [["prior=flow", "prior.kind=coupling"]]
 SHAPE = (7,)

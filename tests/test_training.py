@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import prepare
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -21,7 +22,6 @@ from vaecli.objectives.base import Estimate
 from vaecli.schedulers import constant
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.progress import TrainingProgress
-from vaecli.training.setup import prepare
 from vaecli.training.totals import Totals
 from vaecli.training.trainer import Plan, Trainer
 from vaecli.utils.errors import UserError

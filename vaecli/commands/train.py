@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from vaecli.runs.config import write_config
+from vaecli.runs.config import RunConfig
 from vaecli.runs.folder import RunFolder, held, new_folder, refuse_occupied
 from vaecli.training.lifecycle import Origin, resume, sweep_job, train
 from vaecli.training.resume import asked_for
-from vaecli.training.setup import Config, prepare
-from vaecli.utils.schema import check_arguments
+from vaecli.training.setup import prepare
+from vaecli.utils.types import Values
 
 
-def main(config: dict[str, Any], origin: Origin) -> float:
+def main(config: Values, origin: Origin) -> float:
     """Train as `config` says; the best checkpoint's validation bound (training bound without a validation split).
 
     In a sweep the folder is there already, and a job that fails leaves its reason in it.
     """
-    check_arguments(Config, config)
-    if config["resume"] is not None:
-        done = resume(config, origin)
+    given = RunConfig.of(config)
+    if given.resume is not None:
+        done = resume(given, origin)
     elif origin.sweep_folder is not None:
-        done = sweep_job(config, origin, RunFolder(origin.sweep_folder))
+        done = sweep_job(given, origin, RunFolder(origin.sweep_folder))
     else:
-        job = prepare(asked_for(config, origin.overrides), typed_here=config["repeat"] is None)
-        folder = new_folder(job.settings.output, job.config["dataset"]["name"])
+        job = prepare(asked_for(given, origin.overrides))
+        folder = new_folder(job.config.output, job.config.dataset.name)
         with held(folder):
-            if job.settings.output is not None:
+            if job.config.output is not None:
                 refuse_occupied(folder)  # again: another process may have been faster
-            write_config(folder, job.config)
+            job.config.write(folder)
             done = train(folder, origin, lambda: job)
     if done.signal:  # during the very last validation: all is done, but a sweep should not go on
         raise SystemExit(128 + done.signal)

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from vaecli.config.catalog import Key, conf_folder, groups, keys
-from vaecli.runs.diff import flatten
+from vaecli.runs.config import flatten
 from vaecli.utils.errors import nearest
 from vaecli.utils.schema import unknown_key
 

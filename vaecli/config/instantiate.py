@@ -7,13 +7,13 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_arguments, plain
-from vaecli.utils.types import Config
+from vaecli.utils.types import Values
 
 NEVER_TRUSTED = {
     *sys.stdlib_module_names, "vaecli", "torch", "torchvision", "hydra", "omegaconf", "tensorboard", "numpy", "scipy",
@@ -59,12 +59,12 @@ TYPED_HERE = Trust(typed_here=True)
 class OptionFactory:
     """Builds what each group of a configuration names as its `_target_`, as far as that is trusted."""
 
-    config: Config
+    options: Values  # of each group, by the group's name; of a stranger's file, any value
     trust: Trust
 
     def make(self, group: str, **supplied: Any) -> Any:
         """Call a group's `_target_` with its other entries, checked, and what the program supplies."""
-        target, node = self.option_class(group), self.config[group]
+        target, node = self.option_class(group), self.options[group]
         values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
         arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
         if not isinstance(node.get("name"), str) or not re.fullmatch(r"\w[\w.-]{0,99}", node["name"]):
@@ -85,8 +85,8 @@ class OptionFactory:
 
     def option_class(self, group: str) -> Callable[..., Any]:
         """What a group names as its `_target_`."""
-        node: Any = self.config.get(group)
-        if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        node: Any = self.options.get(group)
+        if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
             raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
         target = node["_target_"]
         found = imported(target) if self.trust.typed_here else resolve(target, f"vaecli.{group}s", self.trust.packages)

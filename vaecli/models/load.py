@@ -23,14 +23,14 @@ from vaecli.runs.folder import BEST, LAST, RunFolder
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_value
-from vaecli.utils.types import Config, PositiveInt
+from vaecli.utils.types import PositiveInt, Values
 
 
 class Run(NamedTuple):
     """A trained model and where it comes from."""
 
     folder: RunFolder
-    config: Config
+    config: Values  # as the checkpoint has it
     model: VAE  # in evaluation mode, on the device asked for
     dataset: Any  # made from the configuration, its data not yet loaded
     epoch: int
@@ -58,8 +58,8 @@ def load_run(
     try:
         model = rebuild(state, allowed)
         own = is_own(folder.known_summary().get("id"), state["config"]["dataset"])
-        config, unread = readable(state["config"], folder.path, own, data or {})
-        dataset = OptionFactory(config, allowed).make("dataset")
+        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {})
+        dataset = OptionFactory({"dataset": node}, allowed).make("dataset")
     except UserError:
         raise
     except Exception as error:  # what a file claims can fail to fit together in any way
@@ -69,7 +69,7 @@ def load_run(
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
-def rebuild(state: dict[str, Any], trust: Trust) -> VAE:
+def rebuild(state: Values, trust: Trust) -> VAE:
     """The model that a checkpoint's configuration describes, with its weights; any exception where they do not fit.
 
     It is built on the meta device and then takes the file's tensors as its own: memory is used for what the file
@@ -80,7 +80,7 @@ def rebuild(state: dict[str, Any], trust: Trust) -> VAE:
     if latent_dim > room:
         raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
     with torch.device("meta"), at_most(4 * len(weights) + 100):
-        model = build_vae(OptionFactory(config, trust), tuple(state["x_shape"]))
+        model = build_vae(OptionFactory(config, trust), latent_dim, tuple(state["x_shape"]))
     model.measure()
     for name, expected in model.state_dict().items():
         found = weights.get(name)
@@ -131,23 +131,22 @@ def at_most(n: int) -> Iterator[None]:
         handle.remove()
 
 
-def readable(config: Config, folder: Path, own: bool, given: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
-    """The configuration with the data's paths as they may be read, and those that may not, which lead nowhere in it.
+def readable(dataset: Values, folder: Path, own: bool, given: Mapping[str, str]) -> tuple[Values, dict[str, str]]:
+    """A data set's option with its paths as they may be read, and those that may not, which lead nowhere in it.
 
     own: whether the user has trained the run here; given: the paths that the user names, by their keys
     """
-    dataset = config["dataset"]
-    if not isinstance(dataset, dict):
-        return config, {}
+    if not isinstance(dataset, Mapping):
+        return dataset, {}
     dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
     localise = None if "root" in given else option_of(dataset, "localise")
     if localise is not None:
         dataset = localise(dataset, keep=own)
         unread.pop("root", None)  # this machine's own, or the user's
-    return absolute_paths({**config, "dataset": closed(dataset, unread)}), unread
+    return absolute_paths(closed(dataset, unread)), unread
 
 
-def option_of(dataset: Config, method: str) -> Any:
+def option_of(dataset: Values, method: str) -> Any:
     """A method of the class that a data set's configuration names, where that is vaecli's and has it; else None."""
     target = str(dataset.get("_target_"))
     return getattr(resolve(target, "vaecli.datasets"), method, None) if target.startswith("vaecli.") else None

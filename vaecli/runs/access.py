@@ -42,7 +42,7 @@ class Unasked(UserError):
 
 def paths_of(dataset: Any) -> dict[str, Any]:
     """The files and folders that a data set's configuration names."""
-    if not isinstance(dataset, dict):  # a stranger's, refused later
+    if not isinstance(dataset, Mapping):  # a stranger's, refused later
         return {}
     return {key: dataset[key] for key in PATHS if dataset.get(key) is not None}
 
@@ -119,6 +119,6 @@ def inside(folder: Path, path: str) -> bool:
         return False
 
 
-def closed(dataset: dict[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+def closed(dataset: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
     """A data set's configuration with paths that lead nowhere in the place of these."""
     return {**dataset, **{key: os.path.join(NOWHERE, Path(str(path)).name) for key, path in paths.items()}}

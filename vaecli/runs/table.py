@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from vaecli.runs.diff import differing, flatten
+from vaecli.runs.config import flatten
+from vaecli.runs.diff import differing
 from vaecli.runs.folder import SUMMARY, RunFolder, folders_below
 from vaecli.runs.read import Damaged
 from vaecli.utils.errors import UserError, nearest

@@ -13,7 +13,7 @@ from vaecli.config.compose import Origin
 from vaecli.models.build import calibrate
 from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
-from vaecli.runs.config import absolute_paths, read_config, write_config
+from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.find import find_resumable
 from vaecli.runs.folder import LAST, RunFolder, checkpoint_name, held, refuse_links, refuse_occupied
 from vaecli.runs.logger import RunLogger
@@ -24,15 +24,15 @@ from vaecli.training.progress import TrainingProgress, terms
 from vaecli.training.resume import (
     asked_for,
     best_bound,
+    changes_of,
+    changing,
     nothing_left,
     permitted,
-    planned,
     read_state,
     resume_command,
-    resumed,
     with_later_best,
 )
-from vaecli.training.setup import Config, Job, prepare
+from vaecli.training.setup import Job, prepare
 from vaecli.training.summary import (
     Observer,
     description,
@@ -47,15 +47,16 @@ from vaecli.training.trainer import Plan, Trainer
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
-from vaecli.utils.schema import check_arguments, plain
+from vaecli.utils.schema import plain
 from vaecli.utils.text import say
+from vaecli.utils.types import Values
 
 
 class Before(NamedTuple):
     """What a run that goes on has done already."""
 
     state: dict[str, Any] | None  # of its last checkpoint; None where it had not come so far
-    changes: dict[str, Any]  # the keys that the command line changes
+    changes: Values  # the keys that the command line changes
     history: list[dict[str, Any]]  # its lines of metrics.jsonl up to that checkpoint
     summary: dict[str, Any]
 
@@ -65,52 +66,53 @@ class Done(NamedTuple):
     signal: int | None  # that arrived too late to stop the run
 
 
-def sweep_job(config: dict[str, Any], origin: Origin, folder: RunFolder) -> Done:
+def sweep_job(config: RunConfig, origin: Origin, folder: RunFolder) -> Done:
     refuse_occupied(folder)
     with held(folder):
-        write_config(folder, config)
+        config.write(folder)
 
         def job() -> Job:
-            if config["output"] is not None:
-                raise UserError(f"output={config['output']}: a sweep makes a folder for each job; leave output out")
-            return prepare(asked_for(config, origin.overrides), typed_here=config["repeat"] is None)
+            if config.output is not None:
+                raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
+            return prepare(asked_for(config, origin.overrides))
 
         return train(folder, origin, job)
 
 
-def resume(config: dict[str, Any], origin: Origin) -> Done:
+def resume(given: RunConfig, origin: Origin) -> Done:
     """Go on with a run in its own folder."""
     if origin.sweep_folder is not None:
-        raise UserError(f"resume={config['resume']}: a sweep cannot go on with a run; resume its runs one by one")
-    if config["output"] is not None:
-        raise UserError(f"output={config['output']}: a run goes on in its own folder; leave output out")
-    folder = find_resumable(config["resume"])
+        raise UserError(f"resume={given.resume}: a sweep cannot go on with a run; resume its runs one by one")
+    if given.output is not None:
+        raise UserError(f"output={given.output}: a run goes on in its own folder; leave output out")
+    folder = find_resumable(str(given.resume))
     refuse_links(folder)
     with held(folder):
         state, summary = read_state(folder), folder.known_summary()
-        stored = read_config(folder.path) if state is None else state["config"]
-        config, changes = resumed(stored, absolute_paths(config), origin.overrides, config["resume"])
-        config = permitted(stored, config, folder.path, origin.overrides)
-        check_arguments(Config, config)
+        stored = RunConfig.completed(read_config(folder.path) if state is None else state["config"], given)
+        given = given.with_paths()
+        keys = changing(stored, given, origin.overrides)
+        changes = changes_of(stored, given, keys)
+        config = permitted(stored, stored.with_changes(given, keys), folder.path, origin.overrides)
         epoch = state["epoch"] if state else 0
         if summary.get("status") == "completed":
             if state is None:
                 raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to go on from")
-            if config["epochs"] > planned(stored):
+            if config.epochs > stored.epochs:
                 state = {**state, "best": {**state["best"], "waited": 0}}  # early stopping counts anew
             if finished := nothing_left(config, state):
                 say(f"{folder} {finished}")
                 return Done(best_bound(state), None)
-        if config["epochs"] < epoch:
-            raise UserError(f"epochs={config['epochs']}: {folder} has trained {epoch} epochs already; ask for more")
-        job = prepare(config, typed_here=False)
+        if config.epochs < epoch:
+            raise UserError(f"epochs={config.epochs}: {folder} has trained {epoch} epochs already; ask for more")
+        job = prepare(config)
         data = summary.get("data")
         if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         if state and changes:
             state = with_later_best(folder, state)
         before = Before(state, changes, rewind(folder, epoch), summary)
-        write_config(folder, job.config)
+        job.config.write(folder)
         return train(folder, origin, lambda: job, before)
 
 
@@ -135,8 +137,8 @@ def train(folder: RunFolder, origin: Origin, make_job: Callable[[], Job], before
 
 def run(job: Job, folder: RunFolder, logger: RunLogger, origin: Origin, before: Before | None) -> Done:
     """Train, evaluate the best checkpoint on the test split, and write it all down."""
-    settings, device = job.settings, next(job.model.parameters()).device
-    logger.config(write_config(folder, job.config))
+    config, device = job.config, next(job.model.parameters()).device
+    logger.config(config.write(folder))
     logger.summarise(**identity(job, logger), **(resumption(before) if before else {}), **description(job, device))
     logger.say(headline(job, device, folder))
     if hint := few_steps(job):
@@ -146,14 +148,14 @@ def run(job: Job, folder: RunFolder, logger: RunLogger, origin: Origin, before: 
     if not job.model.decoder.training_bound:
         logger.say("figures of training batches (train, *) use each batch's own scale: they are no bound of log p(x)")
     look = view_of(job.dataset, job.splits.train.x_shape)
-    pictures = Pictures(job.model, job.splits, look, logger, settings.images.every_epochs, settings.epochs)
+    pictures = Pictures(job.model, job.splits, look, logger, config.images.every_epochs, config.epochs)
     pictures.data()
     done = position(job, before)
-    progress = TrainingProgress(len(job.splits.train), settings.epochs, logger.console, logger.say, done=done)
+    progress = TrainingProgress(len(job.splits.train), config.epochs, logger.console, logger.say, done=done)
     progress.mark = "" if job.model.decoder.training_bound else "*"
     with Interrupt() as interrupt, progress:
         trainer = Trainer(
-            job.model, job.objective, job.optimizer, job.scheduler, job.splits, plan(settings),
+            job.model, job.objective, job.optimizer, job.scheduler, job.splits, plan(config),
             Observer(job, folder, logger, pictures), progress, interrupt, job.average,
             partial(calibrate, train=job.splits.train),
         )  # fmt: skip
@@ -167,16 +169,16 @@ def run(job: Job, folder: RunFolder, logger: RunLogger, origin: Origin, before: 
     }
     best = {key: trainer.best[key] for key in ("epoch", "elbo", "bound")}
     logger.summarise(epochs=trainer.epoch, best=best, **seconds)
-    if interrupt.requested and trainer.epoch < settings.epochs:
+    if interrupt.requested and trainer.epoch < config.epochs:
         raise SystemExit(128 + interrupt.requested)
     return Done(finish(job, folder, logger, trainer, origin), interrupt.requested)
 
 
-def plan(settings: Config) -> Plan:
+def plan(config: RunConfig) -> Plan:
     return Plan(
-        settings.epochs, settings.batch_size, settings.seed, settings.validate.every_epochs,
-        settings.checkpoint.every_epochs, settings.checkpoint.every_seconds, settings.early_stopping.patience,
-        settings.clip_grad_norm,
+        config.epochs, config.batch_size, config.seed, config.validate.every_epochs,
+        config.checkpoint.every_epochs, config.checkpoint.every_seconds, config.early_stopping.patience,
+        config.clip_grad_norm,
     )  # fmt: skip
 
 
@@ -184,7 +186,7 @@ def position(job: Job, before: Before | None) -> int:
     """How many observations a run has been trained on before."""
     if before is None or before.state is None:
         return 0
-    n, size = len(job.splits.train), job.settings.batch_size
+    n, size = len(job.splits.train), job.config.batch_size
     epoch, step = before.state["epoch"], before.state["step"]
     return epoch * n + (step - epoch * -(-n // size)) * size
 
@@ -211,11 +213,11 @@ def go_on(trainer: Trainer, job: Job, before: Before, logger: RunLogger) -> None
         trainer.save("last")  # with them in its configuration, so that they hold after another stop too
     horizon = {key: value for key, value in schedule.items() if state["scheduler"].get(key) != value}
     if "epochs" in before.changes and {"T_max", "total_steps"} & horizon.keys():
-        name, epochs = job.config["scheduler"]["name"], job.settings.epochs
+        name, epochs = job.config.scheduler.name, job.config.epochs
         logger.say(f"scheduler={name} runs over all epochs: from here on the rates are those of a run of {epochs}")
 
 
-def told(changes: dict[str, Any]) -> str:
+def told(changes: Values) -> str:
     return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
@@ -223,7 +225,8 @@ def resumption(before: Before) -> dict[str, Any]:
     """What summary.json says of the times that a run was resumed."""
     step = before.state["step"] if before.state else 0
     earlier = before.summary.get("resumed")
-    return {"resumed": [*(earlier if isinstance(earlier, list) else []), {"step": step, "changes": before.changes}]}
+    resumed = {"step": step, "changes": dict(before.changes)}
+    return {"resumed": [*(earlier if isinstance(earlier, list) else []), resumed]}
 
 
 def finish(job: Job, folder: RunFolder, logger: RunLogger, trainer: Trainer, origin: Origin) -> float:

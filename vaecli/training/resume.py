@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,14 @@ from torch import Tensor
 
 from vaecli.models.load import readable
 from vaecli.runs import checkpoint
-from vaecli.runs.access import PATHS, Unasked, is_own, paths_of
-from vaecli.runs.config import ASKING, read_config
-from vaecli.runs.diff import flatten
+from vaecli.runs.access import Unasked, is_own, paths_of
+from vaecli.runs.config import REQUEST_KEYS, Option, RunConfig, flatten, is_immutable, read_config
 from vaecli.runs.folder import BEST, LAST, RunFolder
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
-from vaecli.utils.schema import check_value, is_number, plain
-from vaecli.utils.types import Config, PositiveInt
-
-FIXED = (  # what the weights and the figures so far came from
-    "dataset", "architecture", "decoder", "posterior", "prior", "latent_dim", "batch_size", "seed", "start_at_mean",
-    "optimizer", "ema.decay",
-)  # fmt: skip
+from vaecli.utils.schema import is_number, plain
+from vaecli.utils.types import Values
 
 
 def read_state(folder: RunFolder) -> dict[str, Any] | None:
@@ -34,84 +30,49 @@ def read_state(folder: RunFolder) -> dict[str, Any] | None:
     return checkpoint.load(folder.checkpoint(LAST)) if folder.has(LAST) else None
 
 
-def resumed(stored: Config, given: Config, keys: list[str], run: str) -> tuple[Config, dict[str, Any]]:
-    """The configuration that a run goes on with, and what it changes: what was given on the command line.
+def changes_of(stored: RunConfig, given: RunConfig, keys: Sequence[str]) -> Values:
+    """What the command line changes of a run that goes on; UserError for a change of what has been trained.
 
-    given: as composed from the command line; keys: those that were typed there. Raises UserError for a change of what
-    has been trained, naming the keys.
+    given: as composed from the command line; keys: those that were typed there
     """
-    keys = [key for key in keys if key not in ASKING and not same_option(stored.get(key), given.get(key))]
-    before = flatten(stored)
-    changes = {key: value for key, value in typed(given, keys).items() if value != before.get(key)}
-    refused = [key for key in changes if is_fixed(key)]
+    before, below = flatten(stored.values()), tuple(f"{key}." for key in keys)
+    typed = {key: value for key, value in flatten(given.values()).items() if key in keys or key.startswith(below)}
+    changes = {key: value for key, value in typed.items() if value != before.get(key)}
+    refused = [key for key in changes if is_immutable(key)]
     if refused:
         was = ", ".join(f"{key}={plain(before.get(key))}" for key in refused)
         raise UserError(
-            f"resume={run}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
+            f"resume={given.resume}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
             "leave it out, or start a new run"
         )
-    return with_changes(stored, given, keys), changes
+    return changes
 
 
-def same_option(stored: Any, given: Any) -> bool:
-    """Whether both are the same option of a group: naming it again changes nothing."""
-    return isinstance(stored, dict) and isinstance(given, dict) and stored.get("name") == given.get("name", stored)
+def changing(stored: RunConfig, given: RunConfig, keys: Sequence[str]) -> list[str]:
+    """The keys typed, without requests and without options that the run has: naming them again changes nothing."""
+    same = {key for key, option in given.options.items() if stored.options[key].name == option.name}
+    return [key for key in keys if key not in REQUEST_KEYS and key not in same]
 
 
-def typed(given: Config, keys: list[str]) -> dict[str, Any]:
-    """The values at the keys typed, a group's chosen option under the group's own name."""
-    below = tuple(f"{key}." for key in keys)
-    return {key: value for key, value in flatten(given).items() if key in keys or key.startswith(below)}
-
-
-def is_fixed(key: str) -> bool:
-    """Whether a key is in FIXED, or below one of its groups; of the optimizer only the choice itself is fixed, of the
-    data all but the place where they are."""
-    group, _, name = key.partition(".")
-    if group == "dataset" and name in PATHS:  # the data's checksum says that they are the same
-        return False
-    return key in FIXED or (group in FIXED and group != "optimizer")
-
-
-def asked_for(config: Config, keys: list[str]) -> Config:
+def asked_for(config: RunConfig, keys: Sequence[str]) -> RunConfig:
     """The configuration of a new run: as composed, or that of the run that it repeats, with the keys typed in place."""
-    if config["repeat"] is None:
+    if config.repeat is None:
         return config
-    path = expanded(config["repeat"])
-    stored = read_config(path)
-    changed = with_changes(stored, config, keys)
+    path = expanded(config.repeat)
+    stored = RunConfig.completed(read_config(path), config)
+    changed = stored.with_changes(config, keys)
     return changed if "dataset" in keys else permitted(stored, changed, path if path.is_dir() else path.parent, keys)
 
 
-def permitted(stored: Config, config: Config, folder: Path, keys: list[str]) -> Config:
+def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence[str]) -> RunConfig:
     """`config` with the data's paths as they may be read; UserError where the run in `folder`, whose configuration
     was `stored`, would read what no key typed names."""
-    dataset, own = config["dataset"], is_own(RunFolder(folder).known_summary().get("id"), stored["dataset"])
-    given = {key: path for key, path in paths_of(dataset).items() if f"dataset.{key}" in keys}
-    config, unread = readable(config, folder, own, given)
+    own = is_own(RunFolder(folder).known_summary().get("id"), stored.dataset)
+    given = {key: path for key, path in paths_of(config.dataset).items() if f"dataset.{key}" in keys}
+    dataset, unread = readable(config.dataset, folder, own, given)
     if unread:
         raise Unasked(folder, unread)
-    return config
-
-
-def with_changes(stored: Config, given: Config, keys: list[str]) -> Config:
-    """`stored` with the values that `given` has at the keys typed, at those of ASKING, and where `stored` has none."""
-    changed = {**given, **stored, **{key: given[key] for key in ASKING}}
-    for key in keys:
-        if key.startswith("~"):
-            raise UserError(f"{key}: a run that goes on or is repeated keeps its keys; give this one another value")
-        if key == "experiment":
-            raise UserError("experiment= sets too much at once to be combined with resume= or repeat=: give its keys")
-        if key not in ASKING:
-            changed = put(changed, given, key.split("."))
-    return changed
-
-
-def put(config: Config, given: Config, path: list[str]) -> Config:
-    """`config` with the value that `given` has at a path of keys."""
-    first, *rest = path
-    config = config if isinstance(config, dict) else {}  # a stranger's; what it lacks is refused later
-    return {**config, first: put(config.get(first, {}), given[first], rest) if rest else given[first]}
+    return replace(config, dataset=Option(dataset))
 
 
 def with_later_best(folder: RunFolder, state: dict[str, Any]) -> dict[str, Any]:
@@ -130,15 +91,10 @@ def later(folder: RunFolder, which: str, best: dict[str, Any]) -> dict[str, Any]
     return found if is_number(new) and is_number(old) and new > old else best
 
 
-def planned(config: dict[str, Any]) -> int:
-    """How many epochs a run was to have."""
-    return int(check_value("epochs", config.get("epochs"), PositiveInt))
-
-
-def nothing_left(config: dict[str, Any], state: dict[str, Any]) -> str | None:
+def nothing_left(config: RunConfig, state: dict[str, Any]) -> str | None:
     """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
-    epoch, patience, waited = state["epoch"], config["early_stopping"]["patience"], state["best"].get("waited")
-    if epoch >= config["epochs"]:
+    epoch, patience, waited = state["epoch"], config.early_stopping.patience, state["best"].get("waited")
+    if epoch >= config.epochs:
         return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
     if patience is not None and is_number(waited) and waited >= patience:
         return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."

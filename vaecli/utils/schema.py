@@ -38,13 +38,6 @@ def check_arguments(
     return {key: check_value(prefix + key, value, hints.get(key, Any)) for key, value in values.items()}
 
 
-def annotated(target: Callable[..., Any]) -> Any:
-    """What has the annotations of a function's or class's parameters; a dataclass may inherit some."""
-    if inspect.isclass(target) and not dataclasses.is_dataclass(target):
-        return target.__init__
-    return target
-
-
 def check_value(key: str, value: Any, hint: Any) -> Any:
     """`value` as the annotation `hint` asks for it; UserError with the key, the value and what is allowed."""
     try:
