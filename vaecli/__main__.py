@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from types import FrameType
@@ -94,7 +94,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         sys.exit(130)
 
 
-def load_main(command: str) -> Callable[[dict[str, Any], Any], Any]:
+def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
     """What runs a command; only training is told how it was asked for."""
     main = import_module(f"vaecli.commands.{command}").main
     return main if command == "train" else lambda values, origin: main(values)

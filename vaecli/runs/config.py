@@ -17,8 +17,7 @@ from vaecli.runs.folder import CONFIG, RunFolder
 from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, refuse_no_text, replace_text
-from vaecli.utils.schema import check_arguments, unknown_key
-from vaecli.utils.text import printable
+from vaecli.utils.schema import check_arguments, flatten, unknown_key
 from vaecli.utils.types import PositiveFloat, PositiveInt, Seed, Values
 
 
@@ -179,15 +178,15 @@ class RunConfig:
         """The option of each group, by the group's name."""
         return {key: value for key, value in vars(self).items() if isinstance(value, Option)}
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> Values:
         """Plain values, as they are typed, in the order of config.yaml."""
         return {key: _plain(value) for key, value in vars(self).items()}
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> Values:
         """The same without what says how and where to train it, rather than what: config.yaml's content."""
         return {**{key: value for key, value in self.values().items() if key not in REQUEST_KEYS}, "output": None}
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> Values:
         """What is stored, as one dictionary with dotted keys."""
         return flatten(self.stored())
 
@@ -211,7 +210,7 @@ def _plain(value: Any) -> Any:
     return dict(vars(value)) if dataclasses.is_dataclass(value) else value
 
 
-def _put(config: Any, given: Any, path: Sequence[str]) -> dict[str, Any]:
+def _put(config: Any, given: Any, path: Sequence[str]) -> Values:
     """`config` with the value that `given` has at a path of keys."""
     first, *rest = path
     config = config if isinstance(config, Mapping) else {}  # a stranger's; what it lacks is refused later
@@ -266,19 +265,6 @@ def absolute_paths(dataset: Values) -> Option:
     for key, path in paths.items():
         refuse_no_text(f"dataset.{key}={path}", path)
     return Option({**dataset, **paths})
-
-
-def flatten(config: Values, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one dict with dotted keys; a group's chosen option stands under the group's own name."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= flatten(value, f"{prefix}{printable(str(key))}.")
-        elif key == "name" and prefix:
-            found[prefix[:-1]] = value
-        elif key != "_target_":
-            found[prefix + printable(str(key))] = value
-    return found
 
 
 def read_config(path: Path) -> Values:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vaecli.runs.config import NON_DISTINGUISHING_KEYS, flatten
-from vaecli.utils.schema import plain
+from vaecli.runs.config import NON_DISTINGUISHING_KEYS
+from vaecli.utils.schema import flatten, plain
 from vaecli.utils.types import Values
 
 
-def differing(flat: Sequence[Values]) -> list[dict[str, Any]]:
+def differing(flat: Sequence[Values]) -> Sequence[Values]:
     """For each flattened configuration, its entries whose values are not the same in all of them.
 
     An entry inside a group (decoder.sigma) counts among the runs that chose the same option of the group: where two

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -17,6 +16,7 @@ from vaecli.runs.read import Damaged, json_lines, load_json, load_yaml, mapping
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_writable, expanded, replace_text
+from vaecli.utils.types import Values
 
 CONFIG, SUMMARY, METRICS, EVALUATION = "config.yaml", "summary.json", "metrics.jsonl", "evaluation.json"
 CHECKPOINTS, IMAGES, LOG, LOCK = "checkpoints", "images", "train.log", ".lock"
@@ -24,8 +24,6 @@ EVENTS = "events.out.tfevents.*"
 BEST, LAST = "best", "last"  # beside them: ema
 OCCUPIED = (CONFIG, SUMMARY, METRICS, CHECKPOINTS)  # a folder that holds one of these holds a run
 WRITTEN = (*OCCUPIED, IMAGES, LOG, EVENTS, LOCK)
-
-Line = dict[str, Any]  # of metrics.jsonl
 
 
 def checkpoint_name(which: str) -> str:
@@ -101,29 +99,29 @@ class RunFolder:
     def image(self, name: str) -> Path:
         return self.path / IMAGES / f"{name}.png"
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self) -> Values:
         """What config.yaml says; Damaged where that is no mapping."""
         return mapping(self.config, load_yaml)
 
-    def read_summary(self) -> dict[str, Any]:
+    def read_summary(self) -> Values:
         """What summary.json says; Damaged where that is no mapping."""
         return mapping(self.summary, load_json)
 
-    def read_evaluation(self) -> dict[str, Any]:
+    def read_evaluation(self) -> Values:
         """What evaluation.json says; Damaged where that is no mapping."""
         return mapping(self.evaluation, load_json)
 
-    def read_metrics(self, usable: Callable[[Line], bool]) -> Iterator[Line]:
+    def read_metrics(self, usable: Callable[[Values], bool]) -> Iterator[Values]:
         """The usable lines of metrics.jsonl, none where it is not there; Damaged where hardly one is usable."""
         return json_lines(self.metrics, usable) if self.metrics.exists() else iter(())
 
-    def write_summary(self, entries: dict[str, Any]) -> None:
+    def write_summary(self, entries: Values) -> None:
         replace_text(self.summary, json.dumps(entries, indent=2) + "\n")
 
-    def write_metrics(self, lines: Sequence[Line]) -> None:
+    def write_metrics(self, lines: Sequence[Values]) -> None:
         replace_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
 
-    def known_summary(self) -> dict[str, Any]:
+    def known_summary(self) -> Values:
         """The same as `read_summary`, but empty where there is none, or nothing like one."""
         try:
             return self.read_summary()

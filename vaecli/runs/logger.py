@@ -18,6 +18,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, replace_bytes
 from vaecli.utils.schema import is_number
 from vaecli.utils.text import lines, printable, say
+from vaecli.utils.types import Values
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
 
@@ -32,12 +33,12 @@ class RunLogger:
         self,
         folder: RunFolder,
         console: Console,
-        history: Sequence[dict[str, Any]] = (),
-        summary: dict[str, Any] | None = None,
+        history: Sequence[Values] = (),
+        summary: Values | None = None,
     ) -> None:
         self.folder, self.console = folder, console
-        self.history: list[dict[str, Any]] = list(history)
-        self.summary: dict[str, Any] = dict(summary or {})
+        self.history: list[Values] = list(history)
+        self.summary: Values = summary or {}
         seconds = self.summary.get("seconds")
         self.before = float(seconds) if is_number(seconds) else 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
@@ -91,7 +92,7 @@ class RunLogger:
 
     def summarise(self, **entries: Any) -> None:
         """Update summary.json."""
-        self.summary.update(entries)
+        self.summary = {**self.summary, **entries}
         self.folder.write_summary(self.summary)
 
     def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float], epoch: int) -> None:

@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from vaecli.runs.config import flatten
 from vaecli.runs.diff import differing
 from vaecli.runs.folder import SUMMARY, RunFolder, folders_below
 from vaecli.runs.read import Damaged
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
-from vaecli.utils.schema import is_number
+from vaecli.utils.schema import flatten, is_number
 from vaecli.utils.text import lines as printable_lines
+from vaecli.utils.types import Values
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "test_bound", "nll", "seconds",
            "folder", "error")  # fmt: skip
@@ -113,7 +113,7 @@ def of_metrics(folder: RunFolder, row: Row) -> None:
     """What the summary does not say: of a run that has not ended, or was killed, and every run's best bound."""
     if row["bound"] is not None or row["status"] in ("failed", "damaged"):
         return
-    best: dict[str, Any] | None = None
+    best: Values | None = None
     for line in folder.read_metrics(has_figures):
         if best is None or (line.get("split") == "val", line["bound"]) > (best.get("split") == "val", best["bound"]):
             best = line
@@ -124,7 +124,7 @@ def of_metrics(folder: RunFolder, row: Row) -> None:
         row["epochs"] = row["epochs"] or last["epoch"]
 
 
-def has_figures(line: dict[str, Any]) -> bool:
+def has_figures(line: Values) -> bool:
     return all(number(line.get(key)) is not None for key in ("epoch", "elbo", "bound"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -57,8 +57,8 @@ class Before(NamedTuple):
 
     state: dict[str, Any] | None  # of its last checkpoint; None where it had not come so far
     changes: Values  # the keys that the command line changes
-    history: list[dict[str, Any]]  # its lines of metrics.jsonl up to that checkpoint
-    summary: dict[str, Any]
+    history: Sequence[Values]  # its lines of metrics.jsonl up to that checkpoint
+    summary: Values
 
 
 class Done(NamedTuple):
@@ -221,7 +221,7 @@ def told(changes: Values) -> str:
     return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
-def resumption(before: Before) -> dict[str, Any]:
+def resumption(before: Before) -> Values:
     """What summary.json says of the times that a run was resumed."""
     step = before.state["step"] if before.state else 0
     earlier = before.summary.get("resumed")

@@ -16,12 +16,12 @@ from torch import Tensor
 from vaecli.models.load import readable
 from vaecli.runs import checkpoint
 from vaecli.runs.access import Unasked, is_own, paths_of
-from vaecli.runs.config import REQUEST_KEYS, Option, RunConfig, flatten, is_immutable, read_config
+from vaecli.runs.config import REQUEST_KEYS, Option, RunConfig, is_immutable, read_config
 from vaecli.runs.folder import BEST, LAST, RunFolder
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
-from vaecli.utils.schema import is_number, plain
+from vaecli.utils.schema import flatten, is_number, plain
 from vaecli.utils.types import Values
 
 
