@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from vaecli.config.compose import Origin
 from vaecli.runs.config import RunConfig
 from vaecli.runs.folder import RunFolder, held, new_folder, refuse_occupied
-from vaecli.training.lifecycle import Origin, resume, sweep_job, train
+from vaecli.training.lifecycle import resume, sweep_job, train
 from vaecli.training.resume import asked_for
 from vaecli.training.setup import prepare
 from vaecli.utils.types import Values

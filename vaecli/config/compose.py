@@ -123,9 +123,10 @@ def settled(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, interpolations resolved; UserError where that fails or a text is empty."""
     try:
         missing = OmegaConf.missing_keys(config)
-        values: Any = OmegaConf.to_container(config, resolve=True)
+        resolved: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{getattr(error, 'full_key', None)}: {first_lines(error)}") from None
+    values: dict[str, Any] = resolved
     if missing:
         raise UserError(f"{min(missing)} has no value: give {min(missing)}=...")
     for key, value in values.items():
@@ -170,7 +171,7 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     parser.exit_on_error = parser.allow_abbrev = False
     known = parser._option_string_actions
     # the one flag whose value may be left out does not take an override for it
-    pairs = zip(args, [*args[1:], ""], strict=True)
+    pairs = zip(args, [*args, ""][1:], strict=True)
     args = [f"{arg}=all" if arg in ("--info", "-i") and "=" in after else arg for arg, after in pairs]
     try:
         found, unknown = parser.parse_known_intermixed_args(args)

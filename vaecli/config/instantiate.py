@@ -89,7 +89,9 @@ class OptionFactory:
         if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
             raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
         target = node["_target_"]
-        found = imported(target) if self.trust.typed_here else resolve(target, f"vaecli.{group}s", self.trust.packages)
+        found: Callable[..., Any] = (
+            imported(target) if self.trust.typed_here else resolve(target, f"vaecli.{group}s", self.trust.packages)
+        )
         if inspect.isabstract(found) or getattr(found, "_is_protocol", False):
             raise UserError(f"{group}._target_={target}: is an abstract class; name one that is made from it")
         return found
@@ -108,7 +110,7 @@ def resolve(target: str, package: str, trust: Sequence[str] = ()) -> Callable[..
     if not own and not theirs:
         raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused"
                         + how_to_trust(target))  # fmt: skip
-    found = imported(target)
+    found: Callable[..., Any] = imported(target)
     place = str(getattr(found, "__module__", None))
     if theirs:
         fits = callable(found) and any(f"{place}.".startswith(f"{trusted}.") for trusted in theirs)

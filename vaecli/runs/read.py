@@ -162,7 +162,7 @@ def scalar(text: str) -> Any:
     return int(text) if INTEGER.fullmatch(text) else float(text) if REAL.fullmatch(text) else text
 
 
-class Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no annotations
     """Writes what load_yaml reads: no aliases, and quotes around a text that is not one without them."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -178,4 +178,5 @@ Dumper.add_representer(str, Dumper.represent_text)
 
 def dump_yaml(values: Values) -> str:
     """Plain values as YAML, a key on each line, in their order."""
-    return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    return text

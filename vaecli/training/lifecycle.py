@@ -188,7 +188,7 @@ def position(job: Job, before: Before | None) -> int:
         return 0
     n, size = len(job.splits.train), job.config.batch_size
     epoch, step = before.state["epoch"], before.state["step"]
-    return epoch * n + (step - epoch * -(-n // size)) * size
+    return int(epoch * n + (step - epoch * -(-n // size)) * size)
 
 
 def go_on(trainer: Trainer, job: Job, before: Before, logger: RunLogger) -> None:
