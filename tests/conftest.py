@@ -17,12 +17,12 @@ import hydra
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from making import settle
 from omegaconf import DictConfig, OmegaConf
 
 from vaecli import __main__ as cli
 from vaecli.config.catalog import conf_folder, groups
 from vaecli.datasets.split import Split
-from vaecli.models.build import settle
 
 pytest.register_assert_rewrite("support")  # what its asserts compare is shown too
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models here are small, and the machine may be busy

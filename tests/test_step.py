@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import instantiate, prepare
 from runs import SMALL as RUN
 from runs import train
 from torch import Tensor
 
-from vaecli.config.instantiate import instantiate
 from vaecli.objectives.base import Weighted
 from vaecli.runs import checkpoint
 from vaecli.training.candidates import Best, Candidate
-from vaecli.training.setup import Job, prepare
+from vaecli.training.setup import Job
 from vaecli.training.state import TrainingState
 from vaecli.training.step import LossModule, Update
 

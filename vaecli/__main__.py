@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from types import FrameType
@@ -97,7 +97,7 @@ def install_completion(shell: str) -> NoReturn:
     show(SCRIPTS[shell])
 
 
-def load_main(command: str) -> Callable[[dict[str, Any], Any], Any]:
+def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
     """What runs a command; training alone is told how it was asked for, and answers with its bound."""
     module = import_module(f"vaecli.commands.{command}")
     if command == "train":

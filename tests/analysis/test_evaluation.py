@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import instantiate, settle
 from support.linear import SIGMA, Linear, P
 from torch import Tensor
 
@@ -24,12 +25,11 @@ from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squ
 from vaecli.analysis.quadrature import quadrature
 from vaecli.architectures.mlp import MLP
 from vaecli.commands._inputs import load_split
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import Decoder
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.decoders.gaussian_optimal import GaussianOptimal
-from vaecli.models.build import calibrate, settle
+from vaecli.models.build import calibrate
 from vaecli.models.inference import drawn_once
 from vaecli.models.load import Run, load_run
 from vaecli.models.vae import VAE

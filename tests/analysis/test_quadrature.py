@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import build_vae
 from support.linear import Linear
 from torch import Tensor
 
@@ -19,7 +20,6 @@ from vaecli.analysis.quadrature import Quadrature, in_double, integral, quadratu
 from vaecli.commands._inputs import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
-from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.load import load_run
 from vaecli.models.vae import VAE

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import build_vae, instantiate, prepare
 from torch import nn
 
 from vaecli.commands import export
 from vaecli.config.catalog import conf_folder, default_choices, groups, header
-from vaecli.config.instantiate import instantiate
-from vaecli.models.build import build_vae
-from vaecli.training.setup import Job, prepare
+from vaecli.config.instantiate import Trust
+from vaecli.training.setup import Job
 from vaecli.utils.errors import UserError
 
 GROUPS = {name: options for name, options in groups().items() if name in default_choices().keys() - {"experiment"}}
@@ -61,7 +61,7 @@ def chosen(names: tuple[str, ...], *overrides: str) -> dict[str, Any]:
 
 def step(job: Job) -> torch.Tensor:
     """One training step; its loss."""
-    x = job.splits.train.batch(slice(0, job.settings.batch_size))
+    x = job.splits.train.batch(slice(0, job.config.batch_size))
     estimate = job.objective(job.model.train(), x, 0)
     job.optimizer.zero_grad()
     estimate.loss.backward()
@@ -143,7 +143,7 @@ def shares_scores(names: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("decoder", GROUPS["decoder"])
 def test_a_configuration_rebuilds_a_model_for_export(decoder: str) -> None:
     job = prepare(composed("dataset=digits", f"decoder={decoder}", "architecture.hidden=[4]", *SMALL))
-    again = build_vae(job.config, job.splits.train.x_shape, trusted=True)
+    again = build_vae(job.config.values(), job.splits.train.x_shape, trust=Trust())
     again.load_state_dict(job.model.state_dict())
     z = torch.randn(3, 3)
     torch.testing.assert_close(again.decode(z).mean, job.model.decode(z).mean, rtol=0, atol=0)

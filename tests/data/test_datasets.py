@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from making import instantiate
 from support.splits import EVERYTHING, frequencies, load
 
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.beta import Beta
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Binarize, Split, Splits, image_split

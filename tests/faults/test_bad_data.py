@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torchvision
 from conftest import composed
+from making import prepare
 from support.mnist_files import SOURCES, fake, write_idx
 
 from vaecli.datasets.mnist import FILES, MNIST
 from vaecli.datasets.split import Splits
-from vaecli.training.setup import prepare
 from vaecli.utils.errors import UserError
 
 IMAGES, LABELS = FILES[:2]

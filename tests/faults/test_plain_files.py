@@ -23,8 +23,9 @@ from support.run_folders import CONFIG, completed, line, make
 from vaecli.commands.runs import as_csv, as_json, print_table
 from vaecli.runs import tensorboard as events
 from vaecli.runs.config import read_config
-from vaecli.runs.folder import read_summary, rewind
+from vaecli.runs.folder import RunFolder
 from vaecli.runs.read import LARGEST, MOST_LINES, dump_yaml, load_json, load_yaml
+from vaecli.runs.rewind import rewind
 from vaecli.runs.table import table
 from vaecli.utils.errors import UserError
 
@@ -187,7 +188,7 @@ def test_bad_runs_leave_the_table_whole(tmp_path: Path, measured: Callable[[str]
 def test_junk_for_metrics_ends_soon(content: str, tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text(content)
     with pytest.raises(UserError, match=r"metrics.jsonl is (damaged|too large)"):
-        rewind(tmp_path, 5)
+        rewind(RunFolder(tmp_path), 5)
 
 
 @pytest.mark.faults
@@ -204,12 +205,12 @@ def test_an_endless_event_file_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "events.out.tfevents.1.a.1.0").open("wb") as file:
         file.truncate(2**43)
     with pytest.raises(UserError, match="of memory"):
-        events.rewind(tmp_path, 5)
+        events.rewind(RunFolder(tmp_path), 5)
 
 
 def test_a_large_summary_is_not_taken_on(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"command": "x" * 20_000_000}))
-    assert read_summary(tmp_path) == {}
+    assert RunFolder(tmp_path).known_summary() == {}
 
 
 JUNK = (

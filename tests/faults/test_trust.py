@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 import torch
 from conftest import forked, vae
+from making import instantiate
 from support.checkpoints import State, make, refused, write_run
 from support.mnist_files import fake
 from support.processes import run_command
 
-from vaecli.config.instantiate import instantiate, resolve
+from vaecli.config.instantiate import Trust, resolve
+from vaecli.models import build
 from vaecli.models import load as runs
-from vaecli.models.build import build_vae
 from vaecli.models.load import load_run
 from vaecli.runs import checkpoint
 from vaecli.runs.table import table
@@ -190,7 +191,7 @@ def test_the_model_of_a_file_is_built_without_memory(
     seen: set[str] = set()
 
     def watched(*args: Any, **kwargs: Any) -> Any:
-        model = build_vae(*args, **kwargs)
+        model = build.build_vae(*args, **kwargs)
         seen.update(tensor.device.type for tensor in [*model.parameters(), *model.buffers()])
         return model
 
@@ -210,7 +211,7 @@ def test_the_command_line_may_name_any_class() -> None:
     config = {"prior": {"_target_": "torch.nn.Identity", "name": "mine"}}
     assert isinstance(instantiate(config, "prior"), torch.nn.Identity)
     with pytest.raises(UserError):
-        instantiate(config, "prior", trusted=True)
+        instantiate(config, "prior", trust=Trust())
 
 
 # --- what a run's files say is text, and stays in its folder
@@ -489,7 +490,7 @@ def test_every_option_is_built_from_its_checkpoint(state: State) -> None:
 def load_parts(config: dict[str, Any]) -> Any:
     """What resuming builds besides the model, in trusted mode."""
     params = [torch.nn.Parameter(torch.zeros(1))]
-    instantiate(config, "objective", trusted=True)
-    optimizer = instantiate(config, "optimizer", trusted=True, params=params)
-    instantiate(config, "scheduler", trusted=True, optimizer=optimizer, total_steps=10, steps_per_epoch=5)
+    instantiate(config, "objective", trust=Trust())
+    optimizer = instantiate(config, "optimizer", trust=Trust(), params=params)
+    instantiate(config, "scheduler", trust=Trust(), optimizer=optimizer, total_steps=10, steps_per_epoch=5)
     return optimizer

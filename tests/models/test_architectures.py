@@ -7,16 +7,16 @@ from typing import Any, get_args
 import pytest
 import torch
 from conftest import composed
+from making import build_vae, instantiate, settle
 
 from vaecli.architectures.activations import Activation
 from vaecli.architectures.conv import Conv, halvings
 from vaecli.architectures.resnet import Norm, ResidualBlock, normalised
 from vaecli.config.catalog import groups
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.beta import Beta
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Split
-from vaecli.models.build import build_vae, check_data, settle, start_at_mean
+from vaecli.models.build import check_data, start_at_mean
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 

@@ -12,14 +12,14 @@ import scipy.integrate
 import scipy.stats
 import torch
 from conftest import GREY, composed, settled
+from making import instantiate, settle
 from torch import Tensor
 from torch.distributions import Independent
 
 from vaecli.config.catalog import groups
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
-from vaecli.models.build import facts, settle
+from vaecli.models.build import facts
 from vaecli.utils.errors import UserError
 
 LOCATED = [name for name in groups()["decoder"] if name.startswith(("gaussian", "laplace"))]

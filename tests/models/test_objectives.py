@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import build_vae, instantiate, prepare
 from torch import Tensor, nn
 from torch.distributions import (
     AffineTransform,
@@ -26,15 +27,12 @@ from torch.distributions import (
 from vaecli.analysis.metrics import kl_per_dim
 from vaecli.architectures.mlp import MLP
 from vaecli.config.catalog import groups
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
-from vaecli.models.build import build_vae
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, log_weight
 from vaecli.posteriors.gaussian import Gaussian as GaussianPosterior
 from vaecli.priors.standard_normal import StandardNormal
-from vaecli.training.setup import prepare
 from vaecli.utils.errors import UserError
 
 X_SHAPE, P, D, B = (1, 2, 3), 6, 2, 4

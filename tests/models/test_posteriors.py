@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 from conftest import composed
+from making import instantiate
 from support.densities import grid, shaken
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
 from vaecli.analysis.importance_sampling import Widened
 from vaecli.config.catalog import groups
-from vaecli.config.instantiate import instantiate
 from vaecli.flows import Flow, Pushforward, base_points
 
 OPTIONS = groups()["posterior"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import composed
+from making import build_vae, instantiate, prepare
 from support.densities import grid, shaken
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
@@ -21,9 +22,9 @@ from vaecli.analysis.latent_space import manifold, prior_moments, traverse
 from vaecli.analysis.metrics import active_units, kl_per_dim
 from vaecli.analysis.quadrature import quadrature
 from vaecli.config.catalog import groups
-from vaecli.config.instantiate import instantiate
+from vaecli.config.instantiate import Trust
 from vaecli.datasets.split import Split
-from vaecli.models.build import build_vae, start_prior
+from vaecli.models.build import start_prior
 from vaecli.models.load import load_run
 from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian
@@ -31,7 +32,6 @@ from vaecli.priors.mixture import GaussianMixture
 from vaecli.priors.mixtures import Mixture
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.priors.vamp import VampPrior
-from vaecli.training.setup import prepare
 from vaecli.utils.errors import UserError
 
 VARIANTS = [[f"prior={name}"] for name in groups()["prior"]] + [["prior=flow", "prior.kind=coupling"]]
@@ -336,7 +336,7 @@ def test_no_memory_is_taken_for_latents_only_claimed(posterior: str, prior: str,
     config["latent_dim"] = dim
     with torch.device("meta"):
         try:
-            model = build_vae(config, (1, 8, 8), trusted=True)
+            model = build_vae(config, (1, 8, 8), trust=Trust())
         except (RuntimeError, TypeError, ValueError, UserError):
             return  # refused, as what does not fit the address space
     assert {t.device.type for t in [*model.parameters(), *model.buffers()]} == {"meta"}
@@ -347,7 +347,7 @@ def test_a_model_without_memory_takes_over_all_tensors(posterior: str, prior: st
     config = composed(f"posterior={posterior}", f"prior={prior}", "latent_dim=3", "architecture.hidden=[8]")
     model = build_vae(config, (1, 8, 8)).eval()
     with torch.device("meta"):
-        again = build_vae(config, (1, 8, 8), trusted=True)
+        again = build_vae(config, (1, 8, 8), trust=Trust())
     again.load_state_dict(model.state_dict(), assign=True)
     x, z = torch.rand(4, 1, 8, 8), torch.randn(4, 3)
     again.eval()

@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import composed, settled
+from making import build_vae, instantiate
 from torch import Tensor
 from torch.distributions import Independent
 
@@ -16,12 +17,11 @@ from vaecli.analysis.importance_sampling import importance_weighted
 from vaecli.analysis.metrics import has_mass, mean_squared_error
 from vaecli.analysis.quadrature import quadrature
 from vaecli.config.catalog import groups
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.gaussian import Gaussian
 from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
-from vaecli.models.build import build_vae, calibrate, learn_units, start_at_mean
+from vaecli.models.build import calibrate, learn_units, start_at_mean
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.errors import UserError

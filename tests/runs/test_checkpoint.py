@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import composed
+from making import prepare
 from support.checkpoints import SMALL, State, make, refused, same, write_run
 
 from vaecli.models.load import load_run
 from vaecli.runs import checkpoint
-from vaecli.training.setup import prepare
 from vaecli.training.totals import mean_metrics
 from vaecli.utils.errors import UserError
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import composed, forked
+from making import prepare
 from support.runs import SMALL, assert_same, at_step, lines, scalars, train
 
 from vaecli.datasets.split import Splits
 from vaecli.runs import checkpoint
 from vaecli.training.previews import Pictures
-from vaecli.training.setup import prepare
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 

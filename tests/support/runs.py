@@ -15,7 +15,8 @@ from conftest import composed
 
 from vaecli.commands import train as command
 from vaecli.runs import checkpoint
-from vaecli.runs.tensorboard import PATTERN, events
+from vaecli.runs.folder import EVENTS
+from vaecli.runs.tensorboard import events
 from vaecli.training.lifecycle import Origin
 from vaecli.training.trainer import Trainer
 
@@ -61,7 +62,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 def scalars(folder: Path) -> list[tuple[int, str | None]]:
     """The step and tag of every event, sorted."""
-    paths = sorted(folder.glob(PATTERN))
+    paths = sorted(folder.glob(EVENTS))
     return sorted((key for path in paths for key, _ in events(path)), key=str)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from conftest import composed
+from making import instantiate
 from torch import Tensor
 
-from vaecli.config.instantiate import instantiate
 from vaecli.datasets.split import Splits
 
 EVERYTHING = slice(None)

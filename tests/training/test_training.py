@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from making import prepare
 from support.trainers import Recorder, plan, quiet
 from torch import Tensor, nn
 
@@ -19,7 +20,6 @@ from vaecli.models.inference import evaluating
 from vaecli.objectives.base import Estimate
 from vaecli.schedulers import constant
 from vaecli.training.interrupt import Interrupt
-from vaecli.training.setup import prepare
 from vaecli.training.step import Update
 from vaecli.training.totals import Totals
 from vaecli.training.trainer import Plan, Trainer

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import composed
+from making import instantiate, prepare
 from support.trainers import Recorder, plan, quiet
 
-from vaecli.config.instantiate import instantiate
 from vaecli.models.inference import CHUNK, evaluating
-from vaecli.training.setup import Job, prepare
+from vaecli.training.setup import Job
 from vaecli.training.step import Update
 from vaecli.training.totals import mean_metrics
 from vaecli.training.trainer import Trainer
@@ -23,7 +23,7 @@ SMALL = ("dataset.limit=150", "batch_size=64", "latent_dim=3", "architecture.hid
 def train(*overrides: str) -> tuple[Job, Trainer, Recorder]:
     """A real model, trained in this process."""
     job, recorder = prepare(composed(*SMALL, *overrides)), Recorder()
-    s = job.settings
+    s = job.config
     how = plan(s.epochs, s.batch_size, seed=s.seed, patience=s.early_stopping.patience,
                validate_every=s.validate.every_epochs, checkpoint_every=s.checkpoint.every_epochs)  # fmt: skip
     trainer = Trainer(
@@ -115,7 +115,7 @@ def test_the_rate_after_each_epoch() -> None:
 
 def test_stopping_and_schedules_count_ragged_batches() -> None:
     job = prepare(composed(*SMALL, "epochs=4"))
-    assert -(-len(job.splits.train) // job.settings.batch_size) == 3
+    assert -(-len(job.splits.train) // job.config.batch_size) == 3
     schedule = instantiate(
         composed("scheduler=exponential"), "scheduler", optimizer=job.optimizer, total_steps=12, steps_per_epoch=3
     )

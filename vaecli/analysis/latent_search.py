@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -115,7 +115,7 @@ def simplex(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
     """Where Nelder-Mead ends from each of the starts (R, D), and its iterations."""
     d = first.shape[1]
     around = np.concatenate([np.zeros((1, d)), EDGE * np.eye(d)])
-    options: dict[str, Any] = {"xatol": 1e-5, "fatol": 1e-7, "adaptive": d > SIMPLEX_LATENTS}
+    options: Mapping[str, float | bool] = {"xatol": 1e-5, "fatol": 1e-7, "adaptive": d > SIMPLEX_LATENTS}
     found = [
         minimize(distance.norm, z, method="Nelder-Mead", options={**options, "initial_simplex": z + around})
         for z in first.cpu().numpy()

@@ -37,7 +37,7 @@ class Observations(NamedTuple):
 def load_split(run: Run, part: Part) -> Split:
     """One part of the run's data set, on the model's device."""
     if run.unread:
-        raise Unasked(run.folder, run.unread)
+        raise Unasked(run.folder.path, run.unread)
     try:
         split = getattr(run.dataset.load(), part)
     except UserError as error:

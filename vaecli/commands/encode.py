@@ -62,7 +62,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     yield picture
     if config.tensorboard:
         n = embed(run, split, codes, run.folder / "embedding", config.seed)
-        yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard(run.folder)})")
+        yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard(run.folder.path)})")
 
 
 def prior_draws(run: Run) -> Tensor | None:

@@ -30,6 +30,7 @@ from vaecli.models.load import Run
 from vaecli.plots.view import View
 from vaecli.runs.diff import titles
 from vaecli.runs.find import runs_below
+from vaecli.runs.folder import RunFolder
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
@@ -97,7 +98,7 @@ def main(config: Config, *runs: Run) -> Path:
 def expand(name: str) -> list[str]:
     """A run's folder as it is; a sweep's as the runs in it."""
     folder = expanded(name)
-    if name == "latest" or (folder / "checkpoints").is_dir():
+    if name == "latest" or RunFolder(folder).checkpoints.is_dir():
         return [name]
     return [str(run) for run in runs_below(folder)] or [name]
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from vaecli.config.compose import Origin
+from vaecli.runs.config import RunConfig
+from vaecli.training.lifecycle import start
+from vaecli.utils.types import Values
 
-from vaecli.training.lifecycle import Origin, start
-from vaecli.training.setup import Config
-from vaecli.utils.schema import check_arguments
 
-
-def main(config: dict[str, Any], origin: Origin) -> float:
+def main(config: Values, origin: Origin) -> float:
     """Train as `config` says; the best checkpoint's validation bound (training bound without a validation split).
 
     In a sweep the folder is there already, and a job that fails leaves its reason in it.
     """
-    check_arguments(Config, config)
-    return start(config, origin)
+    return start(RunConfig.of(config), origin)

@@ -27,6 +27,7 @@ from vaecli.config.sweep_callback import remove_empty
 from vaecli.runs.access import PATHS, Unasked
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
+from vaecli.utils.types import Values
 
 
 class Origin(NamedTuple):
@@ -42,7 +43,7 @@ class Origin(NamedTuple):
         return None if self.sweep_folder is None else self.overrides
 
 
-Main = Callable[[dict[str, Any], Origin], Any]  # what a command does with its configuration
+Main = Callable[[Values, Origin], Any]  # what a command does with its configuration
 
 
 def run(command: str, load_main: Callable[[], Main], args: list[str], program: str) -> None:
@@ -122,9 +123,10 @@ def settled(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, interpolations resolved; UserError where that fails or a text is empty."""
     try:
         missing = OmegaConf.missing_keys(config)
-        values: Any = OmegaConf.to_container(config, resolve=True)
+        resolved: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{getattr(error, 'full_key', None)}: {first_lines(error)}") from None
+    values: dict[str, Any] = resolved
     if missing:
         raise UserError(f"{min(missing)} has no value: give {min(missing)}=...")
     for key, value in values.items():

@@ -11,9 +11,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from vaecli.config.catalog import Key, conf_folder, groups, keys
-from vaecli.runs.diff import flatten
 from vaecli.utils.errors import nearest
-from vaecli.utils.schema import unknown_key
+from vaecli.utils.schema import flatten, unknown_key
 
 
 def explain(error: Exception, command: str, words: list[str]) -> str:

@@ -7,12 +7,13 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_arguments, plain
-from vaecli.utils.types import Config
+from vaecli.utils.types import Values
 
 NEVER_TRUSTED = {
     *sys.stdlib_module_names, "vaecli", "torch", "torchvision", "hydra", "omegaconf", "tensorboard", "numpy", "scipy",
@@ -32,59 +33,84 @@ NEEDED = {  # what is asked of an option's object, where a class could lack it
 }
 
 
-def instantiate(config: Config, group: str, trusted: bool = False, trust: Sequence[str] = (), **supplied: Any) -> Any:
-    """Call the `_target_` of `config[group]` with its other entries, checked, and what the program supplies.
+@dataclass(frozen=True)
+class Trust:
+    """Whose classes a configuration may name.
 
-    trusted: the configuration comes from a checkpoint, so that only vaecli's own classes are built, and those of the
-        packages that the user names in `trust`.
+    packages: of the user's own, whose classes are built as vaecli's are; UserError for what cannot be one
+    typed_here: the configuration was typed here and comes from no file, so that it may name any class
     """
-    node: Any = config.get(group)
-    target = option_class(node, group, trusted, trust)
-    values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
-    arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
-    if not isinstance(node.get("name"), str) or not re.fullmatch(r"\w[\w.-]{0,99}", node["name"]):
-        # it becomes part of file names
-        raise UserError(f"{group}.name={plain(node.get('name'))}: should be a name of letters, digits, . - and _")
-    try:
-        made = target(**arguments, **supplied)
-    except ValueError as error:  # a combination that only the class itself can judge
-        raise UserError(f"{group}={node['name']}: {error}") from None
-    except Exception as error:  # a class of vaecli's that is there for another purpose can fail in any way
-        if not trusted or isinstance(error, UserError | MemoryError):
-            raise
-        raise UserError(f"{group}._target_={node['_target_']}: cannot be used ({error})") from None
-    missing = [name for name in NEEDED.get(group, ()) if not hasattr(made, name)]
-    if missing:
-        raise UserError(f"{group}._target_={node['_target_']}: is no {group}, for it has no {missing[0]}")
-    return made
+
+    packages: tuple[str, ...] = ()
+    typed_here: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.packages:
+            if not re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)*", name, re.ASCII):
+                raise UserError(f"trust={plain(name)}: should be names of packages, as in trust=[mypackage]")
+            if name.partition(".")[0] in NEVER_TRUSTED:
+                raise UserError(f"trust={name}: not a package with classes for vaecli; name one of your own")
 
 
-def option_class(node: Any, group: str, trusted: bool = False, trust: Sequence[str] = ()) -> Callable[..., Any]:
-    """What a group's entries name as their `_target_`."""
-    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
-        raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
-    found = resolve(node["_target_"], f"vaecli.{group}s" if trusted else None, trust)
-    if inspect.isabstract(found) or getattr(found, "_is_protocol", False):
-        raise UserError(f"{group}._target_={node['_target_']}: is an abstract class; name one that is made from it")
-    return found
+TYPED_HERE = Trust(typed_here=True)
 
 
-def resolve(target: str, package: str | None, trust: Sequence[str] = ()) -> Callable[..., Any]:
-    """The class or function that a dotted path names; with `package`, only one that is defined there.
+@dataclass(frozen=True)
+class OptionFactory:
+    """Builds what each group of a configuration names as its `_target_`, as far as that is trusted."""
+
+    options: Values  # of each group, by the group's name; of a stranger's file, any value
+    trust: Trust
+
+    def make(self, group: str, **supplied: Any) -> Any:
+        """Call a group's `_target_` with its other entries, checked, and what the program supplies."""
+        target, node = self.option_class(group), self.options[group]
+        values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
+        arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
+        if not isinstance(node.get("name"), str) or not re.fullmatch(r"\w[\w.-]{0,99}", node["name"]):
+            # it becomes part of file names
+            raise UserError(f"{group}.name={plain(node.get('name'))}: should be a name of letters, digits, . - and _")
+        try:
+            made = target(**arguments, **supplied)
+        except ValueError as error:  # a combination that only the class itself can judge
+            raise UserError(f"{group}={node['name']}: {error}") from None
+        except Exception as error:  # a class of vaecli's that is there for another purpose can fail in any way
+            if self.trust.typed_here or isinstance(error, UserError | MemoryError):
+                raise
+            raise UserError(f"{group}._target_={node['_target_']}: cannot be used ({error})") from None
+        missing = [name for name in NEEDED.get(group, ()) if not hasattr(made, name)]
+        if missing:
+            raise UserError(f"{group}._target_={node['_target_']}: is no {group}, for it has no {missing[0]}")
+        return made
+
+    def option_class(self, group: str) -> Callable[..., Any]:
+        """What a group names as its `_target_`."""
+        node: Any = self.options.get(group)
+        if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+            raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
+        target = node["_target_"]
+        found: Callable[..., Any] = (
+            imported(target) if self.trust.typed_here else resolve(target, f"vaecli.{group}s", self.trust.packages)
+        )
+        if inspect.isabstract(found) or getattr(found, "_is_protocol", False):
+            raise UserError(f"{group}._target_={target}: is an abstract class; name one that is made from it")
+        return found
+
+
+def resolve(target: str, package: str, trust: Sequence[str] = ()) -> Callable[..., Any]:
+    """The class or function that a dotted path names, where it is defined in `package`.
 
     A path is followed no further than one attribute of one module, and that must then be a class defined in the module
     (or a function, where the package is a single module): what a module merely imports cannot be reached through it.
     trust: packages of the user's whose classes and functions are accepted too, from whichever of their modules.
     """
     module = target.rpartition(".")[0]
-    if package is None:
-        return imported(target)
     own = re.fullmatch(re.escape(package) + r"(\.[a-z]\w*)*\.[a-zA-Z]\w*", target, re.ASCII)
     theirs = [trusted for trusted in trust if target.startswith(f"{trusted}.")]
     if not own and not theirs:
         raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused"
                         + how_to_trust(target))  # fmt: skip
-    found = imported(target)
+    found: Callable[..., Any] = imported(target)
     place = str(getattr(found, "__module__", None))
     if theirs:
         fits = callable(found) and any(f"{place}.".startswith(f"{trusted}.") for trusted in theirs)
@@ -113,12 +139,3 @@ def how_to_trust(target: str) -> str:
     if package in NEVER_TRUSTED or not re.fullmatch(r"\w+(\.\w+)+", target, re.ASCII):
         return ""
     return f".\nIf {package} is a package that you trust to run code on this machine, add trust=[{package}]"
-
-
-def check_trust(trust: Sequence[str]) -> None:
-    """UserError for what cannot be a package of the user's own."""
-    for name in trust:
-        if not re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)*", name, re.ASCII):
-            raise UserError(f"trust={plain(name)}: should be names of packages, as in trust=[mypackage]")
-        if name.partition(".")[0] in NEVER_TRUSTED:
-            raise UserError(f"trust={name}: not a package with classes for vaecli; name one of your own")

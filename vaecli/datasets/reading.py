@@ -7,7 +7,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, NamedTuple
@@ -244,7 +244,7 @@ def from_table(picked: Picked) -> Content:
     return Content(torch.from_numpy(picked.x), picked.labels, picked.names)
 
 
-READERS: dict[str, Any] = {
+READERS: Mapping[str, Any] = {
     ".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".parquet": read_parquet,
 }  # fmt: skip
 TABLES = (".csv", ".tsv", ".txt", ".parquet")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaecli.config.instantiate import instantiate, option_class
+from vaecli.config.instantiate import OptionFactory
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
@@ -17,44 +18,43 @@ from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
 from vaecli.models.inference import at_once, batches, evaluating
 from vaecli.models.sizes import Sizes
 from vaecli.models.vae import VAE
+from vaecli.runs.config import Option, RunConfig
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
-from vaecli.utils.types import Config
+from vaecli.utils.types import Values
 
 
-def build_vae(config: Config, x_shape: tuple[int, ...], trusted: bool = False, trust: Sequence[str] = ()) -> VAE:
-    """The model that a configuration describes, for observations of x_shape, with fresh weights.
+def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...]) -> VAE:
+    """The model that a configuration's options describe, for observations of x_shape, with fresh weights.
 
     UserError where they would not fit into memory; on the meta device none is taken.
     """
     on_meta = torch.get_default_device().type == "meta"
-    known = None if on_meta else refuse_too_large(config, x_shape, trusted, trust)
-    latent_dim = config["latent_dim"]
-    make = functools.partial(instantiate, config, trusted=trusted, trust=trust)
-    architecture = make("architecture")
-    posterior = make("posterior", latent_dim=latent_dim)
-    decoder = make("decoder", x_shape=x_shape)
+    known = None if on_meta else refuse_too_large(options, latent_dim, x_shape)
+    architecture = options.make("architecture")
+    posterior = options.make("posterior", latent_dim=latent_dim)
+    decoder = options.make("decoder", x_shape=x_shape)
     vae = VAE(
         encoder_network=architecture.encoder(x_shape, posterior.n_features),
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
         decoder=decoder,
-        prior=make("prior", latent_dim=latent_dim, x_shape=x_shape),
+        prior=options.make("prior", latent_dim=latent_dim, x_shape=x_shape),
         latent_dim=latent_dim,
         x_shape=x_shape,
     )
     vae.sizes = known
-    return suit(vae, config.get("dataset", {}))
+    return suit(vae, options.options.get("dataset", {}))
 
 
-def suit(model: VAE, dataset: Config) -> VAE:
+def suit(model: VAE, dataset: Values) -> VAE:
     """The model, made to take the data as the data set's configuration says: standardised, or with gaps."""
     if dataset.get("standardize"):
         units = Standardizer(model.x_shape)
         model.encoder_network = nn.Sequential(units, model.encoder_network)
         model.decoder = Standardized(model.decoder, units)
-    if has_gaps({"dataset": dataset}):
+    if has_gaps(dataset):
         if model.decoder.calibrate is not None:
             raise UserError("dataset.missing=mask: this decoder takes its scale from all numbers of a batch, of which "
                             "some are missing: use decoder=gaussian")  # fmt: skip
@@ -73,14 +73,12 @@ def learn_units(model: VAE, train: Split) -> None:
             part.learn(moments.mean, moments.scale)
 
 
-def refuse_too_large(
-    config: Config, x_shape: tuple[int, ...], trusted: bool, trust: Sequence[str]
-) -> tuple[Sizes, Sizes] | None:
+def refuse_too_large(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...]) -> tuple[Sizes, Sizes] | None:
     """How much memory the model's networks take when they run; UserError where its weights would not fit."""
     model = None
     try:
         with torch.device("meta"):
-            model = build_vae(config, x_shape, trusted, trust)
+            model = build_vae(options, latent_dim, x_shape)
         model.measure()
         needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     except UserError:
@@ -115,17 +113,27 @@ def start_prior(model: VAE, train: Split) -> None:
     start_from(draw)
 
 
-def settle(
-    config: Config, train: Split, recipe: str | None = None, trusted: bool = False, trust: Sequence[str] = ()
-) -> Config:
-    """The configuration with what the decoder takes from the data filled in: a model is rebuilt from it alone."""
-    node = config["decoder"]
-    refuse_unusable(train, gaps=has_gaps(config))
-    fill = getattr(option_class(node, "decoder", trusted, trust), "settle", None)
+def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Any, train: Split) -> RunConfig:
+    """The configuration with what the data decide: from then on a model is rebuilt from it alone.
+
+    The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values.
+    """
+    names = getattr(dataset, "names", None)
+    if names and "columns" in config.dataset:
+        config = replace(config, dataset=config.dataset.filled(columns=list(names)))
+    decoder = filled_decoder(options, train, getattr(dataset, "recipe", None))
+    return replace(config, decoder=Option(decoder))
+
+
+def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = None) -> Values:
+    """The decoder's option with what it takes from the data filled in."""
+    node: Values = options.options["decoder"]
+    refuse_unusable(train, gaps=has_gaps(options.options.get("dataset", {})))
+    fill = getattr(options.option_class("decoder"), "settle", None)
     if fill is None:  # an option of the user's own
-        return config
+        return node
     with or_recipe(recipe):
-        return {**config, "decoder": fill(node, facts(train))}
+        return Option(fill(dict(node), facts(train)))
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
@@ -144,9 +152,9 @@ def or_recipe(recipe: str | None) -> Iterator[None]:
         raise UserError(str(error) + (f", or experiment={recipe}" if recipe else "")) from None
 
 
-def has_gaps(config: Config) -> bool:
+def has_gaps(dataset: Values) -> bool:
     """Whether NaN stands for what is missing."""
-    return bool(config.get("dataset", {}).get("missing") == "mask")
+    return bool(dataset.get("missing") == "mask")
 
 
 def refuse_unusable(train: Split, gaps: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vaecli.config.instantiate import check_trust, instantiate, resolve
+from vaecli.config.instantiate import OptionFactory, Trust, resolve
 from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
@@ -19,18 +19,18 @@ from vaecli.runs import checkpoint
 from vaecli.runs.access import closed, is_own, refused
 from vaecli.runs.config import absolute_paths
 from vaecli.runs.find import find_run
-from vaecli.runs.folder import read_summary
+from vaecli.runs.folder import BEST, LAST, RunFolder
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_value
-from vaecli.utils.types import Config, PositiveInt
+from vaecli.utils.types import PositiveInt, Values
 
 
 class Run(NamedTuple):
     """A trained model and where it comes from."""
 
-    folder: Path
-    config: Config
+    folder: RunFolder
+    config: Values  # as the checkpoint has it
     model: VAE  # in evaluation mode, on the device asked for
     dataset: Any  # made from the configuration, its data not yet loaded
     epoch: int
@@ -40,7 +40,7 @@ class Run(NamedTuple):
 
 def load_run(
     run: str,
-    which: str = "best",
+    which: str = BEST,
     device: str = "auto",
     trust: Sequence[str] = (),
     data: Mapping[str, str] | None = None,
@@ -49,17 +49,17 @@ def load_run(
 
     data: where the data are, by the keys of `dataset`, in the place of what the run says
     """
-    check_trust(trust)
+    allowed = Trust(tuple(trust))
     folder = find_run(run, which)
-    path = folder / "checkpoints" / f"{which}.pt"
-    if not path.is_file() and which == "best" and (folder / "checkpoints" / "last.pt").is_file():
+    path = folder.checkpoint(which)
+    if not path.is_file() and which == BEST and folder.has(LAST):
         raise UserError(f"{folder} has no best checkpoint yet (no epoch was finished): use checkpoint=last")
     state, place = checkpoint.load(path), pick_device(device)
     try:
-        model = rebuild(state, trust)
-        own = is_own(read_summary(folder).get("id"), state["config"]["dataset"])
-        config, unread = readable(state["config"], folder, own, data or {})
-        dataset = instantiate(config, "dataset", trusted=True, trust=trust)
+        model = rebuild(state, allowed)
+        own = is_own(folder.known_summary().get("id"), state["config"]["dataset"])
+        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {})
+        dataset = OptionFactory({"dataset": node}, allowed).make("dataset")
     except UserError:
         raise
     except Exception as error:  # what a file claims can fail to fit together in any way
@@ -69,7 +69,7 @@ def load_run(
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
-def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
+def rebuild(state: Values, trust: Trust) -> VAE:
     """The model that a checkpoint's configuration describes, with its weights; any exception where they do not fit.
 
     It is built on the meta device and then takes the file's tensors as its own: memory is used for what the file
@@ -80,7 +80,7 @@ def rebuild(state: dict[str, Any], trust: Sequence[str] = ()) -> VAE:
     if latent_dim > room:
         raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
     with torch.device("meta"), at_most(4 * len(weights) + 100):
-        model = build_vae(config, tuple(state["x_shape"]), trusted=True, trust=trust)
+        model = build_vae(OptionFactory(config, trust), latent_dim, tuple(state["x_shape"]))
     model.measure()
     for name, expected in model.state_dict().items():
         found = weights.get(name)
@@ -131,30 +131,29 @@ def at_most(n: int) -> Iterator[None]:
         handle.remove()
 
 
-def readable(config: Config, folder: Path, own: bool, given: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
-    """The configuration with the data's paths as they may be read, and those that may not, which lead nowhere in it.
+def readable(dataset: Values, folder: Path, own: bool, given: Mapping[str, str]) -> tuple[Values, dict[str, str]]:
+    """A data set's option with its paths as they may be read, and those that may not, which lead nowhere in it.
 
     own: whether the user has trained the run here; given: the paths that the user names, by their keys
     """
-    dataset = config["dataset"]
-    if not isinstance(dataset, dict):
-        return config, {}
+    if not isinstance(dataset, Mapping):
+        return dataset, {}
     dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
     localise = None if "root" in given else option_of(dataset, "localise")
     if localise is not None:
         dataset = localise(dataset, keep=own)
         unread.pop("root", None)  # this machine's own, or the user's
-    return absolute_paths({**config, "dataset": closed(dataset, unread)}), unread
+    return absolute_paths(closed(dataset, unread)), unread
 
 
-def option_of(dataset: Config, method: str) -> Any:
+def option_of(dataset: Values, method: str) -> Any:
     """A method of the class that a data set's configuration names, where that is vaecli's and has it; else None."""
     target = str(dataset.get("_target_"))
     return getattr(resolve(target, "vaecli.datasets"), method, None) if target.startswith("vaecli.") else None
 
 
 def load(
-    run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto", trust: Sequence[str] = ()
+    run: str | os.PathLike[str] = "latest", checkpoint: str = BEST, device: str = "auto", trust: Sequence[str] = ()
 ) -> VAE:
     """The trained model of a run, ready for use: `encode`, `decode`, `sample`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class CurvePlots:
         """
         x, values = array(x, *self.x_shape), array(values, name="values")
         n, printed = len(values), numbers(values)
-        scales: dict[str, Any] = {"xlim": limits(self.grid, pad=0.02), "ylim": about_zero(x)}
+        scales: Mapping[str, Any] = {"xlim": limits(self.grid, pad=0.02), "ylim": about_zero(x)}
         figure, cells = _cells(n, title)
         for i in reversed(range(n)):
             for j in range(n):

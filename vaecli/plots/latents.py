@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None, prior
     t = np.linspace(-4.0, 4.0, 200)
     for ax, dim in zip(axes.flat, shown, strict=False):
         ax.hist(loc[:, dim], bins, density=True, histtype="stepfilled", color=BLUE, alpha=0.7)
-        dashed: dict[str, Any] = {"color": DARK, "linewidth": 1.2, "linestyle": "--"}
+        dashed: Mapping[str, Any] = {"color": DARK, "linewidth": 1.2, "linestyle": "--"}
         if prior is None:
             ax.plot(t, np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi), **dashed)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ PANELS = (("elbo", "ELBO"), ("log_px", "log p(x|z)"), ("kl", "KL"))
 SPLITS = (("train", BLUE, "-"), ("val", ORANGE, "--"))
 
 
-def curves(history: list[dict[str, Any]]) -> Figure:
+def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """ELBO, log p(x|z) and KL in nats per observation over epochs, training solid and validation dashed.
 
     history: a dict per epoch and split with the keys epoch, split and the three terms; a bound that is not the ELBO
@@ -40,7 +41,7 @@ def curves(history: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def series(history: list[dict[str, Any]], split: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+def series(history: Sequence[Mapping[str, Any]], split: str, key: str) -> tuple[np.ndarray, np.ndarray]:
     """Epochs (E,) in order and the values (E,) of one key on one split; an epoch said twice counts as last said."""
     found = {line["epoch"]: line[key] for line in history if line["split"] == split and line.get(key) is not None}
     epochs = sorted(found)
@@ -54,7 +55,7 @@ def view_limits(values: list[np.ndarray]) -> tuple[float, float]:
     return tail if whole[1] - whole[0] > 5 * (tail[1] - tail[0]) else whole
 
 
-def _panel(ax: Axes, history: list[dict[str, Any]], keys: list[tuple[str, str]]) -> None:
+def _panel(ax: Axes, history: Sequence[Mapping[str, Any]], keys: list[tuple[str, str]]) -> None:
     drawn = []
     for k, (key, name) in enumerate(keys):
         for split, colour, line in SPLITS:
@@ -75,12 +76,12 @@ def _panel(ax: Axes, history: list[dict[str, Any]], keys: list[tuple[str, str]])
     tidy(ax)
 
 
-def _has_own_bound(history: list[dict[str, Any]]) -> bool:
+def _has_own_bound(history: Sequence[Mapping[str, Any]]) -> bool:
     pairs = [(line["elbo"], line["bound"]) for line in history if line.get("bound") is not None]
     return any(abs(elbo - bound) > 1e-4 * abs(elbo) for elbo, bound in pairs)
 
 
-def _best(history: list[dict[str, Any]]) -> str:
+def _best(history: Sequence[Mapping[str, Any]]) -> str:
     """The best validation bound and its epoch, in words; empty without validation."""
     name = "bound" if _has_own_bound(history) else "elbo"
     epochs, values = series(history, "val", name)

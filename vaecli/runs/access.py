@@ -15,6 +15,7 @@ from typing import Any
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, expanded
+from vaecli.utils.types import Values
 
 PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that name files and folders
 NOWHERE = os.devnull  # no folder, so that nothing is below it
@@ -40,9 +41,9 @@ class Unasked(UserError):
         return UserError(f"{reason}\nTo allow it: {command([*words, *self.settings])}")
 
 
-def paths_of(dataset: Any) -> dict[str, Any]:
+def paths_of(dataset: Any) -> Values:
     """The files and folders that a data set's configuration names."""
-    if not isinstance(dataset, dict):  # a stranger's, refused later
+    if not isinstance(dataset, Mapping):  # a stranger's, refused later
         return {}
     return {key: dataset[key] for key in PATHS if dataset.get(key) is not None}
 
@@ -101,10 +102,10 @@ def state_file() -> Path:
     return Path(os.path.expanduser(place), "vaecli", "runs")
 
 
-def refused(folder: Path, dataset: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+def refused(folder: Path, dataset: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
     """The paths of a stranger's data set that may not be read: neither given by the user nor in the run's folder."""
     paths = paths_of(dataset)
-    return {key: path for key, path in paths.items() if key not in given and not inside(folder, str(path))}
+    return {key: str(path) for key, path in paths.items() if key not in given and not inside(folder, str(path))}
 
 
 def inside(folder: Path, path: str) -> bool:
@@ -119,6 +120,6 @@ def inside(folder: Path, path: str) -> bool:
         return False
 
 
-def closed(dataset: dict[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+def closed(dataset: Values, paths: Values) -> Values:
     """A data set's configuration with paths that lead nowhere in the place of these."""
     return {**dataset, **{key: os.path.join(NOWHERE, Path(str(path)).name) for key, path in paths.items()}}

@@ -16,6 +16,7 @@ from vaecli.runs import archive
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import irregular, replace_bytes
 from vaecli.utils.memory import check_memory
+from vaecli.utils.types import Values
 
 FORMAT = 1
 KINDS = {
@@ -27,10 +28,10 @@ LARGE = 2**27  # bytes of a file that is not read without a look at the memory t
 MOST_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
+def save(path: Path, state: Values) -> None:
     """Write `state` (all KEYS but format and sha256) to `path`; raises UserError where that is impossible."""
     state = {"format": FORMAT, **state}
-    state["sha256"] = sha256(state)
+    state = {**state, "sha256": sha256(state)}
     content = io.BytesIO()  # torch.save would hide the reason why a disk refuses it
     torch.save(state, content)
     replace_bytes(path, content.getbuffer())
@@ -68,7 +69,7 @@ def summary(error: Exception) -> str:
     return text.splitlines()[0][:150] if text else type(error).__name__
 
 
-def check_kinds(path: Path, state: dict[str, Any]) -> None:
+def check_kinds(path: Path, state: Values) -> None:
     """UserError where an entry is not of its kind; says nothing about whether the entries fit together."""
     for key, kind in KINDS.items():
         if type(state[key]) is not kind:
@@ -91,7 +92,7 @@ def is_plain(value: Any) -> bool:
     return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, archive.PLAIN)
 
 
-def sha256(state: dict[str, Any]) -> str:
+def sha256(state: Values) -> str:
     """A hash over everything in `state` but its own `sha256`."""
     digest = hashlib.sha256()
     _update(digest, {key: value for key, value in state.items() if key != "sha256"})

@@ -5,35 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vaecli.utils.schema import plain
-from vaecli.utils.text import printable
-
-SILENT = (  # say nothing about the model
-    "output", "device", "images.every_epochs", "checkpoint.every_epochs", "checkpoint.every_seconds",
-)  # fmt: skip
+from vaecli.runs.config import NON_DISTINGUISHING_KEYS
+from vaecli.utils.schema import flatten, plain
+from vaecli.utils.types import Values
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict with dotted keys; a group's chosen option stands under the group's own name."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= flatten(value, f"{prefix}{printable(str(key))}.")
-        elif key == "name" and prefix:
-            found[prefix[:-1]] = value
-        elif key != "_target_":
-            found[prefix + printable(str(key))] = value
-    return found
-
-
-def differing(flat: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def differing(flat: Sequence[Values]) -> Sequence[Values]:
     """For each flattened configuration, its entries whose values are not the same in all of them.
 
     An entry inside a group (decoder.sigma) counts among the runs that chose the same option of the group: where two
     runs chose different ones, the option's name tells them apart, and what follows from it is left out. A run that
     does not say its option, or lacks a key, is compared by what it says.
     """
-    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in SILENT]
+    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in NON_DISTINGUISHING_KEYS]
     values: dict[str, dict[Any, set[str]]] = {key: {} for key in keys}  # of each key, by its group's option
     for one in flat:
         for key in keys:
@@ -50,7 +34,7 @@ def differing(flat: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return told
 
 
-def option(flat: dict[str, Any], key: str) -> str | None:
+def option(flat: Values, key: str) -> str | None:
     """The option that was chosen of the group that a dotted key belongs to; None for a key of no group."""
     group, dot, _ = key.partition(".")
     return plain(flat[group]) if dot and group in flat else None
@@ -62,13 +46,13 @@ def varies(values: dict[Any, set[str]], chosen: str | None) -> bool:
     return len(set().union(*sets)) > 1
 
 
-def differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+def differences(configs: Sequence[Values]) -> list[dict[str, str]]:
     """For each configuration, the keys (as one types them) in which it differs from the others, and its values."""
     found = differing([flatten(config) for config in configs])
     return [{key: plain(value) for key, value in one.items()} for one in found]
 
 
-def titles(configs: Sequence[dict[str, Any]], otherwise: Sequence[str]) -> list[str]:
+def titles(configs: Sequence[Values], otherwise: Sequence[str]) -> list[str]:
     """A short title for each run: what differs, or its entry of `otherwise` where nothing does.
 
     How the weights began is left out where the rest tells the runs apart.

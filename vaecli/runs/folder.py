@@ -1,38 +1,152 @@
-"""A run's folder: made for one run, held by one process, and taken back to its last checkpoint."""
+"""A run's folder: the names of its files and what they say; made for one run, held by one process."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vaecli.runs import tensorboard as events
-from vaecli.runs.read import Damaged, json_lines, load_json, mapping
+from vaecli.runs.read import Damaged, json_lines, load_json, load_yaml, mapping
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import check_writable, expanded, remove_leftovers, replace_text
-from vaecli.utils.memory import check_memory
-from vaecli.utils.schema import is_number
+from vaecli.utils.files import check_writable, expanded, replace_text
+from vaecli.utils.types import Values
 
-RUN_FILES = ("config.yaml", "summary.json", "metrics.jsonl", "checkpoints")
-LOCK = ".lock"
-WRITTEN = (*RUN_FILES, "images", "train.log", events.PATTERN, LOCK)
-AS_VALUES = 20  # times its size is what a text of numbers takes as dicts and floats
-FIGURES = ("step", "elbo", "bound", "log_px", "kl", "loss", "lr", "seconds")  # in every line of metrics.jsonl
+CONFIG, SUMMARY, METRICS, EVALUATION = "config.yaml", "summary.json", "metrics.jsonl", "evaluation.json"
+CHECKPOINTS, IMAGES, LOG, LOCK = "checkpoints", "images", "train.log", ".lock"
+EVENTS = "events.out.tfevents.*"
+BEST, LAST = "best", "last"  # beside them: ema
+OCCUPIED = (CONFIG, SUMMARY, METRICS, CHECKPOINTS)  # a folder that holds one of these holds a run
+WRITTEN = (*OCCUPIED, IMAGES, LOG, EVENTS, LOCK)
+
+
+def checkpoint_name(which: str) -> str:
+    """Where a checkpoint is in its run's folder."""
+    return f"{CHECKPOINTS}/{which}.pt"
+
+
+@dataclass(frozen=True, order=True)
+class RunFolder:
+    """Where each of a run's files is, and what the files of text say."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __truediv__(self, name: str) -> Path:
+        """A file of another name, which a command writes."""
+        return self.path / name
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / CONFIG
+
+    @property
+    def summary(self) -> Path:
+        return self.path / SUMMARY
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / METRICS
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / EVALUATION
+
+    @property
+    def log(self) -> Path:
+        return self.path / LOG
+
+    @property
+    def lock(self) -> Path:
+        return self.path / LOCK
+
+    @property
+    def events(self) -> list[Path]:
+        """TensorBoard's event files: one, unless a crash or a user has left more."""
+        return sorted(self.path.glob(EVENTS))
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
+
+    def checkpoint(self, which: str) -> Path:
+        """The checkpoint `best`, `last` or `ema`."""
+        return self.path / checkpoint_name(which)
+
+    def has(self, which: str) -> bool:
+        """Whether there is such a checkpoint."""
+        return self.checkpoint(which).is_file()
+
+    @property
+    def has_any_checkpoint(self) -> bool:
+        return any(self.checkpoints.glob("*.pt"))
+
+    def image(self, name: str) -> Path:
+        return self.path / IMAGES / f"{name}.png"
+
+    def read_config(self) -> Values:
+        """What config.yaml says; Damaged where that is no mapping."""
+        return mapping(self.config, load_yaml)
+
+    def read_summary(self) -> Values:
+        """What summary.json says; Damaged where that is no mapping."""
+        return mapping(self.summary, load_json)
+
+    def read_evaluation(self) -> Values:
+        """What evaluation.json says; Damaged where that is no mapping."""
+        return mapping(self.evaluation, load_json)
+
+    def read_metrics(self, usable: Callable[[Values], bool]) -> Iterator[Values]:
+        """The usable lines of metrics.jsonl, none where it is not there; Damaged where hardly one is usable."""
+        return json_lines(self.metrics, usable) if self.metrics.exists() else iter(())
+
+    def write_summary(self, entries: Values) -> None:
+        replace_text(self.summary, json.dumps(entries, indent=2) + "\n")
+
+    def write_metrics(self, lines: Sequence[Values]) -> None:
+        replace_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def known_summary(self) -> Values:
+        """The same as `read_summary`, but empty where there is none, or nothing like one."""
+        try:
+            return self.read_summary()
+        except Damaged:
+            return {}
+
+
+def folders_below(root: Path, name: str) -> Iterator[RunFolder]:
+    """Every folder, `root` included, that has a file of this name."""
+    return (RunFolder(Path(place)) for place, _, names in os.walk(root) if name in names)
+
+
+def checkpoints_below(root: Path, which: str) -> Iterator[RunFolder]:
+    """Every folder, `root` included, that has such a checkpoint, which is no link to nothing."""
+    found = (folder.path for folder in folders_below(root, f"{which}.pt"))
+    runs = (RunFolder(path.parent) for path in found if path.name == CHECKPOINTS)
+    return (run for run in runs if run.has(which))
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: RunFolder) -> Iterator[None]:
     """The folder for this process alone, until it ends in whatever way; UserError where another one holds it."""
     with ExitStack() as locks:
         try:
-            locks.enter_context(FileLock(folder / LOCK).acquire(timeout=0))
+            locks.enter_context(FileLock(folder.lock).acquire(timeout=0))
             locks.enter_context(folder_locked(folder))
         except (Timeout, BlockingIOError):
             raise UserError(f"{folder}: another process is training this run; wait for it or stop it") from None
@@ -42,7 +156,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def folder_locked(folder: Path) -> Iterator[None]:
+def folder_locked(folder: RunFolder) -> Iterator[None]:
     """The folder itself locked, where the system can do that: deleting the lock's file then lets nobody in."""
     try:
         import fcntl
@@ -62,12 +176,12 @@ def folder_locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def refuse_links(folder: Path, names: Sequence[str] = ("*",)) -> None:
+def refuse_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
     """UserError where a run's folder holds a link, which could lead what is written there to any file, or a pipe.
 
     names: which of its entries are looked at
     """
-    for path in sorted(path for path in folder.iterdir() if any(map(path.match, names))):
+    for path in sorted(path for path in folder.path.iterdir() if any(map(path.match, names))):
         if path.is_symlink():
             raise UserError(
                 f"{folder}: {path.name} is a link, and a run writes in its own folder only; put what it leads to there"
@@ -76,67 +190,37 @@ def refuse_links(folder: Path, names: Sequence[str] = ("*",)) -> None:
             raise UserError(f"{folder}: {path.name} is neither a file nor a folder; take it away")
 
 
-def refuse_occupied(folder: Path) -> None:
+def refuse_occupied(folder: RunFolder) -> None:
     """UserError where a folder holds a run already, cannot be written, or leads what is written there elsewhere."""
-    if any((folder / name).exists() for name in RUN_FILES):
+    if any((folder / name).exists() for name in OCCUPIED):
         raise UserError(
             f"output={folder}: this folder already holds a run; choose another output, or continue it: "
-            + command(["vae-train", setting("resume", folder)])
+            + command(["vae-train", setting("resume", folder.path)])
         )
-    check_writable(folder)
-    if folder.is_dir():
+    check_writable(folder.path)
+    if folder.path.is_dir():
         refuse_links(folder, WRITTEN)
 
 
-def new_folder(output: str | None, dataset: str) -> Path:
+def new_folder(output: str | None, dataset: str) -> RunFolder:
     """Make the run's folder: `output`, or one of its own under outputs/<dataset>."""
     if output is not None:
-        folder = expanded(output)
+        folder = RunFolder(expanded(output))
         refuse_occupied(folder)
         return make(folder, exist_ok=True)
     while True:
-        folder = Path("outputs", dataset, datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
+        folder = RunFolder(Path("outputs", dataset, datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")))
         try:
             return make(folder, exist_ok=False)
         except FileExistsError:  # a run that started in the same microsecond
             continue
 
 
-def make(folder: Path, exist_ok: bool) -> Path:
+def make(folder: RunFolder, exist_ok: bool) -> RunFolder:
     try:
-        folder.mkdir(parents=True, exist_ok=exist_ok)
+        folder.path.mkdir(parents=True, exist_ok=exist_ok)
     except FileExistsError:
         raise
     except OSError as error:
         raise UserError(f"output={folder}: cannot be made ({error.strerror}); choose another output") from None
     return folder
-
-
-def rewind(folder: Path, epoch: int) -> list[dict[str, Any]]:
-    """Take away what a run has written after `epoch`, to be written again; its lines of metrics.jsonl until then."""
-    remove_leftovers(folder)
-    path = folder / "metrics.jsonl"
-    if path.is_file():
-        check_memory(AS_VALUES * path.stat().st_size, str(path), "use a copy of the run without it")
-    try:
-        kept = [line for line in json_lines(path, usable) if line["epoch"] <= epoch] if path.exists() else []
-    except Damaged as error:
-        raise UserError(f"{folder}: {error}; a run cannot go on from it") from None
-    replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-    events.rewind(folder, epoch)
-    return kept
-
-
-def usable(line: dict[str, Any]) -> bool:
-    """Whether a line of metrics.jsonl is one of ours."""
-    if type(line.get("epoch")) is not int or not isinstance(line.get("split"), str):
-        return False
-    return all(is_number(line.get(key)) for key in FIGURES)
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """A run's summary.json; empty where there is none, or nothing like one."""
-    try:
-        return mapping(folder / "summary.json", load_json)
-    except Damaged:
-        return {}

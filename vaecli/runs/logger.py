@@ -12,11 +12,13 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from vaecli.runs.folder import RunFolder
 from vaecli.runs.tensorboard import EventFile
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import cannot_write, replace_bytes, replace_text
+from vaecli.utils.files import cannot_write, replace_bytes
 from vaecli.utils.schema import is_number
 from vaecli.utils.text import lines, printable, say
+from vaecli.utils.types import Values
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
 
@@ -29,21 +31,20 @@ class RunLogger:
 
     def __init__(
         self,
-        folder: Path,
+        folder: RunFolder,
         console: Console,
-        history: Sequence[dict[str, Any]] = (),
-        summary: dict[str, Any] | None = None,
+        history: Sequence[Values] = (),
+        summary: Values | None = None,
     ) -> None:
         self.folder, self.console = folder, console
-        self.history: list[dict[str, Any]] = list(history)
-        self.summary: dict[str, Any] = dict(summary or {})
+        self.history: list[Values] = list(history)
+        self.summary: Values = summary or {}
         seconds = self.summary.get("seconds")
         self.before = float(seconds) if is_number(seconds) else 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
         try:
-            log = folder / "train.log"
-            self.log: TextIO = open(log, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115  (open as long as the run)
-            self.lines: TextIO = open(folder / "metrics.jsonl", "a", 1, "utf-8")  # noqa: SIM115
+            self.log: TextIO = open(folder.log, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115  (open as long as the run)
+            self.lines: TextIO = open(folder.metrics, "a", 1, "utf-8")  # noqa: SIM115
             self.events = EventFile(folder)
         except OSError as error:
             raise UserError(f"cannot write into {folder}: {error.strerror or error}") from None
@@ -82,7 +83,7 @@ class RunLogger:
     def picture(self, name: str, content: bytes, size: tuple[int, int], epoch: int, numbered: bool = True) -> None:
         """A .png file's content, size = (height, width), to images/<name>[_epoch_<epoch>].png and to TensorBoard."""
         file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
-        replace_bytes(self.folder / "images" / f"{file_name}.png", content)
+        replace_bytes(self.folder.image(file_name), content)
         self.events.image(name, content, *size, epoch)
 
     def config(self, yaml: str) -> None:
@@ -91,8 +92,8 @@ class RunLogger:
 
     def summarise(self, **entries: Any) -> None:
         """Update summary.json."""
-        self.summary.update(entries)
-        replace_text(self.folder / "summary.json", json.dumps(self.summary, indent=2) + "\n")
+        self.summary = {**self.summary, **entries}
+        self.folder.write_summary(self.summary)
 
     def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float], epoch: int) -> None:
         """The configuration and the final metrics for TensorBoard's HParams page, in the run's own event file."""

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from vaecli.utils.files import amount
+from vaecli.utils.types import Values
 
 LARGEST = 2**22  # bytes of a file; a config.yaml has under 100 kB, and 2 MB with the names of 100,000 columns
 MOST_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
@@ -33,7 +34,7 @@ class Damaged(Exception):
     """A file of a run that cannot be read."""
 
 
-def mapping(path: Path, parse: Parse) -> dict[str, Any]:
+def mapping(path: Path, parse: Parse) -> Values:
     """What `parse`, load_yaml or load_json, finds in a file; Damaged unless it is a mapping."""
     try:
         found = parse(read(path))
@@ -58,7 +59,7 @@ def read(path: Path) -> str:
     return content.decode(errors="replace")
 
 
-def json_lines(path: Path, usable: Callable[[dict[str, Any]], bool]) -> Iterator[dict[str, Any]]:
+def json_lines(path: Path, usable: Callable[[Values], bool]) -> Iterator[Values]:
     """The usable mappings in a file with one on each line; of other lines a few are passed over, as a half written one.
 
     Damaged where there are more than MOST_JUNK of them, or more lines than any run has.
@@ -80,7 +81,7 @@ def json_lines(path: Path, usable: Callable[[dict[str, Any]], bool]) -> Iterator
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
 
 
-def line_of_json(line: str) -> dict[str, Any] | None:
+def line_of_json(line: str) -> Values | None:
     try:
         found = load_json(line)
     except ValueError:
@@ -102,7 +103,7 @@ def load_json(content: str) -> Any:
     raise ValueError("nested too deeply")
 
 
-def entries(value: dict[str, Any] | list[Any]) -> Any:
+def entries(value: dict[Any, Any] | list[Any]) -> Any:
     return value.values() if isinstance(value, dict) else value
 
 
@@ -161,7 +162,7 @@ def scalar(text: str) -> Any:
     return int(text) if INTEGER.fullmatch(text) else float(text) if REAL.fullmatch(text) else text
 
 
-class Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no annotations
     """Writes what load_yaml reads: no aliases, and quotes around a text that is not one without them."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -175,6 +176,7 @@ class Dumper(yaml.SafeDumper):
 Dumper.add_representer(str, Dumper.represent_text)
 
 
-def dump_yaml(values: dict[str, Any]) -> str:
+def dump_yaml(values: Values) -> str:
     """Plain values as YAML, a key on each line, in their order."""
-    return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    return text

@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from vaecli.runs.diff import differing, flatten
-from vaecli.runs.read import Damaged, json_lines, load_json, load_yaml, mapping
+from vaecli.runs.diff import differing
+from vaecli.runs.folder import SUMMARY, RunFolder, folders_below
+from vaecli.runs.read import Damaged
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
-from vaecli.utils.schema import is_number
+from vaecli.utils.schema import flatten, is_number
 from vaecli.utils.text import lines as printable_lines
+from vaecli.utils.types import Values
 
 COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "test_bound", "nll", "seconds",
            "folder", "error")  # fmt: skip
@@ -41,10 +43,10 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
     return sort_rows([{key: row[key] for key in COLUMNS} for row in rows], sort)
 
 
-def run_folders(root: Path) -> list[Path]:
+def run_folders(root: Path) -> list[RunFolder]:
     """Every folder with a summary.json, `root` included."""
-    found = [Path(place) for place, _, names in os.walk(root) if "summary.json" in names]
-    return sorted(found, key=lambda folder: [natural(part) for part in folder.parts])
+    found = folders_below(root, SUMMARY)
+    return sorted(found, key=lambda folder: [natural(part) for part in folder.path.parts])
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -68,7 +70,7 @@ def sort_rows(rows: list[Row], column: str) -> list[Row]:
     return [row for _, row in keyed] + [row for value, row in zip(values, rows, strict=True) if value is None]
 
 
-def read_run(folder: Path) -> Row:
+def read_run(folder: RunFolder) -> Row:
     """A run's row without its differences, but with its configuration, `flat`, and its checkpoints' epochs, `now`."""
     row: Row = {**dict.fromkeys(COLUMNS), "folder": str(folder), "flat": {}, "now": {}}
     problems: list[str] = []
@@ -82,9 +84,9 @@ def read_run(folder: Path) -> Row:
     return row
 
 
-def of_summary(folder: Path, row: Row) -> None:
+def of_summary(folder: RunFolder, row: Row) -> None:
     row["status"] = "damaged"  # should reading fail
-    summary = mapping(folder / "summary.json", load_json)
+    summary = folder.read_summary()
     best, test, data = (summary[key] if isinstance(summary.get(key), dict) else {} for key in ("best", "test", "data"))
     row |= {
         "status": text(summary.get("status")) or "damaged",
@@ -99,22 +101,20 @@ def of_summary(folder: Path, row: Row) -> None:
         "now": {"best": number(best.get("epoch")), "last": number(summary.get("epochs"))},
     }
     if row["status"] == "damaged":
-        raise Damaged("summary.json has no status")
+        raise Damaged(f"{SUMMARY} has no status")
 
 
-def of_config(folder: Path, row: Row) -> None:
-    path = folder / "config.yaml"
-    if path.exists() or row["status"] not in ("failed", "damaged", "running"):
-        row["flat"] = flatten(mapping(path, load_yaml))
+def of_config(folder: RunFolder, row: Row) -> None:
+    if folder.config.exists() or row["status"] not in ("failed", "damaged", "running"):
+        row["flat"] = flatten(folder.read_config())
 
 
-def of_metrics(folder: Path, row: Row) -> None:
+def of_metrics(folder: RunFolder, row: Row) -> None:
     """What the summary does not say: of a run that has not ended, or was killed, and every run's best bound."""
-    path = folder / "metrics.jsonl"
-    if row["bound"] is not None or row["status"] in ("failed", "damaged") or not path.exists():
+    if row["bound"] is not None or row["status"] in ("failed", "damaged"):
         return
-    best: dict[str, Any] | None = None
-    for line in json_lines(path, has_figures):
+    best: Values | None = None
+    for line in folder.read_metrics(has_figures):
         if best is None or (line.get("split") == "val", line["bound"]) > (best.get("split") == "val", best["bound"]):
             best = line
         last = line
@@ -124,16 +124,15 @@ def of_metrics(folder: Path, row: Row) -> None:
         row["epochs"] = row["epochs"] or last["epoch"]
 
 
-def has_figures(line: dict[str, Any]) -> bool:
+def has_figures(line: Values) -> bool:
     return all(number(line.get(key)) is not None for key in ("epoch", "elbo", "bound"))
 
 
-def of_evaluation(folder: Path, row: Row) -> None:
+def of_evaluation(folder: RunFolder, row: Row) -> None:
     """The last evaluation, unless the run has been trained on since, so that its checkpoint is another one."""
-    path = folder / "evaluation.json"
-    if not path.exists():
+    if not folder.evaluation.exists():
         return
-    found = mapping(path, load_json)
+    found = folder.read_evaluation()
     protocol = found["protocol"] if isinstance(found.get("protocol"), dict) else {}
     epoch = row["now"].get(text(protocol.get("checkpoint")))
     if epoch is None or epoch == protocol.get("epoch"):

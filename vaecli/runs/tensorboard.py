@@ -13,26 +13,26 @@ from typing import Any
 
 from torch import Tensor
 
+from vaecli.runs.folder import EVENTS, RunFolder
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, replace_bytes
 from vaecli.utils.memory import check_memory
 
-PATTERN = "events.out.tfevents.*"
 WRITTEN_AGAIN = ("config", "data", "test", "best/", "_hparams_", "curves")  # tags of a run's beginning and end
 
 
 class EventFile:
     """Appends to the run's one event file, making it where there is none; what is flushed survives a crash."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
         from torch.utils.tensorboard import summary
 
         self.event, self.proto, self.make = Event, Summary, summary
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0"
-        self.path = next(iter(sorted(folder.glob(PATTERN))), folder / name)
+        name = EVENTS.replace("*", f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0")
+        self.path = next(iter(folder.events), folder / name)
         self.file = open(self.path, "ab")  # noqa: SIM115  (open as long as the run)
         self.records = RecordWriter(self.file)
         if self.file.tell() == 0:
@@ -78,11 +78,11 @@ class EventFile:
         self.file.close()
 
 
-def rewind(folder: Path, epoch: int) -> None:
+def rewind(folder: RunFolder, epoch: int) -> None:
     """Take away the events after `epoch`, those that are written again, and whatever a crash has cut off or doubled."""
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    paths = sorted(folder.glob(PATTERN))
+    paths = folder.events
     if not paths:
         return
     kept: dict[Any, bytes] = {}  # in order; an event of the same tag and step replaces the one before

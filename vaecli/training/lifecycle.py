@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,26 +12,27 @@ from vaecli.config.compose import Origin
 from vaecli.models.build import calibrate
 from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
-from vaecli.runs.config import absolute_paths, write_config
+from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
-from vaecli.runs.folder import held, new_folder, read_summary, refuse_links, refuse_occupied, rewind
+from vaecli.runs.folder import LAST, RunFolder, checkpoint_name, held, new_folder, refuse_links, refuse_occupied
 from vaecli.runs.logger import RunLogger
+from vaecli.runs.rewind import rewind
 from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
 from vaecli.training.resume import (
     asked_for,
+    changes_of,
+    changing,
     fitting,
     nothing_left,
     permitted,
-    planned,
     read_state,
     resume_command,
-    resumed,
     with_newer_best,
 )
-from vaecli.training.setup import Config, Job, prepare
+from vaecli.training.setup import Job, prepare
 from vaecli.training.state import ResumeState
 from vaecli.training.step import Update
 from vaecli.training.summary import (
@@ -50,83 +49,85 @@ from vaecli.training.trainer import Plan, Trainer
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
-from vaecli.utils.schema import check_arguments, plain
+from vaecli.utils.schema import plain
 from vaecli.utils.text import say
+from vaecli.utils.types import Values
 
 
-def start(config: dict[str, Any], origin: Origin) -> float:
+def start(config: RunConfig, origin: Origin) -> float:
     """Train as a command line asks; the best checkpoint's bound on the validation split (training split without one).
 
     Whatever the beginning, all runs take the same course from `run` on and end there.
     """
-    if config["resume"] is not None:
+    if config.resume is not None:
         return start_resumed(config, origin)
     if origin.sweep_folder is not None:
-        return start_swept(config, origin, origin.sweep_folder)
+        return start_swept(config, origin, RunFolder(origin.sweep_folder))
     return start_new(config, origin)
 
 
-def start_new(config: dict[str, Any], origin: Origin) -> float:
+def start_new(config: RunConfig, origin: Origin) -> float:
     """A run, or the repetition of one, whose folder is made when all that can be refused has been checked."""
-    job = prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
-    folder = new_folder(job.settings.output, job.config["dataset"]["name"])
+    job = prepare(asked_for(config, origin.overrides))
+    folder = new_folder(job.config.output, job.config.dataset.name)
     with held(folder):
-        if job.settings.output is not None:
+        if job.config.output is not None:
             refuse_occupied(folder)  # again: another process may have been faster
-        write_config(folder, job.config)
+        job.config.write(folder)
         return run(folder, origin, lambda: job)
 
 
-def start_swept(config: dict[str, Any], origin: Origin, folder: Path) -> float:
+def start_swept(config: RunConfig, origin: Origin, folder: RunFolder) -> float:
     """A job of a sweep, whose folder is there already: what is refused leaves its reason in it."""
     refuse_occupied(folder)
     with held(folder):
-        write_config(folder, config)
+        config.write(folder)
 
         def make_job() -> Job:
-            if config["output"] is not None:
-                raise UserError(f"output={config['output']}: a sweep makes a folder for each job; leave output out")
-            return prepare(asked_for(config, origin.overrides), trusted=config["repeat"] is not None)
+            if config.output is not None:
+                raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
+            return prepare(asked_for(config, origin.overrides))
 
         return run(folder, origin, make_job)
 
 
-def start_resumed(config: dict[str, Any], origin: Origin) -> float:
+def start_resumed(given: RunConfig, origin: Origin) -> float:
     """Go on with a run in its own folder."""
     if origin.sweep_folder is not None:
-        raise UserError(f"resume={config['resume']}: a sweep cannot go on with a run; resume its runs one by one")
-    if config["output"] is not None:
-        raise UserError(f"output={config['output']}: a run goes on in its own folder; leave output out")
-    folder = find_resumable(config["resume"])
+        raise UserError(f"resume={given.resume}: a sweep cannot go on with a run; resume its runs one by one")
+    if given.output is not None:
+        raise UserError(f"output={given.output}: a run goes on in its own folder; leave output out")
+    folder = find_resumable(str(given.resume))
     refuse_links(folder)
     with held(folder):
-        (stored, state), summary = read_state(folder), read_summary(folder)
-        config, changes = resumed(stored, absolute_paths(config), origin.overrides, config["resume"])
-        config = permitted(stored, config, folder, origin.overrides)
-        check_arguments(Config, config)
+        (values, state), summary = read_state(folder), folder.known_summary()
+        stored, given = RunConfig.completed(values, given), given.with_paths()
+        keys = changing(stored, given, origin.overrides)
+        changes = changes_of(stored, given, keys)
+        config = permitted(stored, stored.with_changes(given, keys), folder.path, origin.overrides)
         epoch = state.epoch if state else 0
         if summary.get("status") == "completed":
             if state is None:
-                raise UserError(f"resume={folder}: is complete, but has no checkpoints/last.pt to go on from")
-            if config["epochs"] > planned(stored):  # early stopping counts anew
+                raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to go on from")
+            if config.epochs > stored.epochs:  # early stopping counts anew
                 state = state._replace(best=state.best._replace(validations_since_best=0))
             if finished := nothing_left(config, state):
                 say(f"{folder} {finished}")
                 return or_nan(state.best.bound)
-        if config["epochs"] < epoch:
-            raise UserError(f"epochs={config['epochs']}: {folder} has trained {epoch} epochs already; ask for more")
-        job = prepare(config, trusted=True)
+        if config.epochs < epoch:
+            raise UserError(f"epochs={config.epochs}: {folder} has trained {epoch} epochs already; ask for more")
+        job = prepare(config)
         data = summary.get("data")
         if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         if state and changes:
             state = with_newer_best(folder, state)
         resume = ResumeState(state, changes, rewind(folder, epoch), summary)
-        write_config(folder, job.config)
+        job.config.write(folder)
         return run(folder, origin, lambda: job, resume)
 
 
-def run(folder: Path, origin: Origin, make_job: Callable[[], Job], resume: ResumeState | None = None) -> float:
+def run(folder: RunFolder, origin: Origin, make_job: Callable[[], Job], resume: ResumeState | None = None) -> float:
     """Train in a folder that this process holds, and leave word of how it ended: here alone.
 
     Raises what ended it; also SystemExit when all is done, but a signal came too late to stop it: a sweep should not
@@ -139,7 +140,7 @@ def run(folder: Path, origin: Origin, make_job: Callable[[], Job], resume: Resum
         job = make_job()
         trainer = train(job, folder, logger, resume)
         signal = trainer.interrupt.requested
-        if signal and trainer.epoch < job.settings.epochs:
+        if signal and trainer.epoch < job.config.epochs:
             raise SystemExit(128 + signal)
         complete(job, folder, logger, trainer, origin)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
@@ -152,20 +153,20 @@ def run(folder: Path, origin: Origin, make_job: Callable[[], Job], resume: Resum
     return or_nan(trainer.best.bound)
 
 
-def train(job: Job, folder: Path, logger: RunLogger, resume: ResumeState | None) -> Trainer:
+def train(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> Trainer:
     """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
     announce(job, folder, logger, resume)
-    settings, look = job.settings, view_of(job.dataset, job.splits.train.x_shape)
-    pictures = Pictures(job.model, job.splits, look, logger, settings.images.every_epochs, settings.epochs)
+    config, look = job.config, view_of(job.dataset, job.splits.train.x_shape)
+    pictures = Pictures(job.model, job.splits, look, logger, config.images.every_epochs, config.epochs)
     pictures.data()
     done = observations_done(job, resume)
-    progress = TrainingProgress(len(job.splits.train), settings.epochs, logger.console, logger.say, done=done)
+    progress = TrainingProgress(len(job.splits.train), config.epochs, logger.console, logger.say, done=done)
     progress.mark = "" if job.model.decoder.training_bound else "*"
-    update = Update(job.model, job.objective, job.optimizer, job.scheduler, job.average, settings.clip_grad_norm)
+    update = Update(job.model, job.objective, job.optimizer, job.scheduler, job.average, config.clip_grad_norm)
     observer = Observer(job, folder, logger, pictures)
     refit = partial(calibrate, train=job.splits.train)
     with Interrupt() as interrupt, progress:
-        trainer = Trainer(update, job.splits, plan(settings), observer, progress, interrupt, refit)
+        trainer = Trainer(update, job.splits, plan(config), observer, progress, interrupt, refit)
         if resume:
             restore_trainer(trainer, job, resume, logger)
         trainer.train()
@@ -178,10 +179,10 @@ def train(job: Job, folder: Path, logger: RunLogger, resume: ResumeState | None)
     return trainer
 
 
-def announce(job: Job, folder: Path, logger: RunLogger, resume: ResumeState | None) -> None:
+def announce(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> None:
     """What a run says of itself before its first step, to the user and in its folder."""
     device = next(job.model.parameters()).device
-    logger.config(write_config(folder, job.config))
+    logger.config(job.config.write(folder))
     logger.summarise(**identity(job, logger), **(resumption(resume) if resume else {}), **description(job, device))
     logger.say(headline(job, device, folder))
     if hint := few_steps(job):
@@ -192,10 +193,10 @@ def announce(job: Job, folder: Path, logger: RunLogger, resume: ResumeState | No
         logger.say("figures of training batches (train, *) use each batch's own scale: they are no bound of log p(x)")
 
 
-def plan(settings: Config) -> Plan:
+def plan(config: RunConfig) -> Plan:
     return Plan(
-        settings.epochs, settings.batch_size, settings.seed, settings.validate.every_epochs,
-        settings.checkpoint.every_epochs, settings.checkpoint.every_seconds, settings.early_stopping.patience,
+        config.epochs, config.batch_size, config.seed, config.validate.every_epochs,
+        config.checkpoint.every_epochs, config.checkpoint.every_seconds, config.early_stopping.patience,
     )  # fmt: skip
 
 
@@ -203,7 +204,7 @@ def observations_done(job: Job, resume: ResumeState | None) -> int:
     """How many observations a run has been trained on before."""
     if resume is None or resume.training is None:
         return 0
-    n, size = len(job.splits.train), job.settings.batch_size
+    n, size = len(job.splits.train), job.config.batch_size
     epoch, step = resume.training.epoch, resume.training.step
     return epoch * n + (step - epoch * -(-n // size)) * size
 
@@ -215,7 +216,7 @@ def restore_trainer(trainer: Trainer, job: Job, resume: ResumeState, logger: Run
         logger.say("it was stopped before its first step: starting from there")
         return
     schedule = job.scheduler.state_dict()
-    with fitting(logger.folder / "checkpoints" / "last.pt"):
+    with fitting(logger.folder.checkpoint(LAST)):
         trainer.restore(state, resume.replanned)
     logger.say(f"going on after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
     if resume.another_objective and trainer.epoch < trainer.plan.epochs:
@@ -226,22 +227,23 @@ def restore_trainer(trainer: Trainer, job: Job, resume: ResumeState, logger: Run
         trainer.save_last()  # with them in its configuration, so that they hold after another stop too
     horizon = {key: value for key, value in schedule.items() if state.scheduler.get(key) != value}
     if "epochs" in resume.changes and {"T_max", "total_steps"} & horizon.keys():
-        name, epochs = job.config["scheduler"]["name"], job.settings.epochs
+        name, epochs = job.config.scheduler.name, job.config.epochs
         logger.say(f"scheduler={name} runs over all epochs: from here on the rates are those of a run of {epochs}")
 
 
-def describe_changes(changes: dict[str, Any]) -> str:
+def describe_changes(changes: Values) -> str:
     return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
-def resumption(resume: ResumeState) -> dict[str, Any]:
+def resumption(resume: ResumeState) -> Values:
     """What summary.json says of the times that a run was resumed."""
     step = resume.training.step if resume.training else 0
     earlier = resume.summary.get("resumed")
-    return {"resumed": [*(earlier if isinstance(earlier, list) else []), {"step": step, "changes": resume.changes}]}
+    resumed = {"step": step, "changes": dict(resume.changes)}
+    return {"resumed": [*(earlier if isinstance(earlier, list) else []), resumed]}
 
 
-def complete(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin: Origin) -> None:
+def complete(job: Job, folder: RunFolder, logger: RunLogger, trainer: Trainer, origin: Origin) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
     own, *others = trainer.candidates
     test = {}
@@ -261,12 +263,12 @@ def complete(job: Job, folder: Path, logger: RunLogger, trainer: Trainer, origin
         )
     if warning:
         logger.say(warning, style="yellow")
-    logger.say(f"wrote {folder}  ({tensorboard(folder)})")
+    logger.say(f"wrote {folder}  ({tensorboard(folder.path)})")
 
 
-def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[str, float]:
+def test_figures(job: Job, folder: RunFolder, trainer: Trainer, which: str) -> dict[str, float]:
     """The mean metrics of a checkpoint on the test split."""
-    path = folder / "checkpoints" / f"{which}.pt"
+    path = folder.checkpoint(which)
     try:
         job.model.load_state_dict(checkpoint.load(path)["model"])
     except RuntimeError as error:
@@ -275,7 +277,7 @@ def test_figures(job: Job, folder: Path, trainer: Trainer, which: str) -> dict[s
     return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 
-def break_off(folder: Path, logger: RunLogger, error: BaseException) -> None:
+def break_off(folder: RunFolder, logger: RunLogger, error: BaseException) -> None:
     """Leave the reason why a run was not completed in its folder, as far as that can be written."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         with suppress(UserError):

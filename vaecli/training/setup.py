@@ -2,102 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import Field
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vaecli.config.instantiate import check_trust, instantiate
-from vaecli.datasets.split import Splits
+from vaecli.config.instantiate import OptionFactory, Trust
+from vaecli.datasets.split import Split, Splits
 from vaecli.models import build
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
-from vaecli.runs.config import absolute_paths
-from vaecli.runs.folder import refuse_occupied
+from vaecli.runs.config import RunConfig
+from vaecli.runs.folder import RunFolder, refuse_occupied
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
-from vaecli.utils.schema import check_arguments
 from vaecli.utils.threads import share_out
-from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
 
 
-def refuse_shared_scores(config: dict[str, Any], model: VAE, objective: Objective) -> None:
+def refuse_shared_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
     """UserError for an objective whose gradient would be biased, since the decoder scores draws of z together."""
     if getattr(objective, "own_scores", False) and not model.decoder.training_bound:
-        name, decoder = config["objective"]["name"], config["decoder"]["name"]
+        name, decoder = config.objective.name, config.decoder.name
         raise UserError(
             f"objective={name} with decoder={decoder}: the decoder's scale depends on all draws of z, which biases "
             "this gradient: use objective=iwae, or decoder=gaussian"
         )
 
 
-@dataclass
-class Every:
-    every_epochs: PositiveInt
-
-
-@dataclass
-class EveryNowAndThen:
-    every_epochs: PositiveInt
-    every_seconds: PositiveFloat | None
-
-
-@dataclass
-class Images:
-    every_epochs: PositiveInt | None
-
-
-@dataclass
-class EarlyStopping:
-    patience: PositiveInt | None
-
-
-@dataclass
-class Averaging:
-    decay: Annotated[float, Field(gt=0, lt=1)] | None
-
-
-@dataclass
-class Config:
-    """The top-level keys of conf/train.yaml; what is in a group is checked by the class that takes it."""
-
-    latent_dim: PositiveInt
-    samples: PositiveInt
-    epochs: PositiveInt
-    batch_size: PositiveInt
-    seed: Seed
-    start_at_mean: bool
-    clip_grad_norm: PositiveFloat | None
-    device: str
-    output: str | None
-    resume: str | None
-    repeat: str | None
-    trust: list[str]
-    validate: Every
-    checkpoint: EveryNowAndThen
-    images: Images
-    early_stopping: EarlyStopping
-    ema: Averaging
-    dataset: dict[str, Any]
-    architecture: dict[str, Any]
-    decoder: dict[str, Any]
-    posterior: dict[str, Any]
-    prior: dict[str, Any]
-    objective: dict[str, Any]
-    optimizer: dict[str, Any]
-    scheduler: dict[str, Any]
-
-
 class Job(NamedTuple):
     """Everything that is made before the run's folder is."""
 
-    config: dict[str, Any]  # resolved, as it is stored
-    settings: Config  # the same, checked
+    config: RunConfig  # filled in from the data
     dataset: Any
     splits: Splits  # on the training device
     model: VAE
@@ -108,57 +45,57 @@ class Job(NamedTuple):
     warning: str | None
 
 
-def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
-    """Check everything and build everything; raises UserError before anything is written.
-
-    trusted: the configuration comes from a file, so that only classes of vaecli's and of `trust`'s are built
-    """
-    settings = Config(**check_arguments(Config, config))
-    check_trust(settings.trust)
-    make = partial(instantiate, config, trusted=trusted, trust=settings.trust)
-    if settings.output is not None:
-        refuse_occupied(expanded(settings.output))
-    device = pick_device(settings.device)
-    dataset = make("dataset")
-    config = absolute_paths(config)
+def prepare(config: RunConfig) -> Job:
+    """Check everything and build everything; raises UserError before anything is written."""
+    trust = trust_in(config)
+    options = OptionFactory(config.options, trust)
+    if config.output is not None:
+        refuse_occupied(RunFolder(expanded(config.output)))
+    device = pick_device(config.device)
+    dataset = options.make("dataset")
+    config = config.with_paths()
     splits = dataset.load()
-    config = with_columns(config, getattr(dataset, "names", None))
-    per_epoch = -(-len(splits.train) // settings.batch_size)
-    objective = make("objective", steps_per_epoch=per_epoch, **samples(config))
-    if settings.early_stopping.patience and splits.val is None:
+    per_epoch = -(-len(splits.train) // config.batch_size)
+    objective = options.make("objective", steps_per_epoch=per_epoch, **samples(config))
+    if config.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
-    torch.manual_seed(settings.seed)
-    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
-    model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
+    torch.manual_seed(config.seed)
+    config = build.fill_from_data(config, options, dataset, splits.train)
+    options = OptionFactory(config.options, trust)
+    model = build.build_vae(options, config.latent_dim, splits.train.x_shape)
     refuse_shared_scores(config, model, objective)
     warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
-    build.learn_units(model, splits.train)
-    if settings.start_at_mean:
-        build.start_at_mean(model, splits.train)
-    build.start_prior(model, splits.train)
+    start(model, splits.train, config)
     model.to(device)
-    draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
+    draws = config.batch_size * config.samples * getattr(objective, "k", 1)
     if device.type == "cpu":
-        batch = min(settings.batch_size, len(splits.train))
-        model.refuse_too_many(batch, draws // settings.batch_size * batch)
+        batch = min(config.batch_size, len(splits.train))
+        model.refuse_too_many(batch, draws // config.batch_size * batch)
     share_out(model, draws)
-    optimizer = make("optimizer", params=model.parameters())
-    total_steps = per_epoch * settings.epochs
-    scheduler = make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
-    average = averaged(model, settings.ema.decay)
+    optimizer = options.make("optimizer", params=model.parameters())
+    total_steps = per_epoch * config.epochs
+    scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
+    average = averaged(model, config.ema.decay)
     splits = splits.to(device)
-    return Job(config, settings, dataset, splits, model, objective, optimizer, scheduler, average, warning)
+    return Job(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)
 
 
-def samples(config: dict[str, Any]) -> dict[str, Any]:
+def trust_in(config: RunConfig) -> Trust:
+    """Whose classes a configuration may name: anyone's unless it comes from a run's file."""
+    return Trust(tuple(config.trust), typed_here=config.resume is None and config.repeat is None)
+
+
+def samples(config: RunConfig) -> Mapping[str, int]:
     """The objective's n_samples: `samples`, unless its own keys say it, as older config.yaml files do."""
-    return {} if "n_samples" in config["objective"] else {"n_samples": config["samples"]}
+    return {} if "n_samples" in config.objective else {"n_samples": config.samples}
 
 
-def with_columns(config: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
-    """The configuration with the names of a table's columns, which then hold wherever its file has gone."""
-    dataset = config["dataset"]
-    return {**config, "dataset": {**dataset, "columns": list(names)}} if names and "columns" in dataset else config
+def start(model: VAE, train: Split, config: RunConfig) -> None:
+    """Let a new model take from the training data what it begins with."""
+    build.learn_units(model, train)
+    if config.start_at_mean:
+        build.start_at_mean(model, train)
+    build.start_prior(model, train)
 
 
 def averaged(model: VAE, decay: float | None) -> AveragedModel | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vaecli.schedulers import Scheduler, advance
 from vaecli.training.candidates import OTHERS, Best
 from vaecli.utils.schema import is_number
+from vaecli.utils.types import Values
 
 StateDict = dict[str, Any]  # plain containers and tensors
 PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
@@ -70,9 +71,9 @@ class ResumeState(NamedTuple):
     """What a run that goes on has done already."""
 
     training: TrainingState | None  # of its last checkpoint; None where it had not come so far
-    changes: dict[str, Any]  # the keys that the command line changes
-    history: list[dict[str, Any]]  # its lines of metrics.jsonl up to that checkpoint
-    summary: dict[str, Any]
+    changes: Values  # the keys that the command line changes
+    history: Sequence[Values]  # its lines of metrics.jsonl up to that checkpoint
+    summary: Values
 
     @property
     def replanned(self) -> bool:

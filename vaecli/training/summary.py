@@ -6,7 +6,6 @@ import platform
 import subprocess
 from collections.abc import Collection
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +14,8 @@ import vaecli
 from vaecli.analysis.metrics import active_units, kl_per_dim
 from vaecli.runs import checkpoint
 from vaecli.runs.access import identify
-from vaecli.runs.config import stored
-from vaecli.runs.diff import SILENT, flatten
+from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
+from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
 from vaecli.training.previews import LOOKED_AT, Pictures
 from vaecli.training.setup import Job
@@ -38,7 +37,7 @@ def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
 
 def identity(job: Job, logger: RunLogger) -> dict[str, str]:
     """The run's id for summary.json, by which later commands know that its data may be read."""
-    run_id, problem = identify(logger.summary.get("id"), job.config["dataset"])
+    run_id, problem = identify(logger.summary.get("id"), job.config.dataset)
     if problem:
         logger.say(f"warning: {problem}", style="yellow")
     return {"id": run_id}
@@ -64,11 +63,11 @@ def description(job: Job, device: torch.device) -> dict[str, Any]:
         "error": None,
         "parameters": sum(p.numel() for p in job.model.parameters()),
         "device": str(device),
-        "seed": job.settings.seed,
+        "seed": job.config.seed,
         "versions": versions,
         "git_commit": git_commit(),
         "data": {
-            "name": job.config["dataset"]["name"], "train": train, "val": val, "test": test,
+            "name": job.config.dataset.name, "train": train, "val": val, "test": test,
             "sha256": job.splits.sha256(),
         },
     }  # fmt: skip
@@ -88,26 +87,26 @@ def git_commit() -> str | None:
 
 def few_steps(job: Job) -> str | None:
     """A hint where a small set in large batches leaves hardly any steps to learn from."""
-    n, size = len(job.splits.train), job.settings.batch_size
+    n, size = len(job.splits.train), job.config.batch_size
     steps = -(-n // size)
-    if steps * job.settings.epochs >= FEW:
+    if steps * job.config.epochs >= FEW:
         return None
     smaller = "a smaller batch_size or " if size > 16 else ""
-    return f"{steps * job.settings.epochs} steps in all ({steps} an epoch) are few: {smaller}more epochs train further"
+    return f"{steps * job.config.epochs} steps in all ({steps} an epoch) are few: {smaller}more epochs train further"
 
 
-def headline(job: Job, device: torch.device, folder: Path) -> str:
-    names = (job.config[group]["name"] for group in ("dataset", "architecture", "decoder", "objective"))
+def headline(job: Job, device: torch.device, folder: RunFolder) -> str:
+    names = (job.config.options[group].name for group in ("dataset", "architecture", "decoder", "objective"))
     n = sum(p.numel() for p in job.model.parameters())
     return (
-        f"{', '.join(names)}: {len(job.splits.train):,} observations, {job.settings.latent_dim} latents, "
+        f"{', '.join(names)}: {len(job.splits.train):,} observations, {job.config.latent_dim} latents, "
         f"{n:,} parameters, {device}; {folder}"
     )
 
 
-def hyperparameters(config: dict[str, Any], sweep_over: Collection[str] | None) -> dict[str, bool | int | float | str]:
+def hyperparameters(config: RunConfig, sweep_over: Collection[str] | None) -> dict[str, bool | int | float | str]:
     """The settings for TensorBoard's HParams page: in a sweep those it was given, otherwise all that say something."""
-    found = {key: value for key, value in flatten(stored(config)).items() if key not in SILENT}
+    found = {key: value for key, value in config.flat().items() if key not in NON_DISTINGUISHING_KEYS}
     if sweep_over is not None:
         found = {key: value for key, value in found.items() if key in sweep_over} or found
     return {key: value if isinstance(value, bool | int | float) else plain(value) for key, value in found.items()}
@@ -116,8 +115,8 @@ def hyperparameters(config: dict[str, Any], sweep_over: Collection[str] | None) 
 class Observer:
     """Hands what the trainer produces to the files of the run."""
 
-    def __init__(self, job: Job, folder: Path, logger: RunLogger, pictures: Pictures) -> None:
-        self.config, self.x_shape, self.folder = stored(job.config), list(job.splits.train.x_shape), folder
+    def __init__(self, job: Job, folder: RunFolder, logger: RunLogger, pictures: Pictures) -> None:
+        self.config, self.x_shape, self.folder = job.config.stored(), list(job.splits.train.x_shape), folder
         self.logger, self.epoch_done = logger, pictures.epoch_done
         self.is_bound = job.model.decoder.training_bound
 
@@ -129,4 +128,4 @@ class Observer:
         """The figures that led to a state are on disk before it is."""
         self.logger.flush()
         state = {"config": self.config, "x_shape": self.x_shape, **state}
-        checkpoint.save(self.folder / "checkpoints" / f"{which}.pt", state)
+        checkpoint.save(self.folder.checkpoint(which), state)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import printable
+from vaecli.utils.types import Values
 
 
 def check_arguments(
@@ -75,6 +76,19 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(plain(item) for item in value) + "]"
     return printable(str(value))
+
+
+def flatten(config: Values, prefix: str = "") -> Values:
+    """Nested mappings as one dict with dotted keys; a group's chosen option stands under the group's own name."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{prefix}{printable(str(key))}.")
+        elif key == "name" and prefix:
+            found[prefix[:-1]] = value
+        elif key != "_target_":
+            found[prefix + printable(str(key))] = value
+    return found
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
-Config = dict[str, Any]  # a resolved configuration: nested dicts, lists and scalars
+Values = Mapping[str, Any]  # of a command line or a file, nested, as they came
 
 
 MOST = 10**12  # of anything that is counted
