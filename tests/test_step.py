@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import composed
 from making import instantiate, prepare
-from runs import SMALL as RUN
-from runs import train
+from support.runs import SMALL as RUN
+from support.runs import train
 from torch import Tensor
 
 from vaecli.objectives.base import Weighted
