@@ -169,7 +169,7 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     parser.exit_on_error = parser.allow_abbrev = False
     known = parser._option_string_actions
     # the one flag whose value may be left out does not take an override for it
-    pairs = zip(args, [*args[1:], ""], strict=True)
+    pairs = zip(args, [*args, ""][1:], strict=True)
     args = [f"{arg}=all" if arg in ("--info", "-i") and "=" in after else arg for arg, after in pairs]
     try:
         found, unknown = parser.parse_known_intermixed_args(args)
