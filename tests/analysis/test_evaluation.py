@@ -250,7 +250,7 @@ def test_quadrature_converges_and_draws_agree(n: int, beta: tuple[Run, Split]) -
     assert float((more.log_px - exact[: n // 5]).abs().max()) < 1e-4  # the sixth digit of -98.7
     assert float(found.error.max()) < 1e-4
     found = widened_estimate(model, split, 2000)
-    assert int(((-found.nll - exact).abs() < 3 * found.nll_mc_stderr).sum()) >= 0.97 * n
+    assert int(((-found.nll - exact).abs() >= 3 * found.nll_mc_stderr).sum()) <= max(1, 0.03 * n)
     pooled = float(found.nll_mc_stderr.square().sum().sqrt()) / n
     assert abs(float((-found.nll - exact).mean())) < 3 * pooled
     plain = importance_weighted(model, split, 2000)  # heavy-tailed weights: right on the whole, and never above by much

@@ -185,7 +185,8 @@ def test_latest_is_the_newest_run_with_a_checkpoint(tmp_path: Path, digits_run: 
     time.sleep(0.05)
     shutil.copytree(beta_run, tmp_path / "outputs/beta/b", copy_function=shutil.copy)
     (tmp_path / "outputs/beta/c").mkdir()
-    assert forked("sample", cwd=tmp_path).stdout.strip() == "wrote outputs/beta/b/samples.png"
+    done = forked("sample", cwd=tmp_path)
+    assert done.stdout.strip() == "wrote outputs/beta/b/samples.png", done.stderr
 
 
 def test_reconstruct_prints_each_elbo(digits_run: Path, beta_run: Path, tmp_path: Path) -> None:
