@@ -69,16 +69,15 @@ def log_weight(out: VAEOutput, x: Tensor) -> Tensor:
 
     Its mean over K estimates the ELBO, its log-mean-exp is the importance-weighted bound L_K (Burda et al., 2016).
     """
-    return out.p_x.log_prob(x) + out.p_z.log_prob(out.z) - out.q_z.log_prob(out.z)
+    return out.p_x.log_prob(x) + out.p_z.log_prob(out.z) - out.log_q
 
 
-def path_log_q(q_z: Distribution, z: Tensor) -> Tensor:
-    """log q(z|x) of its own draws z (K, B, D), (K, B); its gradient reaches q's parameters by way of z alone.
+def path_log_q(q_z: Distribution, z: Tensor, log_q: Tensor) -> Tensor:
+    """log q(z|x) of its own draws z (K, B, D), (K, B), with a gradient that reaches q's parameters through z alone.
 
     What would reach them at a fixed z, the score, is taken off again, which needs no knowledge of what q is made of:
     its `log_prob` only has to take latents from elsewhere. Roeder et al. (2017).
     """
-    log_q = q_z.log_prob(z)
     if not log_q.requires_grad:
         return log_q
     score = q_z.log_prob(z.detach())
@@ -95,7 +94,7 @@ def closed_form_kl(q_z: Distribution, p_z: Distribution) -> Tensor | None:
 
 def sampled_kl(out: VAEOutput) -> Tensor:
     """1/K sum_k log q(z_k|x) - log p(z_k), (B,): the Monte Carlo estimate of KL(q(z|x) || p(z))."""
-    return (out.q_z.log_prob(out.z) - out.p_z.log_prob(out.z)).mean(0)
+    return (out.log_q - out.p_z.log_prob(out.z)).mean(0)
 
 
 def estimated_kl(out: VAEOutput, analytic: bool = True) -> Tensor:
@@ -105,11 +104,11 @@ def estimated_kl(out: VAEOutput, analytic: bool = True) -> Tensor:
 
 
 def independent_latents(out: VAEOutput) -> VAEOutput | None:
-    """The same pass with each latent's own q(z_d|x) and p(z_d), batch shapes (B, D) and (D,); None where q or p ties
-    the latents together."""
+    """The same pass with each latent's own q(z_d|x) and p(z_d), batch shapes (B, D) and (D,), and log_q (K, B, D);
+    None where q or p ties the latents together."""
     q_z, p_z = out.q_z, out.p_z
     if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
         return None
     if q_z.base_dist.event_shape or p_z.base_dist.event_shape:
         return None
-    return out._replace(q_z=q_z.base_dist, p_z=p_z.base_dist)
+    return out._replace(log_q=q_z.base_dist.log_prob(out.z), q_z=q_z.base_dist, p_z=p_z.base_dist)
