@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vaecli.datasets.split import Split, Splits
 from vaecli.models.inference import evaluating
-from vaecli.objectives.base import Estimate
+from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import constant
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.progress import TrainingProgress
@@ -60,7 +60,7 @@ class Point(nn.Module):
         self.weight = nn.Parameter(torch.zeros(()))
 
 
-class Scripted:
+class Scripted(Objective):
     """An objective whose bound is `bounds[i]` at the i-th validation, and the data's mean while it trains."""
 
     def __init__(self, bounds: list[float]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from vaecli.architectures.base import DecoderNetwork
 from vaecli.config.instantiate import instantiate, option_class
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
@@ -95,16 +97,13 @@ def refuse_too_large(
 
 def start_at_mean(model: VAE, train: Split) -> None:
     """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
-    mean, start_at = train.mean(), getattr(model.decoder_network, "start_at", None)
-    if model.decoder.start(mean) is not None and start_at is not None:
-        start_at(mean, model.decoder.start)
+    mean, network, start = train.mean(), model.decoder_network, cast("Callable[[Tensor], Tensor]", model.decoder.start)
+    if isinstance(network, DecoderNetwork) and model.decoder.start(mean) is not None:
+        network.start_at(mean, start)
 
 
 def start_prior(model: VAE, train: Split) -> None:
     """Begin with a prior made from training data, drawn at random but always the same, where it wants any."""
-    start_from = getattr(model.prior, "start_from", None)
-    if start_from is None:
-        return
 
     def draw(n: int) -> Tensor:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
@@ -112,7 +111,7 @@ def start_prior(model: VAE, train: Split) -> None:
             x = train.batch(order[torch.arange(n) % len(train)].to(train.device))
         return torch.where(x.isnan(), train.mean().to(x), x)
 
-    start_from(draw)
+    model.prior.start_from(draw)
 
 
 def settle(
@@ -121,11 +120,9 @@ def settle(
     """The configuration with what the decoder takes from the data filled in: a model is rebuilt from it alone."""
     node = config["decoder"]
     refuse_unusable(train, gaps=has_gaps(config))
-    fill = getattr(option_class(node, "decoder", trusted, trust), "settle", None)
-    if fill is None:  # an option of the user's own
-        return config
+    decoder: Any = option_class(node, "decoder", trusted, trust)
     with or_recipe(recipe):
-        return {**config, "decoder": fill(node, facts(train))}
+        return {**config, "decoder": decoder.settle(node, facts(train))}
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:

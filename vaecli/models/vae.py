@@ -11,6 +11,8 @@ from torch.distributions import Distribution
 
 from vaecli.decoders.base import Decoder
 from vaecli.models.sizes import COPIES, Sizes, sizes
+from vaecli.posteriors.base import Posterior
+from vaecli.priors.base import Prior
 from vaecli.utils.distributions import draw
 
 
@@ -35,10 +37,10 @@ class VAE(nn.Module):
     def __init__(
         self,
         encoder_network: nn.Module,
-        posterior: nn.Module,
+        posterior: Posterior,
         decoder_network: nn.Module,
         decoder: Decoder,
-        prior: nn.Module,
+        prior: Prior,
         latent_dim: int,
         x_shape: tuple[int, ...],
     ) -> None:

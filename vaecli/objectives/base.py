@@ -1,12 +1,14 @@
 """What objectives return, what they are given of a pass through the model, and what most of them share."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from vaecli.models.vae import VAE, VAEOutput
+from vaecli.utils.option import Option
 from vaecli.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -17,24 +19,34 @@ class Estimate(NamedTuple):
     metrics: dict[str, Tensor]  # each (B,), in nats: elbo, bound, log_px, kl
 
 
-class Objective(Protocol):
-    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate: ...
+class Objective(Option, abstract=True):
+    """(model, x) -> the loss to minimise, and what there is to know of each observation.
+
+    n_samples: L, the draws of z per observation, averaged outside any logarithm
+    k: the draws inside the logarithm, for each of the L
+    own_scores: whether the gradient takes it that each draw's log p(x|z) depends on no other draw
+    """
+
+    own_scores: ClassVar[bool] = False
+    n_samples: int = 1
+    k: int = 1
+
+    @abstractmethod
+    def __call__(self, model: VAE, x: Tensor, step: int) -> Estimate:
+        """Of observations x (B, *x_shape), in training and out of it; step: counted from 0."""
 
 
 @dataclass
-class Weighted:
+class Weighted(Objective, abstract=True):
     """An objective whose KL term has a weight in the loss: beta(t) = kl_weight min(1, (t mod cycle + 1) / warm_up).
 
     t counts steps from 0, so that the weight is never zero and is full at the last step of the rise. A constant weight
     is that of Higgins et al. (2017), a single rise that of Bowman et al. (2016), repeated ones those of Fu et al.
     (2019). The weight acts on the loss; no metric has it.
 
-    n_samples: L, the draws of z per observation, averaged outside any logarithm
     warm_up, cycle: in epochs
-    own_scores: whether the gradient takes it that each draw's log p(x|z) depends on no other draw
     """
 
-    own_scores: ClassVar[bool] = False
     n_samples: PositiveInt = 1
     kl_weight: NonNegativeFloat = 1.0
     warm_up: NonNegativeFloat = 0.0

@@ -28,7 +28,7 @@ from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
 
 def refuse_shared_scores(config: dict[str, Any], model: VAE, objective: Objective) -> None:
     """UserError for an objective whose gradient would be biased, since the decoder scores draws of z together."""
-    if getattr(objective, "own_scores", False) and not model.decoder.training_bound:
+    if objective.own_scores and not model.decoder.training_bound:
         name, decoder = config["objective"]["name"], config["decoder"]["name"]
         raise UserError(
             f"objective={name} with decoder={decoder}: the decoder's scale depends on all draws of z, which biases "
@@ -122,22 +122,22 @@ def prepare(config: dict[str, Any], trusted: bool = False) -> Job:
     dataset = make("dataset")
     config = absolute_paths(config)
     splits = dataset.load()
-    config = with_columns(config, getattr(dataset, "names", None))
+    config = with_columns(config, dataset.names)
     per_epoch = -(-len(splits.train) // settings.batch_size)
     objective = make("objective", steps_per_epoch=per_epoch, **samples(config))
     if settings.early_stopping.patience and splits.val is None:
         raise UserError("early_stopping.patience needs a validation split: set dataset.val_size (val_fraction) above 0")
     torch.manual_seed(settings.seed)
-    config = build.settle(config, splits.train, getattr(dataset, "recipe", None), trusted, settings.trust)
+    config = build.settle(config, splits.train, dataset.recipe, trusted, settings.trust)
     model = build.build_vae(config, splits.train.x_shape, trusted, settings.trust)
     refuse_shared_scores(config, model, objective)
-    warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
+    warning = build.check_data(model.decoder, splits.train, dataset.recipe)
     build.learn_units(model, splits.train)
     if settings.start_at_mean:
         build.start_at_mean(model, splits.train)
     build.start_prior(model, splits.train)
     model.to(device)
-    draws = settings.batch_size * settings.samples * getattr(objective, "k", 1)
+    draws = settings.batch_size * settings.samples * objective.k
     if device.type == "cpu":
         batch = min(settings.batch_size, len(splits.train))
         model.refuse_too_many(batch, draws // settings.batch_size * batch)
