@@ -12,7 +12,6 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Transform, constraints
 from torch.nn.functional import elu, linear
-from torch.utils.weak import WeakTensorKeyDictionary
 
 _validating = Distribution._validate_args
 from zuko.transforms import (  # noqa: E402
@@ -21,6 +20,8 @@ from zuko.transforms import (  # noqa: E402
     DependentTransform,
     MonotonicAffineTransform,
 )
+
+from vaecli.utils.distributions import KnownDraws  # noqa: E402
 
 Distribution.set_default_validate_args(_validating)  # zuko turns it off for the whole process
 
@@ -103,12 +104,12 @@ def base_points(latent_dim: int) -> Tensor:
     return torch.cat([draws, -draws])
 
 
-class Pushforward(Distribution):
+class Pushforward(KnownDraws):
     """z = f(e), e ~ N(0, I): log p(z) = log N(f^-1(z); 0, I) - log |det df/de|.
 
-    The log-density of a draw is known when it is made. It is kept for as long as the drawn tensor is, so that
-    `log_prob` inverts f only for latents from elsewhere. There is no closed form for mean and variance: they are
-    those of the images of `points`, the same for every distribution, and exact where f is affine in each latent.
+    The log-density of a draw is known when it is made (`rsample_with_log_prob`); `log_prob` inverts f. There is no
+    closed form for mean and variance: they are those of the images of `points`, the same for every distribution, and
+    exact where f is affine in each latent.
 
     transform: f, from zuko; points: (M, D), see `base_points`
     """
@@ -120,23 +121,22 @@ class Pushforward(Distribution):
     def __init__(self, transform: Any, points: Tensor, batch_shape: Sequence[int] = ()) -> None:
         super().__init__(Size(batch_shape), points.shape[-1:], validate_args=False)
         self.transform, self.points = transform, points
-        self.known = WeakTensorKeyDictionary()
 
     def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> Pushforward:
         return Pushforward(self.transform, self.points, batch_shape)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self.rsample_with_log_prob(sample_shape)[0]
+
+    def rsample_with_log_prob(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """Draws z (*sample_shape, *batch_shape, D) and log p(z), in one pass through f."""
         base = self.points.new_empty(self._extended_shape(Size(sample_shape))).normal_()
         if not base.numel():  # no draws asked for, which zuko's sums do not take
-            return base
+            return base, base.sum(-1)
         z, log_det = self.transform.call_and_ladj(base)
-        self.known[z] = z._version, standard_log_prob(base) - log_det
-        return z
+        return z, standard_log_prob(base) - log_det
 
     def log_prob(self, z: Tensor) -> Tensor:
-        version, known = self.known.get(z, (None, None))
-        if version == z._version:  # the very draw, and not written to since
-            return known
         base, log_det = self.transform.inv.call_and_ladj(z)
         return standard_log_prob(base) + log_det
 

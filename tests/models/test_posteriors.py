@@ -15,6 +15,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from vaecli.analysis.importance_sampling import Widened
 from vaecli.config.catalog import groups
 from vaecli.flows import Flow, Pushforward, base_points
+from vaecli.utils.distributions import draw
 
 OPTIONS = groups()["posterior"]
 KINDS = ["iaf", "coupling"]
@@ -85,29 +86,43 @@ def test_draws_follow_the_density(overrides: list[str]) -> None:
 
 
 @pytest.mark.parametrize("overrides", VARIANTS, ids="-".join)
-def test_a_draw_s_density_is_that_of_an_equal_tensor(overrides: list[str]) -> None:
+def test_a_draw_comes_with_its_density(overrides: list[str]) -> None:
     module = posterior(overrides, 3).double()
     q_z = module(features(module).double())
-    first, second = q_z.rsample((6,)), q_z.rsample((6,))
-    for z in (first, second):
-        torch.testing.assert_close(q_z.log_prob(z), q_z.log_prob(z.clone()), rtol=1e-9, atol=1e-9)
+    for shape in ((6,), (), (2, 3)):
+        z, log_q = draw(q_z, shape)
+        torch.testing.assert_close(log_q(), q_z.log_prob(z), rtol=1e-9, atol=1e-9)
+        assert log_q().shape == (*shape, B)
+
+
+@pytest.mark.parametrize("overrides", VARIANTS, ids="-".join)
+def test_draws_with_and_without_gradients_are_equal(overrides: list[str]) -> None:
+    module = posterior(overrides, 3)
+    q_z = module(features(module).requires_grad_())
+    torch.manual_seed(6)
+    z, log_q = draw(q_z, (5,))
+    torch.manual_seed(6)
     with torch.no_grad():
-        first += 1.0
-    torch.testing.assert_close(q_z.log_prob(first), q_z.log_prob(first.clone()), rtol=1e-9, atol=1e-9)
+        again, log_again = draw(q_z, (5,))
+    assert z.requires_grad
+    assert not again.requires_grad
+    assert torch.equal(z, again)
+    assert torch.equal(log_q(), log_again())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_remembered_densities_keep_their_gradient(kind: str) -> None:
+def test_known_densities_have_the_gradient_of_others(kind: str) -> None:
     module = posterior(["posterior=flow", f"posterior.kind={kind}"], 3).double()
     given = features(module).double().requires_grad_()
     slopes = []
-    for again in (lambda z: z, lambda z: z + 0.0):
+    for known in (True, False):
         torch.manual_seed(5)
         q_z = module(given)
-        z = q_z.rsample((2,))
-        slopes.append(torch.autograd.grad(q_z.log_prob(again(z)).sum(), [given, *module.parameters()]))
-    for remembered, computed in zip(*slopes, strict=True):
-        torch.testing.assert_close(remembered, computed, rtol=1e-7, atol=1e-9)
+        z, log_q = draw(q_z, (2,))
+        density = log_q() if known else q_z.log_prob(z)
+        slopes.append(torch.autograd.grad(density.sum(), [given, *module.parameters()]))
+    for first, second in zip(*slopes, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,10 +132,10 @@ def test_a_draw_of_a_flow_costs_one_pass(kind: str, monkeypatch: pytest.MonkeyPa
     passes: list[int] = []
     for one in module.flow.maps:  # type: ignore[union-attr]
         one.layers[0].register_forward_hook(lambda *_: passes.append(1))
-    z = q_z.rsample((3,))
-    q_z.log_prob(z)
+    z, log_q = draw(q_z, (3,))
+    log_q()
     assert len(passes) == 2  # two maps
-    q_z.log_prob(z.clone())
+    q_z.log_prob(z)
     assert len(passes) == 2 + 2 * ((7 if kind == "iaf" else 2) + 1)
 
 
@@ -212,8 +227,8 @@ def test_a_widened_posterior_is_a_density_and_widened(overrides: list[str]) -> N
         wide, z = Widened(q_z, 2.0), grid(2, 12.0, 201)
         mass = wide.log_prob(z.unsqueeze(1)).exp() * (24 / 200) ** 2
         assert float(mass.sum()) == pytest.approx(1, abs=1e-3)
-        draws = wide.sample((100_000,))
-        torch.testing.assert_close(wide.log_prob(draws), wide.log_prob(draws.clone()), rtol=1e-8, atol=1e-8)
+        draws, density = draw(wide, (100_000,))
+        torch.testing.assert_close(wide.log_prob(draws), density(), rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(draws.std(0), 2 * q_z.sample((100_000,)).std(0), rtol=0.03, atol=0)
     if overrides == ["posterior=gaussian"]:
         exact = Normal(q_z.mean, 2 * q_z.stddev).log_prob(draws).sum(-1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vaecli.datasets.split import Split, Splits
 from vaecli.models.inference import evaluating
-from vaecli.objectives.base import Estimate
+from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import constant
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.step import Update
@@ -37,7 +37,7 @@ class Point(nn.Module):
         return 1000
 
 
-class Scripted:
+class Scripted(Objective):
     """An objective whose bound is `bounds[i]` at the i-th validation, and the data's mean while it trains."""
 
     def __init__(self, bounds: list[float]) -> None:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from vaecli.analysis.pareto import FEWEST, pareto_k, tail_length
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE, VAEOutput
 from vaecli.objectives.base import closed_form_kl, log_weight
+from vaecli.utils.distributions import KnownDraws, draw
 from vaecli.utils.threads import in_order
 
 ON_CPU = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, which stays in its cache
@@ -136,7 +136,7 @@ def widened_estimate(
     return _estimate(model, split, k, lambda x: Widened(model.encode(x), widen), seed, tick, rows)
 
 
-class Widened(Distribution):
+class Widened(KnownDraws):
     """z = m + c (y - m), y ~ q, m = E y: log r(z) = log q(m + (z - m) / c) - D log c.
 
     For a Gaussian N(m, S) it is N(m, c^2 S).
@@ -147,17 +147,17 @@ class Widened(Distribution):
     def __init__(self, q_z: Distribution, factor: float) -> None:
         super().__init__(q_z.batch_shape, q_z.event_shape, validate_args=False)
         self.q_z, self.middle, self.factor = q_z, q_z.mean, factor
-        self.origins = WeakTensorKeyDictionary()  # of draws: q(z|x) may know their densities already
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        origin = self.q_z.sample(torch.Size(sample_shape))
+    def rsample_with_log_prob(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        origin, log_q = draw(self.q_z, sample_shape)
         z = torch.lerp(self.middle, origin, self.factor)
-        self.origins[z] = origin
-        return z
+        return z, log_q() - z.shape[-1] * math.log(self.factor)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self.rsample_with_log_prob(sample_shape)[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
-        origin = self.origins.get(z)
-        origin = torch.lerp(self.middle, z, 1 / self.factor) if origin is None else origin
+        origin = torch.lerp(self.middle, z, 1 / self.factor)
         return self.q_z.log_prob(origin) - z.shape[-1] * math.log(self.factor)
 
 
@@ -206,7 +206,8 @@ def _streams(
             x = x.to(like.device).to(like.dtype)  # quadrature's draws are of a copy in double precision
             block = _Block(x, propose(x), p_z, LogMean(k))
             for start in range(0, k, rows):
-                yield block, partial(_log_weights, model, block, block.q_z.sample((min(rows, k - start),)))
+                z, log_q = draw(block.q_z, (min(rows, k - start),))
+                yield block, partial(_log_weights, model, block, z, log_q)
 
     for block, log_w in in_order(jobs(), threads=torch.get_num_threads() if _on_cpu(model) else 0):
         block.sums.add(log_w)
@@ -215,8 +216,8 @@ def _streams(
             yield block
 
 
-def _log_weights(model: VAE, block: _Block, z: Tensor) -> Tensor:
-    return log_weight(VAEOutput(z, block.q_z, block.p_z, model.decode(z)), block.x)
+def _log_weights(model: VAE, block: _Block, z: Tensor, log_q: Callable[[], Tensor]) -> Tensor:
+    return log_weight(VAEOutput(z, block.q_z, block.p_z, model.decode(z), log_q()), block.x)
 
 
 def _kl(q_z: Distribution, p_z: Distribution, draws: int) -> Tensor:
@@ -224,8 +225,8 @@ def _kl(q_z: Distribution, p_z: Distribution, draws: int) -> Tensor:
     exact = closed_form_kl(q_z, p_z)
     if exact is not None:
         return exact
-    z = q_z.sample((min(draws, 5000),))
-    return (q_z.log_prob(z) - p_z.log_prob(z)).mean(0)
+    z, log_q = draw(q_z, (min(draws, 5000),))
+    return (log_q() - p_z.log_prob(z)).mean(0)
 
 
 def _on_cpu(model: VAE) -> bool:

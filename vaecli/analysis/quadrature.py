@@ -18,6 +18,7 @@ from vaecli.analysis.modes import Joint, Mode, modes
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE
+from vaecli.utils.distributions import draw
 from vaecli.utils.threads import in_order
 
 REACH = 6.0  # the grid of starts covers at least [-REACH, REACH] in each latent
@@ -117,8 +118,9 @@ def searches(model: VAE, split: Split) -> Iterator[tuple[Joint, Tensor]]:
     for batch in batches(split):
         x = batch.to(draws.device).to(draws.dtype)
         q_z = model.encode(x)
-        own, middle = q_z.sample((OWN_DRAWS,)), q_z.mean
-        log_q, log_px = q_z.log_prob(own), on_cloud(model, cloud, x, rows)
+        own, density = draw(q_z, (OWN_DRAWS,))
+        log_q, log_px = density(), on_cloud(model, cloud, x, rows)
+        middle = q_z.mean
         for i, one in enumerate(x):
             joint, weights = Joint(model, p_z, one, rows), log_px[:DRAWS, i]
             heights = log_px[:, i] + log_pz

@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from vaecli.architectures.activations import Activation, activation
+from vaecli.architectures.base import Architecture, DecoderNetwork
 from vaecli.architectures.mlp import hidden_layers
 from vaecli.utils.errors import UserError
 from vaecli.utils.types import NonNegativeInt, PositiveInt
@@ -40,7 +41,7 @@ def doubling(n_in: int, n_out: int, here: tuple[int, int], there: tuple[int, int
     return [nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1), Crop(odd)]
 
 
-class ConvDecoderNetwork(nn.Module):
+class ConvDecoderNetwork(DecoderNetwork):
     """z (N, D) -> parameters (N, n_params, C, H, W)."""
 
     def __init__(self, layers: list[nn.Module], width: int, out_shape: tuple[int, ...]) -> None:
@@ -73,7 +74,7 @@ class Crop(nn.Module):
         return f"odd={self.odd}"
 
 
-class Conv:
+class Conv(Architecture):
     """Convolutions that halve the image, and transposed ones that double it, around one fully connected layer.
 
     channels: feature maps of the encoder's layers, from the data to the latents; the decoder mirrors them.

@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from vaecli.architectures.activations import Activation, activation
+from vaecli.architectures.base import Architecture, DecoderNetwork
 from vaecli.utils.types import PositiveInt
 
 
@@ -18,7 +19,7 @@ def hidden_layers(sizes: Sequence[int], activation_name: Activation) -> list[nn.
     return layers
 
 
-class MLPDecoderNetwork(nn.Module):
+class MLPDecoderNetwork(DecoderNetwork):
     """z (N, D) -> parameters (N, n_params, *x_shape)."""
 
     def __init__(self, layers: Sequence[nn.Module], width: int, out_shape: tuple[int, ...]) -> None:
@@ -35,7 +36,7 @@ class MLPDecoderNetwork(nn.Module):
         self.output.bias.data.copy_(params(mean).flatten())
 
 
-class MLP:
+class MLP(Architecture):
     """Multilayer perceptrons, the decoder's hidden layers being the encoder's in reverse.
 
     hidden: widths of the encoder's hidden layers, from the data to the latents; [] gives linear maps.

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vaecli.architectures.activations import Activation, activation
+from vaecli.architectures.base import Architecture
 from vaecli.architectures.conv import ConvDecoderNetwork, doubling, image_shapes
 from vaecli.architectures.mlp import hidden_layers
 from vaecli.utils.errors import UserError
@@ -38,7 +39,7 @@ class ResidualBlock(nn.Module):
         return x + self.residual(x)
 
 
-class ResNet:
+class ResNet(Architecture):
     """Residual blocks after each halving of the image in the encoder and before each doubling in the decoder.
 
     channels: feature maps at each size, from the data to the latents; the decoder mirrors them

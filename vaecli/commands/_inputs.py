@@ -77,7 +77,7 @@ def read_input(run: Run, name: str) -> Observations:
     what, path, shape = f"input={name}", expanded(name), run.model.x_shape
     existing(what, path, [*READERS, *KINDS])
     x = _read_image(what, path, run) if is_image(path.name) else _read_numbers(what, path, run)
-    refuse_infinite(what, Split(x), getattr(run.dataset, "gaps", False))
+    refuse_infinite(what, Split(x), run.dataset.gaps)
     low, high, _ = Split(x).range
     if len(shape) == 3 and (low < 0 or high > 1) and run_view(run).shown == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"
@@ -107,7 +107,7 @@ def _read_numbers(what: str, path: Path, run: Run) -> Tensor:
     """Observations (N, *x_shape) of a file; a table may hold other columns beside those that the run knows."""
     shape, suffix = run.model.x_shape, path.suffix.lower()
     if suffix in TABLES:
-        values = read(what, path, Choice(getattr(run.dataset, "names", None))).x.numpy()
+        values = read(what, path, Choice(run.dataset.names)).x.numpy()
     else:
         values = load_npy(what, path) if suffix == ".npy" else load_npz(what, path)[0]
     check_memory(12 * values.size, what, "give fewer observations at a time")
@@ -127,7 +127,7 @@ def _read_image(what: str, path: Path, run: Run) -> Tensor:
     if len(shape) != 3:
         raise UserError(f"{what}: this run's observations have shape {shape}, not that of images; give a .npy")
     try:
-        size = shape[1:] if getattr(run.dataset, "size", None) else None
+        size = shape[1:] if run.dataset.resizes else None
         pixels = read_image(path, "grey" if shape[0] == 1 else "rgb", size)
     except UNREADABLE as error:
         raise UserError(f"{what}: cannot be read as an image ({error})") from None

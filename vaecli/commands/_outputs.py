@@ -75,7 +75,7 @@ def column_titles(run: Run) -> list[str]:
     """What to call the numbers of an observation in a table; UserError where they are those of an image."""
     if len(run.model.x_shape) != 1:
         raise UserError("format=csv: is for tables and curves, and this run is on images; use format=npz or png")
-    names = getattr(run.dataset, "names", None)
+    names = run.dataset.names
     (n,) = run.model.x_shape
     return list(names) if names and len(names) == n else [f"x_{i + 1}" for i in range(n)]
 

@@ -81,7 +81,7 @@ def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
 
 
 def label_names(run: Run) -> Sequence[str] | None:
-    return getattr(run.dataset, "label_names", None)
+    return run.dataset.label_names
 
 
 def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -33,6 +32,11 @@ class Config(DataKeys):
     restarts: NonNegativeInt
     seed: Seed
 
+    @property
+    def factors(self) -> dict[str, float]:
+        """What is given of a curve's parameters."""
+        return {name: value for name, value in (("alpha", self.alpha), ("beta", self.beta)) if value is not None}
+
 
 def main(config: Config, run: Run) -> Path:
     """Print the latents found and their residual norm, draw target and fit; the path written."""
@@ -46,23 +50,22 @@ def main(config: Config, run: Run) -> Path:
 
 def target(run: Run, config: Config) -> tuple[str, Tensor]:
     """What to call the target, and the target (*x_shape)."""
-    of_curve = config.alpha is not None or config.beta is not None
-    curves = getattr(run.dataset, "curves", None)
-    if of_curve and curves is None:
+    known, factors = run.dataset.factors, config.factors
+    if factors and not known:
         raise UserError(f"alpha= and beta= name a Beta curve, but {run.folder} is no run on dataset=beta: "
                         "give input=FILE or index=i")  # fmt: skip
-    if of_curve and (config.input is not None or config.index is not None):
+    if factors and (config.input is not None or config.index is not None):
         raise UserError("more than one target: give alpha= and beta=, or input=FILE, or index=i")
-    if of_curve and (config.alpha is None or config.beta is None):
-        raise UserError(f"a Beta curve has two parameters: give {'alpha' if config.alpha is None else 'beta'}= too")
-    if config.alpha is not None and config.beta is not None:
-        curve = run.dataset.curves(torch.tensor([config.alpha]), torch.tensor([config.beta]))[0]
-        refuse_infinite(f"alpha={config.alpha:g} beta={config.beta:g}", Split(curve.unsqueeze(0)))
-        return f"alpha {config.alpha:g}, beta {config.beta:g}", curve
+    if missing := [name for name in known if factors and name not in factors]:
+        raise UserError(f"a Beta curve has two parameters: give {missing[0]}= too")
+    if factors:
+        curve = run.dataset.observation(**factors)
+        refuse_infinite(" ".join(f"{name}={value:g}" for name, value in factors.items()), Split(curve.unsqueeze(0)))
+        return ", ".join(f"{name} {value:g}" for name, value in factors.items()), curve
     if config.input is not None:
         return figure(Path(config.input).name), one_of_file(run, config.input, config.index)
     if config.index is None:
-        also = "alpha= and beta=, " if curves else ""
+        also = f"{' and '.join(f'{name}=' for name in known)}, " if known else ""
         raise UserError(f"no target: give {also}input=FILE or index=i")
     named, split = [("index", config.index)], load_split(run, config.split)
     return f"{config.split} observation {config.index}", pick(run, split, config.split, named, config.seed).x[0]

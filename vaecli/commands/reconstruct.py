@@ -83,7 +83,7 @@ def main(config: Config, *runs: Run) -> Path:
     seen = observations(runs[0], config)
     found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
-    print_terms(seen, found, labels, class_names(seen.y, getattr(runs[0].dataset, "label_names", None)))
+    print_terms(seen, found, labels, class_names(seen.y, runs[0].dataset.label_names))
     if config.format == "npz":
         write_arrays(
             config.target, x=seen.x.cpu(), y=seen.y, rows=seen.rows, **arrays(seen.x.cpu(), found, config.draws)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vaecli.config.bases import based, check_made
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_arguments, plain
 from vaecli.utils.types import Values
@@ -21,13 +22,7 @@ NEVER_TRUSTED = {
 }  # fmt: skip
 
 
-NEEDED = {  # what is asked of an option's object, where a class could lack it
-    "architecture": ("encoder", "decoder"),
-    "dataset": ("load",),
-    "decoder": ("n_params", "check"),
-    "posterior": ("n_features",),
-    "prior": ("__call__",),
-    "objective": ("__call__",),
+NEEDED = {  # what is asked of the objects of torch's classes; for the other groups see `bases`
     "optimizer": ("step", "param_groups"),
     "scheduler": ("step", "state_dict"),
 }
@@ -81,6 +76,7 @@ class OptionFactory:
         missing = [name for name in NEEDED.get(group, ()) if not hasattr(made, name)]
         if missing:
             raise UserError(f"{group}._target_={node['_target_']}: is no {group}, for it has no {missing[0]}")
+        check_made(made, group)
         return made
 
     def option_class(self, group: str) -> Callable[..., Any]:
@@ -92,9 +88,10 @@ class OptionFactory:
         found: Callable[..., Any] = (
             imported(target) if self.trust.typed_here else resolve(target, f"vaecli.{group}s", self.trust.packages)
         )
-        if inspect.isabstract(found) or getattr(found, "_is_protocol", False):
-            raise UserError(f"{group}._target_={target}: is an abstract class; name one that is made from it")
-        return found
+        try:
+            return based(found, group)
+        except UserError as error:
+            raise UserError(f"{group}._target_={target}: {error}") from None
 
 
 def resolve(target: str, package: str, trust: Sequence[str] = ()) -> Callable[..., Any]:
@@ -129,7 +126,8 @@ def imported(target: str) -> Any:
             sys.path.append(os.getcwd())  # at the end: nothing there stands in for what is installed
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # a module of the user's own can fail in any way
-        kind = "" if isinstance(error, ImportError | AttributeError | ValueError) else f"{type(error).__name__}: "
+        plain_kinds = ImportError | AttributeError | ValueError | UserError
+        kind = "" if isinstance(error, plain_kinds) else f"{type(error).__name__}: "
         raise UserError(f"cannot import {target!r}: {kind}{error}") from None
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vaecli.datasets.base import Dataset
 from vaecli.datasets.checks import refuse_infinite, refuse_unseen
 from vaecli.datasets.own import TestFraction, ValFraction, code_labels, split_rows
 from vaecli.datasets.reading import Content, column_names, read, zeros_and_ones
@@ -21,7 +22,7 @@ from vaecli.utils.types import PositiveInt, Seed
 LOOK = 1000  # observations from whose range it is known how to draw images
 
 
-class Arrays:
+class Arrays(Dataset):
     """Observations from a .npy, .npz, .csv, .tsv, .txt or .parquet file: (N, d), (N, H, W) or (N, C, H, W).
 
     uint8 holds grey levels, 255 for 1.0, unless all of it is 0 or 1. A .npy file of more than 1 GiB stays where it
@@ -34,8 +35,6 @@ class Arrays:
     standardize: the model works in standard units, learned on the training split
     missing: `mask` takes NaN and empty cells as missing; `refuse` as an error
     """
-
-    grid = None
 
     def __init__(
         self,
@@ -83,12 +82,12 @@ class Arrays:
         return Splits(*(None if part is None else part.head(self.limit) for part in (train, val, test)))  # type: ignore[arg-type]
 
     @cached_property
-    def names(self) -> tuple[str, ...] | None:
+    def names(self) -> tuple[str, ...] | None:  # type: ignore[override]
         """Of a table's columns, while the file is there."""
         return column_names(expanded(self.paths["path"] or ""), self.choice)
 
     @cached_property
-    def shown(self) -> tuple[float, float]:
+    def shown(self) -> tuple[float, float]:  # type: ignore[override]
         """The values to draw black and white: 0 and 1, or where they lie beyond, the ends of the data's range."""
         try:
             content = read(*self._place("path"), self.choice)

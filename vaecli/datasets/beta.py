@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vaecli.datasets.base import Dataset
 from vaecli.datasets.split import Split, Splits, hold_out
 from vaecli.utils.memory import check_memory
 from vaecli.utils.types import NonNegativeInt, PositiveFloat, PositiveInt, Seed
@@ -23,15 +24,16 @@ def log_pdf(alpha: Tensor, beta: Tensor, t: Tensor) -> Tensor:
     return (a - 1) * torch.log(t) + (b - 1) * torch.log1p(-t) - log_norm
 
 
-class Beta:
+class Beta(Dataset):
     """Curves of Beta(alpha, beta), both uniform on (0, max_parameter), on `points` points of [0.01, 0.99].
 
     `size` training curves, `val_size` and 1,000 more from the same law for validation and test, all from `seed`.
     The labels are (alpha, beta). space: log_pdf or pdf.
     """
 
-    label_names = ("alpha", "beta")
+    label_names = factors = ("alpha", "beta")
     recipe = "beta_curves"
+    grid: Tensor
 
     def __init__(
         self,
@@ -52,6 +54,10 @@ class Beta:
         """The curves (N, points) of the parameters (N,), float32."""
         y = log_pdf(alpha.double(), beta.double(), self.grid)
         return (y if self.space == "log_pdf" else y.exp()).float()
+
+    def observation(self, **factors: float) -> Tensor:
+        alpha, beta = (torch.tensor([factors[name]]) for name in self.factors)
+        return self.curves(alpha, beta)[0]
 
     def load(self) -> Splits:
         n = self.size + self.val_size + TEST_SIZE

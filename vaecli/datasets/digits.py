@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import torch
 
+from vaecli.datasets.base import Dataset
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
@@ -13,7 +14,7 @@ TEST_SIZE = 300
 REINSTALL = "pip install --force-reinstall scikit-learn"
 
 
-class Digits:
+class Digits(Dataset):
     """1,797 images of 8x8 pixels with 17 grey levels, scaled to [0, 1]; labels 0 to 9.
 
     The images come ordered by writer, so they are shuffled once, with a fixed seed, before the last 300 become the

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from vaecli.datasets.base import Dataset
 from vaecli.datasets.own import TestFraction, ValFraction, split_rows
 from vaecli.datasets.split import Binarize, Splits, image_splits
 from vaecli.utils.errors import UserError
@@ -64,7 +65,7 @@ class File(NamedTuple):
     label: str  # the sub-folder that it lies in; "" for none
 
 
-class Images:
+class Images(Dataset):
     """All images below a folder, grey or in colour, with the names of the sub-folders for labels.
 
     A folder with `train` and `test` (and `val`) in it is split so; otherwise the images are shuffled by `split_seed`
@@ -73,8 +74,6 @@ class Images:
     size: side in pixels, or (height, width): each image is scaled until it covers that, and what juts out is cut off
         on both sides; None: they must be of one size already
     """
-
-    grid = None
 
     def __init__(
         self,
@@ -91,6 +90,7 @@ class Images:
         self.what, self.folder = f"dataset.path={path}", expanded(path)
         self.size = (size, size) if isinstance(size, int) else None if size is None else (size[0], size[1])
         self.colour: Colour = colour
+        self.resizes = size is not None
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.limit, self.binarize, self.binarize_seed = limit, binarize, binarize_seed
         self.label_names: tuple[str, ...] | None = None  # known once the folder is read

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaecli.datasets.base import Dataset
 from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, irregular, replace_file
@@ -60,7 +61,7 @@ def read_idx(path: Path) -> Tensor:
         return torch.from_numpy(np.fromfile(file, np.uint8).reshape(shape))
 
 
-class MNIST:
+class MNIST(Dataset):
     """60,000 grey images of 28x28 pixels to train on, the last `val_size` of them set aside, and 10,000 to test.
 
     source: MNIST (LeCun et al., 1998), FashionMNIST (Xiao et al., 2017) or KMNIST (Clanuwat et al., 2018)
@@ -68,7 +69,7 @@ class MNIST:
         network, others are downloaded and compared with their checksum, which a cut download does not have.
     """
 
-    grid = None
+    label_names: tuple[str, ...]
 
     def __init__(
         self,
@@ -84,16 +85,16 @@ class MNIST:
         self.binarize, self.binarize_seed = binarize, binarize_seed
         self.label_names = LABELS[source]
 
-    @staticmethod
-    def localise(settings: dict[str, Any], keep: bool = True) -> dict[str, Any]:
-        """A run's settings with a folder that does not hold the files, or is not to be kept, replaced by our own.
+    @classmethod
+    def localise(cls, settings: dict[str, Any], keep: bool) -> dict[str, str]:
+        """Our own folder in the place of one that does not hold the files, or is not to be kept.
 
         The folder that a run names is thereby read at most: what is missing is downloaded to a place of the user's.
         """
         root = settings.get("root")
         if root is None or (keep and complete(Path(str(root), str(settings.get("source")), "raw"))):
-            return settings
-        return {**settings, "root": str(default_root())}
+            return {}
+        return {"root": str(default_root())}
 
     def load(self) -> Splits:
         folder = self.root / self.source / "raw"

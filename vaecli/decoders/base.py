@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+
+from vaecli.utils.option import Option
 
 
 class DataFacts(NamedTuple):
@@ -26,7 +29,7 @@ class DataFacts(NamedTuple):
         return "continuous_bernoulli" if self.low >= 0 and self.high <= 1 else "gaussian_identity"
 
 
-class Decoder(nn.Module):
+class Decoder(Option, nn.Module, abstract=True):
     """p(x|z): turns the decoder network's tensors into a normalised distribution over observations.
 
     n_params: how many tensors of x's shape the network emits
@@ -37,6 +40,7 @@ class Decoder(nn.Module):
     calibrate: called with the mean squared error of the training set, where an evaluation needs it; None elsewhere
     """
 
+    attributes: ClassVar[tuple[str, ...]] = ("n_params",)
     n_params: int
     step: float | None = None
     training_bound: bool = True
@@ -47,6 +51,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.x_shape = x_shape
 
+    @abstractmethod
     def forward(self, *params: Tensor) -> Distribution:
         """Parameters, each (..., *x_shape) -> distribution of batch shape (...) and event shape x_shape."""
         raise NotImplementedError

@@ -47,7 +47,7 @@ class OnGrid(Distribution):
         return (x / self.step).round()
 
 
-class GreyDecoder(Decoder):
+class GreyDecoder(Decoder, abstract=True):
     """Masses on `levels` values, equally spaced from 0 to 1."""
 
     option: str  # its name, for messages
@@ -83,7 +83,7 @@ class GreyDecoder(Decoder):
         return None
 
 
-class CountDecoder(Decoder):
+class CountDecoder(Decoder, abstract=True):
     """Masses on counts k = x / step, without an upper end."""
 
     option: str

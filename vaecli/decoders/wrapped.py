@@ -88,7 +88,7 @@ class Observed(Around):
         return torch.where(value.isnan(), 0.0, self.base_dist.log_prob(self.filler(value)))
 
 
-class Wrapped(Decoder):
+class Wrapped(Decoder, abstract=True):
     """A decoder that is another one where it does not say otherwise."""
 
     def __init__(self, decoder: Decoder) -> None:

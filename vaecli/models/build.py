@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from vaecli.architectures.base import DecoderNetwork
 from vaecli.config.instantiate import OptionFactory
+from vaecli.datasets.base import Dataset
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
@@ -93,16 +95,13 @@ def refuse_too_large(options: OptionFactory, latent_dim: int, x_shape: tuple[int
 
 def start_at_mean(model: VAE, train: Split) -> None:
     """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
-    mean, start_at = train.mean(), getattr(model.decoder_network, "start_at", None)
-    if model.decoder.start(mean) is not None and start_at is not None:
-        start_at(mean, model.decoder.start)
+    mean, network, start = train.mean(), model.decoder_network, cast("Callable[[Tensor], Tensor]", model.decoder.start)
+    if isinstance(network, DecoderNetwork) and model.decoder.start(mean) is not None:
+        network.start_at(mean, start)
 
 
 def start_prior(model: VAE, train: Split) -> None:
     """Begin with a prior made from training data, drawn at random but always the same, where it wants any."""
-    start_from = getattr(model.prior, "start_from", None)
-    if start_from is None:
-        return
 
     def draw(n: int) -> Tensor:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
@@ -110,18 +109,17 @@ def start_prior(model: VAE, train: Split) -> None:
             x = train.batch(order[torch.arange(n) % len(train)].to(train.device))
         return torch.where(x.isnan(), train.mean().to(x), x)
 
-    start_from(draw)
+    model.prior.start_from(draw)
 
 
-def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Any, train: Split) -> RunConfig:
+def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, train: Split) -> RunConfig:
     """The configuration with what the data decide: from then on a model is rebuilt from it alone.
 
     The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values.
     """
-    names = getattr(dataset, "names", None)
-    if names and "columns" in config.dataset:
-        config = replace(config, dataset=config.dataset.filled(columns=list(names)))
-    decoder = filled_decoder(options, train, getattr(dataset, "recipe", None))
+    if dataset.names and "columns" in config.dataset:
+        config = replace(config, dataset=config.dataset.filled(columns=list(dataset.names)))
+    decoder = filled_decoder(options, train, dataset.recipe)
     return replace(config, decoder=Option(decoder))
 
 
@@ -129,11 +127,9 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
     """The decoder's option with what it takes from the data filled in."""
     node: Values = options.options["decoder"]
     refuse_unusable(train, gaps=has_gaps(options.options.get("dataset", {})))
-    fill = getattr(options.option_class("decoder"), "settle", None)
-    if fill is None:  # an option of the user's own
-        return node
+    decoder: Any = options.option_class("decoder")
     with or_recipe(recipe):
-        return Option(fill(dict(node), facts(train)))
+        return Option(decoder.settle(dict(node), facts(train)))
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vaecli.config.instantiate import OptionFactory, Trust, resolve
+from vaecli.config.instantiate import OptionFactory, Trust
+from vaecli.datasets.base import Dataset
 from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
@@ -32,7 +33,7 @@ class Run(NamedTuple):
     folder: RunFolder
     config: Values  # as the checkpoint has it
     model: VAE  # in evaluation mode, on the device asked for
-    dataset: Any  # made from the configuration, its data not yet loaded
+    dataset: Dataset  # made from the configuration, its data not yet loaded
     epoch: int
     checkpoint: str  # best or last
     unread: dict[str, str]  # the files of the data set, by their keys, that may not be read unasked
@@ -58,14 +59,12 @@ def load_run(
     try:
         model = rebuild(state, allowed)
         own = is_own(folder.known_summary().get("id"), state["config"]["dataset"])
-        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {})
+        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {}, allowed)
         dataset = OptionFactory({"dataset": node}, allowed).make("dataset")
     except UserError:
         raise
     except Exception as error:  # what a file claims can fail to fit together in any way
         raise UserError(f"{path} does not fit its own configuration: {checkpoint.summary(error)}") from None
-    if not callable(getattr(dataset, "load", None)):
-        raise UserError(f"{path}: its dataset is none that can be loaded")
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
@@ -131,7 +130,9 @@ def at_most(n: int) -> Iterator[None]:
         handle.remove()
 
 
-def readable(dataset: Values, folder: Path, own: bool, given: Mapping[str, str]) -> tuple[Values, dict[str, str]]:
+def readable(
+    dataset: Values, folder: Path, own: bool, given: Mapping[str, str], trust: Trust
+) -> tuple[Values, dict[str, str]]:
     """A data set's option with its paths as they may be read, and those that may not, which lead nowhere in it.
 
     own: whether the user has trained the run here; given: the paths that the user names, by their keys
@@ -139,17 +140,10 @@ def readable(dataset: Values, folder: Path, own: bool, given: Mapping[str, str])
     if not isinstance(dataset, Mapping):
         return dataset, {}
     dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
-    localise = None if "root" in given else option_of(dataset, "localise")
-    if localise is not None:
-        dataset = localise(dataset, keep=own)
-        unread.pop("root", None)  # this machine's own, or the user's
+    chosen: Any = OptionFactory({"dataset": dataset}, trust).option_class("dataset")
+    ours = {key: path for key, path in chosen.localise(dataset, keep=own).items() if key not in given}
+    dataset, unread = {**dataset, **ours}, {key: path for key, path in unread.items() if key not in ours}
     return absolute_paths(closed(dataset, unread)), unread
-
-
-def option_of(dataset: Values, method: str) -> Any:
-    """A method of the class that a data set's configuration names, where that is vaecli's and has it; else None."""
-    target = str(dataset.get("_target_"))
-    return getattr(resolve(target, "vaecli.datasets"), method, None) if target.startswith("vaecli.") else None
 
 
 def load(

@@ -11,6 +11,9 @@ from torch.distributions import Distribution
 
 from vaecli.decoders.base import Decoder
 from vaecli.models.sizes import COPIES, Sizes, sizes
+from vaecli.posteriors.base import Posterior
+from vaecli.priors.base import Prior
+from vaecli.utils.distributions import draw
 
 
 class VAEOutput(NamedTuple):
@@ -20,6 +23,7 @@ class VAEOutput(NamedTuple):
     q_z: Distribution  # q(z|x): batch (B,), event (D,)
     p_z: Distribution  # p(z): batch (), event (D,)
     p_x: Distribution  # p(x|z): batch (K, B), event x_shape
+    log_q: Tensor  # (K, B), log q(z|x) of the draws z
 
 
 class VAE(nn.Module):
@@ -33,10 +37,10 @@ class VAE(nn.Module):
     def __init__(
         self,
         encoder_network: nn.Module,
-        posterior: nn.Module,
+        posterior: Posterior,
         decoder_network: nn.Module,
         decoder: Decoder,
-        prior: nn.Module,
+        prior: Prior,
         latent_dim: int,
         x_shape: tuple[int, ...],
     ) -> None:
@@ -78,8 +82,8 @@ class VAE(nn.Module):
     def forward(self, x: Tensor, n_samples: int = 1) -> VAEOutput:
         """Encode x (B, *x_shape), draw n_samples latents for each observation, decode them."""
         q_z = self.encode(x)
-        z = q_z.rsample((n_samples,))
-        return VAEOutput(z, q_z, self.prior(self.encode), self.decode(z))
+        z, log_q = draw(q_z, (n_samples,))
+        return VAEOutput(z, q_z, self.prior(self.encode), self.decode(z), log_q())
 
     def sample_latents(self, n: int, temperature: float = 1.0) -> Tensor:
         """n draws z (n, D) from the prior, their distances from its mean scaled by `temperature`."""

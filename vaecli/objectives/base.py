@@ -1,7 +1,8 @@
 """What objectives return, what they are given of a pass through the model, and what most of them share."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 
 from vaecli.models.vae import VAE, VAEOutput
 from vaecli.utils.device import widest_float
+from vaecli.utils.option import Option
 from vaecli.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -19,26 +21,37 @@ class Estimate(NamedTuple):
     metrics: dict[str, Tensor]  # each (B,), in nats: elbo, bound, log_px, kl
 
 
-class Objective(Protocol):
+class Objective(Option, abstract=True):
+    """(model, x) -> the loss to minimise, and what there is to know of each observation.
+
+    n_samples: L, the draws of z per observation, averaged outside any logarithm
+    k: the draws inside the logarithm, for each of the L
+    own_scores: whether the gradient takes it that each draw's log p(x|z) depends on no other draw
+    """
+
+    own_scores: ClassVar[bool] = False
+    n_samples: int = 1
+    k: int = 1
+
+    @abstractmethod
     def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
-        """step: counted from 0; training gives a tensor (), so that a compiled loss sees it change."""
-        ...
+        """Of observations x (B, *x_shape), in training and out of it.
+
+        step: counted from 0; training gives a tensor (), so that a compiled loss sees it change
+        """
 
 
 @dataclass
-class Weighted:
+class Weighted(Objective, abstract=True):
     """An objective whose KL term has a weight in the loss: beta(t) = kl_weight min(1, (t mod cycle + 1) / warm_up).
 
     t counts steps from 0, so that the weight is never zero and is full at the last step of the rise. A constant weight
     is that of Higgins et al. (2017), a single rise that of Bowman et al. (2016), repeated ones those of Fu et al.
     (2019). The weight acts on the loss; no metric has it.
 
-    n_samples: L, the draws of z per observation, averaged outside any logarithm
     warm_up, cycle: in epochs
-    own_scores: whether the gradient takes it that each draw's log p(x|z) depends on no other draw
     """
 
-    own_scores: ClassVar[bool] = False
     n_samples: PositiveInt = 1
     kl_weight: NonNegativeFloat = 1.0
     warm_up: NonNegativeFloat = 0.0
@@ -83,16 +96,15 @@ def log_weight(out: VAEOutput, x: Tensor) -> Tensor:
 
     Its mean over K estimates the ELBO, its log-mean-exp is the importance-weighted bound L_K (Burda et al., 2016).
     """
-    return out.p_x.log_prob(x) + out.p_z.log_prob(out.z) - out.q_z.log_prob(out.z)
+    return out.p_x.log_prob(x) + out.p_z.log_prob(out.z) - out.log_q
 
 
-def path_log_q(q_z: Distribution, z: Tensor) -> Tensor:
-    """log q(z|x) of its own draws z (K, B, D), (K, B); its gradient reaches q's parameters by way of z alone.
+def path_log_q(q_z: Distribution, z: Tensor, log_q: Tensor) -> Tensor:
+    """log q(z|x) of its own draws z (K, B, D), (K, B), with a gradient that reaches q's parameters through z alone.
 
     What would reach them at a fixed z, the score, is taken off again, which needs no knowledge of what q is made of:
     its `log_prob` only has to take latents from elsewhere. Roeder et al. (2017).
     """
-    log_q = q_z.log_prob(z)
     if not log_q.requires_grad:
         return log_q
     score = q_z.log_prob(z.detach())
@@ -109,7 +121,7 @@ def closed_form_kl(q_z: Distribution, p_z: Distribution) -> Tensor | None:
 
 def sampled_kl(out: VAEOutput) -> Tensor:
     """1/K sum_k log q(z_k|x) - log p(z_k), (B,): the Monte Carlo estimate of KL(q(z|x) || p(z))."""
-    return (out.q_z.log_prob(out.z) - out.p_z.log_prob(out.z)).mean(0)
+    return (out.log_q - out.p_z.log_prob(out.z)).mean(0)
 
 
 def estimated_kl(out: VAEOutput, analytic: bool = True) -> Tensor:
@@ -119,11 +131,11 @@ def estimated_kl(out: VAEOutput, analytic: bool = True) -> Tensor:
 
 
 def independent_latents(out: VAEOutput) -> VAEOutput | None:
-    """The same pass with each latent's own q(z_d|x) and p(z_d), batch shapes (B, D) and (D,); None where q or p ties
-    the latents together."""
+    """The same pass with each latent's own q(z_d|x) and p(z_d), batch shapes (B, D) and (D,), and log_q (K, B, D);
+    None where q or p ties the latents together."""
     q_z, p_z = out.q_z, out.p_z
     if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
         return None
     if q_z.base_dist.event_shape or p_z.base_dist.event_shape:
         return None
-    return out._replace(q_z=q_z.base_dist, p_z=p_z.base_dist)
+    return out._replace(log_q=q_z.base_dist.log_prob(out.z), q_z=q_z.base_dist, p_z=p_z.base_dist)

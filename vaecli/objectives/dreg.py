@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, path_log_q
 from vaecli.objectives.iwae import IWAE
+from vaecli.utils.distributions import draw
 
 
 @dataclass
@@ -24,8 +24,8 @@ class DReG(IWAE):
 
     def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         q_z = model.encode(x)
-        draws = q_z.rsample(torch.Size([self.n_samples * self.k]))
-        z, log_q = draws.view_as(draws), path_log_q(q_z, draws)  # the two ways from the bound to the encoder
+        draws, density = draw(q_z, (self.n_samples * self.k,))
+        z, log_q = draws.view_as(draws), path_log_q(q_z, draws, density())  # the two ways from the bound to the encoder
         log_px, kl = model.decode(z).log_prob(x), log_q - model.prior(model.encode).log_prob(z)
         if z.requires_grad:
             factor = self.factor(log_px.detach(), kl.detach(), step)

@@ -22,7 +22,7 @@ class IWAE(Weighted):
 
     def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         out = model(x, self.n_samples * self.k)
-        return self.estimate(out.p_x.log_prob(x), out.q_z.log_prob(out.z) - out.p_z.log_prob(out.z), step)
+        return self.estimate(out.p_x.log_prob(x), out.log_q - out.p_z.log_prob(out.z), step)
 
     def estimate(self, log_px: Tensor, kl: Tensor, step: int | Tensor) -> Estimate:
         """From log p(x|z) and log q(z|x) - log p(z) of each draw, (L k, B)."""

@@ -18,6 +18,6 @@ class STL(Weighted):
 
     def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         out = model(x, self.n_samples)
-        log_px, kl = out.p_x.log_prob(x), path_log_q(out.q_z, out.z) - out.p_z.log_prob(out.z)
+        log_px, kl = out.p_x.log_prob(x), path_log_q(out.q_z, out.z, out.log_q) - out.p_z.log_prob(out.z)
         log_px, kl = log_px.mean(0), kl.mean(0)  # (L, B) -> (B,)
         return Estimate((self.weight(step) * kl - log_px).mean(), terms(log_px, kl))

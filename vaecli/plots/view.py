@@ -50,10 +50,9 @@ def view(
 
 def view_of(dataset: Any, x_shape: tuple[int, ...]) -> View:
     """The figures for the observations of a data set, which may have a grid, a label, names and a range of its own."""
-    own = {key: getattr(dataset, key, None) for key in ("grid", "label", "names")}
-    names = own["names"] if own["names"] and len(own["names"]) == x_shape[0] else None
-    shown = getattr(dataset, "shown", (0.0, 1.0)) if len(x_shape) == 3 else (0.0, 1.0)
-    return view(x_shape, own["grid"], own["label"] or "", names, shown)
+    names = dataset.names if dataset.names and len(dataset.names) == x_shape[0] else None
+    shown = dataset.shown if len(x_shape) == 3 else (0.0, 1.0)
+    return view(x_shape, dataset.grid, dataset.label, names, shown)
 
 
 def figure_array(figure: Figure, dpi: int = DPI) -> np.ndarray:

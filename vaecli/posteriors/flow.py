@@ -1,14 +1,15 @@
 """A Gaussian posterior, bent by a normalising flow."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import AffineTransform, Distribution
 from zuko.transforms import ComposedTransform
 
 from vaecli.flows import Flow, Kind, Pushforward, base_points
+from vaecli.posteriors.base import Posterior
 from vaecli.utils.types import PositiveFloat, PositiveInt
 
 
-class FlowPosterior(nn.Module):
+class FlowPosterior(Posterior):
     """q(z|x): z = f_T(... f_1(z_0; h) ...; h), z_0 = m + s e, e ~ N(0, I), with m, s and h from the encoder network.
 
     log q(z|x) = log N(e; 0, I) - sum_d log s_d - sum_t log |det df_t/dz_{t-1}|, the Jacobians being triangular.

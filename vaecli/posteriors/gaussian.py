@@ -1,12 +1,13 @@
 """The diagonal Gaussian approximate posterior."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from vaecli.posteriors.base import Posterior
 from vaecli.utils.types import PositiveFloat
 
 
-class Gaussian(nn.Module):
+class Gaussian(Posterior):
     """q(z|x) = N(z; m(x), diag s(x)^2), s = min_scale + e^a, with m and a from the encoder network.
 
     Kingma and Welling (2014), eq. 9, where min_scale is 0. The floor lies far below any scale of use; it keeps the KL

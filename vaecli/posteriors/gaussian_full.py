@@ -1,14 +1,15 @@
 """The Gaussian approximate posterior with correlated latents."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, register_kl
 from torch.nn.functional import pad
 
+from vaecli.posteriors.base import Posterior
 from vaecli.utils.types import PositiveFloat
 
 
-class FullGaussian(nn.Module):
+class FullGaussian(Posterior):
     """q(z|x) = N(z; m(x), L L^T), L lower triangular with the diagonal min_scale + e^a; m, a and the rest of L from
     the encoder network.
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from vaecli.flows import Flow, Kind, Pushforward, base_points
+from vaecli.priors.base import Prior
 from vaecli.utils.types import PositiveInt
 
 
-class FlowPrior(nn.Module):
+class FlowPrior(Prior):
     """p(z) = N(f(z); 0, I) |det df/dz|, with f a composition of learned autoregressive maps.
 
     Chen et al. (2017), section 3.2, and Huang et al. (2017). The density takes one pass. A draw inverts f, which

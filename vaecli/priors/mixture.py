@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from vaecli.priors.base import Prior
 from vaecli.priors.mixtures import Mixture
 from vaecli.utils.types import PositiveInt
 
 
-class GaussianMixture(nn.Module):
+class GaussianMixture(Prior):
     """p(z) = sum_k w_k N(z; m_k, diag s_k^2), with weights w, means m and scales s learned.
 
     Dilokthanakul et al. (2016); it starts from equal weights, unit scales and means drawn from N(0, I).

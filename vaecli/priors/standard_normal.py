@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from vaecli.priors.base import Prior
 
-class StandardNormal(nn.Module):
+
+class StandardNormal(Prior):
     """p(z) = N(z; 0, I)."""
 
     loc: Tensor

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaecli.priors.base import Prior
 from vaecli.priors.mixtures import Mixture
 from vaecli.utils.types import PositiveInt
 
 
-class VampPrior(nn.Module):
+class VampPrior(Prior):
     """p(z) = 1/K sum_k q(z|u_k), with pseudo-inputs u_k, of an observation's shape, learned.
 
     Tomczak and Welling (2018), eq. 9. Each call encodes all of them: ask for the distribution once and use it often.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from vaecli.config.instantiate import Trust
 from vaecli.models.load import readable
 from vaecli.runs import checkpoint
 from vaecli.runs.access import Unasked, is_own, paths_of
@@ -81,7 +82,7 @@ def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence
     was `stored`, would read what no key typed names."""
     own = is_own(RunFolder(folder).known_summary().get("id"), stored.dataset)
     given = {key: path for key, path in paths_of(config.dataset).items() if f"dataset.{key}" in keys}
-    dataset, unread = readable(config.dataset, folder, own, given)
+    dataset, unread = readable(config.dataset, folder, own, given, Trust(tuple(config.trust)))
     if unread:
         raise Unasked(folder, unread)
     return replace(config, dataset=Option(dataset))

@@ -23,7 +23,7 @@ from vaecli.utils.threads import share_out
 
 def refuse_shared_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
     """UserError for an objective whose gradient would be biased, since the decoder scores draws of z together."""
-    if getattr(objective, "own_scores", False) and not model.decoder.training_bound:
+    if objective.own_scores and not model.decoder.training_bound:
         name, decoder = config.objective.name, config.decoder.name
         raise UserError(
             f"objective={name} with decoder={decoder}: the decoder's scale depends on all draws of z, which biases "
@@ -64,10 +64,10 @@ def prepare(config: RunConfig) -> Job:
     options = OptionFactory(config.options, trust)
     model = build.build_vae(options, config.latent_dim, splits.train.x_shape)
     refuse_shared_scores(config, model, objective)
-    warning = build.check_data(model.decoder, splits.train, getattr(dataset, "recipe", None))
+    warning = build.check_data(model.decoder, splits.train, dataset.recipe)
     start(model, splits.train, config)
     model.to(device)
-    draws = config.batch_size * config.samples * getattr(objective, "k", 1)
+    draws = config.batch_size * config.samples * objective.k
     if device.type == "cpu":
         batch = min(config.batch_size, len(splits.train))
         model.refuse_too_many(batch, draws // config.batch_size * batch)

@@ -64,7 +64,7 @@ class Totals:
 
 def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:
     """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation."""
-    totals, draws = Totals(), getattr(objective, "n_samples", 1) * getattr(objective, "k", 1)
+    totals, draws = Totals(), objective.n_samples * objective.k
     at = torch.tensor(step, device=split.device)
     with evaluating(model, seed):
         for x in batches(split, at_once(model, draws)):

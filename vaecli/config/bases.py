@@ -1,0 +1,61 @@
+"""An option's class and the base class of its group: `prior` is vaecli.priors.base.Prior."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+from vaecli.utils.errors import UserError
+
+GROUPS = ("architecture", "dataset", "decoder", "objective", "posterior", "prior")
+
+
+def based(found: Callable[..., Any], group: str) -> Callable[..., Any]:
+    """The class `found` as an option of a group; UserError where it cannot be one.
+
+    A class of a user's own need not inherit from the group's base class: one that has the methods gets the base class
+    as a second parent, hence its defaults and its checks.
+    """
+    if group not in GROUPS:  # optimizers and schedules are torch's
+        return found
+    base = getattr(importlib.import_module(f"vaecli.{group}s.base"), group.capitalize())
+    where = f"derive a class from {printed(base)}"
+    option: Any = found
+    if not inspect.isclass(option):
+        raise UserError(f"{group} cannot be {printed(found)}, which is no class: {where}")
+    if not issubclass(option, base):
+        if option.__module__.partition(".")[0] == "vaecli":
+            raise UserError(f"{printed(found)} is no {group}")
+        option = with_parent(option, base)  # type: ignore[arg-type]
+    if option.abstract:
+        raise UserError(f"{printed(found)} is an abstract class; name one that is made from it")
+    made: Callable[..., Any] = option
+    return made
+
+
+@functools.cache
+def with_parent(found: Any, base: Any) -> type:
+    """A class like `found`, of the same name, that is also one of `base`."""
+    missing = [one for one in base.__bases__ if one.__module__.startswith("torch.") and not issubclass(found, one)]
+    if missing:
+        raise UserError(f"{printed(found)} is no {missing[0].__name__}: derive it from {printed(base)}")
+    same = {name: getattr(found, name) for name in ("__module__", "__qualname__", "__doc__")}
+    try:
+        return types.new_class(found.__name__, (found, base), {}, lambda names: names.update(same))
+    except (TypeError, ValueError) as error:  # layouts or metaclasses that do not go together
+        raise UserError(f"{printed(found)} cannot be used: derive it from {printed(base)} ({error})") from None
+
+
+def check_made(made: Any, group: str) -> None:
+    """UserError where an option's object lacks what its class should have set."""
+    for name in getattr(type(made), "attributes", ()) if group in GROUPS else ():
+        if not hasattr(made, name):
+            raise UserError(f"{group}: {printed(type(made))} sets no {name}, which its __init__ should")
+
+
+def printed(found: Any) -> str:
+    return f"{getattr(found, '__module__', '?')}.{getattr(found, '__qualname__', '?')}"

@@ -1,0 +1,25 @@
+"""What every prior provides."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaecli.utils.option import Option
+
+
+class Prior(Option, nn.Module, abstract=True):
+    """p(z): a distribution over latents, made with `latent_dim` (D) and `x_shape`."""
+
+    @abstractmethod
+    def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:
+        """Distribution of batch shape () and event shape (D,); encode: x (K, *x_shape) -> q(z|x), batch shape (K,).
+
+        It has a mean and a standard deviation. Each call may be dear: ask once per pass.
+        """
+
+    def start_from(self, draw: Callable[[int], Tensor]) -> None:
+        """Begin with training data, if it wants any: draw(n) gives n observations, (n, *x_shape)."""

@@ -1,0 +1,55 @@
+"""What the base classes of all groups of options share: a subclass is checked when it is defined."""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+from vaecli.utils.errors import UserError
+
+
+class Option:
+    """A class whose subclasses have to define its abstract methods, with parameters as it calls them.
+
+    What a subclass lacks is said in one sentence when its module is imported. `class Mine(Prior, abstract=True)` is
+    for classes that are there to be derived from.
+
+    attributes: what `__init__` has to set, where the class does not
+    """
+
+    abstract: ClassVar[bool] = True
+    attributes: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.abstract = abstract
+        base = group_of(cls)
+        for name, promised in vars(base).items():
+            if not abstract and inspect.isfunction(promised) and name != "__init__":
+                check_method(cls, base, name)
+
+
+def check_method(cls: type, base: type, name: str) -> None:
+    """UserError where a class lacks an abstract method of `base`, or has one that does not take what it is given."""
+    found, promised = inspect.getattr_static(cls, name), vars(base)[name]
+    call = f"{name}({', '.join(p.name for p in parameters(promised)[1:])})"
+    if getattr(found, "__isabstractmethod__", False):
+        raise UserError(f"class {cls.__qualname__} does not define {call}, which every {base.__name__} needs")
+    open_ended = any(p.kind is p.VAR_POSITIONAL or p.kind is p.VAR_KEYWORD for p in parameters(promised))
+    if open_ended or not inspect.isfunction(found):
+        return
+    try:
+        inspect.signature(found).bind(*parameters(promised))
+    except TypeError as error:
+        raise UserError(f"class {cls.__qualname__}: every {base.__name__} is called as {call}, but here {name} has "
+                        f"other parameters ({error})") from None  # fmt: skip
+
+
+def parameters(method: object) -> list[inspect.Parameter]:
+    """Those that a call has to or may give by position, `self` included."""
+    return [p for p in inspect.signature(method).parameters.values() if p.kind is not p.KEYWORD_ONLY]  # type: ignore[arg-type]
+
+
+def group_of(cls: type) -> type:
+    """The base class that stands for a group: Prior, Dataset ..."""
+    return [one for one in cls.__mro__ if Option in one.__bases__][-1]
