@@ -17,8 +17,8 @@ import hydra
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from making import settle
 from omegaconf import DictConfig, OmegaConf
+from support.making import settle
 
 from vaecli import __main__ as cli
 from vaecli.config.catalog import conf_folder, groups

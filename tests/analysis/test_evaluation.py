@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from making import instantiate, settle
 from support.linear import SIGMA, Linear, P
+from support.making import instantiate, settle
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import (

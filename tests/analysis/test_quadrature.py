@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from making import build_vae
 from support.linear import Linear
+from support.making import build_vae
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import Scores, importance_weighted, widened_estimate

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from making import build_vae, instantiate, prepare
+from support.making import build_vae, instantiate, prepare
 from torch import nn
 
 from vaecli.commands import export

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from making import instantiate
+from support.making import instantiate
 from support.splits import EVERYTHING, frequencies, load
 
 from vaecli.datasets.beta import Beta

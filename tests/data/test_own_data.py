@@ -17,9 +17,9 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import composed, forked
-from making import instantiate, prepare
 from PIL import Image
 from pyarrow import parquet
+from support.making import instantiate, prepare
 
 from vaecli import __main__ as cli
 from vaecli.analysis.latent_search import fit

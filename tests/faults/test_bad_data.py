@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torchvision
 from conftest import composed
-from making import prepare
+from support.making import prepare
 from support.mnist_files import SOURCES, fake, write_idx
 
 from vaecli.datasets.mnist import FILES, MNIST

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import composed, forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from making import prepare
 from omegaconf import OmegaConf
 from support.checkpoints import make, write_run
+from support.making import prepare
 from support.processes import start, wait_for
 from support.runs import SMALL, train
 

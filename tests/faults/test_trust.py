@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import forked, vae
-from making import instantiate
 from support.checkpoints import State, make, refused, write_run
+from support.making import instantiate
 from support.mnist_files import fake
 from support.processes import run_command
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from conftest import composed
-from making import build_vae, instantiate, settle
+from support.making import build_vae, instantiate, settle
 
 from vaecli.architectures.activations import Activation
 from vaecli.architectures.conv import Conv, halvings

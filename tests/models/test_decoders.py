@@ -12,7 +12,7 @@ import scipy.integrate
 import scipy.stats
 import torch
 from conftest import GREY, composed, settled
-from making import instantiate, settle
+from support.making import instantiate, settle
 from torch import Tensor
 from torch.distributions import Independent
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 from conftest import composed
-from making import instantiate
 from support.densities import grid, shaken
+from support.making import instantiate
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import composed
-from making import build_vae, instantiate, prepare
 from support.densities import grid, shaken
+from support.making import build_vae, instantiate, prepare
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import composed, settled
-from making import build_vae, instantiate
+from support.making import build_vae, instantiate
 from torch import Tensor
 from torch.distributions import Independent
 

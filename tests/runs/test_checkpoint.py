@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import composed
-from making import prepare
 from support.checkpoints import SMALL, State, make, refused, same, write_run
+from support.making import prepare
 
 from vaecli.models.load import load_run
 from vaecli.runs import checkpoint

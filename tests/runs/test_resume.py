@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import composed, forked
-from making import prepare
+from support.making import prepare
 from support.runs import SMALL, assert_same, at_step, lines, scalars, train
 
 from vaecli.datasets.split import Splits

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from making import prepare
+from support.making import prepare
 
 from vaecli.runs import checkpoint
 from vaecli.utils.errors import UserError

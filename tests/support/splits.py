@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from conftest import composed
-from making import instantiate
+from support.making import instantiate
 from torch import Tensor
 
 from vaecli.datasets.split import Splits

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import composed
-from making import instantiate, prepare
+from support.making import instantiate, prepare
 from support.trainers import Recorder, plan, quiet
 
 from vaecli.models.inference import CHUNK, evaluating

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 import torch
-from making import options
+from support.making import options
 
 from vaecli.config.instantiate import TYPED_HERE, Trust
 from vaecli.models import build, load

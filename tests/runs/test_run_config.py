@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import composed
-from making import prepare
+from support.making import prepare
 
 from vaecli.config.catalog import conf_folder, default_choices, keys
 from vaecli.runs import config as module

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from making import instantiate, prepare
+from support.making import instantiate, prepare
 from support.runs import SMALL as RUN
 from support.runs import train
 from torch import Tensor
