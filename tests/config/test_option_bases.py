@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import composed, forked
+from support.making import instantiate, options
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
 from vaecli.config.bases import GROUPS, based
 from vaecli.config.catalog import groups
-from vaecli.config.instantiate import instantiate, option_class
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.priors.base import Prior
 from vaecli.utils.errors import UserError
@@ -49,7 +49,7 @@ def package(folder: Path, group: str, text: str) -> None:
 def test_every_option_inherits_from_its_base(group: str) -> None:
     base = getattr(importlib.import_module(f"vaecli.{group}s.base"), group.capitalize())
     for name in groups()[group]:
-        assert issubclass(option_class(composed(f"{group}={name}")[group], group), base)  # type: ignore[arg-type]
+        assert issubclass(options(composed(f"{group}={name}")).option_class(group), base)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -243,7 +243,8 @@ def test_commands_on_a_run_whose_data_are_no_file(
     IRREGULAR[kind][0](tmp_path / "x.csv")
     for command in COMMANDS:
         with in_time(), suppress(SystemExit):
-            run_command(monkeypatch, *command.split(), f"run={folder}", "device=cpu")
+            where = f"dataset.path={tmp_path / 'x.csv'}"  # a run that was not trained here reads what is named
+            run_command(monkeypatch, *command.split(), f"run={folder}", "device=cpu", where)
         printed = capsys.readouterr()
         assert "wrote" in printed.out or IRREGULAR[kind][1] in printed.err, command
 

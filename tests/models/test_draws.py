@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import composed
+from support.making import build_vae
 
 from vaecli.analysis.importance_sampling import Widened
 from vaecli.config.catalog import groups
-from vaecli.models.build import build_vae
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import log_weight
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import vaecli
-from vaecli.runs import folder as names
+from vaecli.runs import names
 from vaecli.runs.find import find_run, runs_below
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.read import Damaged
@@ -29,7 +29,7 @@ def literals(module: Path) -> list[str]:
 
 
 def test_names_of_a_runs_files_stand_once() -> None:
-    modules = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "runs" / "folder.py"]
+    modules = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "runs" / "names.py"]
     assert len(modules) > 100
     found = {(str(path), text) for path in modules for text in literals(path) if any(name in text for name in FILES)}
     assert not found

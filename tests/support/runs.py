@@ -15,7 +15,7 @@ from conftest import composed
 
 from vaecli.commands import train as command
 from vaecli.runs import checkpoint
-from vaecli.runs.folder import EVENTS
+from vaecli.runs.names import EVENTS
 from vaecli.runs.tensorboard import events
 from vaecli.training.lifecycle import Origin
 from vaecli.training.trainer import Trainer

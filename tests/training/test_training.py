@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,12 +54,23 @@ class Scripted(Objective):
         return Estimate((model.weight - 1) ** 2 - elbo.mean(), dict.fromkeys(("elbo", "bound", "log_px", "kl"), elbo))
 
 
+class Called(Objective):
+    """An objective that is a function."""
+
+    def __init__(self, function: Callable[..., Estimate]) -> None:
+        self.function = function
+
+    def __call__(self, model: Any, x: Tensor, step: int) -> Estimate:
+        return self.function(model, x, step)
+
+
 def toy(
     objective: Any, how: Plan, n: int = 10, val: bool = True, interrupt: Any = None
 ) -> tuple[Trainer, Recorder, Tensor]:
     """A trainer of `Point` on n random observations; its observer; the observations."""
     x = torch.randn(n, 3)
     model, recorder = Point(), Recorder()
+    objective = objective if isinstance(objective, Objective) else Called(objective)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     splits = Splits(Split(x), Split(x[:5]) if val else None, Split(x[:5]))
     trainer = Trainer(

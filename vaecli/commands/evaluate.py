@@ -29,6 +29,7 @@ from vaecli.models.build import check_data
 from vaecli.models.inference import drawn_once
 from vaecli.models.load import Run
 from vaecli.models.vae import VAE
+from vaecli.runs.names import EVALUATION
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.progress import Countdown
@@ -40,7 +41,7 @@ ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p
 
 @dataclass
 class Config(DataKeys):
-    FILE = "evaluation.json"
+    FILE = EVALUATION
     split: Part
     input: str | None
     limit: PositiveInt | None

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
+from vaecli.runs.names import CHECKPOINTS, CONFIG
 from vaecli.utils.command_line import MEANT
 
 PLAIN = re.compile(r"[\w./:@+ -]*", re.ASCII)
@@ -51,7 +52,7 @@ def in_quotes(path: str, done: bool, quote: str) -> str:
 
 
 def is_run(folder: str) -> bool:
-    return any(os.path.exists(os.path.join(folder, name)) for name in ("config.yaml", "checkpoints"))
+    return any(os.path.exists(os.path.join(folder, name)) for name in (CONFIG, CHECKPOINTS))
 
 
 def holds_run(folder: str, until: float) -> bool:

@@ -20,7 +20,8 @@ from vaecli.runs import checkpoint
 from vaecli.runs.access import closed, is_own, refused
 from vaecli.runs.config import absolute_paths
 from vaecli.runs.find import find_run
-from vaecli.runs.folder import BEST, LAST, RunFolder
+from vaecli.runs.folder import RunFolder
+from vaecli.runs.names import BEST, LAST
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_value

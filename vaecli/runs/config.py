@@ -13,7 +13,8 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import Field, PlainValidator
 
 from vaecli.runs.access import PATHS
-from vaecli.runs.folder import CONFIG, RunFolder
+from vaecli.runs.folder import RunFolder
+from vaecli.runs.names import CONFIG
 from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, refuse_no_text, replace_text

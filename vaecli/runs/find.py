@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vaecli.runs.folder import BEST, CONFIG, LAST, RunFolder, checkpoint_name, checkpoints_below, folders_below
+from vaecli.runs.folder import RunFolder, checkpoint_name, checkpoints_below, folders_below
+from vaecli.runs.names import BEST, CONFIG, LAST
 from vaecli.runs.table import natural
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded

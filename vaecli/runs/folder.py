@@ -12,18 +12,24 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from vaecli.runs.names import (
+    CHECKPOINTS,
+    CONFIG,
+    EVALUATION,
+    EVENTS,
+    IMAGES,
+    LOCK,
+    LOG,
+    METRICS,
+    OCCUPIED,
+    SUMMARY,
+    WRITTEN,
+)
 from vaecli.runs.read import Damaged, json_lines, load_json, load_yaml, mapping
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_writable, expanded, replace_text
 from vaecli.utils.types import Values
-
-CONFIG, SUMMARY, METRICS, EVALUATION = "config.yaml", "summary.json", "metrics.jsonl", "evaluation.json"
-CHECKPOINTS, IMAGES, LOG, LOCK = "checkpoints", "images", "train.log", ".lock"
-EVENTS = "events.out.tfevents.*"
-BEST, LAST = "best", "last"  # beside them: ema
-OCCUPIED = (CONFIG, SUMMARY, METRICS, CHECKPOINTS)  # a folder that holds one of these holds a run
-WRITTEN = (*OCCUPIED, IMAGES, LOG, EVENTS, LOCK)
 
 
 def checkpoint_name(which: str) -> str:

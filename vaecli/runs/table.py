@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vaecli.runs.diff import differing
-from vaecli.runs.folder import SUMMARY, RunFolder, folders_below
+from vaecli.runs.folder import RunFolder, folders_below
+from vaecli.runs.names import SUMMARY
 from vaecli.runs.read import Damaged
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded

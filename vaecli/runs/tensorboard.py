@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vaecli.runs.folder import EVENTS, RunFolder
+from vaecli.runs.folder import RunFolder
+from vaecli.runs.names import EVENTS
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, replace_bytes
 from vaecli.utils.memory import check_memory

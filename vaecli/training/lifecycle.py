@@ -14,8 +14,9 @@ from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
 from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
-from vaecli.runs.folder import LAST, RunFolder, checkpoint_name, held, new_folder, refuse_links, refuse_occupied
+from vaecli.runs.folder import RunFolder, checkpoint_name, held, new_folder, refuse_links, refuse_occupied
 from vaecli.runs.logger import RunLogger
+from vaecli.runs.names import LAST
 from vaecli.runs.rewind import rewind
 from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt

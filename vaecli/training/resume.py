@@ -12,7 +12,8 @@ from vaecli.models.load import readable
 from vaecli.runs import checkpoint
 from vaecli.runs.access import Unasked, is_own, paths_of
 from vaecli.runs.config import REQUEST_KEYS, Option, RunConfig, is_immutable, read_config
-from vaecli.runs.folder import BEST, LAST, RunFolder
+from vaecli.runs.folder import RunFolder
+from vaecli.runs.names import BEST, LAST
 from vaecli.training.candidates import Best
 from vaecli.training.state import TrainingState
 from vaecli.utils.command_line import command, setting
