@@ -31,7 +31,9 @@ class Joint:
     def __call__(self, z: Tensor) -> Tensor:
         """z (N, D) -> (N,), `rows` decoded at a time."""
         values = torch.cat([self.model.decode(part).log_prob(self.x) for part in z.split(self.rows)])
-        values = (values + self.p_z.log_prob(z)).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+        values = values + self.p_z.log_prob(z)
+        # far out a network overflows; what is lost by that leaves the integral below the draws, and is refused there
+        values = torch.where(values.isnan(), -torch.inf, values)
         if float(values.detach().max()) > self.highest:
             self.top, self.highest = z[values.argmax()].detach(), float(values.detach().max())
         return values

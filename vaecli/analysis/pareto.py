@@ -55,6 +55,6 @@ def _shape(x: Tensor) -> Tensor:
     theta = 1 / x[-1].clamp_min(1e-300) + (1 - (n / (j - 0.5)).sqrt()) / (3 * quartile)  # (n, B)
     k = torch.stack([torch.log1p(-one * x).mean(0) for one in theta])
     likelihood = m * ((-theta / k).log() - k - 1)
-    weights = likelihood.nan_to_num(-torch.inf, -torch.inf, -torch.inf).softmax(0)
+    weights = torch.where(likelihood.isfinite(), likelihood, -torch.inf).softmax(0)  # 0 / 0 at theta = 0
     best = (theta * weights).sum(0)
     return torch.log1p(-best * x).mean(0)

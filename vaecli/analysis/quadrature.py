@@ -148,7 +148,7 @@ def on_cloud(model: VAE, z: Tensor, x: Tensor, rows: int) -> Tensor:
 def peaks(values: Tensor, dim: int) -> Tensor:
     """The places (S,) of those values on a grid (n^D,) that are as high as all around them, the highest ones."""
     n = GRID[dim]
-    image = values.nan_to_num(-1e300, 1e300, -1e300).view(1, *[n] * dim)
+    image = torch.where(values.isnan(), -torch.inf, values).clamp(-1e300, 1e300).view(1, *[n] * dim)
     pool: Callable[..., Tensor] = torch.nn.functional.max_pool1d if dim == 1 else torch.nn.functional.max_pool2d
     places = (pool(image, 3, 1, 1) == image).flatten().nonzero().squeeze(1)
     return places[values[places].argsort(descending=True)[:GRID_STARTS]]

@@ -52,14 +52,11 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
     load_main: imports what runs the command; called when the configuration stands, since torch takes seconds
     Raises UserError for whatever the user can mend.
     """
-    if "${" in os.getcwd():
-        raise UserError(f"{os.getcwd()}: Hydra cannot work in a folder with ${{ in its name; rename it")
+    refuse_folder(os.getcwd())
     flags, words = split_arguments(args)
     words = of_stored(words)
     OmegaConf.register_new_resolver("slug", partial(slug, first=swept(words)), replace=True)
-    os.environ.setdefault(
-        "HYDRA_FULL_ERROR", "1"
-    )  # let exceptions through: they become messages in one place, __main__.py
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
     jobs = 0
     failures: list[str] = []
@@ -90,6 +87,12 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
         remove_empty()
     if failures:
         raise UserError(failures[0])
+
+
+def refuse_folder(folder: str) -> None:
+    """UserError for a working folder whose name Hydra takes for an interpolation."""
+    if "${" in folder:
+        raise UserError(f"{folder}: Hydra cannot work in a folder with ${{ in its name; rename it")
 
 
 def execute(load_main: Callable[[], Main], config: DictConfig, program: str) -> Any:
