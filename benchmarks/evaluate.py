@@ -20,7 +20,7 @@ from vaecli.analysis.importance_sampling import importance_weighted, rows_at_onc
 from vaecli.commands._inputs import load_split
 from vaecli.commands.evaluate import peak_memory
 from vaecli.models.load import load_run
-from vaecli.utils.threads import in_order
+from vaecli.utils.threads import ordered_parallel_map
 
 
 def products(layers: list[nn.Linear], z: Tensor, out: list[Tensor]) -> None:
@@ -37,7 +37,7 @@ def floor(layers: list[nn.Linear], total: int, rows: int, threads: int) -> None:
         for i in range(round(total / rows)):
             yield None, partial(products, layers, z, outs[i % len(outs)])
 
-    for _ in in_order(jobs(), threads):
+    for _ in ordered_parallel_map(jobs(), threads):
         pass
 
 

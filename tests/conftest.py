@@ -18,7 +18,7 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from support.making import settle
+from support.making import fill_from_data
 
 from vaecli import __main__ as cli
 from vaecli.config.catalog import conf_folder, groups
@@ -103,9 +103,9 @@ def composed(*overrides: str) -> dict[str, Any]:
     return values
 
 
-def settled(*overrides: str) -> dict[str, Any]:
+def filled(*overrides: str) -> dict[str, Any]:
     """The same, with what the decoder takes from the data filled in from images of 17 grey levels."""
-    return settle(composed(*overrides), GREY)
+    return fill_from_data(composed(*overrides), GREY)
 
 
 @functools.cache

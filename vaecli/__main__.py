@@ -104,7 +104,7 @@ def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
         return module.main
     from vaecli.commands._run import run_command
 
-    return lambda values, origin: run_command(module, values)
+    return lambda values, invocation: run_command(module, values)
 
 
 def show(text: str) -> NoReturn:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import composed
 from support.linear import SIGMA, Linear, P
-from support.making import instantiate, settle
+from support.making import fill_from_data, instantiate
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import (
@@ -38,7 +38,7 @@ from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.training.totals import mean_metrics
 from vaecli.utils.errors import UserError
-from vaecli.utils.threads import in_order
+from vaecli.utils.threads import ordered_parallel_map
 
 
 @pytest.mark.parametrize("k", [1, 3, 5000])
@@ -124,11 +124,13 @@ def test_same_figures_on_any_number_of_threads() -> None:
 
 
 def test_jobs_return_in_order_and_raise_their_errors() -> None:
-    assert list(in_order(((i, lambda i=i: i**2) for i in range(50)), threads=3)) == [(i, i**2) for i in range(50)]
+    assert list(ordered_parallel_map(((i, lambda i=i: i**2) for i in range(50)), threads=3)) == [
+        (i, i**2) for i in range(50)
+    ]
     with pytest.raises(ZeroDivisionError):
-        list(in_order([(0, lambda: 1 // 0)], threads=2))
+        list(ordered_parallel_map([(0, lambda: 1 // 0)], threads=2))
     with pytest.raises(ZeroDivisionError):
-        list(in_order([(0, lambda: 1 // 0)], threads=0))
+        list(ordered_parallel_map([(0, lambda: 1 // 0)], threads=0))
 
 
 def test_rows_follow_the_widest_layer() -> None:
@@ -172,7 +174,7 @@ MASS = {
 @pytest.mark.parametrize(("option", "name"), list(itertools.product(MASS, DATA)))
 def test_which_data_have_a_probability_mass(option: str, name: str) -> None:
     try:
-        config = settle(composed(f"decoder={option}"), DATA[name])
+        config = fill_from_data(composed(f"decoder={option}"), DATA[name])
     except UserError:  # test_decoders says which
         return
     model = with_decoder(instantiate(config, "decoder", x_shape=(P,)))
@@ -182,7 +184,7 @@ def test_which_data_have_a_probability_mass(option: str, name: str) -> None:
 
 @pytest.mark.parametrize("option", ["categorical", "discretized_logistic", "poisson"])
 def test_data_off_the_levels_of_a_mass_have_none(option: str) -> None:
-    decoder = instantiate(settle(composed(f"decoder={option}"), DATA["digits"]), "decoder", x_shape=(P,))
+    decoder = instantiate(fill_from_data(composed(f"decoder={option}"), DATA["digits"]), "decoder", x_shape=(P,))
     assert not has_mass(with_decoder(decoder), DATA["images"])
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from vaecli.commands import export
 from vaecli.config.catalog import conf_folder, default_choices, groups, header
 from vaecli.config.instantiate import Trust
-from vaecli.training.setup import Job
+from vaecli.training.setup import TrainingSetup
 from vaecli.utils.errors import UserError
 
 GROUPS = {name: options for name, options in groups().items() if name in default_choices().keys() - {"experiment"}}
@@ -59,7 +59,7 @@ def chosen(names: tuple[str, ...], *overrides: str) -> dict[str, Any]:
     return {**composed(*overrides, *SMALL), **options}
 
 
-def step(job: Job) -> torch.Tensor:
+def step(job: TrainingSetup) -> torch.Tensor:
     """One training step; its loss."""
     x = job.splits.train.batch(slice(0, job.config.batch_size))
     estimate = job.objective(job.model.train(), x, 0)

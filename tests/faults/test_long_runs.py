@@ -19,7 +19,7 @@ from support.runs import train
 
 from vaecli import __main__ as cli
 from vaecli.commands import train as command
-from vaecli.training.lifecycle import Origin
+from vaecli.training.lifecycle import Invocation
 from vaecli.training.previews import Pictures
 
 BETA = (
@@ -78,7 +78,7 @@ def jobs(n: int) -> int:
     """A sweep of so many jobs through the real command line, and a reading after each in readings.json."""
     readings, run = [], command.main
 
-    def main(config: dict[str, Any], origin: Origin) -> float:
+    def main(config: dict[str, Any], origin: Invocation) -> float:
         bound = run(config, origin)
         readings.append(read())
         return bound

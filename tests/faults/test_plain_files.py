@@ -24,12 +24,12 @@ from vaecli.commands.runs import as_csv, as_json, print_table
 from vaecli.runs import tensorboard as events
 from vaecli.runs.config import read_config
 from vaecli.runs.folder import RunFolder
-from vaecli.runs.read import LARGEST, MOST_LINES, dump_yaml, load_json, load_yaml
+from vaecli.runs.read import MAX_TEXT_BYTES, MOST_LINES, dump_yaml, load_json, load_yaml
 from vaecli.runs.rewind import rewind
 from vaecli.runs.table import table
 from vaecli.utils.errors import UserError
 
-M = LARGEST - 100  # characters that are still read
+M = MAX_TEXT_BYTES - 100  # characters that are still read
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -52,7 +52,7 @@ REFUSED = {  # as config.yaml
     "deep mappings": "{a: " * (M // 4),
     "deep dashes": "- " * (M // 2),
     "two documents": "a: b\n---\na: b\n",
-    "too large": "#" * (LARGEST + 1),
+    "too large": "#" * (MAX_TEXT_BYTES + 1),
     "20 MB": "a: " + "x" * 20_000_000,
     "control characters": "a: \x00\x01",
     "half a text": 'a: "b',

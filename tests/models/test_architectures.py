@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from conftest import composed
-from support.making import build_vae, instantiate, settle
+from support.making import build_vae, fill_from_data, instantiate
 
 from vaecli.architectures.activations import Activation
 from vaecli.architectures.conv import Conv, halvings
@@ -149,7 +149,7 @@ def test_every_pixel_is_seen_and_every_output_reached(option: str, x_shape: tupl
 def start(option: str, decoder: str, split: Split) -> tuple[VAE, torch.Tensor]:
     """A model that starts at the data's mean, and what its output bias alone decodes to."""
     torch.manual_seed(0)
-    config = settle(composed(f"architecture={option}", f"decoder={decoder}"), split)
+    config = fill_from_data(composed(f"architecture={option}", f"decoder={decoder}"), split)
     model = build_vae(config, split.x_shape)
     start_at_mean(model, split)
     network: Any = model.decoder_network
@@ -172,7 +172,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_dense_networks_start_at_the_data_s_mean(option: str, dataset: str, decoder: str) -> None:
     split = (Digits() if dataset == "digits" else Beta(size=1000)).load().train
     try:
-        config = settle(composed(f"architecture={option}", f"decoder={decoder}"), split)
+        config = fill_from_data(composed(f"architecture={option}", f"decoder={decoder}"), split)
         check_data(build_vae(config, split.x_shape).decoder, split, None)
     except UserError:
         assert dataset == "beta"

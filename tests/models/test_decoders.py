@@ -11,15 +11,15 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-from conftest import GREY, composed, settled
-from support.making import instantiate, settle
+from conftest import GREY, composed, filled
+from support.making import fill_from_data, instantiate
 from torch import Tensor
 from torch.distributions import Independent
 
 from vaecli.config.catalog import groups
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
-from vaecli.models.build import facts
+from vaecli.models.build import data_facts
 from vaecli.utils.errors import UserError
 
 LOCATED = [name for name in groups()["decoder"] if name.startswith(("gaussian", "laplace"))]
@@ -32,7 +32,7 @@ MASS = [name for name in OPTIONS if name not in REAL]
 
 def make(option: str, x_shape: tuple[int, ...], *overrides: str) -> Decoder:
     """A decoder of digits' grey levels in evaluation mode; `option` may have overrides after it."""
-    config = settled(*f"decoder={option}".split(), *overrides)
+    config = filled(*f"decoder={option}".split(), *overrides)
     decoder: Decoder = instantiate(config, "decoder", x_shape=x_shape)
     return decoder.double().eval()
 
@@ -354,11 +354,11 @@ SETTLED = {
 
 
 def suited(option: str, data: DataFacts, **settings: Any) -> Decoder:
-    """An option settled on the data; ValueError where it refuses them."""
-    node = {**settled(f"decoder={option}")["decoder"]}
+    """An option filled in from the data; ValueError where it refuses them."""
+    node = {**filled(f"decoder={option}")["decoder"]}
     cls = type(make(option, (1,)))
     node |= {key: None for key in ("levels", "step") if key in node} | settings
-    node = cls.settle(node, data)
+    node = cls.fill_from_data(node, data)
     decoder: Decoder = instantiate({"decoder": node}, "decoder", x_shape=(1,))
     decoder.check(data)
     return decoder
@@ -433,25 +433,27 @@ BYTES = torch.arange(256, dtype=torch.uint8).reshape(-1, 2)
     ],
 )
 def test_what_a_decoder_is_told_of_the_data(split: Split, expected: DataFacts) -> None:
-    assert facts(split) == expected
+    assert data_facts(split) == expected
     if expected.low >= 0 and expected.step is not None:
-        assert settle(composed("decoder=poisson"), split)["decoder"]["step"] == pytest.approx(expected.step, rel=1e-15)
+        assert fill_from_data(composed("decoder=poisson"), split)["decoder"]["step"] == pytest.approx(
+            expected.step, rel=1e-15
+        )
 
 
 def test_a_decoder_s_own_grid_is_recognised() -> None:
     sixteenths = Split((BYTES % 17) / 16)
-    assert facts(sixteenths).step is None
-    assert facts(sixteenths, 1 / 16).step == 1 / 16
+    assert data_facts(sixteenths).step is None
+    assert data_facts(sixteenths, 1 / 16).step == 1 / 16
 
 
 def test_settling_changes_nothing_the_user_gave() -> None:
     config = composed("decoder=categorical", "decoder.levels=33")
-    assert settle(config, GREY) == config
+    assert fill_from_data(config, GREY) == config
     config = composed("decoder=categorical")
-    assert settle(config, GREY) == {**config, "decoder": {**config["decoder"], "levels": 17}}
+    assert fill_from_data(config, GREY) == {**config, "decoder": {**config["decoder"], "levels": 17}}
     assert config["decoder"]["levels"] is None
     with pytest.raises(UserError, match="use decoder=gaussian_identity, or experiment=beta_curves"):
-        settle(config, Split(torch.tensor([[-90.0, 0.5, 4.0]])), "beta_curves")
+        fill_from_data(config, Split(torch.tensor([[-90.0, 0.5, 4.0]])), "beta_curves")
 
 
 @pytest.mark.parametrize("override", ["levels=1", "levels=2.5", "levels=abc", "levels=70000"])

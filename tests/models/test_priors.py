@@ -130,7 +130,7 @@ def test_a_mixture_draws_components_by_weight() -> None:
 def test_a_large_mixture_is_scored_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     p_z, z = GaussianMixture(2, components=4)(), torch.randn(3, 50, 2)
     whole = p_z.log_prob(z)
-    monkeypatch.setattr("vaecli.priors.mixtures.LARGEST", 100)
+    monkeypatch.setattr("vaecli.priors.mixtures.MAX_DENSITIES", 100)
     torch.testing.assert_close(p_z.log_prob(z), whole)
 
 

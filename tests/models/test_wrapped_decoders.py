@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from conftest import composed, settled
+from conftest import composed, filled
 from support.making import build_vae, instantiate
 from torch import Tensor
 from torch.distributions import Independent
@@ -44,7 +44,7 @@ def filler() -> Filler:
 
 
 def decoder(option: str) -> Decoder:
-    made: Decoder = instantiate(settled(f"decoder={option}"), "decoder", x_shape=(3,))
+    made: Decoder = instantiate(filled(f"decoder={option}"), "decoder", x_shape=(3,))
     return made.double().eval()
 
 

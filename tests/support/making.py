@@ -24,10 +24,10 @@ def build_vae(config: dict[str, Any], x_shape: tuple[int, ...], trust: Trust = T
     return build.build_vae(options(config, trust), config["latent_dim"], x_shape)
 
 
-def settle(config: dict[str, Any], train: Split, recipe: str | None = None) -> dict[str, Any]:
+def fill_from_data(config: dict[str, Any], train: Split, recipe: str | None = None) -> dict[str, Any]:
     """The configuration with what the decoder takes from the data."""
     return {**config, "decoder": dict(build.filled_decoder(options(config), train, recipe))}
 
 
-def prepare(config: dict[str, Any]) -> setup.Job:
+def prepare(config: dict[str, Any]) -> setup.TrainingSetup:
     return setup.prepare(RunConfig.of(config))

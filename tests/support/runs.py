@@ -17,7 +17,7 @@ from vaecli.commands import train as command
 from vaecli.runs import checkpoint
 from vaecli.runs.names import EVENTS
 from vaecli.runs.tensorboard import events
-from vaecli.training.lifecycle import Origin
+from vaecli.training.lifecycle import Invocation
 from vaecli.training.trainer import Trainer
 
 SMALL = (
@@ -29,7 +29,7 @@ SMALL = (
 def train(*overrides: str, stop_at: int | None = None) -> int:
     """The exit code of `vae train OVERRIDES`, which gets a SIGINT when it has taken so many steps."""
     keys = [word.lstrip("+").partition("=")[0] for word in overrides]
-    origin = Origin(f"vae-train {' '.join(overrides)}", keys, None)
+    origin = Invocation(f"vae-train {' '.join(overrides)}", keys, None)
     stop = nullcontext() if stop_at is None else at_step(stop_at, lambda it: it.interrupt.handle(signal.SIGINT, None))
     with stop:
         try:

@@ -17,7 +17,7 @@ from torch import Tensor
 from vaecli.objectives.base import Weighted
 from vaecli.runs import checkpoint
 from vaecli.training.candidates import Best, Candidate
-from vaecli.training.setup import Job
+from vaecli.training.setup import TrainingSetup
 from vaecli.training.state import TrainingState
 from vaecli.training.step import LossModule, Update
 
@@ -30,7 +30,7 @@ RISING = {  # options whose loss depends on the step, for epochs of two steps
 }
 
 
-def job_for(*overrides: str) -> tuple[Job, Tensor]:
+def job_for(*overrides: str) -> tuple[TrainingSetup, Tensor]:
     """A small training job and a batch of its data."""
     job = prepare(composed(*SMALL, *overrides))
     return job, job.splits.train.batch(torch.arange(8))

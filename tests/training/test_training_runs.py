@@ -11,7 +11,7 @@ from support.making import instantiate, prepare
 from support.trainers import Recorder, plan, quiet
 
 from vaecli.models.inference import CHUNK, evaluating
-from vaecli.training.setup import Job
+from vaecli.training.setup import TrainingSetup
 from vaecli.training.step import Update
 from vaecli.training.totals import mean_metrics
 from vaecli.training.trainer import Trainer
@@ -20,7 +20,7 @@ from vaecli.utils.errors import UserError
 SMALL = ("dataset.limit=150", "batch_size=64", "latent_dim=3", "architecture.hidden=[16]", "device=cpu")
 
 
-def train(*overrides: str) -> tuple[Job, Trainer, Recorder]:
+def train(*overrides: str) -> tuple[TrainingSetup, Trainer, Recorder]:
     """A real model, trained in this process."""
     job, recorder = prepare(composed(*SMALL, *overrides)), Recorder()
     s = job.config

@@ -17,7 +17,7 @@ from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE, VAEOutput
 from vaecli.objectives.base import closed_form_kl, log_weight
 from vaecli.utils.distributions import KnownDraws, draw
-from vaecli.utils.threads import in_order
+from vaecli.utils.threads import ordered_parallel_map
 
 ON_CPU = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, which stays in its cache
 ON_ACCELERATOR = 2**27
@@ -209,7 +209,7 @@ def _streams(
                 z, log_q = draw(block.q_z, (min(rows, k - start),))
                 yield block, partial(_log_weights, model, block, z, log_q)
 
-    for block, log_w in in_order(jobs(), threads=torch.get_num_threads() if _on_cpu(model) else 0):
+    for block, log_w in ordered_parallel_map(jobs(), threads=torch.get_num_threads() if _on_cpu(model) else 0):
         block.sums.add(log_w)
         tick(log_w.numel())
         if block.sums.count == k:

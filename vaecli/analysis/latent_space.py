@@ -128,7 +128,7 @@ def manifold(
     across, up = dims
     prior = prior_moments(model)
     if spacing == "quantile" and not prior.gaussian:
-        raise UserError("spacing=quantile: only a Gaussian prior's quantiles are known, and this run's is no such one")
+        raise UserError("spacing=quantile: needs a Gaussian prior, and this run's prior is not Gaussian")
     values = SPACINGS[spacing](n, span).to(prior.mean)
     z = prior.mean.expand(n, n, -1).clone()
     z[..., across] += prior.stddev[across] * values

@@ -19,7 +19,7 @@ from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE
 from vaecli.utils.distributions import draw
-from vaecli.utils.threads import in_order
+from vaecli.utils.threads import ordered_parallel_map
 
 REACH = 6.0  # the grid of starts covers at least [-REACH, REACH] in each latent
 GRID = {1: 401, 2: 81}  # its points along each latent
@@ -93,7 +93,7 @@ def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: T
     found = []
     with evaluating(precise):
         jobs = ((None, partial(integral, joint, starts, tolerance)) for joint, starts in searches(precise, split))
-        for _, pair in in_order(jobs, threads):
+        for _, pair in ordered_parallel_map(jobs, threads):
             found.append(pair)
             tick(1)
     return Quadrature(*torch.tensor(found, dtype=torch.float64).T)

@@ -16,7 +16,7 @@ from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
 from vaecli.datasets.split import Split
 from vaecli.datasets.tables import Choice
-from vaecli.models.build import facts
+from vaecli.models.build import data_facts
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.runs.access import Unasked
@@ -83,7 +83,7 @@ def read_input(run: Run, name: str) -> Observations:
         seen = f"[{low:.4g}, {high:.4g}]"
         raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:
-        run.model.decoder.check(facts(Split(x), run.model.decoder.step))
+        run.model.decoder.check(data_facts(Split(x), run.model.decoder.step))
     except ValueError as error:
         raise UserError(f"{what}: {str(error).split(':')[0]}; scale it as the training data were") from None
     return Observations(x.to(device_of(run)), None, [str(i) for i in range(len(x))])

@@ -80,7 +80,7 @@ def column_titles(run: Run) -> list[str]:
     return list(names) if names and len(names) == n else [f"x_{i + 1}" for i in range(n)]
 
 
-def beside(titles: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+def rename_clashing_columns(titles: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of our own beside the data's with these titles: one that is called the same gets another name."""
     found = {}
     for title, values in columns.items():

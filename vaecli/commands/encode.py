@@ -26,7 +26,7 @@ from vaecli.models.load import Run
 from vaecli.plots.latents import latents
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
-from vaecli.utils.progress import watch
+from vaecli.utils.progress import progress_bar
 from vaecli.utils.text import shorten
 from vaecli.utils.text import tensorboard as as_label
 from vaecli.utils.types import NonNegativeInt, Seed
@@ -52,7 +52,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
-    codes = encode(run.model, split, config.seed, watch("encoding", -(-len(split) // at_once(run.model))))
+    codes = encode(run.model, split, config.seed, progress_bar("encoding", -(-len(split) // at_once(run.model))))
     kl = kl_per_dim(run.model, split, config.seed)
     picture, y = config.target.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)

@@ -83,10 +83,11 @@ def main(config: Config, run: Run) -> Iterator[Path]:
 
 
 def refuse_broken(figures: dict[str, Any]) -> None:
-    """UserError for a mean that is not finite: the model's answers are of no use."""
+    """UserError for a mean that is not finite: the model's weights are unusable."""
     broken = [key for key, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
     if broken or not all(map(math.isfinite, figures["kl_per_dim"] or [])):
-        raise UserError(f"{(broken or ['kl_per_dim'])[0]} is not finite: the weights of this checkpoint are of no use")
+        name = (broken or ["kl_per_dim"])[0]
+        raise UserError(f"{name} is not finite: the weights of this checkpoint are unusable; try checkpoint=last")
 
 
 def check_exact(run: Run, exact: bool) -> None:

@@ -17,10 +17,10 @@ from vaecli.analysis.metrics import elbo_terms
 from vaecli.commands._inputs import Observations, choose, read_input
 from vaecli.commands._keys import DataKeys, Mode, Part, run_view
 from vaecli.commands._outputs import (
-    beside,
     by_title,
     class_names,
     column_titles,
+    rename_clashing_columns,
     write_arrays,
     write_figure,
     write_table,
@@ -150,7 +150,11 @@ def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> di
     parts = {"_filled": torch.where(x.isnan(), one.x, x)} if bool(x.isnan().any()) else {}
     parts["_reconstruction"] = one.x
     made = {f"{name}{what}": part[:, i] for what, part in parts.items() for i, name in enumerate(names)}
-    return {**beside(names, places), **by_title(names, x), **beside(names, {**made, **one.terms})}
+    return {
+        **rename_clashing_columns(names, places),
+        **by_title(names, x),
+        **rename_clashing_columns(names, {**made, **one.terms}),
+    }
 
 
 def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> Figure:

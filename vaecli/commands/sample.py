@@ -16,7 +16,7 @@ from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arra
 from vaecli.models.inference import CHUNK, decode_all, evaluating
 from vaecli.models.load import Run
 from vaecli.utils.memory import check_memory
-from vaecli.utils.progress import watch
+from vaecli.utils.progress import progress_bar
 from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
 DRAWN = 10_000  # more would not be seen in a picture
@@ -43,7 +43,10 @@ def main(config: Config, run: Run) -> Path:
         z = run.model.sample_latents(config.n, config.temperature) if given is None else given
         drawn = z[:DRAWN] if config.format == "png" else z
         parts = drawn.split(CHUNK)
-        x = (decode_all(run.model, part, draw=config.mode == "draw") for part in watch("decoding", len(parts))(parts))
+        x = (
+            decode_all(run.model, part, draw=config.mode == "draw")
+            for part in progress_bar("decoding", len(parts))(parts)
+        )
         if config.format == "npz":
             write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x), z=z.cpu())
         elif config.format == "csv":

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from vaecli.config.compose import Origin
+from vaecli.config.compose import Invocation
 from vaecli.runs.config import RunConfig
 from vaecli.training.lifecycle import start
 from vaecli.utils.types import Values
 
 
-def main(config: Values, origin: Origin) -> float:
+def main(config: Values, invocation: Invocation) -> float:
     """Train as `config` says; the best checkpoint's validation bound (training bound without a validation split).
 
     In a sweep the folder is there already, and a job that fails leaves its reason in it.
     """
-    return start(RunConfig.of(config), origin)
+    return start(RunConfig.of(config), invocation)

@@ -30,7 +30,7 @@ from vaecli.utils.memory import size
 from vaecli.utils.types import Values
 
 
-class Origin(NamedTuple):
+class Invocation(NamedTuple):
     """How a run was asked for."""
 
     command: str  # the command line that repeats it
@@ -43,7 +43,7 @@ class Origin(NamedTuple):
         return None if self.sweep_folder is None else self.overrides
 
 
-Main = Callable[[Values, Origin], Any]  # what a command does with its configuration
+Main = Callable[[Values, Invocation], Any]  # what a command does with its configuration
 
 
 def run(command: str, load_main: Callable[[], Main], args: list[str], program: str) -> None:
@@ -97,14 +97,14 @@ def refuse_folder(folder: str) -> None:
 
 def execute(load_main: Callable[[], Main], config: DictConfig, program: str) -> Any:
     """Run one command with a composed configuration."""
-    values, main, hydra_config = settled(config), load_main(), HydraConfig.get()
+    values, main, hydra_config = resolve_config(config), load_main(), HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
     folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
     keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
-    return mended(main, values, Origin(f"{program} {shlex.join(overrides)}".strip(), keys, folder))
+    return translate_errors(main, values, Invocation(f"{program} {shlex.join(overrides)}".strip(), keys, folder))
 
 
-def mended(main: Callable[..., Any], *args: Any) -> Any:
+def translate_errors(main: Callable[..., Any], *args: Any) -> Any:
     """What `main` returns; UserError for what no command can foresee: memory or a disk that is full."""
     try:
         return main(*args)
@@ -122,7 +122,7 @@ def mended(main: Callable[..., Any], *args: Any) -> Any:
         raise UserError(f"this does not fit into memory{needed}: ask for less, or a smaller batch_size") from None
 
 
-def settled(config: DictConfig) -> dict[str, Any]:
+def resolve_config(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, interpolations resolved; UserError where that fails or a text is empty."""
     try:
         missing = OmegaConf.missing_keys(config)

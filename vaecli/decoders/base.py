@@ -61,7 +61,7 @@ class Decoder(Option, nn.Module, abstract=True):
         return None
 
     @classmethod
-    def settle(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+    def fill_from_data(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
         """The option's settings with those filled in that are null because the data decide them.
 
         Raises ValueError, with a remedy, where these data can decide nothing.

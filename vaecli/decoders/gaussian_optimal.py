@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from vaecli.decoders.location import Located, Squeeze
+from vaecli.decoders.location import LocationDecoder, Squeeze
 from vaecli.utils.types import PositiveFloat
 
 
@@ -28,7 +28,7 @@ class FittedNormal(Normal):
         return -0.5 * (error / variance + variance.log() + math.log(2 * math.pi))
 
 
-class GaussianOptimal(Located):
+class GaussianOptimal(LocationDecoder):
     """Normal noise of one scale for all numbers and observations, the best there is: sigma^2 = mean of (x - m)^2.
 
     log p(x|z) = -1/2 sum_i [((x_i - m_i) / sigma)^2 + 2 log sigma + log 2 pi]; Rybkin et al. (2021). While training,

@@ -57,7 +57,7 @@ class GreyDecoder(Decoder, abstract=True):
         self.levels, self.step = levels, 1 / (levels - 1)
 
     @classmethod
-    def settle(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+    def fill_from_data(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
         """`levels` as the data have them."""
         if settings.get("levels") is not None:
             return settings
@@ -93,7 +93,7 @@ class CountDecoder(Decoder, abstract=True):
         self.step: float = step
 
     @classmethod
-    def settle(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+    def fill_from_data(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
         """`step` as the data have it."""
         if settings.get("step") is not None:
             return settings

@@ -14,7 +14,7 @@ from vaecli.decoders.base import DataFacts, Decoder, inverse_softplus
 Squeeze = Literal["linear", "sigmoid"]
 
 
-class Located(Decoder, abstract=True):
+class LocationDecoder(Decoder, abstract=True):
     """Noise about a location m that the network emits: as it is (`linear`), or squeezed into (0, 1) (`sigmoid`)."""
 
     n_params = 1
@@ -40,7 +40,7 @@ class Located(Decoder, abstract=True):
         return None
 
 
-class LocationScale(Located, abstract=True):
+class LocationScale(LocationDecoder, abstract=True):
     """Noise of one family about m, with a scale that is given, or learned as min_scale + softplus(a).
 
     The learned scale is e^a where it is small and a itself where it is large, so that no step overflows it.

@@ -19,7 +19,7 @@ from vaecli.decoders.base import DataFacts, Decoder
 ANYTHING = DataFacts(-math.inf, math.inf, binary=False)
 
 
-class Around(Independent):
+class DelegatingDistribution(Independent):
     """A distribution that is another one, `base_dist`, where it does not say otherwise."""
 
     def __init__(self, base: Distribution) -> None:
@@ -31,7 +31,7 @@ class Around(Independent):
         return self.base_dist.stddev
 
 
-class Affine(Around):
+class Affine(DelegatingDistribution):
     """m + s u for u from an elementwise base: log p(x) = log p_u((x - m) / s) - log s."""
 
     def __init__(self, base: Distribution, units: Standardizer) -> None:
@@ -71,7 +71,7 @@ class Affine(Around):
         return self.base_dist.log_prob(self.units(value)) - self.units.scale.log()
 
 
-class Observed(Around):
+class Observed(DelegatingDistribution):
     """An elementwise base whose log-density is 0 where the value is missing (NaN): it is integrated out.
 
     The base scores what `filler` puts there, so that neither the sum nor its gradient meets a NaN.
@@ -88,7 +88,7 @@ class Observed(Around):
         return torch.where(value.isnan(), 0.0, self.base_dist.log_prob(self.filler(value)))
 
 
-class Wrapped(Decoder, abstract=True):
+class DelegatingDecoder(Decoder, abstract=True):
     """A decoder that is another one where it does not say otherwise."""
 
     def __init__(self, decoder: Decoder) -> None:
@@ -118,7 +118,7 @@ class Wrapped(Decoder, abstract=True):
         return self.decoder.error(mean, x)
 
 
-class Standardized(Wrapped):
+class Standardized(DelegatingDecoder):
     """A decoder that works in standard units and is asked, and answers, in the data's own.
 
     log p(x|z) = log p((x - m) / s | z) - sum_i log s_i: a density in the data's own units.
@@ -149,7 +149,7 @@ class Standardized(Wrapped):
         return self.decoder.error(self.units(mean), self.units(x))
 
 
-class Masked(Wrapped):
+class Masked(DelegatingDecoder):
     """A decoder for observations of which some numbers are missing (NaN): log p(x|z) sums over the others."""
 
     takes_gaps = True

@@ -47,10 +47,10 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
         x_shape=x_shape,
     )
     vae.sizes = known
-    return suit(vae, options.options.get("dataset", {}))
+    return wrap_for_data(vae, options.options.get("dataset", {}))
 
 
-def suit(model: VAE, dataset: Values) -> VAE:
+def wrap_for_data(model: VAE, dataset: Values) -> VAE:
     """The model, made to take the data as the data set's configuration says: standardised, or with gaps."""
     if dataset.get("standardize"):
         units = Standardizer(model.x_shape)
@@ -129,14 +129,14 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
     refuse_unusable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
     with or_recipe(recipe):
-        return Option(decoder.settle(dict(node), facts(train)))
+        return Option(decoder.fill_from_data(dict(node), data_facts(train)))
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
     """Refuse data that no decoder or this one cannot score; otherwise its warning about them, if it has one."""
     refuse_unusable(train, decoder.takes_gaps)
     with or_recipe(recipe):
-        return decoder.check(facts(train, decoder.step))
+        return decoder.check(data_facts(train, decoder.step))
 
 
 @contextmanager
@@ -155,13 +155,13 @@ def has_gaps(dataset: Values) -> bool:
 
 def refuse_unusable(train: Split, gaps: bool = False) -> None:
     """UserError for data that are not finite, or the same everywhere; with `gaps` NaN is allowed."""
-    refuse_infinite("the training data", train, gaps, remedy=": mend or remove them")
+    refuse_infinite("the training data", train, gaps, remedy=": repair or remove them")
     low, high, _ = train.range
     if low == high:
         raise UserError(f"every value of the training data is {low:g}: there is nothing to learn; check the files")
 
 
-def facts(split: Split, step: float | None = None) -> DataFacts:
+def data_facts(split: Split, step: float | None = None) -> DataFacts:
     """What a decoder needs to know of data; `step`: of a grid that they may lie on."""
     low, high, binary = split.range
     if binary or split.levels > 1:

@@ -71,5 +71,8 @@ def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:
 def finite(what: str, values: Tensor) -> Tensor:
     """`values`; UserError where one of them is not finite: weights that are numbers may still be absurd ones."""
     if not bool(values.isfinite().all()):
-        raise UserError(f"{what} is not finite: the weights of this checkpoint are of no use, or the latents far out")
+        raise UserError(
+            f"{what} is not finite: the weights of this checkpoint are unusable (try checkpoint=last), "
+            "or the latents lie far out"
+        )
     return values

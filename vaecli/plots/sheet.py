@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from vaecli.plots.style import DPI, LABEL, ORANGE, SMALL, TITLE, check_size, text_size, wrap
 
 PAD = 0.12  # inches
-LARGEST = 1280  # pixels: a wider picture is scaled down
+MAX_PICTURE_WIDTH = 1280  # pixels: a wider picture is scaled down
 
 
 class Band(NamedTuple):
@@ -49,8 +49,8 @@ def place(figure: Figure, picture: np.ndarray, left: float, top: float, scale: f
 
 
 def shrink(picture: np.ndarray) -> float:
-    """The scale that keeps a picture within `LARGEST` pixels of width; 1 where it can be."""
-    return min(1.0, LARGEST / picture.shape[1])
+    """The scale that keeps a picture within `MAX_PICTURE_WIDTH` pixels of width; 1 where it can be."""
+    return min(1.0, MAX_PICTURE_WIDTH / picture.shape[1])
 
 
 def sheet(pieces: list[Band], title: str | None = None) -> Figure:

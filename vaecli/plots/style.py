@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from vaecli.utils.errors import UserError
 
 DPI = 100
-LARGEST = 2**16  # pixels of a figure's side, matplotlib's limit
+MAX_FIGURE_PIXELS = 2**16  # pixels of a figure's side, matplotlib's limit
 TITLE, LABEL, SMALL = 12, 10, 8.5  # text sizes in points
 
 DARK, GREY = "#222222", "#8c8c8c"
@@ -114,9 +114,9 @@ def _extra(title: str) -> float:
 def check_size(width: float, height: float) -> None:
     """UserError where a figure of so many inches has more pixels than can be drawn."""
     pixels = int(width * DPI), int(height * DPI)
-    if max(pixels) >= LARGEST:
+    if max(pixels) >= MAX_FIGURE_PIXELS:
         raise UserError(
-            f"the picture would have {pixels[0]} x {pixels[1]} pixels, and {LARGEST} is the most: ask for less"
+            f"the picture would have {pixels[0]} x {pixels[1]} pixels, the most is {MAX_FIGURE_PIXELS}: ask for less"
         )
 
 

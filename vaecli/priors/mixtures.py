@@ -8,7 +8,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, constraints
 
-LARGEST = 2**22  # numbers in a tensor of all components' densities
+MAX_DENSITIES = 2**22  # numbers in a tensor of all components' densities
 
 
 class Mixture(Distribution):
@@ -31,7 +31,7 @@ class Mixture(Distribution):
     def log_prob(self, z: Tensor) -> Tensor:
         """z (..., D) -> (...), so many z at a time that the densities under all components have room."""
         rows = z.reshape(-1, 1, z.shape[-1])
-        parts = rows.split(max(1, LARGEST // (len(self.log_weights) * z.shape[-1])))
+        parts = rows.split(max(1, MAX_DENSITIES // (len(self.log_weights) * z.shape[-1])))
         found = [torch.logsumexp(self.components.log_prob(part) + self.log_weights, -1) for part in parts]
         return torch.cat(found).view(z.shape[:-1])
 

@@ -148,7 +148,7 @@ def checkpoints_below(root: Path, which: str) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def held(folder: RunFolder) -> Iterator[None]:
+def lock_run(folder: RunFolder) -> Iterator[None]:
     """The folder for this process alone, until it ends in whatever way; UserError where another one holds it."""
     with ExitStack() as locks:
         try:

@@ -14,10 +14,10 @@ import yaml
 from vaecli.utils.files import amount
 from vaecli.utils.types import Values
 
-LARGEST = 2**22  # bytes of a file; a config.yaml has under 100 kB, and 2 MB with the names of 100,000 columns
+MAX_TEXT_BYTES = 2**22  # bytes of a file; a config.yaml has under 100 kB, and 2 MB with the names of 100,000 columns
 MOST_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
 LONGEST = 2000  # characters of one of them
-MOST_JUNK = 1000  # of them may be of no use
+MOST_JUNK = 1000  # lines that may be unusable
 DEEPEST = 50  # mappings and lists within each other
 MOST_VALUES = 120_000  # of a YAML text
 LONGEST_NUMBER = 40  # characters
@@ -46,16 +46,16 @@ def mapping(path: Path, parse: Parse) -> Values:
 
 
 def read(path: Path) -> str:
-    """The text of a regular file of no more than LARGEST bytes; Damaged otherwise."""
+    """The text of a regular file of no more than MAX_TEXT_BYTES bytes; Damaged otherwise."""
     try:
         if not path.is_file():  # a pipe, which would never end
             raise Damaged(f"{path.name} cannot be read (it is no regular file)")
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
-    if len(content) > LARGEST:
-        raise Damaged(f"{path.name} is too large (more than {amount(LARGEST)}, which no run of vaecli writes)")
+    if len(content) > MAX_TEXT_BYTES:
+        raise Damaged(f"{path.name} is too large (more than {amount(MAX_TEXT_BYTES)}, which no run of vaecli writes)")
     return content.decode(errors="replace")
 
 

@@ -8,13 +8,13 @@ from functools import partial
 
 from rich.console import Console
 
-from vaecli.config.compose import Origin
+from vaecli.config.compose import Invocation
 from vaecli.models.build import calibrate
 from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
 from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
-from vaecli.runs.folder import RunFolder, checkpoint_name, held, new_folder, refuse_links, refuse_occupied
+from vaecli.runs.folder import RunFolder, checkpoint_name, lock_run, new_folder, refuse_links, refuse_occupied
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
 from vaecli.runs.rewind import rewind
@@ -33,7 +33,7 @@ from vaecli.training.resume import (
     resume_command,
     with_newer_best,
 )
-from vaecli.training.setup import Job, prepare
+from vaecli.training.setup import TrainingSetup, prepare
 from vaecli.training.state import ResumeState
 from vaecli.training.step import Update
 from vaecli.training.summary import (
@@ -55,57 +55,57 @@ from vaecli.utils.text import say
 from vaecli.utils.types import Values
 
 
-def start(config: RunConfig, origin: Origin) -> float:
+def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; the best checkpoint's bound on the validation split (training split without one).
 
     Whatever the beginning, all runs take the same course from `run` on and end there.
     """
     if config.resume is not None:
-        return start_resumed(config, origin)
-    if origin.sweep_folder is not None:
-        return start_swept(config, origin, RunFolder(origin.sweep_folder))
-    return start_new(config, origin)
+        return start_resumed(config, invocation)
+    if invocation.sweep_folder is not None:
+        return start_swept(config, invocation, RunFolder(invocation.sweep_folder))
+    return start_new(config, invocation)
 
 
-def start_new(config: RunConfig, origin: Origin) -> float:
+def start_new(config: RunConfig, invocation: Invocation) -> float:
     """A run, or the repetition of one, whose folder is made when all that can be refused has been checked."""
-    job = prepare(asked_for(config, origin.overrides))
-    folder = new_folder(job.config.output, job.config.dataset.name)
-    with held(folder):
-        if job.config.output is not None:
+    setup = prepare(asked_for(config, invocation.overrides))
+    folder = new_folder(setup.config.output, setup.config.dataset.name)
+    with lock_run(folder):
+        if setup.config.output is not None:
             refuse_occupied(folder)  # again: another process may have been faster
-        job.config.write(folder)
-        return run(folder, origin, lambda: job)
+        setup.config.write(folder)
+        return run(folder, invocation, lambda: setup)
 
 
-def start_swept(config: RunConfig, origin: Origin, folder: RunFolder) -> float:
+def start_swept(config: RunConfig, invocation: Invocation, folder: RunFolder) -> float:
     """A job of a sweep, whose folder is there already: what is refused leaves its reason in it."""
     refuse_occupied(folder)
-    with held(folder):
+    with lock_run(folder):
         config.write(folder)
 
-        def make_job() -> Job:
+        def make_setup() -> TrainingSetup:
             if config.output is not None:
                 raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
-            return prepare(asked_for(config, origin.overrides))
+            return prepare(asked_for(config, invocation.overrides))
 
-        return run(folder, origin, make_job)
+        return run(folder, invocation, make_setup)
 
 
-def start_resumed(given: RunConfig, origin: Origin) -> float:
+def start_resumed(given: RunConfig, invocation: Invocation) -> float:
     """Go on with a run in its own folder."""
-    if origin.sweep_folder is not None:
+    if invocation.sweep_folder is not None:
         raise UserError(f"resume={given.resume}: a sweep cannot go on with a run; resume its runs one by one")
     if given.output is not None:
         raise UserError(f"output={given.output}: a run goes on in its own folder; leave output out")
     folder = find_resumable(str(given.resume))
     refuse_links(folder)
-    with held(folder):
+    with lock_run(folder):
         (values, state), summary = read_state(folder), folder.known_summary()
         stored, given = RunConfig.completed(values, given), given.with_paths()
-        keys = changing(stored, given, origin.overrides)
+        keys = changing(stored, given, invocation.overrides)
         changes = changes_of(stored, given, keys)
-        config = permitted(stored, stored.with_changes(given, keys), folder.path, origin.overrides)
+        config = permitted(stored, stored.with_changes(given, keys), folder.path, invocation.overrides)
         epoch = state.epoch if state else 0
         if summary.get("status") == "completed":
             if state is None:
@@ -117,33 +117,38 @@ def start_resumed(given: RunConfig, origin: Origin) -> float:
                 return or_nan(state.best.bound)
         if config.epochs < epoch:
             raise UserError(f"epochs={config.epochs}: {folder} has trained {epoch} epochs already; ask for more")
-        job = prepare(config)
+        setup = prepare(config)
         data = summary.get("data")
-        if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
+        if isinstance(data, dict) and data.get("sha256", setup.splits.sha256()) != setup.splits.sha256():
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         if state and changes:
             state = with_newer_best(folder, state)
         resume = ResumeState(state, changes, rewind(folder, epoch), summary)
-        job.config.write(folder)
-        return run(folder, origin, lambda: job, resume)
+        setup.config.write(folder)
+        return run(folder, invocation, lambda: setup, resume)
 
 
-def run(folder: RunFolder, origin: Origin, make_job: Callable[[], Job], resume: ResumeState | None = None) -> float:
+def run(
+    folder: RunFolder,
+    invocation: Invocation,
+    make_setup: Callable[[], TrainingSetup],
+    resume: ResumeState | None = None,
+) -> float:
     """Train in a folder that this process holds, and leave word of how it ended: here alone.
 
     Raises what ended it; also SystemExit when all is done, but a signal came too late to stop it: a sweep should not
     go on.
     """
-    history, summary = (resume.history, resume.summary) if resume else ([], {"command": origin.command})
+    history, summary = (resume.history, resume.summary) if resume else ([], {"command": invocation.command})
     logger = RunLogger(folder, Console(), history, summary)
     try:
         logger.summarise(status="running")
-        job = make_job()
-        trainer = train(job, folder, logger, resume)
+        setup = make_setup()
+        trainer = train(setup, folder, logger, resume)
         signal = trainer.interrupt.requested
-        if signal and trainer.epoch < job.config.epochs:
+        if signal and trainer.epoch < setup.config.epochs:
             raise SystemExit(128 + signal)
-        complete(job, folder, logger, trainer, origin)
+        complete(setup, folder, logger, trainer, invocation)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         break_off(folder, logger, error)
         raise
@@ -154,22 +159,24 @@ def run(folder: RunFolder, origin: Origin, make_job: Callable[[], Job], resume: 
     return or_nan(trainer.best.bound)
 
 
-def train(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> Trainer:
+def train(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> Trainer:
     """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
-    announce(job, folder, logger, resume)
-    config, look = job.config, view_of(job.dataset, job.splits.train.x_shape)
-    pictures = Pictures(job.model, job.splits, look, logger, config.images.every_epochs, config.epochs)
+    announce(setup, folder, logger, resume)
+    config, look = setup.config, view_of(setup.dataset, setup.splits.train.x_shape)
+    pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.epochs)
     pictures.data()
-    done = observations_done(job, resume)
-    progress = TrainingProgress(len(job.splits.train), config.epochs, logger.console, logger.say, done=done)
-    progress.mark = "" if job.model.decoder.training_bound else "*"
-    update = Update(job.model, job.objective, job.optimizer, job.scheduler, job.average, config.clip_grad_norm)
-    observer = Observer(job, folder, logger, pictures)
-    refit = partial(calibrate, train=job.splits.train)
+    done = observations_done(setup, resume)
+    progress = TrainingProgress(len(setup.splits.train), config.epochs, logger.console, logger.say, done=done)
+    progress.mark = "" if setup.model.decoder.training_bound else "*"
+    update = Update(
+        setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average, config.clip_grad_norm
+    )
+    observer = Observer(setup, folder, logger, pictures)
+    refit = partial(calibrate, train=setup.splits.train)
     with Interrupt() as interrupt, progress:
-        trainer = Trainer(update, job.splits, plan(config), observer, progress, interrupt, refit)
+        trainer = Trainer(update, setup.splits, plan(config), observer, progress, interrupt, refit)
         if resume:
-            restore_trainer(trainer, job, resume, logger)
+            restore_trainer(trainer, setup, resume, logger)
         trainer.train()
     pictures.curves()
     speed = (progress.done - done) / max(trainer.seconds, 1e-9)
@@ -180,18 +187,18 @@ def train(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState | 
     return trainer
 
 
-def announce(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> None:
+def announce(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> None:
     """What a run says of itself before its first step, to the user and in its folder."""
-    device = next(job.model.parameters()).device
-    logger.config(job.config.write(folder))
-    logger.summarise(**identity(job, logger), **(resumption(resume) if resume else {}), **description(job, device))
-    logger.say(headline(job, device, folder))
-    if hint := few_steps(job):
+    device = next(setup.model.parameters()).device
+    logger.config(setup.config.write(folder))
+    logger.summarise(**identity(setup, logger), **(resumption(resume) if resume else {}), **description(setup, device))
+    logger.say(headline(setup, device, folder))
+    if hint := few_steps(setup):
         logger.say(hint)
-    if job.warning:
-        logger.say(f"warning: {job.warning}", style="yellow")
-    if not job.model.decoder.training_bound:
-        logger.say("figures of training batches (train, *) use each batch's own scale: they are no bound of log p(x)")
+    if setup.warning:
+        logger.say(f"warning: {setup.warning}", style="yellow")
+    if not setup.model.decoder.training_bound:
+        logger.say("figures of training batches (train, *) fit sigma to each batch and are not lower bounds")
 
 
 def plan(config: RunConfig) -> Plan:
@@ -201,22 +208,22 @@ def plan(config: RunConfig) -> Plan:
     )  # fmt: skip
 
 
-def observations_done(job: Job, resume: ResumeState | None) -> int:
+def observations_done(setup: TrainingSetup, resume: ResumeState | None) -> int:
     """How many observations a run has been trained on before."""
     if resume is None or resume.training is None:
         return 0
-    n, size = len(job.splits.train), job.config.batch_size
+    n, size = len(setup.splits.train), setup.config.batch_size
     epoch, step = resume.training.epoch, resume.training.step
     return epoch * n + (step - epoch * -(-n // size)) * size
 
 
-def restore_trainer(trainer: Trainer, job: Job, resume: ResumeState, logger: RunLogger) -> None:
+def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState, logger: RunLogger) -> None:
     """Put the trainer where the run stopped, and say so."""
     state = resume.training
     if state is None:
         logger.say("it was stopped before its first step: starting from there")
         return
-    schedule = job.scheduler.state_dict()
+    schedule = setup.scheduler.state_dict()
     with fitting(logger.folder.checkpoint(LAST)):
         trainer.restore(state, resume.replanned)
     logger.say(f"going on after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
@@ -228,7 +235,7 @@ def restore_trainer(trainer: Trainer, job: Job, resume: ResumeState, logger: Run
         trainer.save_last()  # with them in its configuration, so that they hold after another stop too
     horizon = {key: value for key, value in schedule.items() if state.scheduler.get(key) != value}
     if "epochs" in resume.changes and {"T_max", "total_steps"} & horizon.keys():
-        name, epochs = job.config.scheduler.name, job.config.epochs
+        name, epochs = setup.config.scheduler.name, setup.config.epochs
         logger.say(f"scheduler={name} runs over all epochs: from here on the rates are those of a run of {epochs}")
 
 
@@ -244,17 +251,19 @@ def resumption(resume: ResumeState) -> Values:
     return {"resumed": [*(earlier if isinstance(earlier, list) else []), resumed]}
 
 
-def complete(job: Job, folder: RunFolder, logger: RunLogger, trainer: Trainer, origin: Origin) -> None:
+def complete(
+    setup: TrainingSetup, folder: RunFolder, logger: RunLogger, trainer: Trainer, invocation: Invocation
+) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
     own, *others = trainer.candidates
     test = {}
     for candidate in [*others, own]:  # the model keeps the weights evaluated last
-        test[f"test{candidate.suffix}"] = test_figures(job, folder, trainer, candidate.name)
+        test[f"test{candidate.suffix}"] = test_figures(setup, folder, trainer, candidate.name)
     test = dict(reversed(test.items()))
     figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
     figures["best/elbo"] = or_nan(own.best.elbo)
-    logger.hparams(hyperparameters(job.config, origin.sweep_over), figures, trainer.epoch)
-    latents, warning = latents_in_use(job)
+    logger.hparams(hyperparameters(setup.config, invocation.sweep_over), figures, trainer.epoch)
+    latents, warning = latents_in_use(setup)
     logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
     for candidate in trainer.candidates:
@@ -267,14 +276,14 @@ def complete(job: Job, folder: RunFolder, logger: RunLogger, trainer: Trainer, o
     logger.say(f"wrote {folder}  ({tensorboard(folder.path)})")
 
 
-def test_figures(job: Job, folder: RunFolder, trainer: Trainer, which: str) -> dict[str, float]:
+def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, which: str) -> dict[str, float]:
     """The mean metrics of a checkpoint on the test split."""
     path = folder.checkpoint(which)
     try:
-        job.model.load_state_dict(checkpoint.load(path)["model"])
+        setup.model.load_state_dict(checkpoint.load(path)["model"])
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the run's configuration: {checkpoint.summary(error)}") from None
-    means = mean_metrics(job.model, job.objective, job.splits.test, trainer.step)
+    means = mean_metrics(setup.model, setup.objective, setup.splits.test, trainer.step)
     return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 

@@ -18,7 +18,7 @@ from vaecli.runs.folder import RunFolder, refuse_occupied
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
-from vaecli.utils.threads import share_out
+from vaecli.utils.threads import set_cpu_threads
 
 
 def refuse_shared_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
@@ -31,7 +31,7 @@ def refuse_shared_scores(config: RunConfig, model: VAE, objective: Objective) ->
         )
 
 
-class Job(NamedTuple):
+class TrainingSetup(NamedTuple):
     """Everything that is made before the run's folder is."""
 
     config: RunConfig  # filled in from the data
@@ -45,7 +45,7 @@ class Job(NamedTuple):
     warning: str | None
 
 
-def prepare(config: RunConfig) -> Job:
+def prepare(config: RunConfig) -> TrainingSetup:
     """Check everything and build everything; raises UserError before anything is written."""
     trust = trust_in(config)
     options = OptionFactory(config.options, trust)
@@ -71,13 +71,13 @@ def prepare(config: RunConfig) -> Job:
     if device.type == "cpu":
         batch = min(config.batch_size, len(splits.train))
         model.refuse_too_many(batch, draws // config.batch_size * batch)
-    share_out(model, draws)
+    set_cpu_threads(model, draws)
     optimizer = options.make("optimizer", params=model.parameters())
     total_steps = per_epoch * config.epochs
     scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
     average = averaged(model, config.ema.decay)
     splits = splits.to(device)
-    return Job(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)
+    return TrainingSetup(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)
 
 
 def trust_in(config: RunConfig) -> Trust:

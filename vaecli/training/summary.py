@@ -18,26 +18,26 @@ from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
 from vaecli.training.previews import LOOKED_AT, Pictures
-from vaecli.training.setup import Job
+from vaecli.training.setup import TrainingSetup
 from vaecli.utils.schema import plain
 
 
-def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
+def latents_in_use(setup: TrainingSetup) -> tuple[dict[str, Any], str | None]:
     """Active units and the KL of each latent for summary.json, and a warning where most latents say nothing of x."""
-    split = (job.splits.val or job.splits.train).head(LOOKED_AT)
-    active, kl = int(active_units(job.model, split).sum()), kl_per_dim(job.model, split)
+    split = (setup.splits.val or setup.splits.train).head(LOOKED_AT)
+    active, kl = int(active_units(setup.model, split).sum()), kl_per_dim(setup.model, split)
     found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
-    if 2 * active >= job.model.latent_dim:
+    if 2 * active >= setup.model.latent_dim:
         return found, None
     return found, (
-        f"posterior collapse: {active} of {job.model.latent_dim} latents are active, the others stay at the prior: "
+        f"posterior collapse: {active} of {setup.model.latent_dim} latents are active, the others stay at the prior: "
         "train longer, or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
     )
 
 
-def identity(job: Job, logger: RunLogger) -> dict[str, str]:
+def identity(setup: TrainingSetup, logger: RunLogger) -> dict[str, str]:
     """The run's id for summary.json, by which later commands know that its data may be read."""
-    run_id, problem = identify(logger.summary.get("id"), job.config.dataset)
+    run_id, problem = identify(logger.summary.get("id"), setup.config.dataset)
     if problem:
         logger.say(f"warning: {problem}", style="yellow")
     return {"id": run_id}
@@ -46,9 +46,9 @@ def identity(job: Job, logger: RunLogger) -> dict[str, str]:
 FEW = 200  # steps
 
 
-def description(job: Job, device: torch.device) -> dict[str, Any]:
+def description(setup: TrainingSetup, device: torch.device) -> dict[str, Any]:
     """What summary.json says of a run before it has trained."""
-    train, val, test = (0 if part is None else len(part) for part in job.splits)
+    train, val, test = (0 if part is None else len(part) for part in setup.splits)
     packages = {name: version(name) for name in ("torchvision", "numpy", "hydra-core", "omegaconf")}
     versions = {
         "vaecli": vaecli.__version__,
@@ -61,14 +61,14 @@ def description(job: Job, device: torch.device) -> dict[str, Any]:
         "best": None,
         "test": None,
         "error": None,
-        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "parameters": sum(p.numel() for p in setup.model.parameters()),
         "device": str(device),
-        "seed": job.config.seed,
+        "seed": setup.config.seed,
         "versions": versions,
         "git_commit": git_commit(),
         "data": {
-            "name": job.config.dataset.name, "train": train, "val": val, "test": test,
-            "sha256": job.splits.sha256(),
+            "name": setup.config.dataset.name, "train": train, "val": val, "test": test,
+            "sha256": setup.splits.sha256(),
         },
     }  # fmt: skip
 
@@ -85,21 +85,21 @@ def git_commit() -> str | None:
         return None
 
 
-def few_steps(job: Job) -> str | None:
+def few_steps(setup: TrainingSetup) -> str | None:
     """A hint where a small set in large batches leaves hardly any steps to learn from."""
-    n, size = len(job.splits.train), job.config.batch_size
+    n, size = len(setup.splits.train), setup.config.batch_size
     steps = -(-n // size)
-    if steps * job.config.epochs >= FEW:
+    if steps * setup.config.epochs >= FEW:
         return None
-    smaller = "a smaller batch_size or " if size > 16 else ""
-    return f"{steps * job.config.epochs} steps in all ({steps} an epoch) are few: {smaller}more epochs train further"
+    remedy = "a smaller batch_size or more epochs" if size > 16 else "more epochs"
+    return f"only {steps * setup.config.epochs} steps in total ({steps} per epoch): use {remedy}"
 
 
-def headline(job: Job, device: torch.device, folder: RunFolder) -> str:
-    names = (job.config.options[group].name for group in ("dataset", "architecture", "decoder", "objective"))
-    n = sum(p.numel() for p in job.model.parameters())
+def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> str:
+    names = (setup.config.options[group].name for group in ("dataset", "architecture", "decoder", "objective"))
+    n = sum(p.numel() for p in setup.model.parameters())
     return (
-        f"{', '.join(names)}: {len(job.splits.train):,} observations, {job.config.latent_dim} latents, "
+        f"{', '.join(names)}: {len(setup.splits.train):,} observations, {setup.config.latent_dim} latents, "
         f"{n:,} parameters, {device}; {folder}"
     )
 
@@ -115,10 +115,10 @@ def hyperparameters(config: RunConfig, sweep_over: Collection[str] | None) -> di
 class Observer:
     """Hands what the trainer produces to the files of the run."""
 
-    def __init__(self, job: Job, folder: RunFolder, logger: RunLogger, pictures: Pictures) -> None:
-        self.config, self.x_shape, self.folder = job.config.stored(), list(job.splits.train.x_shape), folder
+    def __init__(self, setup: TrainingSetup, folder: RunFolder, logger: RunLogger, pictures: Pictures) -> None:
+        self.config, self.x_shape, self.folder = setup.config.stored(), list(setup.splits.train.x_shape), folder
         self.logger, self.epoch_done = logger, pictures.epoch_done
-        self.is_bound = job.model.decoder.training_bound
+        self.is_bound = setup.model.decoder.training_bound
 
     def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
         label = {} if split != "train" or self.is_bound else {"is_bound": False}

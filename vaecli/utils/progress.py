@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 T = TypeVar("T")
 
 
-def watch(what: str, total: int) -> Callable[[Iterable[T]], Iterable[T]]:
+def progress_bar(what: str, total: int) -> Callable[[Iterable[T]], Iterable[T]]:
     """Goes through `total` items behind a bar, in a terminal only; the bar is gone afterwards."""
     console = Console(stderr=True)
     return lambda items: track(items, what, total, console=console, transient=True, disable=not console.is_terminal)

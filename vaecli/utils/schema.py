@@ -27,7 +27,7 @@ def check_arguments(
         annotated = target.__init__ if inspect.isclass(target) and not dataclasses.is_dataclass(target) else target
         hints = typing.get_type_hints(annotated, include_extras=True)  # of a dataclass, each base's in its own module
     except (TypeError, ValueError, NameError) as error:
-        raise UserError(f"{prefix}_target_: cannot be used, for its parameters are not to be seen ({error})") from None
+        raise UserError(f"{prefix}_target_: its signature cannot be inspected ({error})") from None
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     unknown = [key for key in values if key not in parameters]
     if unknown and not takes_any:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(jobs: Iterable[tuple[T, Callable[[], R]]], threads: int) -> Iterator[tuple[T, R]]:
+def ordered_parallel_map(jobs: Iterable[tuple[T, Callable[[], R]]], threads: int) -> Iterator[tuple[T, R]]:
     """Each job's tag and result, in the jobs' order; without gradients, a few jobs ahead of the reader.
 
     Every job runs in one thread. When the threads of one operation share the work instead, they wait for each other
@@ -68,7 +68,7 @@ SMALL_STEP = 1e8  # floating-point operations: one or two milliseconds of one co
 DEFAULT = torch.get_num_threads()
 
 
-def share_out(model: nn.Module, draws: int) -> None:
+def set_cpu_threads(model: nn.Module, draws: int) -> None:
     """One thread for small steps, torch's default for others, unless OMP_NUM_THREADS decides.
 
     A small step gains little from a second core, and on a busy machine loses much: the threads wait for each other
