@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,6 +17,8 @@ from vaecli.plots.view import figure_array, png
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_bytes, replace_file
 from vaecli.utils.text import csv_line, headings
+
+T = TypeVar("T")
 
 
 class Chunks(NamedTuple):
@@ -80,7 +82,7 @@ def column_titles(run: Run) -> list[str]:
     return list(names) if names and len(names) == n else [f"x_{i + 1}" for i in range(n)]
 
 
-def rename_clashing_columns(titles: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+def rename_clashing_columns(titles: Sequence[str], columns: Mapping[str, T]) -> dict[str, T]:
     """Columns of our own beside the data's with these titles: one that is called the same gets another name."""
     found = {}
     for title, values in columns.items():

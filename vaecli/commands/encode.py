@@ -92,7 +92,7 @@ def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | N
 
 def write_csv(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
     """A line for each observation: loc_1 to loc_D, scale_1 to scale_D, its label or parameters, its row in the file."""
-    table: dict[str, Any] = {}
+    table: dict[str, Tensor | list[str]] = {}
     for what, values in (("loc", codes.loc), ("scale", codes.scale)):
         table |= {f"{what}_{i + 1}": column for i, column in enumerate(values.unbind(1))}
     if split.y is not None:

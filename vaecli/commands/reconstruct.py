@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -143,7 +143,7 @@ def arrays(x: Tensor, found: Sequence[Reconstruction], draws: int | None) -> dic
     return {"reconstruction": again, **filled, **terms, **several}
 
 
-def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> dict[str, Any]:
+def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> dict[str, Tensor | None]:
     """What a .csv file says of one run: observations, `filled` where any number is missing, reconstructions, terms."""
     x = seen.x.cpu()
     places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}

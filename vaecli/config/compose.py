@@ -122,21 +122,21 @@ def translate_errors(main: Callable[..., Any], *args: Any) -> Any:
         raise UserError(f"this does not fit into memory{needed}: ask for less, or a smaller batch_size") from None
 
 
-def resolve_config(config: DictConfig) -> dict[str, Any]:
+def resolve_config(config: DictConfig) -> Values:
     """The configuration as plain values, interpolations resolved; UserError where that fails or a text is empty."""
     try:
         missing = OmegaConf.missing_keys(config)
         resolved: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{getattr(error, 'full_key', None)}: {first_lines(error)}") from None
-    values: dict[str, Any] = resolved
+    values: Values = resolved
     if missing:
         raise UserError(f"{min(missing)} has no value: give {min(missing)}=...")
     for key, value in values.items():
         if value == "":
             raise UserError(f"{key}=: is empty; give it a value, or leave it out for its default")
     if isinstance(values.get("output"), str) and ".." in Path(values["output"]).parts:
-        values["output"] = os.path.normpath(values["output"])  # made/../run is run, before `made` is made too
+        return {**values, "output": os.path.normpath(values["output"])}  # made/../run is run, before `made` is made
     return values
 
 

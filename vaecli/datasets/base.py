@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from vaecli.datasets.split import Splits
 from vaecli.utils.option import Option
+from vaecli.utils.types import Values
 
 
 class Dataset(Option, abstract=True):
@@ -45,7 +46,7 @@ class Dataset(Option, abstract=True):
         raise NotImplementedError
 
     @classmethod
-    def localise(cls, settings: dict[str, Any], keep: bool) -> dict[str, str]:
+    def localise(cls, settings: Values, keep: bool) -> dict[str, str]:
         """Paths, by their keys, to put in the place of a run's settings where its data are looked for on this machine.
 
         keep: the user trained the run here, so that its own paths may stay

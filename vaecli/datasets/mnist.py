@@ -4,7 +4,7 @@ import gzip
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from vaecli.datasets.split import Binarize, Splits, hold_out, image_splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, irregular, replace_file
 from vaecli.utils.memory import check_memory
-from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
+from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed, Values
 
 FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 LABELS = {
@@ -86,7 +86,7 @@ class MNIST(Dataset):
         self.label_names = LABELS[source]
 
     @classmethod
-    def localise(cls, settings: dict[str, Any], keep: bool) -> dict[str, str]:
+    def localise(cls, settings: Values, keep: bool) -> dict[str, str]:
         """Our own folder in the place of one that does not hold the files, or is not to be kept.
 
         The folder that a run names is thereby read at most: what is missing is downloaded to a place of the user's.

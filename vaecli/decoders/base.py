@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaecli.utils.option import Option
+from vaecli.utils.types import Values
 
 
 class DataFacts(NamedTuple):
@@ -61,7 +62,7 @@ class Decoder(Option, nn.Module, abstract=True):
         return None
 
     @classmethod
-    def fill_from_data(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+    def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
         """The option's settings with those filled in that are null because the data decide them.
 
         Raises ValueError, with a remedy, where these data can decide nothing.

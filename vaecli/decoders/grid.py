@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -11,6 +11,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.utils.types import Values
 
 GreyLevels = Annotated[int, Field(strict=True, ge=2, le=2**16)]
 
@@ -57,7 +58,7 @@ class GreyDecoder(Decoder, abstract=True):
         self.levels, self.step = levels, 1 / (levels - 1)
 
     @classmethod
-    def fill_from_data(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+    def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
         """`levels` as the data have them."""
         if settings.get("levels") is not None:
             return settings
@@ -93,7 +94,7 @@ class CountDecoder(Decoder, abstract=True):
         self.step: float = step
 
     @classmethod
-    def fill_from_data(cls, settings: dict[str, Any], data: DataFacts) -> dict[str, Any]:
+    def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
         """`step` as the data have it."""
         if settings.get("step") is not None:
             return settings

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from vaecli.utils.schema import is_number
+from vaecli.utils.types import StateDict
 
 OTHERS = ("ema",)  # the candidates there may be besides the model's own weights
 
@@ -22,7 +23,7 @@ class Best(NamedTuple):
     elbo: float | None = None
     validations_since_best: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StateDict:
         """As checkpoints hold it."""
         return {
             "epoch": self.epoch, "bound": self.bound, "elbo": self.elbo, "waited": self.validations_since_best,

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from vaecli.schedulers import Scheduler, advance
 from vaecli.training.candidates import OTHERS, Best
 from vaecli.utils.schema import is_number
-from vaecli.utils.types import Values
+from vaecli.utils.types import StateDict, Values
 
-StateDict = dict[str, Any]  # plain containers and tensors
 PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
 
 
@@ -160,7 +159,7 @@ def check_moments(optimizer: torch.optim.Optimizer) -> None:
             check_like(f"the optimizer's {name}", parameter.detach() if moment else own[name], value)
 
 
-def after_one_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def after_one_step(optimizer: torch.optim.Optimizer) -> StateDict:
     """What an optimizer of this kind and these settings keeps for a small parameter."""
     parameter = torch.zeros(2, 3, requires_grad=True)
     parameter.grad = torch.zeros(2, 3)

@@ -20,6 +20,7 @@ from vaecli.runs.logger import RunLogger
 from vaecli.training.previews import LOOKED_AT, Pictures
 from vaecli.training.setup import TrainingSetup
 from vaecli.utils.schema import plain
+from vaecli.utils.types import StateDict
 
 
 def latents_in_use(setup: TrainingSetup) -> tuple[dict[str, Any], str | None]:
@@ -124,7 +125,7 @@ class Observer:
         label = {} if split != "train" or self.is_bound else {"is_bound": False}
         self.logger.metrics(split, epoch, step, {**means, **label}, lr, seconds)
 
-    def checkpoint(self, which: str, state: dict[str, Any]) -> None:
+    def checkpoint(self, which: str, state: StateDict) -> None:
         """The figures that led to a state are on disk before it is."""
         self.logger.flush()
         state = {"config": self.config, "x_shape": self.x_shape, **state}

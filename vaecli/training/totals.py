@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from vaecli.datasets.split import Split
 from vaecli.models.inference import at_once, batches, evaluating
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Objective
+from vaecli.utils.types import StateDict
 
 
 class Totals:
@@ -51,11 +51,11 @@ class Totals:
         named = zip(self.names, rows[first].tolist(), strict=True)
         return first, {name: value for name, value in named if not math.isfinite(value)}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Plain containers and tensors from which `load_state_dict` goes on to the same means, bit for bit."""
         return {"names": self.names, "rows": torch.stack(self.rows).cpu(), "counts": self.counts}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: StateDict, device: torch.device) -> None:
         self.names, self.counts, rows = list(state["names"]), list(state["counts"]), state["rows"]
         if rows.shape != (len(self.counts), len(self.names)) or not all(type(n) is int and n > 0 for n in self.counts):
             raise ValueError("the sums of the epoch under way do not fit together")

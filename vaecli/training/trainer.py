@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from vaecli.training.state import (
 from vaecli.training.step import Update
 from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
+from vaecli.utils.types import StateDict
 
 WATCH = 50  # steps between looks at the loss on a device that computes while the program goes on
 
@@ -51,7 +52,7 @@ class Observer(Protocol):
     def metrics(
         self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float
     ) -> None: ...
-    def checkpoint(self, which: str, state: dict[str, Any]) -> None: ...
+    def checkpoint(self, which: str, state: StateDict) -> None: ...
     def epoch_done(self, epoch: int) -> None: ...
 
 

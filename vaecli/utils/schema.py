@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
@@ -78,17 +78,19 @@ def plain(value: Any) -> str:
     return printable(str(value))
 
 
-def flatten(config: Values, prefix: str = "") -> Values:
+def flatten(config: Values) -> Values:
     """Nested mappings as one dict with dotted keys; a group's chosen option stands under the group's own name."""
-    found: dict[str, Any] = {}
+    return dict(_flat(config, ""))
+
+
+def _flat(config: Values, prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, Mapping):
-            found |= flatten(value, f"{prefix}{printable(str(key))}.")
+            yield from _flat(value, f"{prefix}{printable(str(key))}.")
         elif key == "name" and prefix:
-            found[prefix[:-1]] = value
+            yield prefix[:-1], value
         elif key != "_target_":
-            found[prefix + printable(str(key))] = value
-    return found
+            yield prefix + printable(str(key)), value
 
 
 def is_number(value: Any) -> TypeGuard[float]:

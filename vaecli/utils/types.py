@@ -10,6 +10,9 @@ from pydantic import Field
 Values = Mapping[str, Any]  # of a command line or a file, nested, as they came
 
 
+StateDict = dict[str, Any]  # what torch calls one: plain containers and tensors
+
+
 MOST = 10**12  # of anything that is counted
 
 
