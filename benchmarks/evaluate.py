@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from vaecli.analysis.importance_sampling import importance_weighted, rows_at_once
-from vaecli.commands._inputs import load_split
-from vaecli.commands.evaluate import peak_memory
-from vaecli.models.load import load_run
+from vaecli.models.load import load_run, load_split
+from vaecli.utils.memory import peak_memory
 from vaecli.utils.threads import ordered_parallel_map
 
 

@@ -20,36 +20,38 @@ from torch import Tensor
 
 from vaecli.analysis.modes import Joint, modes
 from vaecli.analysis.quadrature import FINE, Share, in_double, integral, quadrature, searches
-from vaecli.architectures.mlp import MLP
-from vaecli.commands._inputs import load_split
+from vaecli.config.instantiate import TYPED_HERE, OptionFactory
 from vaecli.datasets.split import Split
-from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
+from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
-from vaecli.models.load import load_run
+from vaecli.models.load import load_run, load_split
 from vaecli.models.vae import VAE
-from vaecli.posteriors.gaussian import Gaussian
-from vaecli.priors.standard_normal import StandardNormal
 
 SIGMAS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
 PLACES = (0.0, 2.0, 6.0, 12.0, 15.0)
 WIDTH = 10  # numbers in an observation
 
 
+def options(sigma: float) -> dict[str, dict[str, object]]:
+    return {
+        "architecture": {"_target_": "vaecli.architectures.mlp.MLP", "name": "mlp", "hidden": []},
+        "posterior": {"_target_": "vaecli.posteriors.gaussian.Gaussian", "name": "gaussian"},
+        "decoder": {"_target_": "vaecli.decoders.gaussian.Gaussian", "name": "gaussian_fixed", "sigma": sigma},
+        "prior": {"_target_": "vaecli.priors.standard_normal.StandardNormal", "name": "standard_normal"},
+    }
+
+
 def linear_gaussian(dim: int, sigma: float, distances: tuple[float, ...]) -> tuple[VAE, Split, Tensor]:
     """A model with an encoder that knows nothing, observations from z at these distances from 0, and their log p(x)."""
     generator = torch.Generator().manual_seed(dim)
-    posterior, networks = Gaussian(dim), MLP(hidden=[])
-    encoder, decoder = networks.encoder((WIDTH,), posterior.n_features), networks.decoder(dim, 1, (WIDTH,))
-    for parameter in [*encoder.parameters(), *decoder.parameters()]:
+    model = build_vae(OptionFactory(options(sigma), TYPED_HERE), dim, (WIDTH,))
+    for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) / 3
-    model = VAE(encoder, posterior, decoder, GaussianDecoder((WIDTH,), sigma=sigma), StandardNormal(dim), dim, (WIDTH,))
     direction = torch.ones(dim) / dim**0.5
     z = torch.tensor(distances).unsqueeze(1) * direction
     with torch.no_grad():
         x = model.decoder_network(z).squeeze(1) + sigma * torch.randn(len(z), WIDTH, generator=generator)
-        bias = model.decoder_network(torch.zeros(1, dim)).flatten()
-        w = (model.decoder_network(torch.eye(dim)).squeeze(1) - bias).T.double()
-        w, b = decoder.output.weight.double(), decoder.output.bias.double()  # type: ignore[union-attr]
+        w, b = (parameter.double() for parameter in model.decoder_network.parameters())
     return model, Split(x), closed_form(x.double(), w, b, sigma)
 
 

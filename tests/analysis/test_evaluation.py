@@ -24,14 +24,13 @@ from vaecli.analysis.importance_sampling import (
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
 from vaecli.analysis.quadrature import quadrature
 from vaecli.architectures.mlp import MLP
-from vaecli.commands._inputs import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import Decoder
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.decoders.gaussian_optimal import GaussianOptimal
 from vaecli.models.build import calibrate
 from vaecli.models.inference import drawn_once
-from vaecli.models.load import Run, load_run
+from vaecli.models.load import Run, load_run, load_split
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.posteriors.gaussian import Gaussian

@@ -17,11 +17,10 @@ from torch import Tensor
 from vaecli.analysis.importance_sampling import Scores, importance_weighted, widened_estimate
 from vaecli.analysis.modes import Joint
 from vaecli.analysis.quadrature import Quadrature, in_double, integral, quadrature, searches
-from vaecli.commands._inputs import load_split
 from vaecli.datasets.split import Split
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.models.inference import evaluating
-from vaecli.models.load import load_run
+from vaecli.models.load import load_run, load_split
 from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian
 from vaecli.priors.standard_normal import StandardNormal

@@ -23,13 +23,13 @@ from support.making import instantiate, prepare
 
 from vaecli import __main__ as cli
 from vaecli.analysis.latent_search import fit
-from vaecli.commands._inputs import load_split, read_input
+from vaecli.commands._inputs import read_input
 from vaecli.datasets import reading
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import Images, read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.decoders.wrapped import Standardizer
-from vaecli.models.load import load_run
+from vaecli.models.load import load_run, load_split
 from vaecli.runs.config import absolute_paths
 from vaecli.utils import memory
 from vaecli.utils.errors import UserError

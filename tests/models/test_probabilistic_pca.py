@@ -11,8 +11,7 @@ from support.runs import train
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from vaecli.commands._inputs import load_split
-from vaecli.models.load import load_run
+from vaecli.models.load import load_run, load_split
 
 
 def maximum(x: Tensor, n_latents: int) -> tuple[float, float]:

@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecli.commands._keys import Part, device_of, run_view
+from vaecli.commands._keys import run_view
 from vaecli.datasets.checks import existing, refuse_infinite
 from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
-from vaecli.datasets.split import Split
+from vaecli.datasets.split import Part, Split
 from vaecli.datasets.tables import Choice
 from vaecli.models.build import data_facts
 from vaecli.models.inference import evaluating
-from vaecli.models.load import Run
-from vaecli.runs.access import Unasked
+from vaecli.models.load import Run, load_split
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
@@ -32,22 +31,6 @@ class Observations(NamedTuple):
     y: Tensor | None  # labels (N,) or (N, d)
     names: list[str]  # how to call each in a table: its index in the split, or its position in the file
     rows: Tensor | None = None  # (N,): which rows of the data's file they are, where they came shuffled from one
-
-
-def load_split(run: Run, part: Part) -> Split:
-    """One part of the run's data set, on the model's device."""
-    if run.unread:
-        raise Unasked(run.folder.path, run.unread)
-    try:
-        split = getattr(run.dataset.load(), part)
-    except UserError as error:
-        raise UserError(f"this needs the data that {run.folder} was trained on: {error}") from None
-    if split is None:
-        raise UserError(f"split={part}: this run set no observations aside for it; use split=train or split=test")
-    if split.x_shape != run.model.x_shape:
-        wanted = f"expects observations of shape {run.model.x_shape}"
-        raise UserError(f"{run.folder}: the model {wanted}, but its data set's have {split.x_shape}")
-    return split.to(device_of(run))
 
 
 def choose(run: Run, part: Part, n: int, indices: Sequence[int] | None, seed: int = 0) -> Observations:
@@ -86,7 +69,7 @@ def read_input(run: Run, name: str) -> Observations:
         run.model.decoder.check(data_facts(Split(x), run.model.decoder.step))
     except ValueError as error:
         raise UserError(f"{what}: {str(error).split(':')[0]}; scale it as the training data were") from None
-    return Observations(x.to(device_of(run)), None, [str(i) for i in range(len(x))])
+    return Observations(x.to(run.device), None, [str(i) for i in range(len(x))])
 
 
 def read_latents(run: Run, name: str) -> Tensor:
@@ -100,7 +83,7 @@ def read_latents(run: Run, name: str) -> Tensor:
         raise UserError(f"z={name}: has shape {values.shape}; expected (N, {d}), as this run has {have}")
     z = held(f"z={name}", values).to(torch.float32).reshape(-1, d)
     refuse_infinite(f"z={name}", Split(z))
-    return z.to(device_of(run))
+    return z.to(run.device)
 
 
 def _read_numbers(what: str, path: Path, run: Run) -> Tensor:

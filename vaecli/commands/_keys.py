@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 
 from vaecli.commands._run import Keys
@@ -17,7 +16,6 @@ from vaecli.utils.files import check_output, expanded
 
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
-Part = Literal["train", "val", "test"]
 Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
 
 
@@ -81,7 +79,3 @@ class DataKeys(RunKeys):
 def run_view(run: Run) -> View:
     """The figures that suit a run's observations."""
     return view_of(run.dataset, run.model.x_shape)
-
-
-def device_of(run: Run) -> torch.device:
-    return next(run.model.parameters()).device

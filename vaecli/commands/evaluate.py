@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,17 +20,18 @@ from vaecli.analysis.importance_sampling import Scores, importance_weighted, pri
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
 from vaecli.analysis.pareto import FEWEST, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
-from vaecli.commands._inputs import load_split, read_input
-from vaecli.commands._keys import DataKeys, Part, device_of
+from vaecli.commands._inputs import read_input
+from vaecli.commands._keys import DataKeys
 from vaecli.commands._outputs import write_arrays, write_table
-from vaecli.datasets.split import Split
+from vaecli.datasets.split import Part, Split
 from vaecli.models.build import check_data
 from vaecli.models.inference import drawn_once
-from vaecli.models.load import Run
+from vaecli.models.load import Run, load_split
 from vaecli.models.vae import VAE
 from vaecli.runs.names import EVALUATION
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
+from vaecli.utils.memory import peak_memory
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import say
 from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
@@ -72,7 +72,7 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     found = evaluate(run, split, config)
     refuse_broken(found.figures)
     protocol = describe(run, config, len(split), len(whole), whole.redraw)
-    protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(device_of(run))}
+    protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(run.device)}
     report(found, protocol, check_data(run.model.decoder, split, None))
     if config.scores:
         scores = config.target.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}")
@@ -178,20 +178,9 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool) -> dict[s
         "checkpoint": config.checkpoint,
         "epoch": run.epoch,
         "seed": config.seed,
-        "device": str(device_of(run)),
+        "device": str(run.device),
         "version": vaecli.__version__,
     }
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes: the most that this process held, on a GPU the most that its tensors took there."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_scores(path: Path, found: Evaluation, split: Split) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
 from vaecli.commands._inputs import Observations, choose, read_input
-from vaecli.commands._keys import DataKeys, Mode, Part, run_view
+from vaecli.commands._keys import DataKeys, Mode, run_view
 from vaecli.commands._outputs import (
     by_title,
     class_names,
@@ -25,6 +25,7 @@ from vaecli.commands._outputs import (
     write_figure,
     write_table,
 )
+from vaecli.datasets.split import Part
 from vaecli.models.inference import at_once, decode_all, decode_part, evaluating
 from vaecli.models.load import Run
 from vaecli.plots.view import View

@@ -161,6 +161,9 @@ class FileSplit(Split):
         return replace(self, y=None if self.y is None else self.y[rows], rows=self._rows(rows))
 
 
+Part = Literal["train", "val", "test"]
+
+
 class Splits(NamedTuple):
     """A data set's parts; `val` is None where none was set aside."""
 

@@ -13,11 +13,12 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.datasets.base import Dataset
+from vaecli.datasets.split import Part, Split
 from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 from vaecli.runs import checkpoint
-from vaecli.runs.access import closed, is_own, refused
+from vaecli.runs.access import Unasked, closed, is_own, refused
 from vaecli.runs.config import absolute_paths
 from vaecli.runs.find import find_run
 from vaecli.runs.folder import RunFolder
@@ -38,6 +39,10 @@ class Run(NamedTuple):
     epoch: int
     checkpoint: str  # best or last
     unread: dict[str, str]  # the files of the data set, by their keys, that may not be read unasked
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
 
 def load_run(
@@ -67,6 +72,22 @@ def load_run(
     except Exception as error:  # what a file claims can fail to fit together in any way
         raise UserError(f"{path} does not fit its own configuration: {checkpoint.summary(error)}") from None
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
+
+
+def load_split(run: Run, part: Part) -> Split:
+    """One part of the run's data set, on the model's device."""
+    if run.unread:
+        raise Unasked(run.folder.path, run.unread)
+    try:
+        split = getattr(run.dataset.load(), part)
+    except UserError as error:
+        raise UserError(f"this needs the data that {run.folder} was trained on: {error}") from None
+    if split is None:
+        raise UserError(f"split={part}: this run set no observations aside for it; use split=train or split=test")
+    if split.x_shape != run.model.x_shape:
+        wanted = f"expects observations of shape {run.model.x_shape}"
+        raise UserError(f"{run.folder}: the model {wanted}, but its data set's have {split.x_shape}")
+    return split.to(run.device)
 
 
 def rebuild(state: Values, trust: Trust) -> VAE:

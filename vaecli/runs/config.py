@@ -19,7 +19,7 @@ from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, refuse_no_text, replace_text
 from vaecli.utils.schema import check_arguments, flatten, unknown_key
-from vaecli.utils.types import PositiveFloat, PositiveInt, Seed, Values
+from vaecli.utils.types import PositiveFloat, PositiveInt, Seed, UserPath, Values
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ class RunConfig:
     start_at_mean: Annotated[bool, IMMUTABLE] = True
     clip_grad_norm: PositiveFloat | None = None
     device: Annotated[str, SAYS_NOTHING] = "auto"
-    output: Annotated[str | None, Rule(request=True, distinguishes=False)] = None
-    resume: Annotated[str | None, REQUEST] = None
-    repeat: Annotated[str | None, REQUEST] = None
+    output: Annotated[UserPath | None, Rule(request=True, distinguishes=False)] = None
+    resume: Annotated[UserPath | None, REQUEST] = None
+    repeat: Annotated[UserPath | None, REQUEST] = None
     trust: Annotated[list[str], REQUEST] = field(default_factory=list)
     validate: Validation = Validation()
     checkpoint: CheckpointSchedule = CheckpointSchedule()

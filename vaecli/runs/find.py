@@ -18,7 +18,7 @@ def find_resumable(run: str) -> RunFolder:
         if not found:
             raise UserError(f"resume=latest: no run under {Path('outputs').absolute()}; start one: vae train")
         return max(found, key=last_written)
-    folder = RunFolder(expanded(run))
+    folder = RunFolder(Path(run))
     if not folder.path.is_dir():
         raise UserError(f"resume={run}: there is no such folder; give a run's folder or resume=latest")
     if not folder.config.is_file() and not folder.has(LAST):

@@ -28,7 +28,7 @@ from vaecli.runs.names import (
 from vaecli.runs.read import Damaged, json_lines, load_json, load_yaml, mapping
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import check_writable, expanded, replace_text
+from vaecli.utils.files import check_writable, replace_text
 from vaecli.utils.types import Values
 
 
@@ -211,7 +211,7 @@ def refuse_occupied(folder: RunFolder) -> None:
 def new_folder(output: str | None, dataset: str) -> RunFolder:
     """Make the run's folder: `output`, or one of its own under outputs/<dataset>."""
     if output is not None:
-        folder = RunFolder(expanded(output))
+        folder = RunFolder(Path(output))
         refuse_occupied(folder)
         return make(folder, exist_ok=True)
     while True:

@@ -36,7 +36,8 @@ class RunLogger:
         history: Sequence[Values] = (),
         summary: Values | None = None,
     ) -> None:
-        self.folder, self.console = folder, console
+        self.folder = folder
+        self.console = console
         self.history: list[Values] = list(history)
         self.summary: Values = summary or {}
         seconds = self.summary.get("seconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 
 from rich.console import Console
 
@@ -60,36 +60,32 @@ def start(config: RunConfig, invocation: Invocation) -> float:
 
     Whatever the beginning, all runs take the same course from `run` on and end there.
     """
-    if config.resume is not None:
-        return start_resumed(config, invocation)
-    if invocation.sweep_folder is not None:
-        return start_swept(config, invocation, RunFolder(invocation.sweep_folder))
-    return start_new(config, invocation)
+    return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
 
 
 def start_new(config: RunConfig, invocation: Invocation) -> float:
-    """A run, or the repetition of one, whose folder is made when all that can be refused has been checked."""
-    setup = prepare(asked_for(config, invocation.overrides))
-    folder = new_folder(setup.config.output, setup.config.dataset.name)
-    with lock_run(folder):
-        if setup.config.output is not None:
-            refuse_occupied(folder)  # again: another process may have been faster
-        setup.config.write(folder)
-        return run(folder, invocation, lambda: setup)
+    """A run, or the repetition of one.
 
-
-def start_swept(config: RunConfig, invocation: Invocation, folder: RunFolder) -> float:
-    """A job of a sweep, whose folder is there already: what is refused leaves its reason in it."""
-    refuse_occupied(folder)
+    Its folder is made when all that can be refused has been checked. A sweep has made one already: there what is
+    refused leaves its reason.
+    """
+    make_setup = cache(partial(new_setup, config, invocation))
+    if invocation.sweep_folder is None:
+        config = make_setup().config
+        folder = new_folder(config.output, config.dataset.name)
+    else:
+        folder = RunFolder(invocation.sweep_folder)
     with lock_run(folder):
+        refuse_occupied(folder)  # another process may have been faster
         config.write(folder)
-
-        def make_setup() -> TrainingSetup:
-            if config.output is not None:
-                raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
-            return prepare(asked_for(config, invocation.overrides))
-
         return run(folder, invocation, make_setup)
+
+
+def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
+    """What a new run trains with."""
+    if invocation.sweep_folder is not None and config.output is not None:
+        raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
+    return prepare(asked_for(config, invocation.overrides))
 
 
 def start_resumed(given: RunConfig, invocation: Invocation) -> float:

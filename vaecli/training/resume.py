@@ -18,7 +18,6 @@ from vaecli.training.candidates import Best
 from vaecli.training.state import TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import expanded
 from vaecli.utils.schema import flatten, plain
 from vaecli.utils.types import Values
 
@@ -72,7 +71,7 @@ def asked_for(config: RunConfig, keys: Sequence[str]) -> RunConfig:
     """The configuration of a new run: as composed, or that of the run that it repeats, with the keys typed in place."""
     if config.repeat is None:
         return config
-    path = expanded(config.repeat)
+    path = Path(config.repeat)
     stored = RunConfig.completed(read_config(path), config)
     changed = stored.with_changes(config, keys)
     return changed if "dataset" in keys else permitted(stored, changed, path if path.is_dir() else path.parent, keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,6 @@ from vaecli.runs.config import RunConfig
 from vaecli.runs.folder import RunFolder, refuse_occupied
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import expanded
 from vaecli.utils.threads import set_cpu_threads
 
 
@@ -50,7 +50,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     trust = trust_in(config)
     options = OptionFactory(config.options, trust)
     if config.output is not None:
-        refuse_occupied(RunFolder(expanded(config.output)))
+        refuse_occupied(RunFolder(Path(config.output)))
     device = pick_device(config.device)
     dataset = options.make("dataset")
     config = config.with_paths()

@@ -1,13 +1,20 @@
 """Refuses what cannot fit into memory before any of it is taken."""
 
+from __future__ import annotations
+
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaecli.utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -122,3 +129,16 @@ def size(n: int) -> str:
             return f"{n:.3g} {unit}"
         n /= 1000  # type: ignore[assignment]
     return f"{n:,.0f} PB" if n < 1e6 else "more than 1,000,000 PB"
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: the most that this process held, on a GPU the most that its tensors took there."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+from vaecli.utils.files import expanded
 
 Values = Mapping[str, Any]  # of a command line or a file, nested, as they came
 
@@ -29,6 +31,9 @@ PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+UserPath = Annotated[str, AfterValidator(lambda path: str(expanded(path)))]  # as typed; ~ becomes the home folder
 
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
