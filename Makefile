@@ -31,6 +31,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict vaecli/runs vaecli/config vaecli/training
 
 # builds the wheel and uses it from an empty folder, with the dependencies of .venv
 wheel: .venv/installed

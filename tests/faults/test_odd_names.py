@@ -23,7 +23,7 @@ from support.runs import SMALL, train
 from vaecli.analysis.latent_space import encode
 from vaecli.models.load import load_run
 from vaecli.runs.find import find_resumable, find_run, runs_below
-from vaecli.runs.folder import RunFolder, held
+from vaecli.runs.folder import RunFolder, lock_run
 from vaecli.runs.table import natural, table
 from vaecli.training.resume import resume_command
 from vaecli.utils.command_line import command, setting
@@ -185,7 +185,7 @@ def test_a_lock_whose_file_is_deleted_still_holds() -> None:
     try:
         wait_for("run/checkpoints/last.pt", run, Path.cwd())
         Path("run/.lock").unlink()
-        with pytest.raises(UserError, match="another process is training this run"), held(RunFolder(Path("run"))):
+        with pytest.raises(UserError, match="another process is training this run"), lock_run(RunFolder(Path("run"))):
             pass
         with pytest.raises(UserError, match="another process is training this run"):
             train("resume=run")
@@ -193,7 +193,7 @@ def test_a_lock_whose_file_is_deleted_still_holds() -> None:
     finally:
         run.kill()
         run.communicate()
-    with held(RunFolder(Path("run"))):
+    with lock_run(RunFolder(Path("run"))):
         pass
 
 

@@ -12,7 +12,7 @@ from conftest import forked
 from support.processes import LONG, in_child, start, wait_for
 from support.runs import SMALL, assert_same, train
 
-from vaecli.runs.folder import RunFolder, held, new_folder
+from vaecli.runs.folder import RunFolder, lock_run, new_folder
 from vaecli.training.previews import Pictures
 from vaecli.utils.errors import UserError
 
@@ -90,18 +90,18 @@ def test_a_running_run_is_not_resumed_or_overwritten() -> None:
 def test_the_lock_outlives_no_crash() -> None:
     Path("run").mkdir()
     assert os.waitstatus_to_exitcode(in_child(_killed_while_it_holds)) == -signal.SIGKILL
-    with held(RunFolder(Path("run"))):
+    with lock_run(RunFolder(Path("run"))):
         assert in_child(lambda: _is_refused(Path("run"))) == 0
 
 
 def _killed_while_it_holds() -> None:
-    with held(RunFolder(Path("run"))):
+    with lock_run(RunFolder(Path("run"))):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _is_refused(folder: Path) -> int:
     try:
-        with held(RunFolder(folder)):
+        with lock_run(RunFolder(folder)):
             return 1
     except UserError:
         return 0

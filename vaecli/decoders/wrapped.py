@@ -25,6 +25,8 @@ class DelegatingDistribution(Independent):
     def __init__(self, base: Distribution) -> None:
         super().__init__(base, 0, validate_args=False)
 
+    base_dist: Distribution
+
     @property
     def stddev(self) -> Tensor:
         """Not the root of the variance, which may be too large or too small for single precision."""

@@ -79,7 +79,7 @@ def load_split(run: Run, part: Part) -> Split:
     if run.unread:
         raise Unasked(run.folder.path, run.unread)
     try:
-        split = getattr(run.dataset.load(), part)
+        split: Split | None = getattr(run.dataset.load(), part)
     except UserError as error:
         raise UserError(f"this needs the data that {run.folder} was trained on: {error}") from None
     if split is None:

@@ -70,14 +70,16 @@ class VAE(nn.Module):
         """q(z|x) of observations x (B, *x_shape): batch shape (B,), event shape (D,)."""
         if x.device.type == "cpu":
             self.refuse_too_many(encoded=len(x))
-        return self.posterior(self.encoder_network(x))
+        q_z: Distribution = self.posterior(self.encoder_network(x))
+        return q_z
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x|z) of latents z (..., D): batch shape (...), event shape x_shape."""
         if z.device.type == "cpu":
             self.refuse_too_many(decoded=z.numel() // z.shape[-1])
         params = self.decoder_network(z.reshape(-1, z.shape[-1])).unflatten(0, z.shape[:-1])
-        return self.decoder(*params.unbind(z.ndim - 1))
+        p_x: Distribution = self.decoder(*params.unbind(z.ndim - 1))
+        return p_x
 
     def forward(self, x: Tensor, n_samples: int = 1) -> VAEOutput:
         """Encode x (B, *x_shape), draw n_samples latents for each observation, decode them."""

@@ -50,7 +50,7 @@ def place(figure: Figure, picture: np.ndarray, left: float, top: float, scale: f
 
 def shrink(picture: np.ndarray) -> float:
     """The scale that keeps a picture within `MAX_PICTURE_WIDTH` pixels of width; 1 where it can be."""
-    return min(1.0, MAX_PICTURE_WIDTH / picture.shape[1])
+    return min(1.0, MAX_PICTURE_WIDTH / int(picture.shape[1]))
 
 
 def sheet(pieces: list[Band], title: str | None = None) -> Figure:
