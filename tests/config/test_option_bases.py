@@ -69,11 +69,18 @@ def test_a_forgotten_method_is_said_at_import(group: str) -> None:
      "error: prior._target_=mine.Mine: class Mine does not define forward(encode), which every Prior needs"),
     ("class Mine:\n    def forward(self, encode):\n        pass\n",
      "error: prior._target_=mine.Mine: mine.Mine is no Module: derive it from vaecli.priors.base.Prior"),
+    (HEAD["prior"] + "class Mine(Base):\n    def forward(self, encode):\n        pass\n",
+     "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
+     "does not take latent_dim"),
+    (HEAD["prior"] + "class Mine(Base):\n    def __init__(self, latent_dim):\n        pass\n"
+     "    def forward(self, encode):\n        pass\n",
+     "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
+     "does not take x_shape"),
     ("def Mine(latent_dim, x_shape):\n    pass\n",
      "error: prior._target_=mine.Mine: prior cannot be mine.Mine, which is no class"),
     (HEAD["prior"] + "class Mine(Base, abstract=True):\n    pass\n",
      "error: prior._target_=mine.Mine: mine.Mine is an abstract class"),
-], ids=["forgotten", "parameters", "no parent", "no module", "function", "abstract"])  # fmt: skip
+], ids=["forgotten", "parameters", "no parent", "no module", "no init", "init", "function", "abstract"])  # fmt: skip
 def test_a_users_package_is_refused_in_a_line(text: str, message: str, tmp_path: Path) -> None:
     package(tmp_path, "prior", text)
     done = forked("train", "--config-dir", "conf", "prior=own", "dataset.limit=64", "output=run", cwd=tmp_path)
@@ -126,6 +133,9 @@ def test_a_foreign_class_gets_the_defaults() -> None:
 
 def test_an_objective_has_one_draw_by_default() -> None:
     class Constant(Objective):
+        def __init__(self, **supplied: int) -> None:
+            pass
+
         def __call__(self, model: nn.Module, x: torch.Tensor, step: int) -> Estimate:  # type: ignore[override]
             raise NotImplementedError
 

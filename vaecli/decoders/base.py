@@ -41,6 +41,7 @@ class Decoder(Option, nn.Module, abstract=True):
     calibrate: called with the mean squared error of the training set, where an evaluation needs it; None elsewhere
     """
 
+    made_with: ClassVar[tuple[str, ...]] = ("x_shape",)
     attributes: ClassVar[tuple[str, ...]] = ("n_params",)
     n_params: int
     step: float | None = None

@@ -93,6 +93,8 @@ class Observed(DelegatingDistribution):
 class DelegatingDecoder(Decoder, abstract=True):
     """A decoder that is another one where it does not say otherwise."""
 
+    made_with = ()
+
     def __init__(self, decoder: Decoder) -> None:
         super().__init__(decoder.x_shape)
         self.decoder, self.n_params = decoder, decoder.n_params

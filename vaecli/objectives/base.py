@@ -29,6 +29,7 @@ class Objective(Option, abstract=True):
     own_scores: whether the gradient takes it that each draw's log p(x|z) depends on no other draw
     """
 
+    made_with: ClassVar[tuple[str, ...]] = ("steps_per_epoch", "n_samples")
     own_scores: ClassVar[bool] = False
     n_samples: int = 1
     k: int = 1

@@ -17,6 +17,7 @@ class Posterior(Option, nn.Module, abstract=True):
     n_features: F, how many numbers the encoder network emits for each observation
     """
 
+    made_with: ClassVar[tuple[str, ...]] = ("latent_dim",)
     attributes: ClassVar[tuple[str, ...]] = ("n_features",)
     n_features: int
 

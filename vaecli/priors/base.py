@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -13,6 +14,8 @@ from vaecli.utils.option import Option
 
 class Prior(Option, nn.Module, abstract=True):
     """p(z): a distribution over latents, made with `latent_dim` (D) and `x_shape`."""
+
+    made_with: ClassVar[tuple[str, ...]] = ("latent_dim", "x_shape")
 
     @abstractmethod
     def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:

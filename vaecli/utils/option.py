@@ -15,10 +15,12 @@ class Option:
     for classes that are there to be derived from.
 
     attributes: what `__init__` has to set, where the class does not
+    made_with: what `__init__` is given by name, beside the option's keys in the configuration
     """
 
     abstract: ClassVar[bool] = True
     attributes: ClassVar[tuple[str, ...]] = ()
+    made_with: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -27,6 +29,22 @@ class Option:
         for name, promised in vars(base).items():
             if not abstract and inspect.isfunction(promised) and name != "__init__":
                 check_method(cls, base, name)
+        if not abstract:
+            check_init(cls, base)
+
+
+def check_init(cls: type[Option], base: type) -> None:
+    """UserError where a class cannot be made with what every option of its group is given."""
+    found = inspect.getattr_static(cls, "__init__")
+    own = inspect.isfunction(found) and found.__qualname__ != "Module.__init__"
+    takes = inspect.signature(found).parameters if own else {}
+    if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        return
+    refused = [name for name in cls.made_with if name not in takes or takes[name].kind is takes[name].POSITIONAL_ONLY]
+    if refused:
+        given = ", ".join(cls.made_with)
+        raise UserError(f"class {cls.__qualname__}: every {base.__name__} is made with {given}, but here __init__ does "
+                        f"not take {refused[0]}")  # fmt: skip
 
 
 def check_method(cls: type, base: type, name: str) -> None:
