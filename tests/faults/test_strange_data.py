@@ -538,7 +538,7 @@ def test_images_of_169_million_pixels(tmp_path: Path, measured: Callable[[str], 
     for i in range(1, 6):
         os.link(tmp_path / "0.png", tmp_path / f"{i}.png")
     code = (
-        "import os, resource; from vaecli import memory; from vaecli.datasets.images import Images;"
+        "import os, resource; from vaecli.utils import memory; from vaecli.datasets.images import Images;"
         "memory.available = lambda: 5 * 10**9; os.cpu_count = lambda: 8;"
         f"assert len(Images({str(tmp_path)!r}, size=8).load().train) == 4;"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
