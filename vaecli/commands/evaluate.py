@@ -73,7 +73,7 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     refuse_broken(found.figures)
     protocol = describe(run, config, len(split), len(whole), whole.redraw)
     protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(run.device)}
-    report(found, protocol, check_data(run.model.decoder, split, None))
+    report(found, protocol, check_data(run.model.decoder, split))
     if config.scores:
         scores = config.target.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}")
         write_scores(scores, found, split)

@@ -22,12 +22,16 @@ class DataFacts(NamedTuple):
     binary: bool  # every value is 0 or 1
     step: float | None = None  # every value is a multiple of it: 1/255 for 8-bit images, 1 for whole numbers
 
+    can_standardize: bool = False  # whether the data set has the key `standardize`
+
     @property
     def remedy(self) -> str:
         """An option of `decoder` that takes the data."""
         if self.low >= 0 and self.high > 1 and self.step is not None:
             return "poisson"
-        return "continuous_bernoulli" if self.low >= 0 and self.high <= 1 else "gaussian_identity"
+        if self.low >= 0 and self.high <= 1:
+            return "continuous_bernoulli" if self.step is None else "discretized_logistic"
+        return "gaussian dataset.standardize=true" if self.can_standardize else "gaussian_identity"
 
 
 class Decoder(Option, nn.Module, abstract=True):

@@ -13,7 +13,7 @@ from vaecli.decoders.base import DataFacts, Decoder, refuse_outside_unit_interva
 GREY = (
     "grey values under decoder=bernoulli: log p(x|z) and the ELBO are then expectations over binary images drawn with "
     "these grey values as probabilities, not densities of the grey data, and compare with no binarised figure. "
-    "For a proper likelihood use dataset.binarize=dynamic, decoder=continuous_bernoulli or discretized_logistic."
+    "For a likelihood of the grey data use decoder=discretized_logistic; for binary ones dataset.binarize=dynamic."
 )
 
 

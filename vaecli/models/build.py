@@ -129,14 +129,14 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
     refuse_unusable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
     with or_recipe(recipe):
-        return Option(decoder.fill_from_data(dict(node), data_facts(train)))
+        return Option(decoder.fill_from_data(dict(node), data_facts(train, dataset=options.options.get("dataset", {}))))
 
 
-def check_data(decoder: Decoder, train: Split, recipe: str | None) -> str | None:
+def check_data(decoder: Decoder, train: Split, recipe: str | None = None, dataset: Values | None = None) -> str | None:
     """Refuse data that no decoder or this one cannot score; otherwise its warning about them, if it has one."""
     refuse_unusable(train, decoder.takes_gaps)
     with or_recipe(recipe):
-        return decoder.check(data_facts(train, decoder.step))
+        return decoder.check(data_facts(train, decoder.step, dataset))
 
 
 @contextmanager
@@ -161,13 +161,14 @@ def refuse_unusable(train: Split, gaps: bool = False) -> None:
         raise UserError(f"every value of the training data is {low:g}: there is nothing to learn; check the files")
 
 
-def data_facts(split: Split, step: float | None = None) -> DataFacts:
-    """What a decoder needs to know of data; `step`: of a grid that they may lie on."""
+def data_facts(split: Split, step: float | None = None, dataset: Values | None = None) -> DataFacts:
+    """What a decoder needs to know of data; step: of a grid that they may lie on; dataset: their option."""
+    can_standardize = "standardize" in (dataset or {})
     low, high, binary = split.range
     if binary or split.levels > 1:
-        return DataFacts(low, high, binary, 1.0 if binary else 1 / split.levels)
+        return DataFacts(low, high, binary, 1.0 if binary else 1 / split.levels, can_standardize)
     steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
-    return DataFacts(low, high, binary, next((s for s in steps if lies_on(split, s)), None))
+    return DataFacts(low, high, binary, next((s for s in steps if lies_on(split, s)), None), can_standardize)
 
 
 def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:

@@ -43,6 +43,7 @@ from vaecli.training.summary import (
     headline,
     hyperparameters,
     identity,
+    large_values,
     latents_in_use,
 )
 from vaecli.training.totals import mean_metrics
@@ -170,7 +171,7 @@ def train(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: Re
     observer = Observer(setup, folder, logger, pictures)
     refit = partial(calibrate, train=setup.splits.train)
     with Interrupt() as interrupt, progress:
-        trainer = Trainer(update, setup.splits, plan(config), observer, progress, interrupt, refit)
+        trainer = Trainer(update, setup.splits, plan(setup), observer, progress, interrupt, refit)
         if resume:
             restore_trainer(trainer, setup, resume, logger)
         trainer.train()
@@ -189,7 +190,7 @@ def announce(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume:
     logger.config(setup.config.write(folder))
     logger.summarise(**identity(setup, logger), **(resumption(resume) if resume else {}), **description(setup, device))
     logger.say(headline(setup, device, folder))
-    if hint := few_steps(setup):
+    for hint in filter(None, (few_steps(setup), large_values(setup))):
         logger.say(hint)
     if setup.warning:
         logger.say(f"warning: {setup.warning}", style="yellow")
@@ -197,10 +198,12 @@ def announce(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume:
         logger.say("figures of training batches (train, *) fit sigma to each batch and are not lower bounds")
 
 
-def plan(config: RunConfig) -> Plan:
+def plan(setup: TrainingSetup) -> Plan:
+    config = setup.config
     return Plan(
         config.epochs, config.batch_size, config.seed, config.validate.every_epochs,
         config.checkpoint.every_epochs, config.checkpoint.every_seconds, config.early_stopping.patience,
+        large_values(setup),
     )  # fmt: skip
 
 
@@ -259,7 +262,7 @@ def complete(
     figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
     figures["best/elbo"] = or_nan(own.best.elbo)
     logger.hparams(hyperparameters(setup.config, invocation.sweep_over), figures, trainer.epoch)
-    latents, warning = latents_in_use(setup)
+    latents, used, few = latents_in_use(setup)
     logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
     for candidate in trainer.candidates:
@@ -267,8 +270,7 @@ def complete(
             f"test{candidate.remark} {terms(test[f'test{candidate.suffix}'])}"
             f"  (best checkpoint, epoch {candidate.best.epoch}; {duration(logger.seconds)})"
         )
-    if warning:
-        logger.say(warning, style="yellow")
+    logger.say(used, style="yellow" if few else "")
     logger.say(f"wrote {folder}  ({tensorboard(folder.path)})")
 
 

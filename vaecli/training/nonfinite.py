@@ -22,10 +22,11 @@ REMEDIES = {
 }
 
 
-def broken_step(model: nn.Module, totals: Totals, epoch: int, step: int) -> UserError:
+def broken_step(model: nn.Module, totals: Totals, epoch: int, step: int, hint: str | None = None) -> UserError:
     """The error for a loss that is not finite in a step of an epoch, the `step`-th since training began.
 
-    totals: the epoch's sums so far, this step's included. The gradients still at the parameters are those of the step
+    totals: the epoch's sums so far, this step's included; hint: what is known of the data that
+    may be the cause, taken for it in the first steps. The gradients still at the parameters are those of the step
     before: where they, or the weights, are not finite, they came first.
     """
     found = totals.first_broken()
@@ -34,10 +35,10 @@ def broken_step(model: nn.Module, totals: Totals, epoch: int, step: int) -> User
     before = len(totals.rows) - 1 - row  # how many steps ago: more than none where the loss is looked at now and then
     gradient, weight = (first_broken(tensors) for tensors in gradients_and_weights(model))
     if before == 0 and gradient:
-        return error(f"the gradient of {gradient}", "gradient", f"epoch {epoch}, step {step - 1}")
+        return error(f"the gradient of {gradient}", "gradient", f"epoch {epoch}, step {step - 1}", hint)
     if before == 0 and weight:
-        return error(f"the weights {weight}", "weights", f"epoch {epoch}, step {step}")
-    return broken_term(sums, f"epoch {epoch}, step {step - before}")
+        return error(f"the weights {weight}", "weights", f"epoch {epoch}, step {step}", hint)
+    return broken_term(sums, f"epoch {epoch}, step {step - before}", hint)
 
 
 def broken_weights(model: nn.Module, epoch: int, step: int) -> UserError | None:
@@ -53,10 +54,10 @@ def gradients_and_weights(model: nn.Module) -> tuple[dict[str, Tensor], dict[str
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, model.state_dict()
 
 
-def broken_term(values: dict[str, float], where: str) -> UserError:
+def broken_term(values: dict[str, float], where: str, hint: str | None = None) -> UserError:
     """The error for the first term, in the order of TERMS, among those that are not finite."""
     term = next((name for name in TERMS if name in values), next(iter(values)))
-    return error(f"{TERMS.get(term, term)} became non-finite ({values[term]})", term, where)
+    return error(f"{TERMS.get(term, term)} became non-finite ({values[term]})", term, where, hint)
 
 
 def first_broken(tensors: dict[str, Tensor]) -> str | None:
@@ -69,7 +70,9 @@ def first_broken(tensors: dict[str, Tensor]) -> str | None:
     return f"{bad[0]}{more} became non-finite ({values[~values.isfinite()][0].item()})"
 
 
-def error(what: str, term: str, where: str) -> UserError:
+def error(what: str, term: str, where: str, hint: str | None = None) -> UserError:
+    if hint is not None:
+        return UserError(f"{what} in {where}: {hint}")
     return UserError(
         f"{what} in {where}: try {REMEDIES.get(term, GENTLER)}.\nThe last good checkpoint is kept; training can go on "
         "from it with such a change, as in vae-train resume=RUN optimizer.lr=..."

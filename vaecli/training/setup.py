@@ -64,7 +64,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     options = OptionFactory(config.options, trust)
     model = build.build_vae(options, config.latent_dim, splits.train.x_shape)
     refuse_shared_scores(config, model, objective)
-    warning = build.check_data(model.decoder, splits.train, dataset.recipe)
+    warning = build.check_data(model.decoder, splits.train, dataset.recipe, config.dataset)
     start(model, splits.train, config)
     model.to(device)
     draws = config.batch_size * config.samples * objective.k

@@ -12,6 +12,7 @@ import torch
 
 import vaecli
 from vaecli.analysis.metrics import active_units, kl_per_dim
+from vaecli.models.build import data_facts
 from vaecli.runs import checkpoint
 from vaecli.runs.access import identify
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
@@ -23,17 +24,18 @@ from vaecli.utils.schema import plain
 from vaecli.utils.types import StateDict
 
 
-def latents_in_use(setup: TrainingSetup) -> tuple[dict[str, Any], str | None]:
-    """Active units and the KL of each latent for summary.json, and a warning where most latents say nothing of x."""
+def latents_in_use(setup: TrainingSetup) -> tuple[dict[str, Any], str, bool]:
+    """Active units and the KL of each latent for summary.json; a line about them, and whether it is a warning."""
     split = (setup.splits.val or setup.splits.train).head(LOOKED_AT)
     active, kl = int(active_units(setup.model, split).sum()), kl_per_dim(setup.model, split)
     found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
-    if 2 * active >= setup.model.latent_dim:
-        return found, None
+    dim = setup.model.latent_dim
+    if 4 * active >= dim and active >= min(2, dim):
+        return found, f"{active} of {dim} latents are used", False
     return found, (
-        f"posterior collapse: {active} of {setup.model.latent_dim} latents are active, the others stay at the prior: "
-        "train longer, or try objective=warm_up or free_bits, a smaller latent_dim or a decoder that is more sure"
-    )
+        f"only {active} of {dim} latents are used, the others stay at the prior (posterior collapse): train longer, or "
+        "try objective=warm_up or free_bits, or a decoder that is more sure"
+    ), True  # fmt: skip
 
 
 def identity(setup: TrainingSetup, logger: RunLogger) -> dict[str, str]:
@@ -45,6 +47,7 @@ def identity(setup: TrainingSetup, logger: RunLogger) -> dict[str, str]:
 
 
 FEW = 200  # steps
+LARGE = 200.0  # of a value that a network is given as it is
 
 
 def description(setup: TrainingSetup, device: torch.device) -> dict[str, Any]:
@@ -94,6 +97,17 @@ def few_steps(setup: TrainingSetup) -> str | None:
         return None
     remedy = "a smaller batch_size or more epochs" if size > 16 else "more epochs"
     return f"only {steps * setup.config.epochs} steps in total ({steps} per epoch): use {remedy}"
+
+
+def large_values(setup: TrainingSetup) -> str | None:
+    """A hint where a table's values are far larger than what networks and optimizers are made for."""
+    low, high, _ = setup.splits.train.range
+    wanted = setup.config.dataset.get("standardize") is False and setup.model.decoder.step is None
+    if not wanted or max(-low, high) <= LARGE:
+        return None
+    counts = low >= 0 and data_facts(setup.splits.train).step == 1
+    other = ", or decoder=poisson or negative_binomial for counts" if counts else ""
+    return f"the values lie in [{low:.4g}, {high:.4g}]: train in standard units with dataset.standardize=true{other}"
 
 
 def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> str:

@@ -30,6 +30,7 @@ from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
 from vaecli.utils.types import StateDict
 
+FIRST = 20  # steps in which a loss that is not finite comes from the data rather than from training
 WATCH = 50  # steps between looks at the loss on a device that computes while the program goes on
 
 
@@ -44,6 +45,7 @@ class Plan:
     checkpoint_every: int  # epochs
     checkpoint_seconds: float | None = None  # between checkpoints within an epoch; None: none there
     patience: int | None = None  # validations without an improvement before training stops; None: never
+    hint: str | None = None  # what helps where the first steps break already
 
 
 class Observer(Protocol):
@@ -138,7 +140,9 @@ class Trainer:
         loss = estimate.loss
         if (loss.device.type == "cpu" or self.step % WATCH == 0) and not math.isfinite(loss.item()):
             self.totals.add(estimate)
-            raise broken_step(self.model, self.totals, self.epoch + 1, self.step + 1)
+            raise broken_step(
+                self.model, self.totals, self.epoch + 1, self.step + 1, self.plan.hint if self.step < FIRST else None
+            )
 
     def raise_if_weights_nonfinite(self, epoch: int) -> None:
         """Stop loudly at weights that are not finite: the next loss would tell, but no such state is to be kept."""
