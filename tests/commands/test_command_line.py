@@ -61,7 +61,8 @@ def test_a_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     run = one_run(tmp_path)
     assert str(run.relative_to(tmp_path)) in done.stdout
-    for name in ("config.yaml", "metrics.jsonl", "train.log", "checkpoints/best.pt", "checkpoints/last.pt",
+    for name in ("config.yaml", "metrics.jsonl", "train.log",
+                 "checkpoints/best.safetensors", "checkpoints/last.safetensors",
                  "images/data.png", "images/curves.png", "images/samples_epoch_0002.png",
                  "images/reconstructions_epoch_0002.png"):  # fmt: skip
         assert (run / name).stat().st_size > 0, name
@@ -153,7 +154,9 @@ def test_a_sweep_goes_on_past_a_failing_job(tmp_path: Path) -> None:
 def test_without_validation_best_is_last(tmp_path: Path) -> None:
     assert forked("train", *SMALL, "dataset.val_size=0", "epochs=2", "output=r", cwd=tmp_path).returncode == 0
     assert summary(tmp_path / "r")["best"]["epoch"] == 2
-    assert (tmp_path / "r/checkpoints/best.pt").read_bytes() == (tmp_path / "r/checkpoints/last.pt").read_bytes()
+    assert (tmp_path / "r/checkpoints/best.safetensors").read_bytes() == (
+        tmp_path / "r/checkpoints/last.safetensors"
+    ).read_bytes()
 
 
 def test_sample_writes_a_picture_or_arrays(digits_run: Path, beta_run: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def failed(*words: str, code: int = 1) -> str:
     assert summary["status"] == "failed"
     assert summary["error"] in done.stderr
     assert len(done.stderr.removeprefix("error: ").strip().splitlines()) == 2
-    model = checkpoint.load(Path("run/checkpoints/last.pt"))["model"]
+    model = checkpoint.load(Path("run/checkpoints/last.safetensors"))["model"]
     assert all(bool(value.isfinite().all()) for value in model.values())
     return done.stderr
 
@@ -74,7 +74,7 @@ def error_of(step: int, harm: Callable[[Trainer], object]) -> str:
 
 def test_a_weight_that_is_nan() -> None:
     assert "the weights decoder_network.output.weight became non-finite (nan) in epoch 2, step 6" in after(6, "weight")
-    assert checkpoint.load(Path("run/checkpoints/last.pt"))["epoch"] == 1
+    assert checkpoint.load(Path("run/checkpoints/last.safetensors"))["epoch"] == 1
     assert json.loads(Path("run/summary.json").read_text())["status"] == "failed"
     assert train("resume=run") == 0
 
@@ -85,7 +85,7 @@ def test_a_gradient_that_is_infinite(step: int) -> None:
     message = after(step, "gradient")
     assert "the gradient of decoder_network.output.weight became" in message
     assert f"in epoch {-(-step // 4)}, step {step}" in message
-    kept = checkpoint.load(Path("run/checkpoints/last.pt"))
+    kept = checkpoint.load(Path("run/checkpoints/last.safetensors"))
     assert kept["step"] == 4 * ((step - 1) // 4)
     assert all(bool(value.isfinite().all()) for value in kept["model"].values())
 

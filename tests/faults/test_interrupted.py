@@ -22,7 +22,7 @@ from support.runs import assert_same
 )
 def test_a_signal_stops_and_prints_what_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
     process = start(*LONG, "dataset.binarize=dynamic", "output=run", cwd=tmp_path)
-    wait_for("run/checkpoints/last.pt", process, tmp_path)
+    wait_for("run/checkpoints/last.safetensors", process, tmp_path)
     time.sleep(0.3)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
@@ -62,7 +62,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_an_interrupted_sweep_starts_no_other_job(tmp_path: Path) -> None:
     process = start("-m", "seed=1,2,3", *LONG, cwd=tmp_path)
-    wait_for("outputs/sweeps/*/0_*/checkpoints/last.pt", process, tmp_path)
+    wait_for("outputs/sweeps/*/0_*/checkpoints/last.safetensors", process, tmp_path)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode == 130
@@ -76,7 +76,7 @@ def test_after_a_signal_a_run_ends_as_if_never_stopped(tmp_path: Path) -> None:
              "images.every_epochs=40", "scheduler=cosine", "device=cpu")  # fmt: skip
     assert forked("train", *words, "output=whole", cwd=tmp_path).returncode == 0
     process = start(*words, "output=parts", cwd=tmp_path)
-    wait_for("parts/checkpoints/best.pt", process, tmp_path)
+    wait_for("parts/checkpoints/best.safetensors", process, tmp_path)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode in (143, 0)  # 0: it was faster
@@ -88,7 +88,7 @@ def test_after_a_signal_a_run_ends_as_if_never_stopped(tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_a_name_with_spaces_resumes_as_printed(tmp_path: Path) -> None:
     process = start(*LONG, "output='a run, of mine'", cwd=tmp_path)
-    wait_for("a run*/checkpoints/last.pt", process, tmp_path)
+    wait_for("a run*/checkpoints/last.safetensors", process, tmp_path)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     (command,) = [line.partition("to go on: ")[2] for line in out.splitlines() if "to go on: " in line]

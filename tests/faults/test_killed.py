@@ -100,7 +100,7 @@ def command_for(run: Path) -> tuple[str, ...]:
 
 def assert_nothing_torn(run: Path) -> None:
     """Every file under its own name is whole; metrics.jsonl has neither gaps nor repeats, its last line may be half."""
-    for path in run.rglob("*.pt"):
+    for path in run.rglob("*.safetensors"):
         checkpoint.load(path)
     for path in run.rglob("*.png"):
         with Image.open(path) as image:

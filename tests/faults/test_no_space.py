@@ -49,13 +49,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_room_for_a_checkpoint(whole: Path, tmp_path: Path) -> None:
     """Nor for the first one; the run goes on once there is room."""
-    largest = (whole / "checkpoints/last.pt").stat().st_size - 1000
+    largest = (whole / "checkpoints/last.safetensors").stat().st_size - 1000
     started = limited("train", *OPTIONS, "output=run", cwd=tmp_path, largest=largest)
-    if "last.pt" in started.stderr:
-        assert_refused(started, r"last\.pt: File too large \(.* MB needed")
+    if "last.safetensors" in started.stderr:
+        assert_refused(started, r"last\.safetensors: File too large \(.* MB needed")
     else:  # the first one is smaller: no optimizer state yet
-        assert_refused(started, r"(best|last)\.pt: File too large")
-        assert checkpoint.load(tmp_path / "run/checkpoints/last.pt")["epoch"] == 0
+        assert_refused(started, r"(best|last)\.safetensors: File too large")
+        assert checkpoint.load(tmp_path / "run/checkpoints/last.safetensors")["epoch"] == 0
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "failed"
     assert forked("train", "resume=run", cwd=tmp_path).returncode == 0
@@ -137,7 +137,7 @@ def test_a_full_disk(whole: Path, small_disk: Path, tmp_path: Path) -> None:
     filler.write_bytes(bytes(max(room, 0)))
     done = forked("train", *OPTIONS, f"output={small_disk / 'run'}", cwd=tmp_path)
     assert_refused(done, "No space left on device")
-    for path in (small_disk / "run").rglob("*.pt"):
+    for path in (small_disk / "run").rglob("*.safetensors"):
         checkpoint.load(path)
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)

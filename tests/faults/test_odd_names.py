@@ -114,10 +114,10 @@ def test_digits_that_are_none() -> None:
 
 def test_a_dangling_link_is_no_newest_run() -> None:
     good = write_run(Path("outputs/good"), make())
-    for name in ("best.pt", "last.pt", "ema.pt"):
+    for name in ("best.safetensors", "last.safetensors", "ema.safetensors"):
         Path("outputs/gone/checkpoints").mkdir(parents=True, exist_ok=True)
         Path("outputs/gone/checkpoints", name).symlink_to("nothing")
-    Path("outputs/folder/checkpoints/best.pt").mkdir(parents=True)
+    Path("outputs/folder/checkpoints/best.safetensors").mkdir(parents=True)
     for name in ("config.yaml", "summary.json"):
         Path("outputs/gone", name).symlink_to("nothing")
     (good / "config.yaml").write_text("dataset: {}")
@@ -183,7 +183,7 @@ def test_a_sweep_overwrites_no_run() -> None:
 def test_a_lock_whose_file_is_deleted_still_holds() -> None:
     run = start(*SMALL, "epochs=100000", "output=run", cwd=Path.cwd())
     try:
-        wait_for("run/checkpoints/last.pt", run, Path.cwd())
+        wait_for("run/checkpoints/last.safetensors", run, Path.cwd())
         Path("run/.lock").unlink()
         with pytest.raises(UserError, match="another process is training this run"), lock_run(RunFolder(Path("run"))):
             pass

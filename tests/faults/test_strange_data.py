@@ -220,12 +220,12 @@ def test_a_run_s_own_files_are_files(kind: str, tmp_path: Path, monkeypatch: pyt
     place, message = IRREGULAR[kind]
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     place(tmp_path / "it")
-    for name in ("checkpoints/best.pt", "checkpoints/last.pt", "summary.json", "config.yaml", "metrics.jsonl",
-                 "evaluation.json"):  # fmt: skip
+    for name in ("checkpoints/best.safetensors", "checkpoints/last.safetensors",
+                 "summary.json", "config.yaml", "metrics.jsonl", "evaluation.json"):  # fmt: skip
         (tmp_path / "run" / name).symlink_to(tmp_path / "it")
     with in_time():
         with pytest.raises(UserError, match=message):
-            checkpoint.load(tmp_path / "run" / "checkpoints" / "best.pt")
+            checkpoint.load(tmp_path / "run" / "checkpoints" / "best.safetensors")
         assert RunFolder(tmp_path / "run").known_summary() == {}
         for words in (["sample", f"run={tmp_path / 'run'}"], ["train", f"resume={tmp_path / 'run'}"],
                       ["train", f"repeat={tmp_path / 'run/config.yaml'}"]):  # fmt: skip
@@ -379,7 +379,7 @@ def test_convolutions_are_measured_before_they_run(
 ) -> None:
     """A checkpoint of some kB, whose weights fit images of any size: 4096x4096 pixels here."""
     folder = write_run(tmp_path / "run", {**make(*LARGE), "x_shape": [1, 4096, 4096]})
-    assert (folder / "checkpoints" / "best.pt").stat().st_size < 400_000
+    assert (folder / "checkpoints" / "best.safetensors").stat().st_size < 400_000
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1, 1, 4096, 4096), np.uint8))
     limited(monkeypatch, 10**9)
     given = f"input={tmp_path / 'x.npz'}"

@@ -24,7 +24,7 @@ from vaecli.runs import checkpoint
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 
-KINDS = ("last.pt", "config.yaml", "summary.json", "metrics.jsonl", "repeat")
+KINDS = ("last.safetensors", "config.yaml", "summary.json", "metrics.jsonl", "repeat")
 
 
 class Enough(BaseException):
@@ -45,12 +45,17 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def spoil(run: Path, kind: str, rng: random.Random) -> bool:
     """Put junk into one of a run's files; whether that could be done."""
-    path = run / ("config.yaml" if kind == "repeat" else "checkpoints/last.pt" if kind == "last.pt" else kind)
-    if kind == "last.pt":
-        path.write_bytes(saved(contents(checkpoint.load(path), rng)))
+    path = run / (
+        "config.yaml" if kind == "repeat" else "checkpoints/last.safetensors" if kind == "last.safetensors" else kind
+    )
+    if kind == "last.safetensors":
+        try:
+            path.write_bytes(saved(contents(checkpoint.load(path), rng)))
+        except ValueError:  # two tensors of one name, or a name that is not UTF-8
+            return False
         return True
     if kind == "config.yaml":
-        shutil.rmtree(run / "checkpoints")  # what is in last.pt would come first
+        shutil.rmtree(run / "checkpoints")  # what is in last.safetensors would come first
     if kind == "metrics.jsonl":
         lines = [mutated(json.loads(line), rng) for line in path.read_text().splitlines()]
         text: str | None = "\n".join(line.replace("\n", "") for line in lines if line is not None)
@@ -127,8 +132,8 @@ def test_strange_files(name: str, content: str, whole: Path) -> None:
 
 
 def changed(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """last.pt with something else in it, under a right hash."""
-    path = run / "checkpoints/last.pt"
+    """last.safetensors with something else in it, under a right hash."""
+    path = run / "checkpoints/last.safetensors"
     state = checkpoint.load(path)
     change(state)
     path.write_bytes(saved(state))

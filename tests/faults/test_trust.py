@@ -76,7 +76,7 @@ def careless(content: bytes) -> None:
 
 @pytest.mark.parametrize("writer", ["pickle", "torch", "legacy", "inside"])
 def test_a_foreign_pickle_is_never_executed(writer: str, original: State, tmp_path: Path) -> None:
-    path, victim = tmp_path / "best.pt", tmp_path / "victim"
+    path, victim = tmp_path / "best.safetensors", tmp_path / "victim"
     harm = Harm(victim)
     if writer == "pickle":
         path.write_bytes(pickle.dumps(harm))

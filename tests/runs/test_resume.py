@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import composed, forked
+from support.checkpoints import same
 from support.making import prepare
 from support.runs import SMALL, assert_same, at_step, lines, scalars, train
 
@@ -102,8 +103,11 @@ def test_checkpoints_within_an_epoch_by_the_clock() -> None:
         patch.setattr(checkpoint, "save", lambda path, state: (states.append((path.name, state)), save(path, state)))
         with pytest.raises(ZeroDivisionError):
             crash_at(7, *small("dataset.binarize=dynamic", "checkpoint.every_seconds=1e-9"), "output=parts")
-    assert [(state["epoch"], state["step"]) for name, state in states if name == "last.pt"][-2:] == [(1, 5), (1, 6)]
-    assert "partial" in checkpoint.load(Path("parts/checkpoints/last.pt"))
+    assert [(state["epoch"], state["step"]) for name, state in states if name == "last.safetensors"][-2:] == [
+        (1, 5),
+        (1, 6),
+    ]
+    assert "partial" in checkpoint.load(Path("parts/checkpoints/last.safetensors"))
     assert train("resume=parts") == 0
     assert_same(Path("whole"), Path("parts"))
 
@@ -119,7 +123,7 @@ def test_a_run_without_a_checkpoint_starts_from_config() -> None:
     assert train(*small(), "output=parts", stop_at=2) == 130
     for path in Path("parts").iterdir():  # as if killed right after its first write
         if path.name == "checkpoints":
-            (path / "last.pt").unlink()
+            (path / "last.safetensors").unlink()
         elif path.name not in ("config.yaml", "images"):
             path.unlink()
     assert train("resume=parts") == 0
@@ -133,7 +137,7 @@ def test_what_a_crash_leaves_is_cleared_away() -> None:
         file.write('{"epoch": 3, "step": 12, "split": "train", "elbo": -27.1, "log')
     events = next(Path("parts").glob("events.*"))
     events.write_bytes(events.read_bytes() + b"\x18\0\0\0\0\0\0\0torn")
-    Path("parts/checkpoints/.last.pt.abc.tmp").write_bytes(b"half")
+    Path("parts/checkpoints/.last.safetensors.abc.tmp").write_bytes(b"half")
     assert train("resume=parts") == 0
     assert_same(Path("whole"), Path("parts"))
     assert not list(Path("parts").rglob("*.tmp"))
@@ -221,7 +225,7 @@ def test_nothing_to_resume(run: str, message: str) -> None:
 
 def test_a_damaged_checkpoint_is_not_resumed() -> None:
     assert train(*small(), "output=run", stop_at=10) == 130
-    path = Path("run/checkpoints/last.pt")
+    path = Path("run/checkpoints/last.safetensors")
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(UserError, match="damaged"):
         train("resume=run")
@@ -233,13 +237,13 @@ def test_averaged_weights_follow_their_recursion(decay: float) -> None:
     seen: list[torch.Tensor] = []
     with at_step(None, lambda trainer: seen.append(next(trainer.model.parameters()).detach().clone())):
         train(*small(f"ema.decay={decay}"), "output=run")
-    seen.append(next(iter(checkpoint.load(Path("run/checkpoints/last.pt"))["model"].values())))
+    seen.append(next(iter(checkpoint.load(Path("run/checkpoints/last.safetensors"))["model"].values())))
     assert len(seen) == STEPS + 1
     expected = seen[1].double()
     for t, weights in enumerate(seen[2:], start=2):
         d = min(decay, t / (t + 9))
         expected = d * expected + (1 - d) * weights.double()
-    found = checkpoint.load(Path("run/checkpoints/ema.pt"))
+    found = checkpoint.load(Path("run/checkpoints/ema.safetensors"))
     assert found["best"]["epoch"] == found["epoch"] == 4
     torch.testing.assert_close(next(iter(found["model"].values())).double(), expected, rtol=1e-5, atol=1e-7)
     test = json.loads(Path("run/summary.json").read_text())
@@ -256,7 +260,7 @@ def test_a_short_run_s_average_is_not_its_beginning() -> None:
 
 def test_an_average_of_other_steps_is_refused() -> None:
     assert train(*small("ema.decay=0.9"), "output=run", stop_at=6) == 130
-    path = Path("run/checkpoints/last.pt")
+    path = Path("run/checkpoints/last.safetensors")
     state = checkpoint.load(path)
     state["ema"]["model"]["n_averaged"].fill_(-9)
     checkpoint.save(path, state)
@@ -305,28 +309,28 @@ def test_clipped_gradients() -> None:
 
 def start_and_end(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     start = prepare(composed(*small()))
-    return start.model.state_dict(), checkpoint.load(run / "checkpoints/last.pt")["model"]
+    return start.model.state_dict(), checkpoint.load(run / "checkpoints/last.safetensors")["model"]
 
 
 def test_a_best_later_than_the_last_stays_the_best(tmp_path: Path) -> None:
-    """As after a kill between two writes of last.pt: where the plan has changed, other epochs follow."""
+    """As after a kill between two writes of last.safetensors: where the plan has changed, other epochs follow."""
     assert train(*small(), "output=run") == 0
     assert train(*small(), "output=first", stop_at=5) == 130
-    best = checkpoint.load(Path("run/checkpoints/best.pt"))
+    best = checkpoint.load(Path("run/checkpoints/best.safetensors"))
     assert best["epoch"] > 1
-    shutil.copy("first/checkpoints/last.pt", "run/checkpoints/last.pt")
+    shutil.copy("first/checkpoints/last.safetensors", "run/checkpoints/last.safetensors")
     summary = json.loads(Path("run/summary.json").read_text())
     Path("run/summary.json").write_text(json.dumps({**summary, "status": "interrupted"}))
     assert train("resume=run", "optimizer.lr=1e-12") == 0
     assert json.loads(Path("run/summary.json").read_text())["best"]["epoch"] == best["epoch"]
-    assert checkpoint.load(Path("run/checkpoints/best.pt"))["sha256"] == best["sha256"]
+    assert same(checkpoint.load(Path("run/checkpoints/best.safetensors")), best)
 
 
 def test_meeting_a_later_best_again_is_no_waiting(tmp_path: Path) -> None:
     assert train(*small("early_stopping.patience=1"), "output=whole") == 0
     shutil.copytree("whole", "run")
     assert train(*small("early_stopping.patience=1"), "output=first", stop_at=5) == 130
-    shutil.copy("first/checkpoints/last.pt", "run/checkpoints/last.pt")
+    shutil.copy("first/checkpoints/last.safetensors", "run/checkpoints/last.safetensors")
     shutil.copy("first/summary.json", "run/summary.json")
     assert train("resume=run", "images.every_epochs=3") == 0
     assert lines(Path("run")) == lines(Path("whole"))

@@ -17,7 +17,7 @@ from vaecli.runs.read import Damaged
 
 PACKAGE = Path(vaecli.__file__).parent
 FILES = (names.CONFIG, names.SUMMARY, names.METRICS, names.EVALUATION, names.LOG, names.CHECKPOINTS, names.LOCK,
-         "best.pt", "last.pt", "ema.pt", "events.out", "checkpoints/")  # fmt: skip
+         "best.safetensors", "last.safetensors", "ema.safetensors", "events.out", "checkpoints/")  # fmt: skip
 
 
 def literals(module: Path) -> list[str]:

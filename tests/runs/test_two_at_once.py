@@ -72,7 +72,7 @@ def test_two_processes_with_the_same_output() -> None:
 
 def test_a_running_run_is_not_resumed_or_overwritten() -> None:
     running = start(*LONG, "output=run", cwd=Path.cwd())
-    wait_for("run/checkpoints/last.pt", running, Path.cwd())
+    wait_for("run/checkpoints/last.safetensors", running, Path.cwd())
     try:
         for word, message in (("resume=run", "another process is training this run"), ("output=run", "already holds")):
             done = forked("train", word, cwd=Path.cwd())

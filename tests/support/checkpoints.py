@@ -34,21 +34,25 @@ def make(*overrides: str) -> State:
 
 def write_run(folder: Path, state: State) -> Path:
     """A run's folder with this state in it, its checksum right."""
-    checkpoint.save(folder / "checkpoints" / "best.pt", state)
+    checkpoint.save(folder / "checkpoints" / "best.safetensors", state)
     return folder
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal in values and in types."""
+    """Equal bit for bit and in types."""
     if type(a) is not type(b):
         return False
     if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
+        return a.dtype == b.dtype and a.shape == b.shape and torch.equal(bits(a), bits(b))
     if isinstance(a, dict):
         return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
+    return repr(a) == repr(b)  # not a number is itself, and -0.0 is not 0.0
+
+
+def bits(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
 def refused(path: Path, match: str | None = None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
+from support.checkpoints import same
 
 from vaecli.commands import train as command
 from vaecli.runs import checkpoint
@@ -68,14 +69,11 @@ def scalars(folder: Path) -> list[tuple[int, str | None]]:
 
 def assert_same(one: Path, other: Path) -> None:
     """The same weights, optimizer, schedule, random states, figures and events."""
-    for which in sorted({path.stem for path in (one / "checkpoints").glob("*.pt")}):
-        a, b = (checkpoint.load(folder / "checkpoints" / f"{which}.pt") for folder in (one, other))
-        drop = {"sha256", "config"}
-        assert {k: v for k, v in a.items() if k not in drop}.keys() == {
-            k: v for k, v in b.items() if k not in drop
-        }.keys()
-        for key in a.keys() - drop:
-            assert checkpoint.sha256({key: a[key]}) == checkpoint.sha256({key: b[key]}), f"{which}.pt: {key} differs"
+    for which in sorted({path.stem for path in (one / "checkpoints").glob("*.safetensors")}):
+        a, b = (checkpoint.load(folder / "checkpoints" / f"{which}.safetensors") for folder in (one, other))
+        assert a.keys() == b.keys()
+        for key in a.keys() - {"config"}:
+            assert same(a[key], b[key]), f"{which}: {key} differs"
     assert lines(one) == lines(other)
     assert scalars(one) == scalars(other)
     test = [json.loads((folder / "summary.json").read_text())["test"] for folder in (one, other)]

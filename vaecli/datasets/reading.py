@@ -120,9 +120,8 @@ def npz_keys(what: str, there: Sequence[str], labels: str | bool | None) -> tupl
 def reason(error: BaseException) -> str:
     """The first line of an error of a library's, without advice that is meant for programmers."""
     text = str(error).strip().splitlines()[0][:150] if str(error).strip() else "it is cut short"
-    return (
-        "it holds Python objects, or something else than an array" if re.search("pickle|Python objects", text) else text
-    )
+    objects = re.search(r"\(object\)|allow_pickle=False|Python objects", text)  # NumPy's words
+    return "it holds Python objects, or something else than an array" if objects else text
 
 
 def observations(what: str, values: np.ndarray) -> np.ndarray:

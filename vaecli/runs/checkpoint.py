@@ -1,43 +1,46 @@
-"""Checkpoints: plain containers and tensors under a hash, written whole or not at all."""
+"""Checkpoints: safetensors files with the tensors under flat names and everything else as one JSON text, hashed."""
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
-from vaecli.runs import archive
+from vaecli.runs.read import load_json
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import irregular, replace_bytes
 from vaecli.utils.memory import check_memory
-from vaecli.utils.types import Values
+from vaecli.utils.types import StateDict, Values
 
-FORMAT = 1
+FORMAT = 2  # 1 was torch.save's
+STATE, HASH = "vaecli", "sha256"  # keys of the header's metadata
 KINDS = {
     "format": int, "config": dict, "x_shape": list, "model": dict, "optimizer": dict, "scheduler": dict, "step": int,
-    "epoch": int, "best": dict, "rng": dict, "sha256": str,
+    "epoch": int, "best": dict, "rng": dict,
 }  # fmt: skip
 KEYS = set(KINDS)  # what every checkpoint has; there may be more
+PLAIN = (type(None), bool, int, float, str)
+MOST_HEADER = 2**24  # bytes: names and settings, not the tensors
+MOST_VALUES = 10**6  # in the header
+MOST_DIMENSIONS = 16  # of a tensor; with very many torch takes the square of their number
 LARGE = 2**27  # bytes of a file that is not read without a look at the memory there is
 MOST_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
 
 
 def save(path: Path, state: Values) -> None:
-    """Write `state` (all KEYS but format and sha256) to `path`; raises UserError where that is impossible."""
-    state = {"format": FORMAT, **state}
-    state = {**state, "sha256": sha256(state)}
-    content = io.BytesIO()  # torch.save would hide the reason why a disk refuses it
-    torch.save(state, content)
-    replace_bytes(path, content.getbuffer())
+    """Write `state` (all KEYS but format) to `path`; raises UserError where that is impossible."""
+    replace_bytes(path, encode({"format": FORMAT, **state}))
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> StateDict:
     """Read a checkpoint; UserError where there is none, it is damaged, or it is not vaecli's.
 
     Nothing in the file is executed, and no more memory is taken than a few times the file's size.
@@ -48,25 +51,154 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged or not a vaecli checkpoint: it is {kind}, no regular file")
     if path.stat().st_size > LARGE:
         check_memory(2 * path.stat().st_size, str(path), "use another checkpoint")
-    try:
-        state = archive.read(path)
-        intact = isinstance(state, dict) and state.get("sha256") == sha256(state)
-    except Exception as error:  # a damaged or foreign file can fail anywhere, in any way
-        raise UserError(f"{path} is damaged or not a vaecli checkpoint: {summary(error)}") from None
-    if not isinstance(state, dict) or not state.keys() >= KEYS:
-        raise UserError(f"{path} is not a vaecli checkpoint: it lacks the keys that one has")
-    if state["format"] != FORMAT and type(state["format"]) is int:
-        raise UserError(f"{path} has checkpoint format {state['format']}; this version of vaecli reads format {FORMAT}")
-    if not intact:
-        raise UserError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
+    with understood(path):
+        text, digest, tensors = decode(path.read_bytes())
+        described = parse(text)
+        intact = digest == sha256(text, tensors)
+    refuse_foreign(path, described, intact)
+    with understood(path):
+        state: StateDict = restore(described, tensors)
+        if tensors:
+            raise ValueError(f"nothing refers to its tensor {min(tensors)}")
     check_kinds(path, state)
     return state
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """UserError for any exception: a damaged or foreign file can fail anywhere, in any way."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"{path} is damaged or not a vaecli checkpoint: {summary(error)}") from None
 
 
 def summary(error: Exception) -> str:
     """An exception in part of a line."""
     text = str(error).strip() if not isinstance(error, KeyError) else f"there is no {error}"
     return text.splitlines()[0][:150] if text else type(error).__name__
+
+
+# --- state <-> file
+
+
+def encode(state: Values) -> bytes:
+    """The content of a checkpoint's file; TypeError or ValueError for a state that could not be read back."""
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(describe(state, (), tensors), allow_nan=False)
+    return safetensors.torch.save(dict(with_own_memory(tensors)), {STATE: text, HASH: sha256(text, tensors)})
+
+
+def decode(content: bytes) -> tuple[str, str | None, dict[str, Tensor]]:
+    """The JSON text, the hash and the tensors, on the CPU, of a file's content; any exception for what is not one.
+
+    safetensors checks that the tensors fill the file without gap or overlap, each as large as its type and shape say.
+    """
+    length = int.from_bytes(content[:8], "little")
+    if length > min(MOST_HEADER, len(content) - 8):
+        raise ValueError(f"its header is cut short, or longer than {MOST_HEADER} bytes")
+    header = parse(content[8 : 8 + length].decode())
+    metadata = header.pop("__metadata__", {})
+    if any(len(one["shape"]) > MOST_DIMENSIONS for one in header.values()):
+        raise ValueError(f"a tensor of more than {MOST_DIMENSIONS} dimensions")
+    try:
+        tensors = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"it is cut short or changed ({str(error).rpartition(': ')[2]})") from None
+    if STATE not in metadata:
+        raise ValueError("it holds tensors without the settings that vaecli writes")
+    return metadata[STATE], metadata.get(HASH), tensors
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text; ValueError where there is none, or one of more values than any checkpoint has."""
+    if sum(map(text.count, ",[{")) > MOST_VALUES:
+        raise ValueError("more values than any checkpoint has")
+    return load_json(text)
+
+
+def sha256(text: str, tensors: dict[str, Tensor]) -> str:
+    """A hash over the text, then, in the order of their names, each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def describe(value: Any, path: tuple[str | int, ...], tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON can hold it; its tensors are put into `tensors`, on the CPU, under their flat names.
+
+    path: the keys that lead to `value`
+
+    A tensor is {"$tensor": its name}, a tuple {"$tuple": [...]}, inf {"$float": "inf"}, and a dict with a key that is
+    no text, or looks like one of these, {"$dict": [[key, value], ...]}.
+    """
+    if isinstance(value, Tensor):
+        name = ".".join(map(str, path))
+        if name in tensors:
+            raise ValueError(f"two tensors are called {name}")
+        tensors[name] = value.detach().cpu().contiguous()
+        return {"$tensor": name}
+    if isinstance(value, dict):
+        entries = [(check_key(key), describe(item, (*path, key), tensors)) for key, item in value.items()]
+        return dict(entries) if all(type(key) is str and key[:1] != "$" for key in value) else {"$dict": entries}
+    if isinstance(value, list | tuple):
+        items = [describe(item, (*path, i), tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if type(value) not in PLAIN:
+        raise TypeError(f"a checkpoint holds plain values and tensors, not {type(value).__name__}")
+    return {"$float": repr(value)} if type(value) is float and not math.isfinite(value) else value
+
+
+def with_own_memory(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The same, copied where they share memory, which safetensors refuses to store."""
+    taken = set[int]()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        yield name, tensor.clone() if place in taken else tensor
+        taken.add(place)
+
+
+def restore(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `describe` was given; takes the tensors out of `tensors`. Any exception for what it has not made."""
+    if isinstance(value, list):
+        return [restore(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if not any(key.startswith("$") for key in value):
+        return {key: restore(item, tensors) for key, item in value.items()}
+    match list(value.items()):
+        case [("$tensor", str(name))] if name in tensors:
+            return tensors.pop(name)
+        case [("$float", str(text))]:
+            return float(text)
+        case [("$tuple", list(items))]:
+            return tuple(restore(items, tensors))
+        case [("$dict", list(pairs))] if all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            return {check_key(key): restore(item, tensors) for key, item in pairs}
+    raise ValueError(f"{json.dumps(value)[:60]} stands for no value, or for one that is somewhere else already")
+
+
+def check_key(key: Any) -> str | int:
+    """A key of a dict; TypeError unless it is text or an integer of 64 bits: longer ones can be made to collide."""
+    if type(key) is str or (type(key) is int and -(2**63) <= key < 2**63):
+        return key
+    raise TypeError("a key that is neither text nor an integer of 64 bits")
+
+
+# --- what a checkpoint must be
+
+
+def refuse_foreign(path: Path, described: Any, intact: bool) -> None:
+    """UserError for another program's file, one of another format, or one whose contents have changed."""
+    if not isinstance(described, dict) or not described.keys() >= KEYS:
+        raise UserError(f"{path} is not a vaecli checkpoint: it lacks the keys that one has")
+    if described["format"] != FORMAT and type(described["format"]) is int:
+        found = described["format"]
+        raise UserError(f"{path} has checkpoint format {found}; this version of vaecli reads format {FORMAT}")
+    if not intact:
+        raise UserError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
 
 
 def check_kinds(path: Path, state: Values) -> None:
@@ -89,30 +221,4 @@ def is_plain(value: Any) -> bool:
     """Whether a value is made of what YAML holds."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
-    return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, archive.PLAIN)
-
-
-def sha256(state: Values) -> str:
-    """A hash over everything in `state` but its own `sha256`."""
-    digest = hashlib.sha256()
-    _update(digest, {key: value for key, value in state.items() if key != "sha256"})
-    return digest.hexdigest()
-
-
-def _update(digest: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        digest.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(np.ascontiguousarray(value.detach().cpu().reshape(-1).view(torch.uint8).numpy()))
-    elif isinstance(value, dict):
-        digest.update(f"dict {len(value)}".encode())
-        for key, item in value.items():
-            digest.update(repr(key).encode())
-            _update(digest, item)
-    elif isinstance(value, list | tuple):
-        digest.update(f"{type(value).__name__} {len(value)}".encode())
-        for item in value:
-            _update(digest, item)
-    elif isinstance(value, archive.PLAIN):
-        digest.update(f"{type(value).__name__} {value!r}".encode())
-    else:  # saving it would make a file that cannot be read back
-        raise TypeError(f"a checkpoint holds plain values and tensors, not {type(value).__name__}")
+    return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, PLAIN)

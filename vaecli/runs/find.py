@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from vaecli import __version__
 from vaecli.runs.folder import RunFolder, checkpoint_name, checkpoints_below, folders_below
 from vaecli.runs.names import BEST, CONFIG, LAST
 from vaecli.runs.table import natural
+from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
+
+VERSION = re.compile(r"[\w.+-]{1,30}", re.ASCII)
 
 
 def find_resumable(run: str) -> RunFolder:
@@ -17,13 +23,26 @@ def find_resumable(run: str) -> RunFolder:
         found = [folder for folder in folders_below(Path("outputs"), CONFIG) if folder.config.is_file()]
         if not found:
             raise UserError(f"resume=latest: no run under {Path('outputs').absolute()}; start one: vae train")
-        return max(found, key=last_written)
+        return of_this_version(max(found, key=last_written))
     folder = RunFolder(Path(run))
     if not folder.path.is_dir():
         raise UserError(f"resume={run}: there is no such folder; give a run's folder or resume=latest")
     if not folder.config.is_file() and not folder.has(LAST):
         raise UserError(f"resume={run}: this folder holds no run that could go on; start one there: output={run}")
-    return folder
+    return of_this_version(folder)
+
+
+def of_this_version(folder: RunFolder) -> RunFolder:
+    """The folder; UserError where its checkpoints are those of an earlier version, which this one does not read."""
+    if not folder.earlier_checkpoints:
+        return folder
+    versions = folder.known_summary().get("versions")
+    found = versions.get("vaecli") if isinstance(versions, Mapping) else None
+    known = isinstance(found, str) and VERSION.fullmatch(found) and found != __version__
+    raise UserError(
+        f"{folder.earlier_checkpoints[0]} was written by {f'vaecli {found}' if known else 'an earlier version'} and "
+        f"cannot be read; to train it anew: {command(['vae-train', setting('repeat', folder.path)])}"
+    )
 
 
 def last_written(folder: RunFolder) -> float:
@@ -45,13 +64,14 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
             wanted = f"{checkpoint_name(BEST)} or {folder.checkpoint(LAST).name}"
             hint = f"; there are {len(below)} runs below it, as {below[0]}" if below else ""
             raise UserError(f"run={run}: this folder holds no checkpoint ({wanted}){hint}")
-        return folder
-    found = list(checkpoints_below(Path("outputs"), which))
+        return of_this_version(folder)
+    names = (Path(checkpoint_name(which)).name, f"{which}.pt")
+    found = [path for name in names for path in checkpoints_below(Path("outputs"), name)]
     if not found:
         raise UserError(
             f"run=latest: no run with a checkpoint under {Path('outputs').absolute()}; train one: vae train"
         )
-    return max(found, key=lambda folder: folder.checkpoint(which).stat().st_mtime)
+    return of_this_version(RunFolder(max(found, key=lambda path: path.stat().st_mtime).parent.parent))
 
 
 def runs_below(folder: Path) -> list[RunFolder]:

@@ -34,7 +34,7 @@ from vaecli.utils.types import Values
 
 def checkpoint_name(which: str) -> str:
     """Where a checkpoint is in its run's folder."""
-    return f"{CHECKPOINTS}/{which}.pt"
+    return f"{CHECKPOINTS}/{which}.safetensors"
 
 
 @dataclass(frozen=True, order=True)
@@ -99,8 +99,13 @@ class RunFolder:
         return self.checkpoint(which).is_file()
 
     @property
+    def earlier_checkpoints(self) -> list[Path]:
+        """Those of an earlier version, which this one does not read; none where it has written its own beside them."""
+        return [] if any(self.checkpoints.glob("*.safetensors")) else sorted(self.checkpoints.glob("*.pt"))
+
+    @property
     def has_any_checkpoint(self) -> bool:
-        return any(self.checkpoints.glob("*.pt"))
+        return any(self.checkpoints.glob("*.safetensors")) or bool(self.earlier_checkpoints)
 
     def image(self, name: str) -> Path:
         return self.path / IMAGES / f"{name}.png"
@@ -140,11 +145,10 @@ def folders_below(root: Path, name: str) -> Iterator[RunFolder]:
     return (RunFolder(Path(place)) for place, _, names in os.walk(root) if name in names)
 
 
-def checkpoints_below(root: Path, which: str) -> Iterator[RunFolder]:
-    """Every folder, `root` included, that has such a checkpoint, which is no link to nothing."""
-    found = (folder.path for folder in folders_below(root, f"{which}.pt"))
-    runs = (RunFolder(path.parent) for path in found if path.name == CHECKPOINTS)
-    return (run for run in runs if run.has(which))
+def checkpoints_below(root: Path, name: str) -> Iterator[Path]:
+    """The checkpoints of this file name in `root` and every folder below it; no links that lead nowhere."""
+    found = (folder / name for folder in folders_below(root, name) if folder.name == CHECKPOINTS)
+    return (path for path in found if path.is_file())
 
 
 @contextmanager

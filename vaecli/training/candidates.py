@@ -45,7 +45,7 @@ class Best(NamedTuple):
 class Candidate:
     """Weights that are validated and, where they are the best so far, saved."""
 
-    name: str  # of its checkpoint, as in best.pt
+    name: str  # of its checkpoint, as in best.safetensors
     model: nn.Module  # has these weights
     source: nn.Module  # what training goes on from: the model itself, or the average with its count of steps
     suffix: str = ""  # of its splits' names, as in val and val_ema

@@ -89,7 +89,7 @@ def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence
 
 
 def with_newer_best(folder: RunFolder, state: TrainingState) -> TrainingState:
-    """The state, with the records of a best.pt and ema.pt written after it: the epochs to come may be worse."""
+    """The state, with the records of a best and ema checkpoint written after it: the epochs to come may be worse."""
     others = {name: one._replace(best=newer_best(folder, name, one.best)) for name, one in state.others.items()}
     return state._replace(best=newer_best(folder, BEST, state.best), others=others)
 

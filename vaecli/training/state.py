@@ -1,4 +1,4 @@
-"""What training goes on from, as it is in last.pt, and whether that fits what is being trained."""
+"""What training goes on from, as it is in last.safetensors, and whether that fits what is being trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CandidateState(NamedTuple):
     best: Best
 
     def to_dict(self) -> StateDict:
-        """As last.pt holds it."""
+        """As last.safetensors holds it."""
         return {"model": self.source, "best": self.best.to_dict()}
 
     @classmethod
@@ -48,7 +48,9 @@ class TrainingState(NamedTuple):
     best: Best
     rng: dict[str, Tensor]
     partial: StateDict | None = None  # the sums of an epoch under way
-    others: Mapping[str, CandidateState] = MappingProxyType({})  # the other candidates by name, each a key of last.pt
+    others: Mapping[str, CandidateState] = MappingProxyType(
+        {}
+    )  # the other candidates by name, each a key of the checkpoint
 
     def to_dict(self) -> StateDict:
         """As checkpoints hold it."""

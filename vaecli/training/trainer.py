@@ -73,7 +73,7 @@ class Trainer:
     step: int = 0
     seconds: float = 0.0  # spent in training passes
     totals: Totals = field(default_factory=Totals)  # of the epoch under way
-    saved: float = field(default_factory=time.perf_counter)  # when last.pt was written
+    saved: float = field(default_factory=time.perf_counter)  # when last.safetensors was written
     candidates: list[Candidate] = field(init=False)
 
     def __post_init__(self) -> None:

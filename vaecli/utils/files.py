@@ -129,7 +129,8 @@ def current_umask() -> int:
 
 def check_output(path: Path, suffix: str) -> Path:
     """`path`, if a file of the kind `suffix` ("png") can be written there; UserError where it cannot."""
-    known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2", ".npy", ".pt", ".jpg", ".jpeg", ".gif", ".pdf", ".svg"}
+    known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2", ".npy", ".pt", ".jpg", ".jpeg", ".gif", ".pdf", ".svg",
+             ".safetensors"}  # fmt: skip
     if path.suffix in known and path.suffix != f".{suffix}":
         wrong = f"the name ends in {path.suffix}, but .{suffix} is written"
         raise UserError(f"output={path}: {wrong}; change name or format")
