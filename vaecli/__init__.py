@@ -1,15 +1,25 @@
-"""vaecli: train, inspect and compare variational autoencoders from the command line."""
+"""vaecli: train, inspect and compare variational autoencoders, from the command line or from Python."""
 
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["Run", "UserError", "__version__", "load", "train"]
+
+HOMES = {
+    "Run": "vaecli.analysis.notebook",
+    "UserError": "vaecli.utils.errors",
+    "load": "vaecli.analysis.notebook",
+    "train": "vaecli.training.notebook",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`vaecli.load`, imported when it is first used: torch takes seconds."""
-    if name != "load":
+    """What is imported when it is first used: torch takes seconds."""
+    if name not in HOMES:
         raise AttributeError(f"module 'vaecli' has no attribute {name!r}")
-    from vaecli.models.load import load
+    return getattr(import_module(HOMES[name]), name)
 
-    return load
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

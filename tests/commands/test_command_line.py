@@ -229,7 +229,7 @@ def test_load_gives_a_model_ready_for_use(digits_run: Path) -> None:
 
     import vaecli
 
-    model = vaecli.load(digits_run, device="cpu")
+    model = vaecli.load(digits_run, device="cpu").model
     assert not model.training
     q_z = model.encode(torch.rand(3, 1, 8, 8))
     assert q_z.mean.shape == (3, 5)

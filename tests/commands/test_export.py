@@ -60,7 +60,7 @@ def test_onnx_equals_the_model(run: Path, part: str, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(exported(run, part, "onnx", tmp_path / "out.onnx"))
     names = ("z", ["x"]) if part == "decoder" else ("x", ["loc", "scale"])
     assert ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]) == ([names[0]], names[1])
-    model = vaecli.load(run, device="cpu")
+    model = vaecli.load(run, device="cpu").model
     for n in (1, 7, 64):
         x = inputs(model, part, n)
         found = session.run(None, {names[0]: x.numpy()})
@@ -72,7 +72,7 @@ def test_onnx_equals_the_model(run: Path, part: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["decoder", "encoder"])
 def test_a_program_equals_the_model(run: Path, part: str, tmp_path: Path) -> None:
     network = torch.export.load(exported(run, part, "torch", tmp_path / "out.pt2")).module()
-    model = vaecli.load(run, device="cpu")
+    model = vaecli.load(run, device="cpu").model
     for n in (1, 7, 64):
         x = inputs(model, part, n)
         torch.testing.assert_close(list(network(x)), expected(model, part, x), rtol=0, atol=1e-5)
@@ -102,7 +102,7 @@ def test_the_command_says_only_what_it_wrote(beta_run: Path, tmp_path: Path) -> 
 
 
 def test_a_decoder_file_holds_the_decoder_alone(digits_run: Path) -> None:
-    model = vaecli.load(digits_run, device="cpu")
+    model = vaecli.load(digits_run, device="cpu").model
     exported = export.export(export.mean_network(model, "decoder"), "onnx")
     size = 4 * sum(p.numel() for p in model.decoder_network.parameters())
     assert size < len(exported.content) < 1.5 * size

@@ -77,7 +77,7 @@ def test_the_method_follows_the_number_of_latents() -> None:
 
 
 def test_a_fit_leaves_model_and_random_state_alone(beta_run: Path) -> None:
-    model, x = vaecli.load(beta_run, device="cpu"), torch.zeros(100)
+    model, x = vaecli.load(beta_run, device="cpu").model, torch.zeros(100)
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
     first = fit(model, x, restarts=3)
     assert torch.equal(torch.get_rng_state(), state)
@@ -87,7 +87,7 @@ def test_a_fit_leaves_model_and_random_state_alone(beta_run: Path) -> None:
 
 
 def test_both_methods_find_what_was_decoded(beta_run: Path) -> None:
-    model = vaecli.load(beta_run, device="cpu")
+    model = vaecli.load(beta_run, device="cpu").model
     z = torch.tensor([0.3, -0.7])
     with torch.no_grad():
         x = model.decode(z.unsqueeze(0)).mean[0]
@@ -110,7 +110,7 @@ def test_a_beta_curve_from_the_command_line(beta_run: Path, tmp_path: Path) -> N
     log_pdf = beta(2.2155, 2.5044).logpdf(np.linspace(0.01, 0.99, 100))
     z = torch.tensor([[float(v) for v in printed.split(", ")]])
     with torch.no_grad():
-        x = vaecli.load(beta_run, device="cpu").decode(z).mean[0].double().numpy()
+        x = vaecli.load(beta_run, device="cpu").model.decode(z).mean[0].double().numpy()
     assert np.linalg.norm(x - log_pdf) == pytest.approx(float(norm), abs=2e-3)
     with Image.open(tmp_path / "a.png") as image:
         assert image.width > 300

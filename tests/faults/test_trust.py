@@ -435,7 +435,7 @@ def test_load_takes_trust(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(workplace)
     with pytest.raises(UserError, match="trust"):
         vaecli.load("run")
-    assert type(vaecli.load("run", trust=["mypkg"]).decoder).__name__ == "MyDecoder"
+    assert type(vaecli.load("run", trust=["mypkg"]).model.decoder).__name__ == "MyDecoder"
 
 
 @pytest.mark.parametrize("target", ["mypkg.system", "mypkg.run", "mypkg.torch", "mypkg.nn.Linear", "mypkg.Bernoulli",

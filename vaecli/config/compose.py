@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,6 +87,16 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
         remove_empty()
     if failures:
         raise UserError(failures[0])
+
+
+def compose(command: str, words: Sequence[str]) -> Values:
+    """The configuration of one job of a command as plain values; UserError for what the user can mend."""
+    given = of_stored(list(words))
+    try:
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return resolve_config(hydra.compose(command, given))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, command, given)) from None
 
 
 def refuse_folder(folder: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,13 +165,3 @@ def readable(
     ours = {key: path for key, path in chosen.localise(dataset, keep=own).items() if key not in given}
     dataset, unread = {**dataset, **ours}, {key: path for key, path in unread.items() if key not in ours}
     return absolute_paths(closed(dataset, unread)), unread
-
-
-def load(
-    run: str | os.PathLike[str] = "latest", checkpoint: str = BEST, device: str = "auto", trust: Sequence[str] = ()
-) -> VAE:
-    """The trained model of a run, ready for use: `encode`, `decode`, `sample`.
-
-    trust: packages of your own whose classes the run may use; without it only vaecli's are built.
-    """
-    return load_run(os.fspath(run), checkpoint, device, trust).model

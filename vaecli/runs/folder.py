@@ -219,11 +219,15 @@ def new_folder(output: str | None, dataset: str) -> RunFolder:
         refuse_occupied(folder)
         return make(folder, exist_ok=True)
     while True:
-        folder = RunFolder(Path("outputs", dataset, datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")))
         try:
-            return make(folder, exist_ok=False)
+            return make(own_folder(dataset), exist_ok=False)
         except FileExistsError:  # a run that started in the same microsecond
             continue
+
+
+def own_folder(dataset: str) -> RunFolder:
+    """The folder of a run that starts now."""
+    return RunFolder(Path("outputs", dataset, datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")))
 
 
 def make(folder: RunFolder, exist_ok: bool) -> RunFolder:

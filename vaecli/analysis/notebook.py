@@ -1,0 +1,199 @@
+"""A trained run as Python code uses it: arrays, tensors or data frames in, the same kind out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaecli.analysis.importance_sampling import importance_weighted
+from vaecli.datasets.split import Split
+from vaecli.models.inference import at_once, evaluating
+from vaecli.models.load import Run as LoadedRun
+from vaecli.models.load import load_run
+from vaecli.models.vae import VAE
+from vaecli.objectives.elbo import ELBO
+from vaecli.runs.folder import RunFolder
+from vaecli.runs.names import BEST
+from vaecli.utils.errors import UserError
+
+Kind = Callable[[Tensor, Sequence[str]], Any]  # from a tensor and its columns' names to the kind that came in
+
+
+class Run:
+    """A run's model, asked in the units of its data.
+
+    What is given may be a NumPy array, a tensor, a pandas DataFrame or a nested list: observations (N, *x_shape), or
+    one of them (*x_shape); images also without their one channel, and uint8 stands for 0 to 1. What comes back is of
+    the same kind; of a DataFrame it has the index, and the data's columns or z_1 to z_D. Gradients are off unless
+    `grad=True`, for which x or z has to be a tensor. Raises UserError for what does not fit the run.
+    """
+
+    def __init__(self, loaded: LoadedRun) -> None:
+        self._loaded = loaded
+
+    @classmethod
+    def load(
+        cls,
+        run: str | os.PathLike[str] = "latest",
+        checkpoint: str = BEST,
+        device: str = "auto",
+        trust: Sequence[str] = (),
+    ) -> Self:
+        """A run from its folder; `latest` is the newest one anywhere under outputs.
+
+        checkpoint: best, last or ema; device: auto, cpu, cuda or mps
+        trust: packages of your own whose classes the run may use; without it only vaecli's are built
+        """
+        return cls(load_run(os.fspath(run), checkpoint, device, trust))
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.x_shape))
+        return f"<vaecli.Run {self.folder}: observations {shape}, {self.latent_dim} latents, epoch {self.epoch}>"
+
+    @property
+    def model(self) -> VAE:
+        """The module itself, in evaluation mode: `encode` and `decode` give torch.distributions."""
+        return self._loaded.model
+
+    @property
+    def folder(self) -> RunFolder:
+        return self._loaded.folder
+
+    @property
+    def epoch(self) -> int:
+        return self._loaded.epoch
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        return self.model.x_shape
+
+    @property
+    def latent_dim(self) -> int:
+        return self.model.latent_dim
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of a table's columns; x_1, x_2 ... where the data have none."""
+        names, n = self._loaded.dataset.names, math.prod(self.x_shape)
+        return list(names) if names and len(names) == n else numbered("x", n)
+
+    def encode(self, x: Any, scale: bool = False, grad: bool = False) -> Any:
+        """The means of q(z|x), (N, D); with `scale` a pair of them and the standard deviations."""
+        x, kind = self._observations(x, grad)
+        names = numbered("z", self.latent_dim)
+        with self._gradients(grad):
+            q_z = [self.model.encode(part) for part in x.split(at_once(self.model))]
+            loc, width = (torch.cat([getattr(part, what) for part in q_z]) for what in ("mean", "stddev"))
+        return (kind(loc, names), kind(width, names)) if scale else kind(loc, names)
+
+    def decode(self, z: Any, draw: bool = False, grad: bool = False, seed: int = 0) -> Any:
+        """The means of p(x|z) for latents (N, D), or with `draw` draws from it: (N, *x_shape)."""
+        z, kind = self._latents(z, grad)
+        with self._gradients(grad, seed):
+            p_x = [self.model.decode(part) for part in z.split(at_once(self.model))]
+            x = torch.cat([part.sample() if draw else part.mean for part in p_x])
+        return kind(x, self.columns)
+
+    def sample(self, n: int = 16, temperature: float = 1.0, draw: bool = False, seed: int = 0) -> np.ndarray:
+        """n observations (n, *x_shape) decoded from the prior: means of p(x|z), or with `draw` draws from it."""
+        with evaluating(self.model, seed):
+            z = self.model.sample_latents(n, temperature)
+        return self.decode(z, draw, seed=seed).cpu().numpy()
+
+    def reconstruct(self, x: Any, draw: bool = False, grad: bool = False, seed: int = 0) -> Any:
+        """The decoded means of q(z|x): (N, *x_shape)."""
+        x, kind = self._observations(x, grad)
+        return kind(self.decode(self.encode(x, grad=grad), draw, grad, seed), self.columns)
+
+    def elbo(self, x: Any, n_samples: int = 1, seed: int = 0) -> Any:
+        """The ELBO of each observation, (N,), in nats; n_samples: draws of z, averaged."""
+        x, kind = self._observations(x)
+        objective = ELBO(n_samples=n_samples)
+        with evaluating(self.model, seed):
+            parts = x.split(at_once(self.model, n_samples))
+            elbo = torch.cat([objective(self.model, part, 0).metrics["elbo"] for part in parts])
+        return kind(elbo, ["elbo"])
+
+    def log_prob(self, x: Any, k: int = 1000, seed: int = 0) -> Any:
+        """The importance-weighted estimate L_k of log p(x) of each observation, (N,), in nats (Burda et al., 2016)."""
+        x, kind = self._observations(x)
+        return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
+
+    def _gradients(self, on: bool, seed: int = 0) -> AbstractContextManager[None]:
+        """Where they are off, also random numbers from `seed`."""
+        return nullcontext() if on else evaluating(self.model, seed)
+
+    def _observations(self, x: Any, grad: bool = False) -> tuple[Tensor, Kind]:
+        """x as (N, *x_shape) on the model's device, and how to give back what is made of it."""
+        refuse_without_gradient("x", x, grad)
+        frame = x if hasattr(x, "columns") and hasattr(x, "to_numpy") else None
+        values = as_tensor("x", x if frame is None else frame[self._columns_of(frame)].to_numpy(), self._loaded.device)
+        if values.dtype == torch.uint8 and len(self.x_shape) == 3:
+            values = values / 255
+        channels = self.x_shape[1:] if len(self.x_shape) == 3 and self.x_shape[0] == 1 else None
+        for shape in filter(None, (self.x_shape, channels)):
+            if values.shape[-len(shape) :] == shape and values.ndim in (len(shape), len(shape) + 1):
+                values = values.reshape(-1, *self.x_shape).to(torch.float32)
+                if not bool(values.isfinite().all()) and not (self._loaded.dataset.gaps and not values.isinf().any()):
+                    raise UserError("x holds values that are not finite numbers; remove or fill them in")
+                return values, kind_of(x)
+        raise UserError(f"x has the shape {tuple(values.shape)}; expected (N, {', '.join(map(str, self.x_shape))})")
+
+    def _columns_of(self, frame: Any) -> list[str]:
+        missing = [name for name in self.columns if name not in frame.columns]
+        if missing:
+            raise UserError(f"x has no column {missing[0]}; expected {', '.join(self.columns[:10])}")
+        return self.columns
+
+    def _latents(self, z: Any, grad: bool = False) -> tuple[Tensor, Kind]:
+        refuse_without_gradient("z", z, grad)
+        values = as_tensor("z", z.to_numpy() if hasattr(z, "to_numpy") else z, self._loaded.device)
+        if values.ndim not in (1, 2) or values.shape[-1] != self.latent_dim:
+            raise UserError(f"z has the shape {tuple(values.shape)}; expected (N, {self.latent_dim})")
+        return values.reshape(-1, self.latent_dim).to(torch.float32), kind_of(z)
+
+
+def refuse_without_gradient(what: str, given: Any, grad: bool) -> None:
+    """UserError where gradients are asked for through what has none."""
+    if grad and not isinstance(given, Tensor):
+        raise UserError(f"grad=True: {what} should be a torch.Tensor, not {type(given).__name__}")
+
+
+def numbered(name: str, n: int) -> list[str]:
+    return [f"{name}_{i + 1}" for i in range(n)]
+
+
+def as_tensor(what: str, values: Any, device: torch.device) -> Tensor:
+    """A tensor on `device`; UserError for what holds no numbers."""
+    try:
+        return values.to(device) if isinstance(values, Tensor) else torch.tensor(np.asarray(values), device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{what} should hold numbers: an array, a tensor or a data frame of them") from None
+
+
+def kind_of(given: Any) -> Kind:
+    """From a tensor and its columns' names to the kind of what was given."""
+    if isinstance(given, Tensor):
+        return lambda made, names: made.to(given.device)
+    if hasattr(given, "columns") and hasattr(given, "index"):
+        return lambda made, names: as_frame(given, made, names)
+    return lambda made, names: made.detach().cpu().numpy()
+
+
+def as_frame(given: Any, made: Tensor, names: Sequence[str]) -> Any:
+    """A data frame of the library that `given` comes from, with its index; of a vector a series."""
+    values = made.detach().cpu().numpy()
+    if values.ndim == 1:
+        series = type(given.iloc[:, 0])
+        return series(values, index=given.index, name=names[0])
+    return type(given)(values.reshape(len(values), -1), index=given.index, columns=list(names))
+
+
+load = Run.load

@@ -1,0 +1,31 @@
+"""Training from Python code, with the words of the command line."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from vaecli.analysis.notebook import Run
+from vaecli.config.compose import Invocation, compose
+from vaecli.runs.config import RunConfig
+from vaecli.runs.find import find_resumable
+from vaecli.runs.folder import RunFolder, own_folder
+from vaecli.runs.names import BEST, LAST
+from vaecli.training.lifecycle import start
+
+
+def train(*words: str) -> Run:
+    """Train as `vae-train WORDS` does, as in train("dataset=mnist", "latent_dim=2"); the run with its best weights.
+
+    UserError for what the command would refuse.
+    """
+    config = RunConfig.of(compose("train", words))
+    keys = [word.lstrip("+").split("=", 1)[0] for word in words]
+    if config.resume is not None:
+        folder = find_resumable(config.resume)
+    else:
+        folder = own_folder(config.dataset.name) if config.output is None else RunFolder(Path(config.output))
+        config = replace(config, output=str(folder))
+    start(config, Invocation(f"vae-train {shlex.join(words)}".strip(), keys, None))
+    return Run.load(folder, BEST if folder.has(BEST) else LAST)
