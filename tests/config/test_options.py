@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import composed
-from support.making import build_vae, instantiate, prepare
+from support.making import build_vae, instantiate, options_of, prepare
 from torch import nn
 
 from vaecli.commands import export
 from vaecli.config.catalog import conf_folder, default_choices, groups, header
 from vaecli.config.instantiate import Trust
+from vaecli.decoders.location import LocationDecoder
 from vaecli.training.setup import TrainingSetup
 from vaecli.utils.errors import UserError
 
@@ -29,6 +30,7 @@ SUPPLIED = {  # what the program itself passes
     "decoder": {"x_shape"}, "posterior": {"latent_dim"}, "prior": {"latent_dim", "x_shape"}, "optimizer": {"params"},
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"}, "objective": {"steps_per_epoch", "n_samples"},
 }  # fmt: skip
+CURVE_DECODERS = options_of("decoder", LocationDecoder)
 MODEL_GROUPS = ("architecture", "decoder", "posterior", "prior", "objective")
 
 
@@ -129,7 +131,7 @@ def test_combinations_train_on_curves_or_say_why_not(names: tuple[str, ...]) -> 
 
 def unsuited(names: tuple[str, ...]) -> set[str]:
     """The groups whose choice takes no curves, or does not go with another."""
-    takes_curves = names[1].startswith(("gaussian", "laplace"))
+    takes_curves = names[1] in CURVE_DECODERS
     for_images = {"conv", "resnet"}.intersection(names)
     found = (set() if takes_curves else {"decoder"}) | ({"architecture"} if for_images else set())
     return found | ({"objective"} if shares_scores(names) else set())

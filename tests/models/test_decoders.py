@@ -12,17 +12,18 @@ import scipy.integrate
 import scipy.stats
 import torch
 from conftest import GREY, composed, filled
-from support.making import fill_from_data, instantiate
+from support.making import fill_from_data, instantiate, options_of
 from torch import Tensor
 from torch.distributions import Independent
 
 from vaecli.config.catalog import groups
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.decoders.location import LocationDecoder
 from vaecli.models.build import data_facts
 from vaecli.utils.errors import UserError
 
-LOCATED = [name for name in groups()["decoder"] if name.startswith(("gaussian", "laplace"))]
+LOCATED = options_of("decoder", LocationDecoder)
 SQUEEZED = [f"{name} decoder.loc=sigmoid" for name in LOCATED]
 FIXED = ["laplace decoder.scale=0.3", "discretized_logistic decoder.levels=2", "categorical decoder.levels=2"]
 OPTIONS = [*groups()["decoder"], *SQUEEZED, *FIXED, "poisson decoder.step=1", "negative_binomial decoder.step=1"]

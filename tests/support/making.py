@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaecli.config.instantiate import TYPED_HERE, OptionFactory, Trust
+import yaml
+
+from vaecli.config.catalog import conf_folder
+from vaecli.config.instantiate import TYPED_HERE, OptionFactory, Trust, imported
 from vaecli.datasets.split import Split
 from vaecli.models import build
 from vaecli.models.vae import VAE
@@ -14,6 +17,14 @@ from vaecli.training import setup
 
 def options(config: dict[str, Any], trust: Trust = TYPED_HERE) -> OptionFactory:
     return OptionFactory(config, trust)
+
+
+def options_of(group: str, base: type) -> list[str]:
+    """The options of a group whose class derives from `base`."""
+    targets = {
+        path.stem: str(yaml.safe_load(path.read_text())["_target_"]) for path in (conf_folder() / group).glob("*")
+    }
+    return sorted(name for name, target in targets.items() if issubclass(imported(target), base))
 
 
 def instantiate(config: dict[str, Any], group: str, trust: Trust = TYPED_HERE, **supplied: Any) -> Any:

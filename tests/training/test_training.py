@@ -41,6 +41,8 @@ class Point(nn.Module):
 class Scripted(Objective):
     """An objective whose bound is `bounds[i]` at the i-th validation, and the data's mean while it trains."""
 
+    made_with = ()
+
     def __init__(self, bounds: list[float]) -> None:
         self.bounds, self.validations, self.batches = bounds, 0, 0
 
@@ -56,6 +58,8 @@ class Scripted(Objective):
 
 class Called(Objective):
     """An objective that is a function."""
+
+    made_with = ()
 
     def __init__(self, function: Callable[..., Estimate]) -> None:
         self.function = function

@@ -12,6 +12,7 @@ from pydantic import Field
 from vaecli.commands._run import Keys
 from vaecli.models.load import Run, load_run
 from vaecli.plots.view import View, view_of
+from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_output, expanded
 
 Checkpoint = Literal["best", "last", "ema"]
@@ -23,7 +24,7 @@ Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture 
 class RunKeys(Keys):
     """conf/run.yaml; a command's own keys come on top."""
 
-    FILE: ClassVar[str]  # what is written in the run's folder unless `output` says otherwise; keys in braces
+    FILE: ClassVar[str] = ""  # what is written in the run's folder unless `output` says otherwise: keys in braces
     run: str
     checkpoint: Checkpoint
     output: str | None
@@ -42,6 +43,10 @@ class RunKeys(Keys):
     def prepare(self) -> list[Run]:
         """Load the runs and find out what to write; UserError where that is impossible."""
         runs = self.load()
+        if not self.FILE:
+            if self.output is not None:
+                raise UserError(f"output={self.output}: this command writes no file; leave output out")
+            return runs
         default = runs[0].folder / self.file_name
         self.target = check_output(expanded(self.output) if self.output else default, default.suffix.removeprefix("."))
         return runs
