@@ -30,7 +30,7 @@ from vaecli.datasets.images import Images, read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.decoders.wrapped import Standardizer
 from vaecli.models.load import load_run, load_split
-from vaecli.runs.config import absolute_paths
+from vaecli.runs.access import absolute_paths
 from vaecli.utils import memory
 from vaecli.utils.errors import UserError
 

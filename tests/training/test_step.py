@@ -17,9 +17,9 @@ from torch import Tensor
 
 from vaecli.objectives.base import Weighted
 from vaecli.runs import checkpoint
-from vaecli.training.candidates import Best, Candidate
+from vaecli.training.candidates import Candidate
 from vaecli.training.setup import TrainingSetup
-from vaecli.training.state import TrainingState
+from vaecli.training.state import Best, TrainingState
 from vaecli.training.step import LossModule, Update
 
 SMALL = ("dataset.limit=100", "batch_size=50", "latent_dim=3", "architecture.hidden=[16]", "device=cpu")

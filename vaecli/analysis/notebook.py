@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,8 +20,6 @@ from vaecli.models.load import Run as LoadedRun
 from vaecli.models.load import load_run
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
-from vaecli.runs.folder import RunFolder
-from vaecli.runs.names import BEST
 from vaecli.utils.errors import UserError
 
 Kind = Callable[[Tensor, Sequence[str]], Any]  # from a tensor and its columns' names to the kind that came in
@@ -42,7 +41,7 @@ class Run:
     def load(
         cls,
         run: str | os.PathLike[str] = "latest",
-        checkpoint: str = BEST,
+        checkpoint: str = "best",
         device: str = "auto",
         trust: Sequence[str] = (),
     ) -> Self:
@@ -63,8 +62,8 @@ class Run:
         return self._loaded.model
 
     @property
-    def folder(self) -> RunFolder:
-        return self._loaded.folder
+    def folder(self) -> Path:
+        return self._loaded.folder.path
 
     @property
     def epoch(self) -> int:
@@ -105,7 +104,8 @@ class Run:
         """n observations (n, *x_shape) decoded from the prior: means of p(x|z), or with `draw` draws from it."""
         with evaluating(self.model, seed):
             z = self.model.sample_latents(n, temperature)
-        return self.decode(z, draw, seed=seed).cpu().numpy()
+        x: np.ndarray = self.decode(z, draw, seed=seed).cpu().numpy()
+        return x
 
     def reconstruct(self, x: Any, draw: bool = False, grad: bool = False, seed: int = 0) -> Any:
         """The decoded means of q(z|x): (N, *x_shape)."""

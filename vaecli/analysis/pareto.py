@@ -15,7 +15,7 @@ SPAN = 600.0  # nats between tail and cutoff beyond which doubles cannot hold th
 
 def tail_length(k: int) -> int:
     """How many of the largest of k weights the tail is fitted to: Vehtari et al. (2024), section 3.2."""
-    return math.ceil(min(k / 5, 3 * k**0.5))
+    return math.ceil(min(k / 5, 3 * math.sqrt(k)))
 
 
 def threshold(k: int) -> float | None:

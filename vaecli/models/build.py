@@ -20,7 +20,8 @@ from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
 from vaecli.models.inference import at_once, batches, evaluating
 from vaecli.models.sizes import Sizes
 from vaecli.models.vae import VAE
-from vaecli.runs.config import Option, RunConfig
+from vaecli.runs.choice import Choice
+from vaecli.runs.config import RunConfig
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
@@ -120,7 +121,7 @@ def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, 
     if dataset.names and "columns" in config.dataset:
         config = replace(config, dataset=config.dataset.filled(columns=list(dataset.names)))
     decoder = filled_decoder(options, train, dataset.recipe)
-    return replace(config, decoder=Option(decoder))
+    return replace(config, decoder=Choice(decoder))
 
 
 def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = None) -> Values:
@@ -129,7 +130,10 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
     refuse_unusable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
     with or_recipe(recipe):
-        return Option(decoder.fill_from_data(dict(node), data_facts(train, dataset=options.options.get("dataset", {}))))
+        filled: Values = decoder.fill_from_data(
+            dict(node), data_facts(train, dataset=options.options.get("dataset", {}))
+        )
+    return filled
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None = None, dataset: Values | None = None) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +16,7 @@ from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 from vaecli.runs import checkpoint
-from vaecli.runs.access import Unasked, closed, is_own, refused
-from vaecli.runs.config import absolute_paths
+from vaecli.runs.access import Unasked, is_own, readable
 from vaecli.runs.find import find_run
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import BEST, LAST
@@ -37,7 +35,7 @@ class Run(NamedTuple):
     dataset: Dataset  # made from the configuration, its data not yet loaded
     epoch: int
     checkpoint: str  # best or last
-    unread: dict[str, str]  # the files of the data set, by their keys, that may not be read unasked
+    unread: Mapping[str, str]  # the files of the data set, by their keys, that may not be read unasked
 
     @property
     def device(self) -> torch.device:
@@ -64,7 +62,8 @@ def load_run(
     try:
         model = rebuild(state, allowed)
         own = is_own(folder.known_summary().get("id"), state["config"]["dataset"])
-        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {}, allowed)
+        chosen: Any = OptionFactory(state["config"], allowed).option_class("dataset")
+        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {}, chosen.localise)
         dataset = OptionFactory({"dataset": node}, allowed).make("dataset")
     except UserError:
         raise
@@ -149,19 +148,3 @@ def at_most(n: int) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def readable(
-    dataset: Values, folder: Path, own: bool, given: Mapping[str, str], trust: Trust
-) -> tuple[Values, dict[str, str]]:
-    """A data set's option with its paths as they may be read, and those that may not, which lead nowhere in it.
-
-    own: whether the user has trained the run here; given: the paths that the user names, by their keys
-    """
-    if not isinstance(dataset, Mapping):
-        return dataset, {}
-    dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
-    chosen: Any = OptionFactory({"dataset": dataset}, trust).option_class("dataset")
-    ours = {key: path for key, path in chosen.localise(dataset, keep=own).items() if key not in given}
-    dataset, unread = {**dataset, **ours}, {key: path for key, path in unread.items() if key not in ours}
-    return absolute_paths(closed(dataset, unread)), unread

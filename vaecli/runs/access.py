@@ -8,13 +8,13 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import cannot_write, expanded
+from vaecli.utils.files import cannot_write, expanded, refuse_no_text
 from vaecli.utils.types import Values
 
 PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that name files and folders
@@ -102,6 +102,23 @@ def state_file() -> Path:
     return Path(os.path.expanduser(place), "vaecli", "runs")
 
 
+Localise = Callable[[Values, bool], Mapping[str, str]]
+
+
+def readable(
+    dataset: Values, folder: Path, own: bool, given: Mapping[str, str], localise: Localise
+) -> tuple[Values, Mapping[str, str]]:
+    """A data set's configuration with its paths as they may be read, and those that may not, which lead nowhere in it.
+
+    own: whether the user has trained the run here; given: the paths that the user names, by their keys
+    localise: `Dataset.localise` of its class
+    """
+    dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
+    ours = {key: path for key, path in localise(dataset, own).items() if key not in given}
+    dataset, unread = {**dataset, **ours}, {key: path for key, path in unread.items() if key not in ours}
+    return absolute_paths(closed(dataset, unread)), unread
+
+
 def refused(folder: Path, dataset: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
     """The paths of a stranger's data set that may not be read: neither given by the user nor in the run's folder."""
     paths = paths_of(dataset)
@@ -123,3 +140,12 @@ def inside(folder: Path, path: str) -> bool:
 def closed(dataset: Values, paths: Values) -> Values:
     """A data set's configuration with paths that lead nowhere in the place of these."""
     return {**dataset, **{key: os.path.join(NOWHERE, Path(str(path)).name) for key, path in paths.items()}}
+
+
+def absolute_paths(dataset: Values) -> Values:
+    """A data set's configuration with the paths as every later command will find them, from whichever folder."""
+    paths = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str)}
+    paths = {key: str(expanded(path).absolute()) for key, path in paths.items()}
+    for key, path in paths.items():
+        refuse_no_text(f"dataset.{key}={path}", path)
+    return {**dataset, **paths}

@@ -10,15 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, PlainValidator
+from pydantic import Field
 
-from vaecli.runs.access import PATHS
+from vaecli.runs.access import PATHS, absolute_paths
+from vaecli.runs.choice import Choice, Group
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import CONFIG
 from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import expanded, refuse_no_text, replace_text
-from vaecli.utils.schema import check_arguments, flatten, unknown_key
+from vaecli.utils.files import replace_text
+from vaecli.utils.schema import check_arguments, flatten, plain, unknown_key
 from vaecli.utils.types import PositiveFloat, PositiveInt, Seed, UserPath, Values
 
 
@@ -39,41 +40,6 @@ class Rule:
 
 
 IMMUTABLE, REQUEST, SAYS_NOTHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
-
-
-class Option(Mapping[str, Any]):
-    """The option chosen of a group: its name, the class that it stands for, and that class's arguments."""
-
-    def __init__(self, entries: Values) -> None:
-        self._entries = dict(entries)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._entries[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __repr__(self) -> str:
-        return f"Option({self._entries})"
-
-    @property
-    def name(self) -> str:
-        return str(self.get("name"))
-
-    def filled(self, **arguments: Any) -> Option:
-        return Option({**self._entries, **arguments})
-
-
-def as_option(value: Any) -> Option:
-    if not isinstance(value, Mapping):
-        raise ValueError("should be the name of an option of this group")
-    return Option(value)
-
-
-Group = Annotated[Option, PlainValidator(as_option)]
 
 
 @dataclass(frozen=True)
@@ -170,14 +136,33 @@ class RunConfig:
                 changed = _put(changed, given.values(), key.split("."))
         return RunConfig.of(changed)
 
+    def changed_keys(self, given: RunConfig, keys: Sequence[str]) -> list[str]:
+        """The keys typed, but for requests and for options that the run has: naming them again changes nothing."""
+        same = {key for key, option in given.options.items() if self.options[key].name == option.name}
+        return [key for key in keys if key not in REQUEST_KEYS and key not in same]
+
+    def changed_values(self, given: RunConfig, keys: Sequence[str]) -> Values:
+        """What `given` changes at some keys of a run that goes on; UserError for a change of what has been trained."""
+        before, below = flatten(self.values()), tuple(f"{key}." for key in keys)
+        typed = {key: value for key, value in flatten(given.values()).items() if key in keys or key.startswith(below)}
+        changes = {key: value for key, value in typed.items() if value != before.get(key)}
+        refused = [key for key in changes if is_immutable(key)]
+        if refused:
+            was = ", ".join(f"{key}={plain(before.get(key))}" for key in refused)
+            raise UserError(
+                f"resume={given.resume}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
+                "leave it out, or start a new run"
+            )
+        return changes
+
     def with_paths(self) -> RunConfig:
         """The same with the data's paths as every later command will find them, from whichever folder."""
-        return dataclasses.replace(self, dataset=absolute_paths(self.dataset))
+        return dataclasses.replace(self, dataset=Choice(absolute_paths(self.dataset)))
 
     @property
-    def options(self) -> Mapping[str, Option]:
+    def options(self) -> Mapping[str, Choice]:
         """The option of each group, by the group's name."""
-        return {key: value for key, value in vars(self).items() if isinstance(value, Option)}
+        return {key: value for key, value in vars(self).items() if isinstance(value, Choice)}
 
     def values(self) -> Values:
         """Plain values, as they are typed, in the order of config.yaml."""
@@ -206,7 +191,7 @@ def _as_typed(checked: Any, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Option):
+    if isinstance(value, Choice):
         return dict(value)
     return dict(vars(value)) if dataclasses.is_dataclass(value) else value
 
@@ -257,15 +242,6 @@ def is_immutable(key: str) -> bool:
     if found is None:
         return False
     return found.rule.immutable and not (name and key != group and {name, "*"} & {*found.rule.free})
-
-
-def absolute_paths(dataset: Values) -> Option:
-    """A data set's option with the paths as every later command will find them, from whichever folder."""
-    paths = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str)}
-    paths = {key: str(expanded(path).absolute()) for key, path in paths.items()}
-    for key, path in paths.items():
-        refuse_no_text(f"dataset.{key}={path}", path)
-    return Option({**dataset, **paths})
 
 
 def read_config(path: Path) -> Values:

@@ -4,41 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from vaecli.utils.schema import is_number
-from vaecli.utils.types import StateDict
-
-OTHERS = ("ema",)  # the candidates there may be besides the model's own weights
-
-
-class Best(NamedTuple):
-    """The best validation so far; bounds are higher where they are better."""
-
-    epoch: int = 0  # 0: none yet
-    bound: float | None = None  # None: none that later ones compare with
-    elbo: float | None = None
-    validations_since_best: int = 0
-
-    def to_dict(self) -> StateDict:
-        """As checkpoints hold it."""
-        return {
-            "epoch": self.epoch, "bound": self.bound, "elbo": self.elbo, "waited": self.validations_since_best,
-        }  # fmt: skip
-
-    @classmethod
-    def from_dict(cls, stored: Any) -> Best:
-        """What `to_dict` has made; ValueError for anything else."""
-        if not isinstance(stored, dict) or stored.keys() != cls().to_dict().keys():
-            raise ValueError("its record of the best epoch has other entries than epoch, bound, elbo and waited")
-        best = cls(stored["epoch"], stored["bound"], stored["elbo"], stored["waited"])
-        counts = all(type(n) is int and n >= 0 for n in (best.epoch, best.validations_since_best))
-        if not counts or not all(value is None or is_number(value) for value in (best.bound, best.elbo)):
-            raise ValueError("its record of the best epoch is not made of numbers")
-        return best
+from vaecli.training.state import OTHERS, Best
 
 
 @dataclass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
@@ -24,8 +25,6 @@ from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
 from vaecli.training.resume import (
     asked_for,
-    changes_of,
-    changing,
     fitting,
     nothing_left,
     permitted,
@@ -70,9 +69,10 @@ def start_new(config: RunConfig, invocation: Invocation) -> float:
     Its folder is made when all that can be refused has been checked. A sweep has made one already: there what is
     refused leaves its reason.
     """
-    make_setup = cache(partial(new_setup, config, invocation))
+    make_setup: Callable[[], TrainingSetup] = partial(new_setup, config, invocation)
     if invocation.sweep_folder is None:
-        config = make_setup().config
+        setup = make_setup()
+        config, make_setup = setup.config, lambda: setup
         folder = new_folder(config.output, config.dataset.name)
     else:
         folder = RunFolder(invocation.sweep_folder)
@@ -86,7 +86,10 @@ def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
     """What a new run trains with."""
     if invocation.sweep_folder is not None and config.output is not None:
         raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
-    return prepare(asked_for(config, invocation.overrides))
+    config = asked_for(config, invocation.overrides)
+    if config.output is not None:
+        refuse_occupied(RunFolder(Path(config.output)))
+    return prepare(config)
 
 
 def start_resumed(given: RunConfig, invocation: Invocation) -> float:
@@ -100,8 +103,8 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
     with lock_run(folder):
         (values, state), summary = read_state(folder), folder.known_summary()
         stored, given = RunConfig.completed(values, given), given.with_paths()
-        keys = changing(stored, given, invocation.overrides)
-        changes = changes_of(stored, given, keys)
+        keys = stored.changed_keys(given, invocation.overrides)
+        changes = stored.changed_values(given, keys)
         config = permitted(stored, stored.with_changes(given, keys), folder.path, invocation.overrides)
         epoch = state.epoch if state else 0
         if summary.get("status") == "completed":
@@ -114,14 +117,13 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
                 return or_nan(state.best.bound)
         if config.epochs < epoch:
             raise UserError(f"epochs={config.epochs}: {folder} has trained {epoch} epochs already; ask for more")
-        setup = prepare(config)
-        data = summary.get("data")
-        if isinstance(data, dict) and data.get("sha256", setup.splits.sha256()) != setup.splits.sha256():
-            raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         if state and changes:
             state = with_newer_best(folder, state)
+        setup = prepare(config)
+        data = summary.get("data")
+        if isinstance(data, dict) and data.get("sha256") not in (None, setup.splits.sha256()):
+            raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         resume = ResumeState(state, changes, rewind(folder, epoch), summary)
-        setup.config.write(folder)
         return run(folder, invocation, lambda: setup, resume)
 
 
@@ -141,13 +143,13 @@ def run(
     try:
         logger.summarise(status="running")
         setup = make_setup()
-        trainer = train(setup, folder, logger, resume)
+        trainer = train(setup, logger, resume)
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.epochs:
             raise SystemExit(128 + signal)
-        complete(setup, folder, logger, trainer, invocation)
+        complete(setup, logger, trainer, invocation)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        break_off(folder, logger, error)
+        break_off(logger, error)
         raise
     finally:
         logger.close()
@@ -156,9 +158,9 @@ def run(
     return or_nan(trainer.best.bound)
 
 
-def train(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> Trainer:
+def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> Trainer:
     """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
-    announce(setup, folder, logger, resume)
+    announce(setup, logger, resume)
     config, look = setup.config, view_of(setup.dataset, setup.splits.train.x_shape)
     pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.epochs)
     pictures.data()
@@ -168,7 +170,7 @@ def train(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: Re
     update = Update(
         setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average, config.clip_grad_norm
     )
-    observer = Observer(setup, folder, logger, pictures)
+    observer = Observer(setup, logger, pictures)
     refit = partial(calibrate, train=setup.splits.train)
     with Interrupt() as interrupt, progress:
         trainer = Trainer(update, setup.splits, plan(setup), observer, progress, interrupt, refit)
@@ -184,12 +186,12 @@ def train(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: Re
     return trainer
 
 
-def announce(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> None:
+def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> None:
     """What a run says of itself before its first step, to the user and in its folder."""
     device = next(setup.model.parameters()).device
-    logger.config(setup.config.write(folder))
+    logger.config(setup.config.write(logger.folder))
     logger.summarise(**identity(setup, logger), **(resumption(resume) if resume else {}), **description(setup, device))
-    logger.say(headline(setup, device, folder))
+    logger.say(headline(setup, device, logger.folder))
     for hint in filter(None, (few_steps(setup), large_values(setup))):
         logger.say(hint)
     if setup.warning:
@@ -250,14 +252,12 @@ def resumption(resume: ResumeState) -> Values:
     return {"resumed": [*(earlier if isinstance(earlier, list) else []), resumed]}
 
 
-def complete(
-    setup: TrainingSetup, folder: RunFolder, logger: RunLogger, trainer: Trainer, invocation: Invocation
-) -> None:
+def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer, invocation: Invocation) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
     own, *others = trainer.candidates
     test = {}
     for candidate in [*others, own]:  # the model keeps the weights evaluated last
-        test[f"test{candidate.suffix}"] = test_figures(setup, folder, trainer, candidate.name)
+        test[f"test{candidate.suffix}"] = test_figures(setup, logger.folder, trainer, candidate.name)
     test = dict(reversed(test.items()))
     figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
     figures["best/elbo"] = or_nan(own.best.elbo)
@@ -271,7 +271,7 @@ def complete(
             f"  (best checkpoint, epoch {candidate.best.epoch}; {duration(logger.seconds)})"
         )
     logger.say(used, style="yellow" if few else "")
-    logger.say(f"wrote {folder}  ({tensorboard(folder.path)})")
+    logger.say(f"wrote {logger.folder}  ({tensorboard(logger.folder.path)})")
 
 
 def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, which: str) -> dict[str, float]:
@@ -285,12 +285,12 @@ def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, whic
     return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 
-def break_off(folder: RunFolder, logger: RunLogger, error: BaseException) -> None:
+def break_off(logger: RunLogger, error: BaseException) -> None:
     """Leave the reason why a run was not completed in its folder, as far as that can be written."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         with suppress(UserError):
             logger.summarise(status="interrupted", seconds=round(logger.seconds, 2))
-        logger.say(f"interrupted; to go on: {resume_command(folder)}")
+        logger.say(f"interrupted; to go on: {resume_command(logger.folder)}")
         return
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     with suppress(UserError):

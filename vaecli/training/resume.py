@@ -6,19 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from vaecli.config.instantiate import Trust
-from vaecli.models.load import readable
+from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.runs import checkpoint
-from vaecli.runs.access import Unasked, is_own, paths_of
-from vaecli.runs.config import REQUEST_KEYS, Option, RunConfig, is_immutable, read_config
+from vaecli.runs.access import Unasked, is_own, paths_of, readable
+from vaecli.runs.choice import Choice
+from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import BEST, LAST
-from vaecli.training.candidates import Best
-from vaecli.training.state import TrainingState
+from vaecli.training.state import Best, TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.schema import flatten, plain
 from vaecli.utils.types import Values
 
 
@@ -43,30 +42,6 @@ def fitting(path: Path) -> Iterator[None]:
         raise UserError(f"{path.name} does not fit its own configuration: {checkpoint.summary(error)}") from None
 
 
-def changes_of(stored: RunConfig, given: RunConfig, keys: Sequence[str]) -> Values:
-    """What the command line changes of a run that goes on; UserError for a change of what has been trained.
-
-    given: as composed from the command line; keys: those that were typed there
-    """
-    before, below = flatten(stored.values()), tuple(f"{key}." for key in keys)
-    typed = {key: value for key, value in flatten(given.values()).items() if key in keys or key.startswith(below)}
-    changes = {key: value for key, value in typed.items() if value != before.get(key)}
-    refused = [key for key in changes if is_immutable(key)]
-    if refused:
-        was = ", ".join(f"{key}={plain(before.get(key))}" for key in refused)
-        raise UserError(
-            f"resume={given.resume}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
-            "leave it out, or start a new run"
-        )
-    return changes
-
-
-def changing(stored: RunConfig, given: RunConfig, keys: Sequence[str]) -> list[str]:
-    """The keys typed, without requests and without options that the run has: naming them again changes nothing."""
-    same = {key for key, option in given.options.items() if stored.options[key].name == option.name}
-    return [key for key in keys if key not in REQUEST_KEYS and key not in same]
-
-
 def asked_for(config: RunConfig, keys: Sequence[str]) -> RunConfig:
     """The configuration of a new run: as composed, or that of the run that it repeats, with the keys typed in place."""
     if config.repeat is None:
@@ -82,10 +57,11 @@ def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence
     was `stored`, would read what no key typed names."""
     own = is_own(RunFolder(folder).known_summary().get("id"), stored.dataset)
     given = {key: path for key, path in paths_of(config.dataset).items() if f"dataset.{key}" in keys}
-    dataset, unread = readable(config.dataset, folder, own, given, Trust(tuple(config.trust)))
+    chosen: Any = OptionFactory(config.options, Trust(tuple(config.trust))).option_class("dataset")
+    dataset, unread = readable(config.dataset, folder, own, given, chosen.localise)
     if unread:
         raise Unasked(folder, unread)
-    return replace(config, dataset=Option(dataset))
+    return replace(config, dataset=Choice(dataset))
 
 
 def with_newer_best(folder: RunFolder, state: TrainingState) -> TrainingState:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +14,6 @@ from vaecli.models import build
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
 from vaecli.runs.config import RunConfig
-from vaecli.runs.folder import RunFolder, refuse_occupied
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.threads import set_cpu_threads
@@ -49,8 +47,6 @@ def prepare(config: RunConfig) -> TrainingSetup:
     """Check everything and build everything; raises UserError before anything is written."""
     trust = trust_in(config)
     options = OptionFactory(config.options, trust)
-    if config.output is not None:
-        refuse_occupied(RunFolder(Path(config.output)))
     device = pick_device(config.device)
     dataset = options.make("dataset")
     config = config.with_paths()
@@ -63,10 +59,10 @@ def prepare(config: RunConfig) -> TrainingSetup:
     config = build.fill_from_data(config, options, dataset, splits.train)
     options = OptionFactory(config.options, trust)
     model = build.build_vae(options, config.latent_dim, splits.train.x_shape)
-    refuse_shared_scores(config, model, objective)
     warning = build.check_data(model.decoder, splits.train, dataset.recipe, config.dataset)
-    start(model, splits.train, config)
-    model.to(device)
+    refuse_shared_scores(config, model, objective)
+    initialise(model, splits.train, config)
+    average = averaged(model.to(device), config.ema.decay)
     draws = config.batch_size * config.samples * objective.k
     if device.type == "cpu":
         batch = min(config.batch_size, len(splits.train))
@@ -75,7 +71,6 @@ def prepare(config: RunConfig) -> TrainingSetup:
     optimizer = options.make("optimizer", params=model.parameters())
     total_steps = per_epoch * config.epochs
     scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
-    average = averaged(model, config.ema.decay)
     splits = splits.to(device)
     return TrainingSetup(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)
 
@@ -90,7 +85,7 @@ def samples(config: RunConfig) -> Mapping[str, int]:
     return {} if "n_samples" in config.objective else {"n_samples": config.samples}
 
 
-def start(model: VAE, train: Split, config: RunConfig) -> None:
+def initialise(model: VAE, train: Split, config: RunConfig) -> None:
     """Let a new model take from the training data what it begins with."""
     build.learn_units(model, train)
     if config.start_at_mean:

@@ -12,11 +12,37 @@ import torch
 from torch import Tensor, nn
 
 from vaecli.schedulers import Scheduler, advance
-from vaecli.training.candidates import OTHERS, Best
 from vaecli.utils.schema import is_number
 from vaecli.utils.types import StateDict, Values
 
+OTHERS = ("ema",)  # the candidates there may be besides the model's own weights
 PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
+
+
+class Best(NamedTuple):
+    """The best validation so far; bounds are higher where they are better."""
+
+    epoch: int = 0  # 0: none yet
+    bound: float | None = None  # None: none that later ones compare with
+    elbo: float | None = None
+    validations_since_best: int = 0
+
+    def to_dict(self) -> StateDict:
+        """As checkpoints hold it."""
+        return {
+            "epoch": self.epoch, "bound": self.bound, "elbo": self.elbo, "waited": self.validations_since_best,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> Best:
+        """What `to_dict` has made; ValueError for anything else."""
+        if not isinstance(stored, dict) or stored.keys() != cls().to_dict().keys():
+            raise ValueError("its record of the best epoch has other entries than epoch, bound, elbo and waited")
+        best = cls(stored["epoch"], stored["bound"], stored["elbo"], stored["waited"])
+        counts = all(type(n) is int and n >= 0 for n in (best.epoch, best.validations_since_best))
+        if not counts or not all(value is None or is_number(value) for value in (best.bound, best.elbo)):
+            raise ValueError("its record of the best epoch is not made of numbers")
+        return best
 
 
 class CandidateState(NamedTuple):
@@ -48,9 +74,7 @@ class TrainingState(NamedTuple):
     best: Best
     rng: dict[str, Tensor]
     partial: StateDict | None = None  # the sums of an epoch under way
-    others: Mapping[str, CandidateState] = MappingProxyType(
-        {}
-    )  # the other candidates by name, each a key of the checkpoint
+    others: Mapping[str, CandidateState] = MappingProxyType({})  # the other candidates' by their checkpoints' names
 
     def to_dict(self) -> StateDict:
         """As checkpoints hold it."""

@@ -130,8 +130,8 @@ def hyperparameters(config: RunConfig, sweep_over: Collection[str] | None) -> di
 class Observer:
     """Hands what the trainer produces to the files of the run."""
 
-    def __init__(self, setup: TrainingSetup, folder: RunFolder, logger: RunLogger, pictures: Pictures) -> None:
-        self.config, self.x_shape, self.folder = setup.config.stored(), list(setup.splits.train.x_shape), folder
+    def __init__(self, setup: TrainingSetup, logger: RunLogger, pictures: Pictures) -> None:
+        self.config, self.x_shape, self.folder = setup.config.stored(), list(setup.splits.train.x_shape), logger.folder
         self.logger, self.epoch_done = logger, pictures.epoch_done
         self.is_bound = setup.model.decoder.training_bound
 

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from vaecli.datasets.split import Splits
 from vaecli.objectives.base import Estimate
-from vaecli.training.candidates import Best, Candidate, candidates
+from vaecli.training.candidates import Candidate, candidates
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
 from vaecli.training.progress import TrainingProgress
 from vaecli.training.state import (
+    Best,
     CandidateState,
     TrainingState,
     check_position,
