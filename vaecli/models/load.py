@@ -59,7 +59,7 @@ def load_run(
     state, place = checkpoint.load(path), pick_device(device)
     try:
         model = rebuild(state, allowed)
-        own = is_own(folder.known_summary().get("id"), state["config"]["dataset"])
+        own = is_own(folder.known_summary().id, state["config"]["dataset"])
         node, unread = readable(state["config"]["dataset"], folder.path, own, data or {}, allowed)
         dataset = OptionFactory({"dataset": node}, allowed).make("dataset")
     except UserError:

@@ -17,6 +17,7 @@ from vaecli.runs.find import find_resumable
 from vaecli.runs.folder import RunFolder, checkpoint_name, held, new_folder, refuse_links, refuse_occupied
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
+from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
 from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt
@@ -107,7 +108,7 @@ def start_resumed(given: RunConfig, origin: Origin) -> float:
         changes = changes_of(stored, given, keys)
         config = permitted(stored, stored.with_changes(given, keys), folder.path, origin.overrides)
         epoch = state.epoch if state else 0
-        if summary.get("status") == "completed":
+        if summary.status == "completed":
             if state is None:
                 raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to go on from")
             if config.epochs > stored.epochs:  # early stopping counts anew
@@ -118,8 +119,7 @@ def start_resumed(given: RunConfig, origin: Origin) -> float:
         if config.epochs < epoch:
             raise UserError(f"epochs={config.epochs}: {folder} has trained {epoch} epochs already; ask for more")
         job = prepare(config)
-        data = summary.get("data")
-        if isinstance(data, dict) and data.get("sha256", job.splits.sha256()) != job.splits.sha256():
+        if summary.data and summary.data.sha256 not in (None, job.splits.sha256()):
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         if state and changes:
             state = with_newer_best(folder, state)
@@ -134,7 +134,7 @@ def run(folder: RunFolder, origin: Origin, make_job: Callable[[], Job], resume: 
     Raises what ended it; also SystemExit when all is done, but a signal came too late to stop it: a sweep should not
     go on.
     """
-    history, summary = (resume.history, resume.summary) if resume else ([], {"command": origin.command})
+    history, summary = (resume.history, resume.summary) if resume else ([], Summary(command=origin.command))
     logger = RunLogger(folder, Console(), history, summary)
     try:
         logger.summarise(status="running")
@@ -184,7 +184,7 @@ def announce(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState
     """What a run says of itself before its first step, to the user and in its folder."""
     device = next(job.model.parameters()).device
     logger.config(job.config.write(folder))
-    logger.summarise(**identity(job, logger), **(resumption(resume) if resume else {}), **description(job, device))
+    logger.summarise(identity(job, logger), resumption(resume) if resume else Summary(), description(job, device))
     logger.say(headline(job, device, folder))
     if hint := few_steps(job):
         logger.say(hint)
@@ -236,12 +236,10 @@ def describe_changes(changes: Values) -> str:
     return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
-def resumption(resume: ResumeState) -> Values:
+def resumption(resume: ResumeState) -> Summary:
     """What summary.json says of the times that a run was resumed."""
-    step = resume.training.step if resume.training else 0
-    earlier = resume.summary.get("resumed")
-    resumed = {"step": step, "changes": dict(resume.changes)}
-    return {"resumed": [*(earlier if isinstance(earlier, list) else []), resumed]}
+    resumed = Resumed(step=resume.training.step if resume.training else 0, changes=dict(resume.changes))
+    return Summary(resumed=[*(resume.summary.resumed or []), resumed])
 
 
 def complete(job: Job, folder: RunFolder, logger: RunLogger, trainer: Trainer, origin: Origin) -> None:
@@ -256,7 +254,7 @@ def complete(job: Job, folder: RunFolder, logger: RunLogger, trainer: Trainer, o
     logger.hparams(hyperparameters(job.config, origin.sweep_over), figures, trainer.epoch)
     latents, warning = latents_in_use(job)
     logger.flush()  # once the run is called completed, nothing writes its figures again
-    logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
+    logger.summarise(latents, status="completed", epochs=trainer.epoch, **test)
     for candidate in trainer.candidates:
         logger.say(
             f"test{candidate.remark} {terms(test[f'test{candidate.suffix}'])}"

@@ -17,16 +17,17 @@ from vaecli.runs.access import identify
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
+from vaecli.runs.records import DataSet, Summary
 from vaecli.training.previews import LOOKED_AT, Pictures
 from vaecli.training.setup import Job
 from vaecli.utils.schema import plain
 
 
-def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
-    """Active units and the KL of each latent for summary.json, and a warning where most latents say nothing of x."""
+def latents_in_use(job: Job) -> tuple[Summary, str | None]:
+    """Active units and the KL of each latent, and a warning where most latents say nothing of x."""
     split = (job.splits.val or job.splits.train).head(LOOKED_AT)
     active, kl = int(active_units(job.model, split).sum()), kl_per_dim(job.model, split)
-    found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
+    found = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
     if 2 * active >= job.model.latent_dim:
         return found, None
     return found, (
@@ -35,19 +36,19 @@ def latents_in_use(job: Job) -> tuple[dict[str, Any], str | None]:
     )
 
 
-def identity(job: Job, logger: RunLogger) -> dict[str, str]:
-    """The run's id for summary.json, by which later commands know that its data may be read."""
-    run_id, problem = identify(logger.summary.get("id"), job.config.dataset)
+def identity(job: Job, logger: RunLogger) -> Summary:
+    """The run's id, by which later commands know that its data may be read."""
+    run_id, problem = identify(logger.summary.id, job.config.dataset)
     if problem:
         logger.say(f"warning: {problem}", style="yellow")
-    return {"id": run_id}
+    return Summary(id=run_id)
 
 
 FEW = 200  # steps
 
 
-def description(job: Job, device: torch.device) -> dict[str, Any]:
-    """What summary.json says of a run before it has trained."""
+def description(job: Job, device: torch.device) -> Summary:
+    """What a run's summary says before it has trained."""
     train, val, test = (0 if part is None else len(part) for part in job.splits)
     packages = {name: version(name) for name in ("torchvision", "numpy", "hydra-core", "omegaconf")}
     versions = {
@@ -56,21 +57,18 @@ def description(job: Job, device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         **packages,
     }
-    return {
-        "epochs": 0,
-        "best": None,
-        "test": None,
-        "error": None,
-        "parameters": sum(p.numel() for p in job.model.parameters()),
-        "device": str(device),
-        "seed": job.config.seed,
-        "versions": versions,
-        "git_commit": git_commit(),
-        "data": {
-            "name": job.config.dataset.name, "train": train, "val": val, "test": test,
-            "sha256": job.splits.sha256(),
-        },
-    }  # fmt: skip
+    return Summary(
+        epochs=0,
+        best=None,
+        test=None,
+        error=None,
+        parameters=sum(p.numel() for p in job.model.parameters()),
+        device=str(device),
+        seed=job.config.seed,
+        versions=versions,
+        git_commit=git_commit(),
+        data=DataSet(name=job.config.dataset.name, train=train, val=val, test=test, sha256=job.splits.sha256()),
+    )
 
 
 def git_commit() -> str | None:
