@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import forked
-from support.run_folders import CONFIG, completed, line, make
+from support.run_folders import CONFIG, completed, evaluation, line, make
 
 from vaecli.commands.runs import print_table
 from vaecli.config.compose import slug, split_arguments, swept
@@ -79,7 +79,7 @@ def test_flags_and_overrides_come_in_any_order() -> None:
 
 def test_columns_of_a_completed_run(tmp_path: Path) -> None:
     folder = make(tmp_path / "a", lines=(line(1, "train", -9, -8), line(1, "val", -11, -10.5), line(2, "val", -10, -9)))
-    (folder / "evaluation.json").write_text('{"nll": 9.25}')
+    (folder / "evaluation.json").write_text(json.dumps(evaluation(9.25)))
     assert table(tmp_path) == [
         {"status": "completed", "dataset": "digits", "differences": {}, "epochs": 3, "bound": -9, "elbo": -10.0,
          "test_elbo": -11.0, "test_bound": -10.5, "nll": 9.25, "seconds": 12.5, "folder": str(folder), "error": None}
@@ -102,14 +102,19 @@ def test_a_killed_run_has_what_its_metrics_say(tmp_path: Path) -> None:
         ("", None, "damaged", "summary.json is damaged"),
         ('{"status": "comp', None, "damaged", "summary.json is damaged"),
         ("[1, 2]", None, "damaged", "summary.json is damaged"),
-        ('{"status": 3, "best": [], "epochs": "many", "test": 7}', None, "damaged", "summary.json has no status"),
-        ('{"status": "completed", "best": {"elbo": NaN}, "data": null}', None, "completed", None),
+        ('{"status": "completed", "best": [], "epochs": "many"}', None, "damaged",
+         "summary.json: epochs is many, not a whole number, best is [], not a mapping"),
+        ("{}", None, "damaged", "summary.json has no status"),
+        ('{"status": "completed", "best": {"epoch": 1, "elbo": NaN}, "data": null}', None, "completed", None),
+        ('{"status": "completed", "best": {"elbo": 1}}', None, "damaged", "summary.json: best.epoch is missing"),
+        ('{"status": "completed", "seconds": "5", "new": {}}', None, "damaged",
+         "summary.json: seconds is 5, not a number"),
         (None, "a: [1", "completed", "config.yaml is damaged"),
         (None, "!!python/object:os.system {}", "completed", "config.yaml is damaged"),
         (None, "words", "completed", "config.yaml is damaged"),
         ("\x00\xff", "\x00", "damaged", "summary.json is damaged; config.yaml is damaged"),
     ],
-)
+)  # fmt: skip
 def test_damaged_files_have_a_row(tmp_path: Path, summary: Any, config: Any, status: str, error: str | None) -> None:
     make(tmp_path / "a", summary, config)
     make(tmp_path / "b")

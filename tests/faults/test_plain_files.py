@@ -18,13 +18,14 @@ from conftest import composed, forked
 from rich.console import Console
 from support.mutations import mutated
 from support.names import NASTY
-from support.run_folders import CONFIG, completed, line, make
+from support.run_folders import CONFIG, completed, evaluation, line, make
 
 from vaecli.commands.runs import as_csv, as_json, print_table
 from vaecli.runs import tensorboard as events
 from vaecli.runs.config import read_config
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.read import MAX_TEXT_BYTES, MOST_LINES, dump_yaml, load_json, load_yaml
+from vaecli.runs.records import Summary
 from vaecli.runs.rewind import rewind
 from vaecli.runs.table import table
 from vaecli.utils.errors import UserError
@@ -210,7 +211,7 @@ def test_an_endless_event_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_large_summary_is_not_taken_on(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"command": "x" * 20_000_000}))
-    assert RunFolder(tmp_path).known_summary() == {}
+    assert RunFolder(tmp_path).known_summary() == Summary()
 
 
 JUNK = (
@@ -235,7 +236,7 @@ def trial(folder: Path, seed: int, config: dict[str, Any]) -> str:
         "config.yaml": dump_yaml(config),
         "summary.json": json.dumps(completed(-5.0) if seed % 3 else {"status": "failed", "command": "vae train a=[1]"}),
         "metrics.jsonl": "".join(json.dumps(line(e, "val", -1.0, -2.0)) + "\n" for e in range(5)),
-        "evaluation.json": json.dumps({"nll": 5.0, "protocol": {"checkpoint": "best", "epoch": 2}}),
+        "evaluation.json": json.dumps(evaluation(5.0)),
     }
     junk = None
     if seed % 8 >= 4 and name != "metrics.jsonl":

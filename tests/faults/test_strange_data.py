@@ -43,6 +43,7 @@ from vaecli.models.inference import decode_all
 from vaecli.models.load import load_run
 from vaecli.runs import checkpoint
 from vaecli.runs.folder import RunFolder
+from vaecli.runs.records import Summary
 from vaecli.utils import memory
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import Room, available
@@ -226,7 +227,7 @@ def test_a_run_s_own_files_are_files(kind: str, tmp_path: Path, monkeypatch: pyt
     with in_time():
         with pytest.raises(UserError, match=message):
             checkpoint.load(tmp_path / "run" / "checkpoints" / "best.safetensors")
-        assert RunFolder(tmp_path / "run").known_summary() == {}
+        assert RunFolder(tmp_path / "run").known_summary() == Summary()
         for words in (["sample", f"run={tmp_path / 'run'}"], ["train", f"resume={tmp_path / 'run'}"],
                       ["train", f"repeat={tmp_path / 'run/config.yaml'}"]):  # fmt: skip
             with pytest.raises(SystemExit):

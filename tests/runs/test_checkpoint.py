@@ -217,6 +217,15 @@ def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     refused(path)
 
 
+def test_what_does_not_fit_into_memory_is_not_read(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 200 MB, which takes no place on the disk, where 399 MB are free."""
+    with saved.open("r+b") as file:
+        file.truncate(2 * 10**8)
+    monkeypatch.setattr("vaecli.utils.memory.available", lambda: 399_000_000)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("it was read"))
+    refused(saved, "would take 400 MB of memory, and 399 MB are free")
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "best.safetensors").mkdir()
     refused(tmp_path / "best.safetensors")

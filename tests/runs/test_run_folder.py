@@ -14,6 +14,7 @@ from vaecli.runs import names
 from vaecli.runs.find import find_run, runs_below
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.read import Damaged
+from vaecli.runs.records import Summary
 
 PACKAGE = Path(vaecli.__file__).parent
 FILES = (names.CONFIG, names.SUMMARY, names.METRICS, names.EVALUATION, names.LOG, names.CHECKPOINTS, names.LOCK,
@@ -51,7 +52,7 @@ def test_where_a_run_keeps_its_files(digits_run: Path) -> None:
 
 def test_a_folder_without_files(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    assert folder.known_summary() == {}
+    assert folder.known_summary() == Summary()
     assert list(folder.read_metrics(bool)) == []
     assert folder.events == []
     for read in (folder.read_summary, folder.read_config, folder.read_evaluation):

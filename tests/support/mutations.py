@@ -57,6 +57,15 @@ def flip(content: bytes, rng: random.Random, other: bytes) -> bytes:
     return bytes(changed)
 
 
+def flip_at_an_end(content: bytes, rng: random.Random, other: bytes) -> bytes:
+    """Where files of data say what they hold."""
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 2, 8))):
+        start = rng.choice((0, max(0, len(changed) - 3000)))
+        changed[min(len(changed) - 1, start + rng.randrange(3000))] = rng.randrange(256)
+    return bytes(changed)
+
+
 def flip_in_header(content: bytes, rng: random.Random, other: bytes) -> bytes:
     """Where a flip does more than change a weight."""
     changed, end = bytearray(content), 8 + int.from_bytes(content[:8], "little")

@@ -34,5 +34,15 @@ def completed(bound: float) -> dict[str, Any]:
     return {"status": "completed", "command": "vae train", "epochs": 3, **told}
 
 
+def evaluation(nll: float, epoch: int = 2) -> dict[str, Any]:
+    means = dict.fromkeys(("elbo", "log_px", "kl", "nll_stderr", "nll_mc_stderr", "ess", "mse"), 1.5)
+    others = {"active_units": 2, "latent_dim": 2, "kl_per_dim": [1.0, 0.5], "bits_per_dim": None}
+    protocol = {"dataset": "digits", "split": "test", "observations": 9, "of": 10, "binarize": None,
+                "binarize_seed": None, "estimator": "posterior", "k": 100, "widen": 1.0, "checkpoint": "best",
+                "epoch": epoch, "seed": 0, "device": "cpu", "version": "0.1.0", "seconds": 1.5,
+                "peak_memory_bytes": None}  # fmt: skip
+    return {**means, "nll": nll, **others, "protocol": protocol}
+
+
 def line(epoch: int, split: str, elbo: float, bound: float) -> dict[str, Any]:
     return {"epoch": epoch, "step": 10 * epoch, "split": split, "elbo": elbo, "bound": bound}

@@ -61,7 +61,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in found]
 
 
-def scalars(folder: Path) -> list[tuple[int, str | None]]:
+def scalars(folder: Path) -> list[tuple[int, str]]:
     """The step and tag of every event, sorted."""
     paths = sorted(folder.glob(EVENTS))
     return sorted((key for path in paths for key, _ in events(path)), key=str)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from rich.console import Console
@@ -29,6 +28,7 @@ from vaecli.models.inference import drawn_once
 from vaecli.models.load import Run, load_split
 from vaecli.models.vae import VAE
 from vaecli.runs.names import EVALUATION
+from vaecli.runs.records import Evaluation, Figures, Protocol, problems_named
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import peak_memory
@@ -53,13 +53,13 @@ class Config(DataKeys):
     seed: Seed
 
 
-class Evaluation(NamedTuple):
+class Found(NamedTuple):
     """What was found: per observation, by quadrature where asked for, and over all."""
 
     scores: Scores
     exact: Quadrature | None
     refused: Tensor | None  # (N,): which integrals are not exact by what the draws say
-    figures: dict[str, Any]  # what evaluation.json holds, the protocol apart
+    figures: Figures
 
 
 def main(config: Config, run: Run) -> Iterator[Path]:
@@ -70,24 +70,16 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     split = drawn_once(whole.head(config.limit), config.seed)
     started = time.perf_counter()
     found = evaluate(run, split, config)
-    refuse_broken(found.figures)
-    protocol = describe(run, config, len(split), len(whole), whole.redraw)
-    protocol |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_bytes": peak_memory(run.device)}
+    seconds = time.perf_counter() - started
+    protocol = describe(run, config, len(split), len(whole), whole.redraw, seconds)
     report(found, protocol, check_data(run.model.decoder, split))
     if config.scores:
         scores = config.target.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}")
         write_scores(scores, found, split)
         yield scores
-    replace_text(config.target, json.dumps({**found.figures, "protocol": protocol}, indent=2, allow_nan=False) + "\n")
+    file = Evaluation(**found.figures.model_dump(exclude_unset=True), protocol=protocol)
+    replace_text(config.target, file.text())
     yield config.target
-
-
-def refuse_broken(figures: dict[str, Any]) -> None:
-    """UserError for a mean that is not finite: the model's weights are unusable."""
-    broken = [key for key, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
-    if broken or not all(map(math.isfinite, figures["kl_per_dim"] or [])):
-        name = (broken or ["kl_per_dim"])[0]
-        raise UserError(f"{name} is not finite: the weights of this checkpoint are unusable; try checkpoint=last")
 
 
 def check_exact(run: Run, exact: bool) -> None:
@@ -98,8 +90,8 @@ def check_exact(run: Run, exact: bool) -> None:
         )
 
 
-def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
-    """Compute everything."""
+def evaluate(run: Run, split: Split, config: Config) -> Found:
+    """Compute everything; UserError for a mean that is not finite."""
     model = run.model
     scores = estimate(in_double(model) if config.exact else model, split, config)
     exact = refused = None
@@ -107,28 +99,37 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluation:
         with Countdown("quadrature", len(split)) as tick:
             exact = quadrature(model, split, tick=tick)
         refused = exact.refused(scores)
-    mass = has_mass(model, split)
-    bits = float(scores.nll.mean()) / (math.prod(model.x_shape) * math.log(2)) if mass else None
-    figures: dict[str, Any] = {
-        **{key: float(getattr(scores, key).mean()) for key in ("elbo", "log_px", "kl", "nll")},
-        "nll_stderr": finite(stderr_of_mean(scores.nll)),
-        "nll_mc_stderr": finite(scores.nll_mc_stderr.square().sum().sqrt() / len(split)),
-        "ess": float(scores.ess.mean()),
-        "pareto_k": finite(scores.pareto_k.mean()),
-        "pareto_k_high": finite(share_above(scores.pareto_k, config.k)),
-        "active_units": int(active_units(model, split).sum()),
-        "latent_dim": model.latent_dim,
-        "kl_per_dim": None if (kl := kl_per_dim(model, split)) is None else kl.tolist(),
-        "mse": mean_squared_error(model, split),
-        "bits_per_dim": bits,
-    }
+    figures = means(model, split, scores, config.k)
     if exact is not None and refused is not None:
-        figures |= {
-            "exact_nll": None if refused.any() else -float(exact.log_px.mean()),
-            "exact_error": finite(exact.error.mean()),
-            "exact_refused": int(refused.sum()),
-        }
-    return Evaluation(scores, exact, refused, figures)
+        figures = figures.with_exact(
+            None if refused.any() else -float(exact.log_px.mean()), float(exact.error.mean()), int(refused.sum())
+        )
+    return Found(scores, exact, refused, figures)
+
+
+def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
+    """The figures over all observations; UserError for one that is not finite: the model's answers are of no use."""
+    nll, n_dims = float(scores.nll.mean()), math.prod(model.x_shape)
+    try:
+        with problems_named():
+            return Figures(
+                elbo=float(scores.elbo.mean()),
+                log_px=float(scores.log_px.mean()),
+                kl=float(scores.kl.mean()),
+                nll=nll,
+                nll_stderr=float(stderr_of_mean(scores.nll)),
+                nll_mc_stderr=float(scores.nll_mc_stderr.square().sum().sqrt() / len(split)),
+                ess=float(scores.ess.mean()),
+                pareto_k=float(scores.pareto_k.mean()),
+                pareto_k_high=float(share_above(scores.pareto_k, k)),
+                active_units=int(active_units(model, split).sum()),
+                latent_dim=model.latent_dim,
+                kl_per_dim=None if (kl := kl_per_dim(model, split)) is None else kl.tolist(),
+                mse=mean_squared_error(model, split),
+                bits_per_dim=nll / (n_dims * math.log(2)) if has_mass(model, split) else None,
+            )
+    except ValueError as error:
+        raise UserError(f"the weights of this checkpoint are of no use: {error}") from None
 
 
 def share_above(pareto_k: Tensor, k: int) -> Tensor:
@@ -156,34 +157,31 @@ def stderr_of_mean(values: Tensor) -> Tensor:
     return values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(torch.nan)
 
 
-def finite(value: Tensor) -> float | None:
-    """JSON knows no NaN."""
-    return float(value) if torch.isfinite(value) else None
-
-
-def describe(run: Run, config: Config, n: int, of: int, redrawn: bool) -> dict[str, Any]:
+def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: float) -> Protocol:
     """What has to be known in order to compare the figures with others."""
     data = run.config["dataset"]
-    return {
-        "dataset": data["name"],
-        "split": config.split if config.input is None else None,
-        **({} if config.input is None else {"input": config.input}),
-        "observations": n,
-        "of": of,
-        "binarize": data.get("binarize"),
-        "binarize_seed": config.seed if redrawn else data.get("binarize_seed"),
-        "estimator": config.estimator,
-        "k": config.k,
-        "widen": config.widen if config.estimator == "posterior" else None,
-        "checkpoint": config.checkpoint,
-        "epoch": run.epoch,
-        "seed": config.seed,
-        "device": str(run.device),
-        "version": vaecli.__version__,
-    }
+    return Protocol(
+        dataset=data["name"],
+        split=config.split if config.input is None else None,
+        input=config.input,
+        observations=n,
+        of=of,
+        binarize=data.get("binarize"),
+        binarize_seed=config.seed if redrawn else data.get("binarize_seed"),
+        estimator=config.estimator,
+        k=config.k,
+        widen=config.widen if config.estimator == "posterior" else None,
+        checkpoint=config.checkpoint,
+        epoch=run.epoch,
+        seed=config.seed,
+        device=str(run.device),
+        version=vaecli.__version__,
+        seconds=round(seconds, 2),
+        peak_memory_bytes=peak_memory(run.device),
+    )
 
 
-def write_scores(path: Path, found: Evaluation, split: Split) -> None:
+def write_scores(path: Path, found: Found, split: Split) -> None:
     """A row for each observation."""
     scores = dict(found.scores._asdict())
     if found.exact is not None and found.refused is not None:
@@ -198,21 +196,19 @@ def write_scores(path: Path, found: Evaluation, split: Split) -> None:
         write_arrays(path, **scores, index=index, rows=split.rows, labels=labels)
 
 
-def headline(protocol: dict[str, Any]) -> tuple[str, str]:
+def headline(p: Protocol) -> tuple[str, str]:
     """The protocol in two lines."""
-    p = protocol
-    binarize = f", binarize={p['binarize']} (seed {p['binarize_seed']})" if p["binarize"] not in (None, "none") else ""
-    grey = ", not binarised" if p["binarize"] == "none" else ""
-    widened = f" with {p['widen']:g} times its scale" if p["widen"] not in (None, 1) else ""
-    whence = "the prior" if p["estimator"] == "prior" else f"q(z|x){widened}"
-    part = p.get("input") or p["split"]
+    binarize = f", binarize={p.binarize} (seed {p.binarize_seed})" if p.binarize not in (None, "none") else ""
+    grey = ", not binarised" if p.binarize == "none" else ""
+    widened = f" with {p.widen:g} times its scale" if p.widen not in (None, 1) else ""
+    whence = "the prior" if p.estimator == "prior" else f"q(z|x){widened}"
     return (
-        f"{p['dataset']} {part}, {p['observations']:,} of {p['of']:,} observations{binarize}{grey}",
-        f"k = {p['k']:,} draws from {whence}, {p['checkpoint']} checkpoint, epoch {p['epoch']}",
+        f"{p.dataset} {p.input or p.split}, {p.observations:,} of {p.of:,} observations{binarize}{grey}",
+        f"k = {p.k:,} draws from {whence}, {p.checkpoint} checkpoint, epoch {p.epoch}",
     )
 
 
-def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> None:
+def report(found: Found, protocol: Protocol, warning: str | None) -> None:
     """The table for the user."""
     figures, console = found.figures, Console(highlight=False)
     for line in headline(protocol):
@@ -221,44 +217,44 @@ def report(found: Evaluation, protocol: dict[str, Any], warning: str | None) -> 
     table.add_column("value", justify="right")
     table.add_column("± over data", justify="right")
     table.add_column("± over draws", justify="right")
-    name = "-log p(x), prior" if protocol["estimator"] == "prior" else "-log p(x)"
-    table.add_row("ELBO", f"{figures['elbo']:.3f}", error(stderr_of_mean(found.scores.elbo)), "")
-    table.add_row("log p(x|z)", f"{figures['log_px']:.3f}", error(stderr_of_mean(found.scores.log_px)), "")
-    table.add_row("KL", f"{figures['kl']:.3f}", error(stderr_of_mean(found.scores.kl)), "")
-    least = "at least " if figures["pareto_k_high"] else ""
-    table.add_row(name, f"{figures['nll']:.3f}", error(figures["nll_stderr"]), least + error(figures["nll_mc_stderr"]))
-    if found.exact is not None and figures["exact_nll"] is not None:
-        table.add_row("-log p(x), exact", f"{figures['exact_nll']:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
-    table.add_row("effective sample size", f"{figures['ess']:,.1f}", "", "")
-    if figures["pareto_k_high"] is not None:
-        table.add_row("too high a Pareto k", f"{100 * figures['pareto_k_high']:.3g} %", "", "")
-    table.add_row("active units", f"{figures['active_units']} of {figures['latent_dim']}", "", "")
-    table.add_row("mean squared error", f"{figures['mse']:.5f}", "", "")
-    if figures["bits_per_dim"] is not None:
-        table.add_row("bits/dim", f"{figures['bits_per_dim']:.4f}", "", "")
+    name = "-log p(x), prior" if protocol.estimator == "prior" else "-log p(x)"
+    table.add_row("ELBO", f"{figures.elbo:.3f}", error(stderr_of_mean(found.scores.elbo)), "")
+    table.add_row("log p(x|z)", f"{figures.log_px:.3f}", error(stderr_of_mean(found.scores.log_px)), "")
+    table.add_row("KL", f"{figures.kl:.3f}", error(stderr_of_mean(found.scores.kl)), "")
+    least = "at least " if figures.pareto_k_high else ""
+    table.add_row(name, f"{figures.nll:.3f}", error(figures.nll_stderr), least + error(figures.nll_mc_stderr))
+    if found.exact is not None and figures.exact_nll is not None:
+        table.add_row("-log p(x), exact", f"{figures.exact_nll:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
+    table.add_row("effective sample size", f"{figures.ess:,.1f}", "", "")
+    if figures.pareto_k_high is not None:
+        table.add_row("too high a Pareto k", f"{100 * figures.pareto_k_high:.3g} %", "", "")
+    table.add_row("active units", f"{figures.active_units} of {figures.latent_dim}", "", "")
+    table.add_row("mean squared error", f"{figures.mse:.5f}", "", "")
+    if figures.bits_per_dim is not None:
+        table.add_row("bits/dim", f"{figures.bits_per_dim:.4f}", "", "")
     console.print(table)
-    if figures["kl_per_dim"] is not None:
-        console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures["kl_per_dim"]), soft_wrap=True)
-    for line, style in remarks(found, protocol["k"]):
+    if figures.kl_per_dim is not None:
+        console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures.kl_per_dim), soft_wrap=True)
+    for line, style in remarks(found, protocol.k):
         console.print(line, style=style, soft_wrap=True)
-    memory = protocol["peak_memory_bytes"]
-    console.print(f"{protocol['seconds']:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
+    memory = protocol.peak_memory_bytes
+    console.print(f"{protocol.seconds:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
     if warning:
         say(f"warning: {warning}", console, "yellow")
 
 
-def remarks(found: Evaluation, k: int) -> Iterator[tuple[str, str | None]]:
+def remarks(found: Found, k: int) -> Iterator[tuple[str, str | None]]:
     """What has to be said of the figures for log p(x), and in which style."""
     figures, limit, n = found.figures, threshold(k), len(found.scores.nll)
-    if figures.get("exact_nll") is not None:
-        yield f"quadrature: estimated error {figures['exact_error']:.0e} nats", None
-    if figures.get("exact_refused"):
-        refused = f"quadrature: {figures['exact_refused']:,} of {n:,} integrals did not converge or lie below what the"
+    if figures.exact_nll is not None:
+        yield f"quadrature: estimated error {figures.exact_error:.0e} nats", None
+    if figures.exact_refused:
+        refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or lie below what the"
         yield f"{refused} draws say, so that no exact figure is given; scores=true tells which", "yellow"
     if limit is None:
         yield f"k={k}: below {FEWEST} draws nothing says how far log p(x) can be trusted", None
-    elif figures["pareto_k_high"]:
-        high = f"{round(figures['pareto_k_high'] * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
+    elif figures.pareto_k_high:
+        high = f"{round(figures.pareto_k_high * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
         yield f"{high}: their log p(x) is off by more than the error says, as a rule too low; raise k", "yellow"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -76,9 +76,9 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
     show(console, heading.rstrip(), "bold")
     for row, line in zip(rows, lines, strict=True):
         show(console, line.rstrip(), STYLES.get(row["status"], ""))
-        for key in LONG if narrow else ():
-            if cell(key, row[key]):
-                show(console, f"    {cell(key, row[key])}", STYLES["failed"] if key == "error" else "dim")
+        cells = {key: cell(key, value) for key, value in row.items() if key in LONG and narrow}
+        for key in filter(cells.get, LONG):
+            show(console, f"    {cells[key]}", STYLES["failed"] if key == "error" else "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
         show(console, "figures of different data, binarisations or kinds of decoder do not compare", "dim")
 
@@ -87,7 +87,7 @@ def show(console: Console, line: str, style: str = "") -> None:
     say(line, console, style)
 
 
-def aligned(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+def aligned(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """The columns that have any entries, below their headings, padded to one width: a line for each row."""
     lines = [""] * (len(rows) + 1)
     for key in columns:

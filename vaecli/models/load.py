@@ -61,7 +61,7 @@ def load_run(
     state, place = checkpoint.load(path), pick_device(device)
     try:
         model = rebuild(state, allowed)
-        own = is_own(folder.known_summary().get("id"), state["config"]["dataset"])
+        own = is_own(folder.known_summary().id, state["config"]["dataset"])
         chosen: Any = OptionFactory(state["config"], allowed).option_class("dataset")
         node, unread = readable(state["config"]["dataset"], folder.path, own, data or {}, chosen.localise)
         dataset = OptionFactory({"dataset": node}, allowed).make("dataset")

@@ -48,12 +48,12 @@ def paths_of(dataset: Any) -> Values:
     return {key: dataset[key] for key in PATHS if dataset.get(key) is not None}
 
 
-def identify(run_id: Any, dataset: Mapping[str, Any]) -> tuple[str, str | None]:
+def identify(run_id: str | None, dataset: Mapping[str, Any]) -> tuple[str, str | None]:
     """The id of a run that is trained here, which its summary.json keeps, and what is wrong where it will not be known.
 
     An id stands for the paths that it was made with: one that has come back with others is replaced.
     """
-    if isinstance(run_id, str) and is_own(run_id, dataset):
+    if run_id is not None and is_own(run_id, dataset):
         return run_id, None
     run_id = secrets.token_hex(16)
     if not paths_of(dataset):
@@ -66,12 +66,12 @@ def identify(run_id: Any, dataset: Mapping[str, Any]) -> tuple[str, str | None]:
     return run_id, None
 
 
-def is_own(run_id: Any, dataset: Mapping[str, Any]) -> bool:
+def is_own(run_id: str | None, dataset: Mapping[str, Any]) -> bool:
     """Whether a run with this id was trained here by this user on the data that its configuration names."""
     if not paths_of(dataset):
         return True
     try:
-        return isinstance(run_id, str) and digest(run_id, dataset) in state_file().read_text().split()
+        return run_id is not None and digest(run_id, dataset) in state_file().read_text().split()
     except (OSError, ValueError):
         return False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from vaecli import __version__
@@ -36,9 +35,8 @@ def of_this_version(folder: RunFolder) -> RunFolder:
     """The folder; UserError where its checkpoints are those of an earlier version, which this one does not read."""
     if not folder.earlier_checkpoints:
         return folder
-    versions = folder.known_summary().get("versions")
-    found = versions.get("vaecli") if isinstance(versions, Mapping) else None
-    known = isinstance(found, str) and VERSION.fullmatch(found) and found != __version__
+    found = (folder.known_summary().versions or {}).get("vaecli", "")
+    known = VERSION.fullmatch(found) and found != __version__
     raise UserError(
         f"{folder.earlier_checkpoints[0]} was written by {f'vaecli {found}' if known else 'an earlier version'} and "
         f"cannot be read; to train it anew: {command(['vae-train', setting('repeat', folder.path)])}"

@@ -25,7 +25,8 @@ from vaecli.runs.names import (
     SUMMARY,
     WRITTEN,
 )
-from vaecli.runs.read import Damaged, json_lines, load_json, load_yaml, mapping
+from vaecli.runs.read import Damaged, json_lines, load_yaml, mapping
+from vaecli.runs.records import Evaluation, Summary
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_writable, replace_text
@@ -83,7 +84,7 @@ class RunFolder:
 
     @property
     def events(self) -> list[Path]:
-        """TensorBoard's event files: one, unless a crash or a user has left more."""
+        """TensorBoard's event files, the one that is written last; of a resumed run there is an empty one before it."""
         return sorted(self.path.glob(EVENTS))
 
     @property
@@ -114,30 +115,30 @@ class RunFolder:
         """What config.yaml says; Damaged where that is no mapping."""
         return mapping(self.config, load_yaml)
 
-    def read_summary(self) -> Values:
-        """What summary.json says; Damaged where that is no mapping."""
-        return mapping(self.summary, load_json)
+    def read_summary(self) -> Summary:
+        """What summary.json says; Damaged where that is no summary."""
+        return Summary.read(self.summary)
 
-    def read_evaluation(self) -> Values:
-        """What evaluation.json says; Damaged where that is no mapping."""
-        return mapping(self.evaluation, load_json)
+    def read_evaluation(self) -> Evaluation:
+        """What evaluation.json says; Damaged where that is no evaluation."""
+        return Evaluation.read(self.evaluation)
 
     def read_metrics(self, usable: Callable[[Values], bool]) -> Iterator[Values]:
         """The usable lines of metrics.jsonl, none where it is not there; Damaged where hardly one is usable."""
         return json_lines(self.metrics, usable) if self.metrics.exists() else iter(())
 
-    def write_summary(self, entries: Values) -> None:
-        replace_text(self.summary, json.dumps(entries, indent=2) + "\n")
+    def write_summary(self, summary: Summary) -> None:
+        replace_text(self.summary, summary.text())
 
     def write_metrics(self, lines: Sequence[Values]) -> None:
         replace_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
 
-    def known_summary(self) -> Values:
+    def known_summary(self) -> Summary:
         """The same as `read_summary`, but empty where there is none, or nothing like one."""
         try:
             return self.read_summary()
         except Damaged:
-            return {}
+            return Summary()
 
 
 def folders_below(root: Path, name: str) -> Iterator[RunFolder]:

@@ -8,15 +8,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 
 from vaecli.runs.folder import RunFolder
+from vaecli.runs.records import Summary
 from vaecli.runs.tensorboard import EventFile
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, replace_bytes
-from vaecli.utils.schema import is_number
 from vaecli.utils.text import lines, printable, say
 from vaecli.utils.types import Values
 
@@ -34,14 +34,13 @@ class RunLogger:
         folder: RunFolder,
         console: Console,
         history: Sequence[Values] = (),
-        summary: Values | None = None,
+        summary: Summary | None = None,
     ) -> None:
         self.folder = folder
         self.console = console
         self.history: list[Values] = list(history)
-        self.summary: Values = summary or {}
-        seconds = self.summary.get("seconds")
-        self.before = float(seconds) if is_number(seconds) else 0.0  # seconds of the run until it was resumed
+        self.summary = summary or Summary()
+        self.before = self.summary.seconds or 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
         try:
             self.log: TextIO = open(folder.log, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115  (open as long as the run)
@@ -91,9 +90,10 @@ class RunLogger:
         """The resolved configuration to TensorBoard's text page."""
         self.events.text("config", "    " + lines(yaml).replace("\n", "\n    "))
 
-    def summarise(self, **entries: Any) -> None:
-        """Update summary.json."""
-        self.summary = {**self.summary, **entries}
+    def summarise(self, *parts: Summary, **entries: object) -> None:
+        """Put the entries of `parts`, and those given by name, into summary.json."""
+        for part in (*parts, Summary.model_validate(entries)):
+            self.summary = self.summary.with_entries(part)
         self.folder.write_summary(self.summary)
 
     def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float], epoch: int) -> None:

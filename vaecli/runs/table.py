@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from vaecli.runs.diff import differing
 from vaecli.runs.folder import RunFolder, folders_below
-from vaecli.runs.names import SUMMARY
+from vaecli.runs.names import BEST, LAST, SUMMARY
 from vaecli.runs.read import Damaged
+from vaecli.runs.records import Summary
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
 from vaecli.utils.schema import flatten, is_number
 from vaecli.utils.text import lines as printable_lines
 from vaecli.utils.types import Values
 
-COLUMNS = ("status", "dataset", "differences", "epochs", "bound", "elbo", "test_elbo", "test_bound", "nll", "seconds",
-           "folder", "error")  # fmt: skip
 RISING = ("bound", "elbo", "test_elbo", "test_bound")  # the higher the better: these sort from the highest down
 
-Row = dict[str, Any]
+T = TypeVar("T")
+
+
+class Row(TypedDict):
+    """A run in the table."""
+
+    status: str
+    dataset: str | None
+    differences: Values
+    epochs: int | None
+    bound: float | None
+    elbo: float | None
+    test_elbo: float | None
+    test_bound: float | None
+    nll: float | None
+    seconds: float | None
+    folder: str
+    error: str | None
+
+
+COLUMNS = tuple(Row.__annotations__)
 
 
 def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list[Row]:
@@ -37,11 +57,11 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
         raise UserError(f"path={path}: is a file; give a folder")
     if not root.is_dir():
         raise UserError(f"path={path}: there is no such folder; train a first run (vae train) or give another path")
-    rows = [read_run(folder) for folder in run_folders(root)]
-    for row, one in zip(rows, differing([row.pop("flat") for row in rows]), strict=True):
+    read = [read_run(folder) for folder in run_folders(root)]
+    for (row, _), one in zip(read, differing([flat for _, flat in read]), strict=True):
         # a key that is a column already says nothing more; JSON has no infinities
         row["differences"] = {key: finite(value) for key, value in one.items() if key not in COLUMNS}
-    return sort_rows([{key: row[key] for key in COLUMNS} for row in rows], sort)
+    return sort_rows([row for row, _ in read], sort)
 
 
 def run_folders(root: Path) -> list[RunFolder]:
@@ -63,7 +83,7 @@ def sort_rows(rows: list[Row], column: str) -> list[Row]:
     known = [key for key in COLUMNS if key != "differences"] + keys
     if name not in known:
         raise UserError(f"sort={column}: no such column{nearest(name, known)}\nThere are: {', '.join(known)}")
-    values = [row[name] if name in COLUMNS else row["differences"].get(name) for row in rows]
+    values = [{**row["differences"], **row}.get(name) for row in rows]
     number = all(isinstance(value, int | float) for value in values if value is not None)
     keyed = [(value if number else natural(str(value)), row) for value, row in zip(values, rows, strict=True)
              if value is not None]  # fmt: skip
@@ -71,85 +91,100 @@ def sort_rows(rows: list[Row], column: str) -> list[Row]:
     return [row for _, row in keyed] + [row for value, row in zip(values, rows, strict=True) if value is None]
 
 
-def read_run(folder: RunFolder) -> Row:
-    """A run's row without its differences, but with its configuration, `flat`, and its checkpoints' epochs, `now`."""
-    row: Row = {**dict.fromkeys(COLUMNS), "folder": str(folder), "flat": {}, "now": {}}
+def read_run(folder: RunFolder) -> tuple[Row, Values]:
+    """A run's row, in which only the differences are missing, and its flattened configuration."""
     problems: list[str] = []
-    for part in (of_summary, of_config, of_metrics, of_evaluation):
-        try:
-            part(folder, row)
-        except Damaged as error:
-            problems.append(str(error))
-    row["error"] = "; ".join([*([row["error"]] if row["error"] else []), *problems]) or None
-    row["dataset"] = row["dataset"] or text(row["flat"].get("dataset"))
-    return row
-
-
-def of_summary(folder: RunFolder, row: Row) -> None:
-    row["status"] = "damaged"  # should reading fail
-    summary = folder.read_summary()
-    best, test, data = (summary[key] if isinstance(summary.get(key), dict) else {} for key in ("best", "test", "data"))
-    row |= {
-        "status": text(summary.get("status")) or "damaged",
-        "dataset": text(data.get("name")),
-        "epochs": number(summary.get("epochs")),
-        "bound": number(best.get("bound")),
-        "elbo": number(best.get("elbo")),
-        "test_elbo": number(test.get("elbo")),
-        "test_bound": number(test.get("bound")),
-        "seconds": number(summary.get("seconds")),
-        "error": text(summary.get("error")),
-        "now": {"best": number(best.get("epoch")), "last": number(summary.get("epochs"))},
+    summary = attempt(lambda: summary_of(folder), None, problems)
+    flat: Values = attempt(lambda: config_of(folder, summary), {}, problems)
+    found = summary or Summary()
+    said = progress_of(found)
+    progress = attempt(lambda: completed_by_metrics(folder, found, said), said, problems)
+    nll = attempt(lambda: nll_of(folder, found), None, problems)
+    test = found.test
+    row: Row = {
+        "status": found.status or "damaged",
+        "dataset": text(found.data.name if found.data else flat.get("dataset")),
+        "differences": {},
+        "epochs": progress.epochs,
+        "bound": progress.bound,
+        "elbo": progress.elbo,
+        "test_elbo": test.elbo if test else None,
+        "test_bound": test.bound if test else None,
+        "nll": nll,
+        "seconds": found.seconds,
+        "folder": str(folder),
+        "error": "; ".join([*filter(None, [text(found.error)]), *problems]) or None,
     }
-    if row["status"] == "damaged":
+    return row, flat
+
+
+def attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
+    """What `read` returns; where that is damaged, `otherwise`, with a line in `problems`."""
+    try:
+        return read()
+    except Damaged as error:
+        problems.append(str(error))
+        return otherwise
+
+
+def summary_of(folder: RunFolder) -> Summary:
+    found = folder.read_summary()
+    if found.status is None:
         raise Damaged(f"{SUMMARY} has no status")
+    return found
 
 
-def of_config(folder: RunFolder, row: Row) -> None:
-    if folder.config.exists() or row["status"] not in ("failed", "damaged", "running"):
-        row["flat"] = flatten(folder.read_config())
+def config_of(folder: RunFolder, summary: Summary | None) -> Values:
+    """The flattened configuration; none where a run may not have come so far as to write it."""
+    may_lack_it = summary is None or summary.status in ("failed", "running")
+    return {} if may_lack_it and not folder.config.exists() else flatten(folder.read_config())
 
 
-def of_metrics(folder: RunFolder, row: Row) -> None:
-    """What the summary does not say: of a run that has not ended, or was killed, and every run's best bound."""
-    if row["bound"] is not None or row["status"] in ("failed", "damaged"):
-        return
+class Progress(NamedTuple):
+    """Finished epochs, and the best checkpoint's bound and ELBO."""
+
+    epochs: int | None
+    bound: float | None
+    elbo: float | None
+
+
+def progress_of(summary: Summary) -> Progress:
+    best = summary.best
+    return Progress(summary.epochs, best.bound if best else None, best.elbo if best else None)
+
+
+def completed_by_metrics(folder: RunFolder, summary: Summary, said: Progress) -> Progress:
+    """With what the summary does not say: of a run that has not ended, or was killed."""
+    if said.bound is not None or summary.status in ("failed", None):
+        return said
     best: Values | None = None
     for line in folder.read_metrics(has_figures):
         if best is None or (line.get("split") == "val", line["bound"]) > (best.get("split") == "val", best["bound"]):
             best = line
         last = line
-    if best is not None:
-        row["bound"] = best["bound"]
-        row["elbo"] = best["elbo"] if row["elbo"] is None else row["elbo"]
-        row["epochs"] = row["epochs"] or last["epoch"]
+    if best is None:
+        return said
+    return Progress(said.epochs or last["epoch"], best["bound"], best["elbo"] if said.elbo is None else said.elbo)
 
 
 def has_figures(line: Values) -> bool:
-    return all(number(line.get(key)) is not None for key in ("epoch", "elbo", "bound"))
+    return all(is_number(line.get(key)) for key in ("epoch", "elbo", "bound"))
 
 
-def of_evaluation(folder: RunFolder, row: Row) -> None:
-    """The last evaluation, unless the run has been trained on since, so that its checkpoint is another one."""
+def nll_of(folder: RunFolder, summary: Summary) -> float | None:
+    """Of the last evaluation, unless the run has been trained on since, so that its checkpoint is another one."""
     if not folder.evaluation.exists():
-        return
+        return None
     found = folder.read_evaluation()
-    protocol = found["protocol"] if isinstance(found.get("protocol"), dict) else {}
-    epoch = row["now"].get(text(protocol.get("checkpoint")))
-    if epoch is None or epoch == protocol.get("epoch"):
-        row["nll"] = number(found.get("nll"))
-
-
-def number(value: Any) -> int | float | None:
-    """A value that is a finite number of usual size; None for all others."""
-    return value if is_number(value) else None
+    now = {BEST: summary.best.epoch if summary.best else None, LAST: summary.epochs}.get(found.protocol.checkpoint)
+    return found.nll if now in (None, found.protocol.epoch) else None
 
 
 def finite(value: Any) -> Any:
     """A value as JSON can say it."""
     if isinstance(value, list):
         return [finite(item) for item in value]
-    return value if isinstance(value, bool | str | None) or number(value) is not None else str(value)
+    return value if isinstance(value, bool | str | None) or is_number(value) else str(value)
 
 
 def text(value: Any) -> str | None:

@@ -1,4 +1,8 @@
-"""TensorBoard's event file of a run: written without a thread of its own, and taken back to an earlier epoch."""
+"""TensorBoard's event file of a run: written without a thread of its own, and taken back to an earlier epoch.
+
+Not torch's SummaryWriter(purge_step=...): after a kill among the test figures TensorBoard's Python reader shows them
+twice, and a run that is trained on keeps those of before.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +36,12 @@ class EventFile:
         from torch.utils.tensorboard import summary
 
         self.event, self.proto, self.make = Event, Summary, summary
-        name = EVENTS.replace("*", f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0")
-        self.path = next(iter(folder.events), folder / name)
+        self.path = folder.events[-1] if folder.events else new_path(folder)
         self.file = open(self.path, "ab")  # noqa: SIM115  (open as long as the run)
         self.records = RecordWriter(self.file)
         if self.file.tell() == 0:
-            self.write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+            for event in beginning():
+                self.write(event)
             self.flush()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
@@ -79,30 +83,49 @@ class EventFile:
         self.file.close()
 
 
+def new_path(folder: RunFolder) -> Path:
+    """A name that comes after those of the folder's event files, in which order TensorBoard reads them."""
+    name = EVENTS.replace("*", f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0")
+    return folder / max([name, *(f"{path.name}.1" for path in folder.events)])
+
+
+def beginning() -> list[Any]:
+    """The first events of a file: a TensorBoard that has read another file of the run forgets all that was in it."""
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+    now = time.time()
+    start = Event(wall_time=now, step=0, session_log=SessionLog(status=SessionLog.START))
+    return [Event(wall_time=now, file_version="brain.Event:2"), start]
+
+
 def rewind(folder: RunFolder, epoch: int) -> None:
-    """Take away the events after `epoch`, those that are written again, and whatever a crash has cut off or doubled."""
+    """Take away the events after `epoch`, those that are written again, and whatever a crash has cut off or doubled.
+
+    What is kept goes into a new file, to which a TensorBoard that is open goes on from the old one, now empty.
+    """
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     paths = folder.events
     if not paths:
         return
-    kept: dict[Any, bytes] = {}  # in order; an event of the same tag and step replaces the one before
+    kept: dict[tuple[int, str], bytes] = {}  # in order; an event of the same tag and step replaces the one before
     for path in paths:
         for key, record in events(path):
             step, tag = key
-            if step <= epoch and not (tag or "").startswith(WRITTEN_AGAIN):
+            if step <= epoch and not tag.startswith(WRITTEN_AGAIN):
                 kept[key] = record
     content = io.BytesIO()
     writer = RecordWriter(content)
-    for record in kept.values():
+    for record in [*(event.SerializeToString() for event in beginning()), *kept.values()]:
         writer.write(record)
-    replace_bytes(paths[0], content.getbuffer())
-    for path in paths[1:]:
+    replace_bytes(new_path(folder), content.getbuffer())
+    replace_bytes(paths[-1], b"")
+    for path in paths[:-1]:
         path.unlink()
 
 
-def events(path: Path) -> Iterator[tuple[tuple[int, str | None], bytes]]:
-    """The whole events of a file, each as ((step, tag), serialised event); tag None: the file's version."""
+def events(path: Path) -> Iterator[tuple[tuple[int, str], bytes]]:
+    """The whole events of a file that have a value, each as ((step, tag), serialised event)."""
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event
 
@@ -122,4 +145,5 @@ def events(path: Path) -> Iterator[tuple[tuple[int, str | None], bytes]]:
             event = Event.FromString(record)
         except DecodeError:
             return
-        yield (event.step, event.summary.value[0].tag if event.summary.value else None), record
+        if event.summary.value:
+            yield (event.step, event.summary.value[0].tag), record

@@ -18,6 +18,7 @@ from vaecli.runs.find import find_resumable
 from vaecli.runs.folder import RunFolder, checkpoint_name, lock_run, new_folder, refuse_links, refuse_occupied
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
+from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
 from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt
@@ -107,7 +108,7 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         changes = stored.changed_values(given, keys)
         config = permitted(stored, stored.with_changes(given, keys), folder.path, invocation.overrides)
         epoch = state.epoch if state else 0
-        if summary.get("status") == "completed":
+        if summary.status == "completed":
             if state is None:
                 raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to go on from")
             if config.epochs > stored.epochs:  # early stopping counts anew
@@ -120,8 +121,7 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         if state and changes:
             state = with_newer_best(folder, state)
         setup = prepare(config)
-        data = summary.get("data")
-        if isinstance(data, dict) and data.get("sha256") not in (None, setup.splits.sha256()):
+        if summary.data and summary.data.sha256 not in (None, setup.splits.sha256()):
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         resume = ResumeState(state, changes, rewind(folder, epoch), summary)
         return run(folder, invocation, lambda: setup, resume)
@@ -138,7 +138,7 @@ def run(
     Raises what ended it; also SystemExit when all is done, but a signal came too late to stop it: a sweep should not
     go on.
     """
-    history, summary = (resume.history, resume.summary) if resume else ([], {"command": invocation.command})
+    history, summary = (resume.history, resume.summary) if resume else ([], Summary(command=invocation.command))
     logger = RunLogger(folder, Console(), history, summary)
     try:
         logger.summarise(status="running")
@@ -190,7 +190,7 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
     """What a run says of itself before its first step, to the user and in its folder."""
     device = next(setup.model.parameters()).device
     logger.config(setup.config.write(logger.folder))
-    logger.summarise(**identity(setup, logger), **(resumption(resume) if resume else {}), **description(setup, device))
+    logger.summarise(identity(setup, logger), resumption(resume) if resume else Summary(), description(setup, device))
     logger.say(headline(setup, device, logger.folder))
     for hint in filter(None, (few_steps(setup), large_values(setup))):
         logger.say(hint)
@@ -244,12 +244,10 @@ def describe_changes(changes: Values) -> str:
     return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
-def resumption(resume: ResumeState) -> Values:
+def resumption(resume: ResumeState) -> Summary:
     """What summary.json says of the times that a run was resumed."""
-    step = resume.training.step if resume.training else 0
-    earlier = resume.summary.get("resumed")
-    resumed = {"step": step, "changes": dict(resume.changes)}
-    return {"resumed": [*(earlier if isinstance(earlier, list) else []), resumed]}
+    resumed = Resumed(step=resume.training.step if resume.training else 0, changes=dict(resume.changes))
+    return Summary(resumed=[*(resume.summary.resumed or []), resumed])
 
 
 def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer, invocation: Invocation) -> None:
@@ -264,7 +262,7 @@ def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer, invocati
     logger.hparams(hyperparameters(setup.config, invocation.sweep_over), figures, trainer.epoch)
     latents, used, few = latents_in_use(setup)
     logger.flush()  # once the run is called completed, nothing writes its figures again
-    logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)
+    logger.summarise(latents, status="completed", epochs=trainer.epoch, **test)
     for candidate in trainer.candidates:
         logger.say(
             f"test{candidate.remark} {terms(test[f'test{candidate.suffix}'])}"

@@ -55,7 +55,7 @@ def asked_for(config: RunConfig, keys: Sequence[str]) -> RunConfig:
 def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence[str]) -> RunConfig:
     """`config` with the data's paths as they may be read; UserError where the run in `folder`, whose configuration
     was `stored`, would read what no key typed names."""
-    own = is_own(RunFolder(folder).known_summary().get("id"), stored.dataset)
+    own = is_own(RunFolder(folder).known_summary().id, stored.dataset)
     given = {key: path for key, path in paths_of(config.dataset).items() if f"dataset.{key}" in keys}
     chosen: Any = OptionFactory(config.options, Trust(tuple(config.trust))).option_class("dataset")
     dataset, unread = readable(config.dataset, folder, own, given, chosen.localise)

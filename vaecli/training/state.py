@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vaecli.runs.records import Summary
 from vaecli.schedulers import Scheduler, advance
 from vaecli.utils.schema import is_number
 from vaecli.utils.types import StateDict, Values
@@ -98,7 +99,7 @@ class ResumeState(NamedTuple):
     training: TrainingState | None  # of its last checkpoint; None where it had not come so far
     changes: Values  # the keys that the command line changes
     history: Sequence[Values]  # its lines of metrics.jsonl up to that checkpoint
-    summary: Values
+    summary: Summary
 
     @property
     def replanned(self) -> bool:

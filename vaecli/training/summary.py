@@ -6,7 +6,6 @@ import platform
 import subprocess
 from collections.abc import Collection
 from importlib.metadata import version
-from typing import Any
 
 import torch
 
@@ -18,17 +17,18 @@ from vaecli.runs.access import identify
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
+from vaecli.runs.records import DataSet, Summary
 from vaecli.training.previews import LOOKED_AT, Pictures
 from vaecli.training.setup import TrainingSetup
 from vaecli.utils.schema import plain
 from vaecli.utils.types import StateDict
 
 
-def latents_in_use(setup: TrainingSetup) -> tuple[dict[str, Any], str, bool]:
+def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
     """Active units and the KL of each latent for summary.json; a line about them, and whether it is a warning."""
     split = (setup.splits.val or setup.splits.train).head(LOOKED_AT)
     active, kl = int(active_units(setup.model, split).sum()), kl_per_dim(setup.model, split)
-    found = {"active_units": active, "kl_per_dim": None if kl is None else kl.tolist()}
+    found = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
     dim = setup.model.latent_dim
     if 4 * active >= dim and active >= min(2, dim):
         return found, f"{active} of {dim} latents are used", False
@@ -38,20 +38,20 @@ def latents_in_use(setup: TrainingSetup) -> tuple[dict[str, Any], str, bool]:
     ), True  # fmt: skip
 
 
-def identity(setup: TrainingSetup, logger: RunLogger) -> dict[str, str]:
-    """The run's id for summary.json, by which later commands know that its data may be read."""
-    run_id, problem = identify(logger.summary.get("id"), setup.config.dataset)
+def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
+    """The run's id, by which later commands know that its data may be read."""
+    run_id, problem = identify(logger.summary.id, setup.config.dataset)
     if problem:
         logger.say(f"warning: {problem}", style="yellow")
-    return {"id": run_id}
+    return Summary(id=run_id)
 
 
 FEW = 200  # steps
 LARGE = 200.0  # of a value that a network is given as it is
 
 
-def description(setup: TrainingSetup, device: torch.device) -> dict[str, Any]:
-    """What summary.json says of a run before it has trained."""
+def description(setup: TrainingSetup, device: torch.device) -> Summary:
+    """What a run's summary says before it has trained."""
     train, val, test = (0 if part is None else len(part) for part in setup.splits)
     packages = {name: version(name) for name in ("torchvision", "numpy", "hydra-core", "omegaconf")}
     versions = {
@@ -60,21 +60,18 @@ def description(setup: TrainingSetup, device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         **packages,
     }
-    return {
-        "epochs": 0,
-        "best": None,
-        "test": None,
-        "error": None,
-        "parameters": sum(p.numel() for p in setup.model.parameters()),
-        "device": str(device),
-        "seed": setup.config.seed,
-        "versions": versions,
-        "git_commit": git_commit(),
-        "data": {
-            "name": setup.config.dataset.name, "train": train, "val": val, "test": test,
-            "sha256": setup.splits.sha256(),
-        },
-    }  # fmt: skip
+    return Summary(
+        epochs=0,
+        best=None,
+        test=None,
+        error=None,
+        parameters=sum(p.numel() for p in setup.model.parameters()),
+        device=str(device),
+        seed=setup.config.seed,
+        versions=versions,
+        git_commit=git_commit(),
+        data=DataSet(name=setup.config.dataset.name, train=train, val=val, test=test, sha256=setup.splits.sha256()),
+    )
 
 
 def git_commit() -> str | None:

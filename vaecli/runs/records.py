@@ -1,0 +1,190 @@
+"""What summary.json and evaluation.json hold: one schema for each, which writes it, reads it and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from vaecli.runs.read import Damaged, load_json, mapping
+from vaecli.utils.schema import plain
+from vaecli.utils.text import printable, shorten
+from vaecli.utils.types import NonNegativeInt, Seed
+
+EXPECTED = {  # by the first word of pydantic's name for an error
+    "int": "a whole number", "float": "a number", "finite": "a finite number", "less": "a number in the usual range",
+    "greater": "a number in the usual range", "string": "text", "list": "a list", "dict": "a mapping",
+    "model": "a mapping",
+}  # fmt: skip
+MOST_NAMED = 3
+
+
+def null_if_not_finite(value: object) -> object:
+    """JSON has neither NaN nor infinities."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float, Field(gt=-1e300, lt=1e300, allow_inf_nan=False)]
+Figure = Annotated[Number | None, BeforeValidator(null_if_not_finite)]
+
+
+class Record(BaseModel):
+    """A JSON object. What it does not know, as from another version, is passed over."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What a file says; Damaged, with what is missing or of another kind, where that is no such record."""
+        values = mapping(path, load_json)
+        try:
+            with problems_named():
+                return cls.model_validate(values)
+        except ValueError as error:
+            raise Damaged(f"{path.name}: {error}") from None
+
+    def with_entries(self, other: Self) -> Self:
+        """This record with what `other` says in the place of its own entries."""
+        return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
+
+    def text(self) -> str:
+        """The record as a file holds it: the entries that it was given."""
+        return json.dumps(self.model_dump(exclude_unset=True), indent=2) + "\n"
+
+
+@contextmanager
+def problems_named() -> Iterator[None]:
+    """Within it, entries that are missing or of another kind than their record's end in a ValueError of one line."""
+    try:
+        yield
+    except ValidationError as error:
+        problems = [problem(one["type"], one["loc"], one["input"], one.get("ctx")) for one in error.errors()]
+        more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+        raise ValueError(", ".join(problems[:MOST_NAMED]) + more) from None
+
+
+def problem(kind: str, place: tuple[int | str, ...], value: object, context: dict[str, Any] | None) -> str:
+    """What is wrong with one entry: "best.epoch is many, not a whole number"."""
+    key = shorten(printable(".".join(map(str, place))), 60)
+    if kind == "missing":
+        return f"{key} is missing"
+    expected = (context or {}).get("expected") if kind == "literal_error" else EXPECTED.get(kind.partition("_")[0])
+    return f"{key} is {shorten(plain(value), 40)}, not {expected or 'of its kind'}"
+
+
+class Best(Record):
+    """The best checkpoint's figures on the validation split (the training split without one)."""
+
+    epoch: NonNegativeInt
+    elbo: Figure = None
+    bound: Figure = None
+
+
+class Means(Record):
+    """A checkpoint's mean figures on the test split."""
+
+    elbo: Figure
+    bound: Figure = None
+    log_px: Figure
+    kl: Figure
+
+
+class DataSet(Record):
+    """The data set's name, the number of observations in each split, and its checksum."""
+
+    name: str
+    train: NonNegativeInt | None = None
+    val: NonNegativeInt | None = None
+    test: NonNegativeInt | None = None
+    sha256: str | None = None
+
+
+class Resumed(Record):
+    """The step from which a run went on, and what the command line changed."""
+
+    step: int
+    changes: dict[str, Any]
+
+
+class Summary(Record):
+    """summary.json, which is written anew at each stage of a run; every entry may still be missing."""
+
+    command: str | None = None
+    status: Literal["running", "completed", "interrupted", "failed"] | None = None
+    id: str | None = None
+    resumed: list[Resumed] | None = None
+    epochs: NonNegativeInt | None = None  # completed
+    best: Best | None = None
+    test: Means | None = None
+    test_ema: Means | None = None
+    error: str | None = None
+    parameters: NonNegativeInt | None = None
+    device: str | None = None
+    seed: Seed | None = None
+    versions: dict[str, str] | None = None
+    git_commit: str | None = None
+    data: DataSet | None = None
+    seconds: Figure = None  # of training, without the time between an interruption and its resumption
+    observations_per_second: Figure = None
+    active_units: NonNegativeInt | None = None
+    kl_per_dim: list[Figure] | None = None  # nats
+
+
+class Protocol(Record):
+    """What has to be known in order to compare an evaluation's figures with others."""
+
+    dataset: str
+    split: str | None
+    input: str | None = None  # a file of the user's
+    observations: NonNegativeInt
+    of: NonNegativeInt
+    binarize: Any  # as the data set takes it
+    binarize_seed: Any
+    estimator: Literal["posterior", "prior"]
+    k: NonNegativeInt
+    widen: Number | None
+    checkpoint: str
+    epoch: int
+    seed: Seed
+    device: str
+    version: str
+    seconds: Number
+    peak_memory_bytes: int | None
+
+
+class Figures(Record):
+    """An evaluation's means over observations, in nats but for `ess`, `mse` and the counts."""
+
+    elbo: Number
+    log_px: Number
+    kl: Number
+    nll: Number
+    nll_stderr: Figure
+    nll_mc_stderr: Figure
+    ess: Number
+    pareto_k: Figure = None
+    pareto_k_high: Figure = None  # the share of observations
+    active_units: NonNegativeInt
+    latent_dim: NonNegativeInt
+    kl_per_dim: list[Number] | None
+    mse: Number
+    bits_per_dim: Number | None
+    exact_nll: Figure = None
+    exact_error: Figure = None
+    exact_refused: NonNegativeInt | None = None
+
+    def with_exact(self, nll: float | None, error: float, refused: int) -> Self:
+        """With those of quadrature; refused: the number of integrals that are not exact."""
+        values = {**self.model_dump(), "exact_nll": nll, "exact_error": error, "exact_refused": refused}
+        return type(self).model_validate(values)
+
+
+class Evaluation(Figures):
+    """evaluation.json."""
+
+    protocol: Protocol
