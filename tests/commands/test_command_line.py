@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked, vae
 from PIL import Image
+from support.command_line import forked, vae
 
 from vaecli.config.catalog import commands
 from vaecli.runs.table import table

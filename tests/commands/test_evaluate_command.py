@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import forked, vae
+from support.command_line import forked, vae
 
 from vaecli.analysis.quadrature import Quadrature, quadrature
 from vaecli.commands import evaluate as command

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import trained, vae
+from support.command_line import trained, vae
 
 import vaecli
 from vaecli.commands import export

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import forked, vae
 from PIL import Image
 from scipy.stats import beta
+from support.command_line import forked, vae
 from torch import Tensor, nn
 
 import vaecli

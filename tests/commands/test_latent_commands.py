@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import forked, trained
 from PIL import Image
+from support.command_line import forked, trained
 from torch.distributions import Normal
 
 from vaecli import __main__ as cli

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import forked
+from support.command_line import forked
 from support.run_folders import CONFIG, completed, line, make
 
 from vaecli.commands.runs import print_table

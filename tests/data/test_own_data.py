@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import composed, forked
 from PIL import Image
 from pyarrow import parquet
+from support.command_line import forked
+from support.configurations import composed
 from support.making import instantiate, prepare
 
 from vaecli import __main__ as cli

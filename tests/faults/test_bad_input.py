@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import vae
 from support.bad_command_lines import REFUSED
+from support.command_line import vae
 
 from vaecli import __main__ as cli
 

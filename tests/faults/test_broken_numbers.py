@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import forked
+from support.command_line import forked
 from support.runs import SMALL, at_step, train
 
 from vaecli.runs import checkpoint

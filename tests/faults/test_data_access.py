@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked
 from PIL import Image
 from support.checkpoints import make, write_run
+from support.command_line import forked
 from support.runs import train
 
 from vaecli.models.load import load_run

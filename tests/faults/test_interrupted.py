@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import forked
+from support.command_line import forked
 from support.processes import LONG, start, wait_for
 from support.runs import assert_same
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked, vae
 from PIL import Image
+from support.command_line import forked, vae
 from support.names import NASTY
 from support.run_folders import make
 

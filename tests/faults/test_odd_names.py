@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import composed, forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from support.checkpoints import make, write_run
+from support.command_line import forked
+from support.configurations import composed
 from support.making import prepare
 from support.processes import start, wait_for
 from support.runs import SMALL, train

@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import forked
 from PIL import EpsImagePlugin, Image
 from pyarrow import parquet
 from support.checkpoints import State, make, write_run
+from support.command_line import forked
 from support.mnist_files import fake
 from support.mutations import cut, drop, flip, flip_at_an_end, repeat, splice
 from support.processes import in_time, run_command

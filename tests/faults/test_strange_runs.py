@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import composed
+from support.configurations import composed
 from support.mutations import contents, mutated, saved
 from support.processes import in_time
 from support.runs import SMALL, at_step, train

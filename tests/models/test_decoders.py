@@ -11,7 +11,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-from conftest import GREY, composed, settled
+from support.configurations import GREY, composed, settled
 from support.making import instantiate, settle
 from torch import Tensor
 from torch.distributions import Independent

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import composed
 from support.checkpoints import SMALL, State, make, refused, same, write_run
+from support.configurations import composed
 from support.making import prepare
 
 from vaecli.models.load import load_run

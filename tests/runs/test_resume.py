@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, forked
+from support.command_line import forked
+from support.configurations import composed
 from support.making import prepare
 from support.runs import SMALL, assert_same, at_step, lines, scalars, train
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import forked
+from support.command_line import forked
 from support.processes import LONG, in_child, start, wait_for
 from support.runs import SMALL, assert_same, train
 

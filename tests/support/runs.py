@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 
 from vaecli.commands import train as command
 from vaecli.runs import checkpoint
