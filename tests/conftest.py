@@ -48,6 +48,15 @@ def _seeded() -> None:
 
 
 @pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training draws none, which is half of what a small run takes."""
+    from vaecli.training.previews import Pictures
+
+    for name in ("data", "epoch_done", "curves"):
+        monkeypatch.setattr(Pictures, name, lambda *args: None)
+
+
+@pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Takes a line that is printed when all tests are done, from whichever process."""
     return lambda text: request.node.user_properties.append(("measured", text))

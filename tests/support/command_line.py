@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import os
 import signal
 import subprocess
@@ -11,10 +12,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hydra.core.plugins import Plugins
 from PIL import Image
 
@@ -26,10 +30,38 @@ WARM = (  # what commands import while they run, a second in all: here once, not
 )  # fmt: skip
 
 
+Vae = Callable[..., subprocess.CompletedProcess[str]]
+
+
 def vae(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """The real command line in a process of its own, which takes seconds to import torch."""
     command = [sys.executable, "-m", "vaecli", *args]
     return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=240)
+
+
+def called(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command line in this process: for what it prints and writes, not for what becomes of its process."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    terminated = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), chdir(cwd), as_alone():
+        patch.setattr(sys, "argv", ["vae", *args])
+        code = exit_code()
+    signal.signal(signal.SIGTERM, terminated)
+    texts = [stream.buffer.getvalue().decode("utf-8") for stream in (out, err)]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(args, code, *texts)
+
+
+@contextmanager
+def as_alone() -> Iterator[None]:
+    """Warnings go where those of a program go, and not to pytest."""
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
+        warnings.showwarning = lambda text, kind, file, line, *_: print(
+            warnings.formatwarning(text, kind, file, line), file=sys.stderr
+        )
+        yield
 
 
 def forked(*args: str, cwd: Path, before: Callable[[], Any] | None = None) -> subprocess.CompletedProcess[str]:
@@ -45,7 +77,7 @@ def forked(*args: str, cwd: Path, before: Callable[[], Any] | None = None) -> su
 
 def trained(folder: Path, *args: str) -> Path:
     """A run's folder, made by `vae train`."""
-    done = forked("train", *args, f"output={folder / 'run'}", cwd=folder)
+    done = called("train", *args, f"output={folder / 'run'}", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -91,6 +123,12 @@ class Copy:
         os.kill(self.pid, number)
 
 
+# for a test of what is printed, also with the noise that imports make: all of it in its own process under `slow`
+in_both_ways = pytest.mark.parametrize(
+    "vae", [pytest.param(forked, id="copy"), pytest.param(vae, id="process", marks=pytest.mark.slow)]
+)
+
+
 @functools.cache
 def warm_up() -> None:
     for module in WARM:
@@ -109,14 +147,19 @@ def _command_line(args: tuple[str, ...], cwd: Path, before: Callable[[], Any] | 
     if before:
         before()
     sys.argv = ["vae", *args]
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
+    code = exit_code()
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+def exit_code() -> int:
+    """The exit code of the command line that sys.argv holds; a traceback on standard error where it crashes."""
+    try:
+        importlib.import_module("vaecli.__main__").main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0

@@ -25,10 +25,10 @@ GREY = Split(torch.arange(17, dtype=torch.uint8).reshape(17, 1), levels=16)
 def composed(*overrides: str) -> Config:
     """The resolved configuration that `vae train OVERRIDES` works with.
 
-    Hydra takes a tenth of a second for it. Where the words choose options and set values, they are put in here instead;
+    Hydra takes a tenth of a second for it. Words that choose options and set values are put in here instead;
     test_configurations.py compares the two.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parsed = [parse(word) for word in overrides]
     if any(one.key_or_group == "experiment" or one.is_delete() for one in parsed):
         return copy.deepcopy(by_hydra(overrides))
     config = copy.deepcopy(by_hydra(()))
@@ -47,6 +47,11 @@ def by_hydra(overrides: tuple[str, ...]) -> Config:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
         config: Any = OmegaConf.to_container(hydra.compose("train", list(overrides)), resolve=True)
     return dict(config)
+
+
+@functools.cache
+def parse(word: str) -> Override:
+    return OverridesParser.create().parse_override(word)
 
 
 def put(config: Config, override: Override) -> None:
