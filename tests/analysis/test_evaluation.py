@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.linear import SIGMA, Linear, P
 from support.making import fill_from_data, instantiate
 from torch import Tensor

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.linear import Linear
 from support.making import build_vae
 from torch import Tensor
@@ -196,7 +196,7 @@ def test_broken_weights_have_no_integral() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["gaussian", "gaussian_fixed sigma=.05", "gaussian_fixed sigma=.02"])
 def test_narrow_posteriors_of_trained_curves(decoder: str, tmp_path: Path) -> None:
-    from conftest import trained
+    from support.command_line import trained
 
     name, _, sigma = decoder.partition(" ")
     run = trained(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked, vae
 from PIL import Image
+from support.command_line import Vae, called, in_both_ways, vae
 
 from vaecli.config.catalog import commands
 from vaecli.runs.table import table
@@ -43,7 +43,7 @@ def test_help_is_quick_and_lists_the_commands() -> None:
 def test_each_help_explains_every_key(command: str) -> None:
     from vaecli.config.catalog import groups
 
-    text = forked(command, "--help", cwd=Path.cwd()).stdout
+    text = called(command, "--help", cwd=Path.cwd()).stdout
     rows = [line for line in text.splitlines() if re.match(r"  [a-z_]+(\.[a-z_]+)?=\S", line)]
     assert len(rows) >= 4
     top = [row for row in rows if "." not in row.split("=")[0] and row.strip().split("=")[0] not in groups()]
@@ -56,7 +56,8 @@ def test_version() -> None:
     assert vae("--version", cwd=Path.cwd()).stdout.strip() == f"vaecli {vaecli.__version__}"
 
 
-def test_a_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
+@in_both_ways
+def test_a_run_folder_holds_what_it_promises(vae: Vae, tmp_path: Path) -> None:
     done = vae("train", *SMALL, "epochs=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = one_run(tmp_path)
@@ -80,7 +81,7 @@ def test_a_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("objective", ["elbo", "dreg"])
 def test_the_bound_is_told_of_the_test_split(objective: str, tmp_path: Path) -> None:
-    done = forked("train", *SMALL, f"objective={objective}", "epochs=2", "output=r", cwd=tmp_path)
+    done = called("train", *SMALL, f"objective={objective}", "epochs=2", "output=r", cwd=tmp_path)
     found = json.loads((tmp_path / "r/summary.json").read_text())["test"]
     own = objective == "dreg"
     assert (found["bound"] > found["elbo"] + 0.01) if own else (found["bound"] == found["elbo"])
@@ -96,7 +97,7 @@ def test_tensorboard_reads_every_figure(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import metadata
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    assert forked("train", *SMALL, "epochs=6", "output=r", cwd=tmp_path).returncode == 0
+    assert called("train", *SMALL, "epochs=6", "output=r", cwd=tmp_path).returncode == 0
     events = EventAccumulator(str(tmp_path / "r"), size_guidance={"images": 0, "histograms": 0})
     events.Reload()
     tags = events.Tags()
@@ -121,7 +122,7 @@ def test_tensorboard_reads_every_figure(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
     def figures(name: str, *more: str) -> list[dict]:
         args = ("train", *SMALL, "dataset.binarize=dynamic", "samples=2", "epochs=2", f"output={name}", *more)
-        assert forked(*args, cwd=tmp_path).returncode == 0
+        assert called(*args, cwd=tmp_path).returncode == 0
         lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
@@ -131,14 +132,14 @@ def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
 
 
 def test_grey_values_under_bernoulli_warn_once(tmp_path: Path) -> None:
-    text = forked("train", *SMALL, "epochs=1", cwd=tmp_path).stdout
+    text = called("train", *SMALL, "epochs=1", cwd=tmp_path).stdout
     assert text.count("warning:") == 1
     assert "dataset.binarize=dynamic" in text
-    assert "warning:" not in forked("train", *SMALL, "epochs=1", "dataset.binarize=dynamic", cwd=tmp_path).stdout
+    assert "warning:" not in called("train", *SMALL, "epochs=1", "dataset.binarize=dynamic", cwd=tmp_path).stdout
 
 
 def test_a_sweep_goes_on_past_a_failing_job(tmp_path: Path) -> None:
-    done = forked("train", *SMALL, "-m", "epochs=1", "decoder=bernoulli,gaussian", "architecture.activation=relu,rleu",
+    done = called("train", *SMALL, "-m", "epochs=1", "decoder=bernoulli,gaussian", "architecture.activation=relu,rleu",
                cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert "2 of 4 jobs failed" in done.stderr
@@ -152,7 +153,7 @@ def test_a_sweep_goes_on_past_a_failing_job(tmp_path: Path) -> None:
 
 
 def test_without_validation_best_is_last(tmp_path: Path) -> None:
-    assert forked("train", *SMALL, "dataset.val_size=0", "epochs=2", "output=r", cwd=tmp_path).returncode == 0
+    assert called("train", *SMALL, "dataset.val_size=0", "epochs=2", "output=r", cwd=tmp_path).returncode == 0
     assert summary(tmp_path / "r")["best"]["epoch"] == 2
     assert (tmp_path / "r/checkpoints/best.safetensors").read_bytes() == (
         tmp_path / "r/checkpoints/last.safetensors"
@@ -160,24 +161,24 @@ def test_without_validation_best_is_last(tmp_path: Path) -> None:
 
 
 def test_sample_writes_a_picture_or_arrays(digits_run: Path, beta_run: Path, tmp_path: Path) -> None:
-    done = forked("sample", f"run={digits_run}", "n=9", "output=a.png", cwd=tmp_path)
+    done = called("sample", f"run={digits_run}", "n=9", "output=a.png", cwd=tmp_path)
     assert done.stdout.strip() == "wrote a.png"
     assert min(Image.open(tmp_path / "a.png").size) > 100
-    forked("sample", f"run={digits_run}", "n=9", "mode=draw", "format=npz", "output=a.npz", cwd=tmp_path)
-    forked("sample", f"run={digits_run}", "n=9", "mode=draw", "format=npz", "output=b.npz", cwd=tmp_path)
+    called("sample", f"run={digits_run}", "n=9", "mode=draw", "format=npz", "output=a.npz", cwd=tmp_path)
+    called("sample", f"run={digits_run}", "n=9", "mode=draw", "format=npz", "output=b.npz", cwd=tmp_path)
     a, b = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
     assert a["x"].shape == (9, 1, 8, 8)
     assert a["z"].shape == (9, 5)
     assert set(np.unique(a["x"])) == {0, 1}
     assert (a["x"] == b["x"]).all()
-    forked("sample", f"run={beta_run}", "n=4", "temperature=0", "format=npz", "output=c.npz", cwd=tmp_path)
+    called("sample", f"run={beta_run}", "n=4", "temperature=0", "format=npz", "output=c.npz", cwd=tmp_path)
     c = np.load(tmp_path / "c.npz")
     assert np.ptp(c["x"], axis=0).max() < 1e-5
     assert (c["z"] == 0).all()
 
 
 def test_a_sweep_of_another_command_leaves_no_folder(digits_run: Path, tmp_path: Path) -> None:
-    done = forked("sample", "-m", f"run={digits_run}", "n=4,9", "output=a.png", cwd=tmp_path)
+    done = called("sample", "-m", f"run={digits_run}", "n=4,9", "output=a.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("wrote a.png") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
@@ -188,18 +189,18 @@ def test_latest_is_the_newest_run_with_a_checkpoint(tmp_path: Path, digits_run: 
     time.sleep(0.05)
     shutil.copytree(beta_run, tmp_path / "outputs/beta/b", copy_function=shutil.copy)
     (tmp_path / "outputs/beta/c").mkdir()
-    done = forked("sample", cwd=tmp_path)
+    done = called("sample", cwd=tmp_path)
     assert done.stdout.strip() == "wrote outputs/beta/b/samples.png", done.stderr
 
 
 def test_reconstruct_prints_each_elbo(digits_run: Path, beta_run: Path, tmp_path: Path) -> None:
-    done = forked("reconstruct", f"run={digits_run}", "indices=[3,7]", "format=npz", "output=r.npz", cwd=tmp_path)
+    done = called("reconstruct", f"run={digits_run}", "indices=[3,7]", "format=npz", "output=r.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "r.npz")
     assert found["reconstruction"].shape == (2, 1, 8, 8)
     assert np.allclose(found["elbo"], found["log_px"] - found["kl"], atol=1e-4)
     assert all(f"{value:.2f}" in done.stdout for value in found["elbo"])
-    done = forked("reconstruct", f"run={beta_run}", "split=val", "n=3", "output=r.png", cwd=tmp_path)
+    done = called("reconstruct", f"run={beta_run}", "split=val", "n=3", "output=r.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "r.png").is_file()
 
@@ -210,15 +211,15 @@ def test_reconstruct_takes_observations_from_files(digits_run: Path, tmp_path: P
     np.save(tmp_path / "x.npy", image)
     for name in ("x.png", "x.npy"):
         args = (f"run={digits_run}", f"input={name}", "format=npz", f"output={name}.npz")
-        assert forked("reconstruct", *args, cwd=tmp_path).returncode == 0
+        assert called("reconstruct", *args, cwd=tmp_path).returncode == 0
     a, b = (np.load(tmp_path / f"{name}.npz") for name in ("x.png", "x.npy"))
     assert np.allclose(a["x"][0, 0], image / 255)
     assert (a["reconstruction"] == b["reconstruction"]).all()
 
 
 def test_several_runs_under_the_same_observations(digits_run: Path, tmp_path: Path) -> None:
-    assert forked("train", "epochs=1", "latent_dim=3", "output=other", cwd=tmp_path).returncode == 0
-    done = forked("reconstruct", f"run=[{digits_run},other]", "output=both.png", cwd=tmp_path)
+    assert called("train", "epochs=1", "latent_dim=3", "output=other", cwd=tmp_path).returncode == 0
+    done = called("reconstruct", f"run=[{digits_run},other]", "output=both.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "latent_dim=3" in done.stdout
     assert (tmp_path / "both.png").is_file()
@@ -242,6 +243,6 @@ def test_a_users_own_option_trains(tmp_path: Path) -> None:
     (tmp_path / "mine/dataset/few.yaml").write_text(
         "_target_: vaecli.datasets.digits.Digits\nname: few\nlimit: 100\nval_size: 50\n"
     )
-    done = forked("train", "--config-dir", "mine", "dataset=few", "epochs=1", cwd=tmp_path)
+    done = called("train", "--config-dir", "mine", "dataset=few", "epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert summary(next(tmp_path.glob("outputs/few/*")))["data"]["val"] == 50

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import resource
 import shutil
 import statistics
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.command_line import forked
 
 import vaecli
 from vaecli.config.catalog import command_keys, commands, conf_folder, groups, keys
@@ -183,6 +183,13 @@ def main(config: Config, run: Run) -> Path:
 """
 
 
+def other_package(folder: Path) -> None:
+    """From now on vaecli is the package in this folder."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "vaecli"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder))
+
+
 def test_a_command_is_found_by_its_two_files(digits_run: Path, tmp_path: Path) -> None:
     """Twenty lines of YAML and code: it is in the help and at TAB, its run is loaded, its file named and announced."""
     for folder in (conf_folder(), Path(vaecli.__file__).parent):
@@ -191,8 +198,7 @@ def test_a_command_is_found_by_its_two_files(digits_run: Path, tmp_path: Path) -
     (tmp_path / "vaecli/commands/count.py").write_text(CODE)
 
     def vae(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        command, env = [sys.executable, "-m", "vaecli", *args], {**os.environ, "PYTHONPATH": ""}
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        done = forked(*args, cwd=tmp_path, before=lambda: other_package(tmp_path))
         assert done.returncode == code, done.stderr
         return done
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import forked, vae
+from support.command_line import Vae, called, in_both_ways
 
 from vaecli.analysis.quadrature import Quadrature, quadrature
 from vaecli.commands import evaluate as command
@@ -41,7 +41,7 @@ KEYS = [
 
 def evaluate(run: Path, *args: str, cwd: Path) -> dict[str, Any]:
     """`vae evaluate`, and the JSON that it wrote."""
-    done = forked("evaluate", f"run={run}", "device=cpu", f"output={cwd / 'e.json'}", *args, cwd=cwd)
+    done = called("evaluate", f"run={run}", "device=cpu", f"output={cwd / 'e.json'}", *args, cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert f"wrote {cwd / 'e.json'}" in done.stdout
     result: dict[str, Any] = json.loads((cwd / "e.json").read_text())
@@ -106,7 +106,8 @@ def test_what_the_draws_contradict_is_not_called_exact(
     assert (first["exact_nll"] == "", second["exact_nll"] == "") == (False, True)
 
 
-def test_figures_go_into_the_run_one_draw_has_no_error(digits_run: Path, tmp_path: Path) -> None:
+@in_both_ways
+def test_figures_go_into_the_run_one_draw_has_no_error(vae: Vae, digits_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(digits_run, run)
     done = vae("evaluate", f"run={run}", "k=1", "limit=1", "split=train", cwd=tmp_path)
@@ -133,7 +134,7 @@ def test_figures_go_into_the_run_one_draw_has_no_error(digits_run: Path, tmp_pat
     ],
 )
 def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> None:
-    done = forked("evaluate", f"run={digits_run}", *args.split(), cwd=tmp_path)
+    done = called("evaluate", f"run={digits_run}", *args.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import trained, vae
+from support.command_line import Vae, in_both_ways, trained
 
 import vaecli
 from vaecli.commands import export
@@ -85,12 +85,24 @@ assert not any(name.split(".")[0] == "vaecli" for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_program_needs_no_vaecli(beta_run: Path, tmp_path: Path) -> None:
     exported(beta_run, "decoder", "torch", tmp_path / "out.pt2")
     subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, check=True)
 
 
-def test_the_command_says_only_what_it_wrote(beta_run: Path, tmp_path: Path) -> None:
+def test_a_program_is_read_where_vaecli_is_gone(
+    beta_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported(beta_run, "decoder", "torch", tmp_path / "out.pt2")
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "vaecli"]:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it is an ImportError
+    assert torch.export.load("out.pt2").module()(torch.zeros(5, 2))[0].shape == (5, 100)
+
+
+@in_both_ways
+def test_the_command_says_only_what_it_wrote(vae: Vae, beta_run: Path, tmp_path: Path) -> None:
     done = vae("export", f"run={beta_run}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

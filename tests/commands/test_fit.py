@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import forked, vae
 from PIL import Image
 from scipy.stats import beta
+from support.command_line import Vae, called, in_both_ways
 from torch import Tensor, nn
 
 import vaecli
@@ -100,7 +100,8 @@ def test_both_methods_find_what_was_decoded(beta_run: Path) -> None:
     assert float((again - target).norm()) == pytest.approx(adam.norm, rel=1e-3)
 
 
-def test_a_beta_curve_from_the_command_line(beta_run: Path, tmp_path: Path) -> None:
+@in_both_ways
+def test_a_beta_curve_from_the_command_line(vae: Vae, beta_run: Path, tmp_path: Path) -> None:
     done = vae("fit", f"run={beta_run}", "alpha=2.2155", "beta=2.5044", "output=a.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -167,7 +168,7 @@ def test_bad_input(
 
 
 def test_bad_input_ends_with_a_message(digits_run: Path, tmp_path: Path) -> None:
-    done = forked("fit", f"run={digits_run}", "alpha=2", "beta=2", cwd=tmp_path)
+    done = called("fit", f"run={digits_run}", "alpha=2", "beta=2", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: alpha= and beta= name a Beta curve")
     assert "input=FILE or index=i" in done.stderr

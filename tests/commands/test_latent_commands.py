@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import forked, trained
 from PIL import Image
+from support.command_line import called, trained
 from torch.distributions import Normal
 
 from vaecli import __main__ as cli
@@ -194,12 +194,12 @@ def test_pictures_are_written_into_the_run(
 
 def test_the_command_line(beta_run: Path, tmp_path: Path) -> None:
     for name in ("encode", "manifold", "traverse", "interpolate"):
-        done = forked(name, "--help", cwd=tmp_path)
+        done = called(name, "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert f"vae {name}" in done.stdout
-    done = forked("interpolate", f"run={beta_run}", "from=2", "to=5", "output=path.png", cwd=tmp_path)
+    done = called("interpolate", f"run={beta_run}", "from=2", "to=5", "output=path.png", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "wrote path.png\n"), done.stderr
-    done = forked("manifold", f"run={beta_run}", "dims=[0,2]", cwd=tmp_path)
+    done = called("manifold", f"run={beta_run}", "dims=[0,2]", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: dims=[0,2]: this run has the latents 0 to 1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["path.png"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import forked
+from support.command_line import called
 from support.run_folders import CONFIG, completed, evaluation, line, make
 
 from vaecli.commands.runs import print_table
@@ -30,13 +30,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     args = ("-m", "decoder=gaussian_fixed", "decoder.sigma=0,0.1,0.3", "latent_dim=2,5", "epochs=1",
             "dataset.limit=200", "architecture.hidden=[8]")  # fmt: skip
-    done = forked("train", *args, cwd=folder)
+    done = called("train", *args, cwd=folder)
     assert done.returncode == 1
     return folder
 
 
 def test_a_sweep_with_failures(sweep: Path) -> None:
-    done = forked("runs", cwd=sweep)
+    done = called("runs", cwd=sweep)
     assert done.returncode == 0, done.stderr
     title, heading, *rows = done.stdout.splitlines()
     assert title == "6 runs under outputs, 2 failed"
@@ -49,11 +49,11 @@ def test_a_sweep_with_failures(sweep: Path) -> None:
 
 
 def test_the_same_sweep_as_numbers(sweep: Path) -> None:
-    rows = json.loads(forked("runs", "format=json", "sort=latent_dim", cwd=sweep).stdout)
+    rows = json.loads(called("runs", "format=json", "sort=latent_dim", cwd=sweep).stdout)
     assert [row["differences"]["latent_dim"] for row in rows] == [2, 2, 2, 5, 5, 5]
     assert sorted(row["differences"]["decoder.sigma"] for row in rows) == [0, 0, 0.1, 0.1, 0.3, 0.3]
     assert all(list(row) == list(COLUMNS) for row in rows)
-    assert forked("runs", "format=csv", "output=a.csv", cwd=sweep).stdout == "wrote a.csv: 6 runs\n"
+    assert called("runs", "format=csv", "output=a.csv", cwd=sweep).stdout == "wrote a.csv: 6 runs\n"
     found = list(csv.DictReader(io.StringIO((sweep / "a.csv").read_text())))
     assert len(found) == 6
     for mine, theirs in zip(found, table(sweep / "outputs"), strict=True):
@@ -204,7 +204,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
 )
 def test_bad_input(tmp_path: Path, args: list[str], message: str) -> None:
     make(tmp_path / "outputs" / "a")
-    done = forked("runs", *args, cwd=tmp_path)
+    done = called("runs", *args, cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
@@ -213,6 +213,6 @@ def test_bad_input(tmp_path: Path, args: list[str], message: str) -> None:
 
 def test_no_runs_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir()
-    done = forked("runs", cwd=tmp_path)
+    done = called("runs", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "no runs under outputs; train one: vae train\n")
-    assert forked("runs", "format=json", cwd=tmp_path).stdout == "[]\n"
+    assert called("runs", "format=json", cwd=tmp_path).stdout == "[]\n"

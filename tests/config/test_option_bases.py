@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, forked
+from support.command_line import forked
+from support.configurations import composed
 from support.making import instantiate, options
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import build_vae, instantiate, options_of, prepare
 from torch import nn
 

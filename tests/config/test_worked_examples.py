@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import forked
+from support.command_line import forked
 
 DOCUMENT = Path(__file__).parents[2] / "docs/extending.md"
 FILE = re.compile(r"^    # ((?:vaecli|conf)/\S+)\n((?:(?:    .*)?\n)+?)(?=    # (?:vaecli|conf)/|\n\S)", re.MULTILINE)

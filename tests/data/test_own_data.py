@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 import json
-import subprocess
+import resource
 import sys
 import zipfile
 from pathlib import Path
@@ -16,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import composed, forked
 from PIL import Image
 from pyarrow import parquet
+from support.command_line import called
+from support.configurations import composed
 from support.making import instantiate, prepare
+from support.processes import in_child
 
 from vaecli import __main__ as cli
 from vaecli.analysis.latent_search import fit
@@ -27,7 +29,9 @@ from vaecli.commands._inputs import read_input
 from vaecli.datasets import reading
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import Images, read_image
+from vaecli.datasets.own import split_rows
 from vaecli.datasets.split import FileSplit, Split, Splits
+from vaecli.datasets.tables import Choice
 from vaecli.decoders.wrapped import Standardizer
 from vaecli.models.load import load_run, load_split
 from vaecli.runs.access import absolute_paths
@@ -164,17 +168,18 @@ def test_a_mapped_file_is_not_copied(tmp_path: Path) -> None:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (n, d)})
         start = file.tell()
         file.truncate(start + 4 * n * d)
-    code = (
-        "import resource, torch; from pathlib import Path; from vaecli.datasets.own import split_rows;"
-        "from vaecli.datasets.reading import read; from vaecli.datasets.split import FileSplit;"
-        f"from vaecli.datasets.tables import Choice; x = read('x', Path({str(path)!r}), Choice()).x;"
-        "rows = split_rows('x', len(x), .1, .1, 0);"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "split = FileSplit(x, rows=rows.train); split.batch(torch.arange(128)); split.head(5000).moments;"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 300_000  # kB
+
+    def look() -> None:
+        """A copy of the file would not fit."""
+        data = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+        most = 1024 * int(data.split()[1]) + 300 * 10**6
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        x = reading.read("x", path, Choice()).x
+        split = FileSplit(x, rows=split_rows("x", len(x), 0.1, 0.1, 0).train)
+        split.batch(torch.arange(128))
+        assert split.head(5000).moments.n.tolist() == [5000] * d
+
+    assert in_child(look) == 0
 
 
 @pytest.mark.usefixtures("small_is_large")
@@ -496,7 +501,7 @@ def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i, row in enumerate(x)
     ]
     (folder / "x.csv").write_text("\n".join([",length,mass,charge,kind", *lines]))
-    done = forked("train", "dataset=arrays", "dataset.path=x.csv", "decoder=gaussian", "dataset.standardize=true",
+    done = called("train", "dataset=arrays", "dataset.path=x.csv", "decoder=gaussian", "dataset.standardize=true",
                "dataset.missing=mask", "latent_dim=1", "epochs=100", "optimizer.lr=0.01", "architecture.hidden=[32]",
                "batch_size=64", "images.every_epochs=100", "checkpoint.every_epochs=100", "validate.every_epochs=20",
                "output=run", cwd=folder)  # fmt: skip
@@ -665,6 +670,6 @@ def test_the_way_through(data: str, tmp_path: Path, pictures: Path, monkeypatch:
 
 
 def test_the_command_line(table_run: Path, tmp_path: Path) -> None:
-    done = forked("sample", f"run={table_run}", "output=a.png", cwd=tmp_path)
+    done = called("sample", f"run={table_run}", "output=a.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "a.png").size[0] > 100

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torchvision
-from conftest import composed
+from support.configurations import composed
 from support.making import prepare
 from support.mnist_files import SOURCES, fake, write_idx
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import forked
+from support.command_line import called
 from support.runs import SMALL, at_step, train
 
 from vaecli.runs import checkpoint
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +25,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def failed(*words: str, code: int = 1) -> str:
     """The error of a run that breaks; its last checkpoint is finite and its summary tells."""
-    done = forked("train", *SMALL, *words, "output=run", cwd=Path.cwd())
+    done = called("train", *SMALL, *words, "output=run", cwd=Path.cwd())
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     summary = json.loads(Path("run/summary.json").read_text())
@@ -40,7 +42,7 @@ def test_an_absurd_learning_rate() -> None:
     assert "in epoch 1, step 2" in message
     assert "a lower optimizer.lr or clip_grad_norm=1" in message
     assert "vae-train resume=RUN" in message
-    done = forked("train", "resume=run", "optimizer.lr=1e-3", cwd=Path.cwd())
+    done = called("train", "resume=run", "optimizer.lr=1e-3", cwd=Path.cwd())
     assert done.returncode == 0, done.stderr
     assert json.loads(Path("run/summary.json").read_text())["status"] == "completed"
     assert json.loads(Path("run/summary.json").read_text())["error"] is None

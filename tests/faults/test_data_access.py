@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked
 from PIL import Image
 from support.checkpoints import make, write_run
+from support.command_line import called
 from support.runs import train
 
 from vaecli.models.load import load_run
@@ -24,6 +25,7 @@ from vaecli.utils.errors import UserError
 READING = ["evaluate k=2", "encode", "reconstruct n=2", "fit index=1 restarts=1", "interpolate steps=3",
            "traverse steps=3 index=1"]  # fmt: skip
 ONLY_SHOWING = ["sample n=4", "manifold n=3", "sample n=4 format=csv", "evaluate k=2 input=mine/t.csv"]
+pytestmark = pytest.mark.usefixtures("no_pictures")
 WORDS = ("dataset=arrays", "decoder=gaussian", "latent_dim=2", "architecture.hidden=[8]", "device=cpu", "epochs=1",
          "images.every_epochs=1")  # fmt: skip
 
@@ -54,7 +56,7 @@ def test_a_run_of_ones_own_reads_its_data(here: Path) -> None:
     shutil.copytree("run", "copy")
     for words in (("evaluate", "run=copy", "k=2"), ("train", "repeat=copy", "output=again"),
                   ("train", "resume=copy", "epochs=2"), ("evaluate", "run=again", "k=2")):  # fmt: skip
-        done = forked(*words, cwd=here)
+        done = called(*words, cwd=here)
         assert done.returncode == 0, done.stderr
     text, run_id = state_file().read_text(), json.loads(Path("run/summary.json").read_text())["id"]
     assert len(run_id) == 32
@@ -64,27 +66,42 @@ def test_a_run_of_ones_own_reads_its_data(here: Path) -> None:
     assert state_file().stat().st_mode & 0o077 == 0
 
 
-def test_a_strangers_run_reads_what_the_line_names(theirs: Path, here: Path) -> None:
+def in_a_process(line: str, place: Path) -> int:
+    """The exit code of a line in bash, where vae is the command line."""
+    shell = f'vae() {{ "{sys.executable}" -m vaecli "$@"; }}; {line}'
+    return subprocess.run(["bash", "-c", shell], cwd=place, capture_output=True).returncode
+
+
+def in_this_process(line: str, place: Path) -> int:
+    """The exit code of what bash makes of a line, run here."""
+    shell = f"vae() {{ printf '%s\\0' \"$@\"; }}; {line}"
+    words = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout
+    return called(*words.split("\0")[:-1], cwd=place).returncode
+
+
+@pytest.mark.parametrize("run_line", [in_this_process, pytest.param(in_a_process, marks=pytest.mark.faults)])
+def test_a_strangers_run_reads_what_the_line_names(
+    run_line: Callable[[str, Path], int], theirs: Path, here: Path
+) -> None:
     """And the refusal prints that line, which works as it stands."""
     strange = Path("it's $HOME's")
     theirs.rename(strange)
     for words in READING:
         command, *rest = words.split()
-        refused = forked(command, *rest, f'run="{strange}"', cwd=here)
+        refused = called(command, *rest, f'run="{strange}"', cwd=here)
         assert refused.returncode == 1, words
         assert f"would read {here / 'mine/t.csv'} (dataset.path)" in refused.stderr
         assert len(refused.stderr.splitlines()) == 2
     line = refused.stderr.splitlines()[1].removeprefix("To allow it: ")
     assert line.startswith("vae traverse steps=3 ")
-    shell = f'vae() {{ "{sys.executable}" -m vaecli "$@"; }}; {line}'
-    assert subprocess.run(["bash", "-c", shell], capture_output=True, text=True).returncode == 0
+    assert run_line(line, here) == 0
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("words", READING)
 def test_every_command_takes_the_datas_place(words: str, theirs: Path, here: Path) -> None:
     command, *rest = words.split()
-    done = forked(command, *rest, "run=theirs", "dataset.path=mine/t.csv", cwd=here)
+    done = called(command, *rest, "run=theirs", "dataset.path=mine/t.csv", cwd=here)
     assert done.returncode == 0, done.stderr
 
 
@@ -96,22 +113,22 @@ def test_without_a_split_nothing_is_read(theirs: Path, here: Path) -> None:
         Path("mine/t.csv").unlink()
         os.mkfifo("mine/t.csv")  # reading it would wait forever
         command, *rest = words.split()
-        done = forked(command, *rest, "run=theirs", cwd=here)
+        done = called(command, *rest, "run=theirs", cwd=here)
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("word", ["resume=theirs", "repeat=theirs", "repeat=theirs/config.yaml"])
 def test_training_asks_too(word: str, theirs: Path, here: Path) -> None:
     words = (word, "epochs=2", *(["output=new"] if "repeat" in word else []))
-    refused = forked("train", *words, cwd=here)
+    refused = called("train", *words, cwd=here)
     assert refused.returncode == 1
     assert f"To allow it: vae train {' '.join(words)} dataset.path={here / 'mine/t.csv'}\n" in refused.stderr
     assert not Path("new").exists()
     shutil.move("mine/t.csv", "elsewhere.csv")
-    done = forked("train", *words, "dataset.path=elsewhere.csv", cwd=here)
+    done = called("train", *words, "dataset.path=elsewhere.csv", cwd=here)
     assert done.returncode == 0, done.stderr
     run = "new" if "repeat" in word else "theirs"
-    assert forked("evaluate", f"run={run}", "k=2", "checkpoint=last", cwd=here).returncode == 0, "now it is one's own"
+    assert called("evaluate", f"run={run}", "k=2", "checkpoint=last", cwd=here).returncode == 0, "now it is one's own"
 
 
 def test_an_id_stands_for_its_paths_alone(here: Path) -> None:
@@ -132,11 +149,11 @@ def test_an_id_stands_for_its_paths_alone(here: Path) -> None:
 
 def test_a_state_folder_that_cannot_be_written(here: Path) -> None:
     (here / "state").write_text("a file")
-    done = forked("train", *WORDS, "dataset.path=mine/t.csv", "output=run", cwd=here)
+    done = called("train", *WORDS, "dataset.path=mine/t.csv", "output=run", cwd=here)
     assert done.returncode == 0, done.stderr
     assert "warning: cannot write" in done.stdout
     assert f"later commands need dataset.path={here / 'mine/t.csv'}" in " ".join(done.stdout.split())
-    assert forked("evaluate", "run=run", "k=2", cwd=here).returncode == 1
+    assert called("evaluate", "run=run", "k=2", cwd=here).returncode == 1
 
 
 def test_inside_follows_links(here: Path) -> None:

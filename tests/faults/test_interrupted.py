@@ -6,21 +6,24 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import forked
-from support.processes import LONG, start, wait_for
+from support.command_line import Copy, called
+from support.processes import LONG, start, start_copy, wait_for
 from support.runs import assert_same
 
+from vaecli.training.trainer import Trainer
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.faults), (signal.SIGTERM, 143)]
-)
-def test_a_signal_stops_and_prints_what_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("start", [start_copy, pytest.param(start, marks=pytest.mark.faults)])
+def test_a_signal_stops_and_prints_what_goes_on(
+    start: Callable[..., Any], number: signal.Signals, code: int, tmp_path: Path
+) -> None:
     process = start(*LONG, "dataset.binarize=dynamic", "output=run", cwd=tmp_path)
     wait_for("run/checkpoints/last.safetensors", process, tmp_path)
     time.sleep(0.3)
@@ -32,23 +35,20 @@ def test_a_signal_stops_and_prints_what_goes_on(number: signal.Signals, code: in
     assert summary["status"] == "interrupted"
     (command,) = [line.partition("to go on: ")[2] for line in out.splitlines() if "to go on: " in line]
     assert shlex.split(command) == ["vae-train", "resume=run"]
-    done = forked("train", *shlex.split(command)[1:], f"epochs={summary['epochs'] + 2}", cwd=tmp_path)
+    done = called("train", *shlex.split(command)[1:], f"epochs={summary['epochs'] + 2}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def endless_step(trainer: Trainer, x: object) -> None:
+    open("started", "w").close()
+    while True:
+        time.sleep(0.05)
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     """In the middle of a step that takes hours."""
-    script = tmp_path / "slow.py"
-    script.write_text(
-        "import os, sys, time, vaecli.training.trainer as t, vaecli.__main__\n"
-        "def step(self, x):\n"
-        "    open('started', 'w').close()\n"
-        "    while True: time.sleep(0.05)\n"
-        "t.Trainer.train_step = step\n"
-        "sys.argv = ['vae', 'train', 'output=run', 'dataset.limit=50']\n"
-        "vaecli.__main__.main()\n"
-    )
-    process = subprocess.Popen([sys.executable, script], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    words = ("train", "output=run", "dataset.limit=50")
+    process = Copy(*words, cwd=tmp_path, before=lambda: setattr(Trainer, "train_step", endless_step))
     wait_for("started", process, tmp_path)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
@@ -74,14 +74,14 @@ def test_an_interrupted_sweep_starts_no_other_job(tmp_path: Path) -> None:
 def test_after_a_signal_a_run_ends_as_if_never_stopped(tmp_path: Path) -> None:
     words = ("dataset.binarize=dynamic", "latent_dim=2", "architecture.hidden=[16]", "epochs=40",
              "images.every_epochs=40", "scheduler=cosine", "device=cpu")  # fmt: skip
-    assert forked("train", *words, "output=whole", cwd=tmp_path).returncode == 0
+    assert called("train", *words, "output=whole", cwd=tmp_path).returncode == 0
     process = start(*words, "output=parts", cwd=tmp_path)
     wait_for("parts/checkpoints/best.safetensors", process, tmp_path)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode in (143, 0)  # 0: it was faster
-    assert forked("train", "resume=latest", cwd=tmp_path).returncode == 1  # looks below outputs
-    assert forked("train", "resume=parts", cwd=tmp_path).returncode == 0
+    assert called("train", "resume=latest", cwd=tmp_path).returncode == 1  # looks below outputs
+    assert called("train", "resume=parts", cwd=tmp_path).returncode == 0
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 

@@ -19,7 +19,6 @@ from support.processes import in_child
 from support.runs import SMALL, assert_same, train
 
 from vaecli.runs import checkpoint, logger
-from vaecli.training.previews import Pictures
 from vaecli.utils import files
 
 OPTIONS = ("dataset.binarize=dynamic", "scheduler=cosine", "ema.decay=0.9", "checkpoint.every_seconds=0.05", *SMALL)
@@ -144,10 +143,9 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, fl
     return Path("whole"), time.perf_counter() - started
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("data", "epoch_done", "curves"):
-        monkeypatch.setattr(Pictures, name, lambda *args: None)
     assert in_child(lambda: train(*OPTIONS, "output=plain")) == 0
     assert trials(5, 0, Path("plain"), 0.5) >= 2
 

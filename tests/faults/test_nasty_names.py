@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked, vae
 from PIL import Image
+from support.command_line import called, vae
 from support.names import NASTY
 from support.run_folders import make
 
@@ -25,7 +25,7 @@ SMALL = ("epochs=1", "latent_dim=2", "architecture.hidden=[4]", "batch_size=16",
 
 def printed(*args: str, cwd: Path) -> str:
     """What a command prints: it ends well, and every line is printable."""
-    done = forked(*args, cwd=cwd)
+    done = called(*args, cwd=cwd)
     said = done.stdout + done.stderr
     assert done.returncode == 0, (args, said)
     assert all(line.isprintable() for line in said.split("\n")), said
@@ -127,7 +127,7 @@ def test_broken_images_are_named_safely(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for i in range(20):
         (folder / f"[b]\x07{i}.png").write_bytes(b"nothing")
-    done = forked("train", "dataset=images", "dataset.path=data", cwd=tmp_path)
+    done = called("train", "dataset=images", "dataset.path=data", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: dataset.path=data: 20 of 20 images cannot be read: \\x1b[31m\\nred/[b]\\x07")
     assert all(line.isprintable() for line in done.stderr.split("\n"))
@@ -142,7 +142,7 @@ def test_letters_that_the_terminal_lacks(tmp_path: Path) -> None:
 
 def test_hydra_cannot_work_in_such_a_folder(tmp_path: Path) -> None:
     (tmp_path / "${").mkdir()
-    done = forked("runs", cwd=tmp_path / "${")
+    done = called("runs", cwd=tmp_path / "${")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "with ${ in its name; rename it" in done.stderr
 

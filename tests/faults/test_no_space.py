@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import forked
+from support.command_line import forked
 from support.runs import SMALL, assert_same, lines, train
 
 from vaecli.runs import checkpoint

@@ -7,17 +7,19 @@ import inspect
 import os
 import pkgutil
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import composed, forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from support.checkpoints import make, write_run
+from support.command_line import called
+from support.configurations import composed
 from support.making import prepare
-from support.processes import start, wait_for
+from support.processes import start_copy, wait_for
 from support.runs import SMALL, train
 
 from vaecli.analysis.latent_space import encode
@@ -38,6 +40,9 @@ NAMES = [
     "/abs/null", "/a b/1e3", "../null", "run/1", "outputs/digits/2030-01-01_00-00-00-000000",
 ]  # fmt: skip
 FULL = "/dev/full"
+
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +94,7 @@ NO_USER = ["sample run=~nouser/x", "train output=~nouser/x", "train resume=~nous
 def test_a_home_of_nobody(words: str) -> None:
     write_run(Path("run"), make())
     Path("outputs").mkdir()
-    done = forked(*words.split(), cwd=Path.cwd())
+    done = called(*words.split(), cwd=Path.cwd())
     assert done.returncode == 1
     assert "~nouser" in done.stderr
     assert "Traceback" not in done.stderr
@@ -131,17 +136,17 @@ def test_a_dangling_link_is_no_newest_run() -> None:
 def test_names_that_are_not_utf_8() -> None:
     """An output or a run may be called so; data, whose place config.yaml keeps, may not."""
     name = "n\udcff"
-    assert forked("train", *SMALL, "epochs=1", f"output='{name}'", cwd=Path.cwd()).returncode == 0
+    assert called("train", *SMALL, "epochs=1", f"output='{name}'", cwd=Path.cwd()).returncode == 0
     for words in (f"sample run='{name}'", "runs path=.", f"train resume='{name}' epochs=2", f"encode run='{name}'",
                   f"runs path='{name}' format=csv", f"runs path='{name}' format=json"):  # fmt: skip
-        done = forked(*words.split(), cwd=Path.cwd())
+        done = called(*words.split(), cwd=Path.cwd())
         assert done.returncode == 0, done.stderr
     Path(f"{name}/t.csv").write_text("a,b\n" + "1,2\n3,5\n" * 20)
     for words in (
         f"train dataset=arrays dataset.path='{name}/t.csv' output=x",
         f"encode run='{name}' input='{name}/t.csv'",
     ):
-        done = forked(*words.split(), cwd=Path.cwd())
+        done = called(*words.split(), cwd=Path.cwd())
         assert done.returncode == 1
         assert done.stderr.startswith("error: "), done.stderr
         assert "the name is not UTF-8" in done.stderr
@@ -172,16 +177,16 @@ def test_an_output_leads_nowhere_else(name: str, there: bool) -> None:
 
 def test_a_sweep_overwrites_no_run() -> None:
     words = ("train", "-m", *SMALL, "epochs=1", "seed=1", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=one")
-    assert forked(*words, cwd=Path.cwd()).returncode == 0
+    assert called(*words, cwd=Path.cwd()).returncode == 0
     before = {path: path.read_bytes() for path in Path("sweep/one").rglob("*") if path.is_file()}
-    done = forked(*words, cwd=Path.cwd())
+    done = called(*words, cwd=Path.cwd())
     assert done.returncode == 1
     assert "already holds a run" in done.stderr
     assert {path: path.read_bytes() for path in Path("sweep/one").rglob("*") if path.is_file()} == before
 
 
 def test_a_lock_whose_file_is_deleted_still_holds() -> None:
-    run = start(*SMALL, "epochs=100000", "output=run", cwd=Path.cwd())
+    run = start_copy(*SMALL, "epochs=100000", "output=run", cwd=Path.cwd())
     try:
         wait_for("run/checkpoints/last.safetensors", run, Path.cwd())
         Path("run/.lock").unlink()
@@ -191,7 +196,7 @@ def test_a_lock_whose_file_is_deleted_still_holds() -> None:
             train("resume=run")
         assert run.poll() is None
     finally:
-        run.kill()
+        run.send_signal(signal.SIGKILL)
         run.communicate()
     with lock_run(RunFolder(Path("run"))):
         pass
@@ -234,7 +239,7 @@ def test_finite_weights_whose_answers_are_not() -> None:
         "evaluate k=2",
         "traverse steps=3",
     ):
-        done = forked(*words.split(), "run=run", cwd=Path.cwd())
+        done = called(*words.split(), "run=run", cwd=Path.cwd())
         assert "Traceback" not in done.stderr, words
         assert done.returncode == (0 if words.startswith(("reconstruct", "traverse")) else 1), words
 
@@ -276,7 +281,7 @@ def test_an_abstract_class_of_the_command_line() -> None:
         "objective._target_=vaecli.objectives.base.Objective",
         "decoder._target_=vaecli.decoders.base.Decoder",
     ):
-        done = forked("train", *SMALL, words, cwd=Path.cwd())
+        done = called("train", *SMALL, words, cwd=Path.cwd())
         assert done.returncode == 1
         assert done.stderr.startswith("error: "), done.stderr
         assert "_target_=" in done.stderr

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import composed, forked
 from rich.console import Console
+from support.command_line import forked
+from support.configurations import composed
 from support.mutations import mutated
 from support.names import NASTY
 from support.run_folders import CONFIG, completed, evaluation, line, make

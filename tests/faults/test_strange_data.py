@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import forked
 from PIL import EpsImagePlugin, Image
 from pyarrow import parquet
 from support.checkpoints import State, make, write_run
+from support.command_line import called
 from support.mnist_files import fake
 from support.mutations import cut, drop, flip, flip_at_an_end, repeat, splice
 from support.processes import in_time, run_command
@@ -394,7 +394,8 @@ def test_convolutions_are_measured_before_they_run(
 
 def test_a_step_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("dataset=digits", "dataset.limit=1000", "batch_size=1000", "samples=3000", f"output={tmp_path / 'run'}")
-    done = forked("train", *words, cwd=tmp_path, before=lambda: limited(monkeypatch, 10**9))
+    limited(monkeypatch, 10**9)
+    done = called("train", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert "decoding 3,000,000 observations at once would take" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import composed
+from support.configurations import composed
 from support.mutations import contents, mutated, saved
 from support.processes import in_time
 from support.runs import SMALL, at_step, train
@@ -31,15 +31,23 @@ class Enough(BaseException):
     """It trains and trains."""
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs."""
+    folder = tmp_path_factory.mktemp("original")
+    assert train(*SMALL, "ema.decay=0.9", "epochs=2", f"output={folder / 'whole'}") == 0
+    return folder / "whole"
+
+
 @pytest.fixture
-def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of two epochs, and nothing to be had from the network."""
+def whole(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, and nothing to be had from the network."""
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(original, "whole")
     monkeypatch.setenv("VAE_DATA", str(tmp_path / "data"))
     monkeypatch.setattr("urllib.request._opener", None)
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert train(*SMALL, "ema.decay=0.9", "epochs=2", "output=whole") == 0
     return Path("whole")
 
 
@@ -97,6 +105,7 @@ def few_steps(trainer: Trainer) -> None:
         raise Enough
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_sample_of_strange_runs(whole: Path) -> None:
     counts = trials(30)
     assert counts["trained"] > 5

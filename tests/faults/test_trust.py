@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import forked, vae
 from support.checkpoints import State, make, refused, write_run
+from support.command_line import forked, vae
 from support.making import instantiate
 from support.mnist_files import fake
 from support.processes import run_command

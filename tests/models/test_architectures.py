@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import build_vae, fill_from_data, instantiate
 
 from vaecli.architectures.activations import Activation

@@ -11,7 +11,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-from conftest import GREY, composed, filled
+from support.configurations import GREY, composed, filled
 from support.making import fill_from_data, instantiate, options_of
 from torch import Tensor
 from torch.distributions import Independent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import build_vae
 
 from vaecli.analysis.importance_sampling import Widened

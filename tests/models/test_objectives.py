@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import build_vae, instantiate, prepare
 from torch import Tensor, nn
 from torch.distributions import (

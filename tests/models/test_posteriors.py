@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.densities import grid, shaken
 from support.making import instantiate
 from torch import Tensor, nn

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.densities import grid, shaken
 from support.making import build_vae, instantiate, prepare
 from torch import Tensor, nn

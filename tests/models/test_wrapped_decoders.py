@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from conftest import composed, filled
+from support.configurations import composed, filled
 from support.making import build_vae, instantiate
 from torch import Tensor
 from torch.distributions import Independent

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import composed
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.checkpoints import SMALL, State, make, refused, same, write_run
+from support.configurations import composed
 from support.making import prepare
 
 from vaecli.models.load import load_run

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import forked
 from pydantic import ValidationError
+from support.command_line import forked
 from support.run_folders import evaluation
 
 from vaecli.runs.folder import RunFolder

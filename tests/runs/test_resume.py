@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import composed, forked
 from support.checkpoints import same
+from support.command_line import called
+from support.configurations import composed
 from support.making import prepare
 from support.runs import SMALL, assert_same, at_step, lines, scalars, train
 
 from vaecli.datasets.split import Splits
 from vaecli.runs import checkpoint
-from vaecli.training.previews import Pictures
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 
@@ -45,8 +45,7 @@ STATEFUL = [
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.chdir(tmp_path)
     if "pictures" not in request.node.name:  # they take most of such a short run's time
-        for name in ("data", "epoch_done", "curves"):
-            monkeypatch.setattr(Pictures, name, lambda *args: None)
+        request.getfixturevalue("no_pictures")
 
 
 def small(*options: str) -> list[str]:
@@ -292,9 +291,9 @@ def test_n_samples_of_an_older_configuration_holds() -> None:
 
 @pytest.mark.faults
 def test_repeat_from_the_command_line(tmp_path: Path) -> None:
-    done = forked("train", *small(), "output=one", cwd=tmp_path)
+    done = called("train", *small(), "output=one", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = forked("train", "repeat=one/config.yaml", "output=two", cwd=tmp_path)
+    done = called("train", "repeat=one/config.yaml", "output=two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_same(Path("one"), Path("two"))
 
@@ -381,7 +380,7 @@ def test_a_run_that_was_stopped_early(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_key_cannot_be_taken_away() -> None:
     assert train(*SMALL, "output=run") == 0
     for word in ("resume=run", "repeat=run"):
-        done = forked("train", word, "~images.every_epochs", cwd=Path.cwd())
+        done = called("train", word, "~images.every_epochs", cwd=Path.cwd())
         assert done.returncode == 1
         assert done.stderr.startswith("error: ")
         assert "Traceback" not in done.stderr

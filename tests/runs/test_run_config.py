@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import composed
+from support.configurations import composed
 from support.making import prepare
 
 from vaecli.config.catalog import conf_folder, default_choices, keys

@@ -8,13 +8,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import forked
-from support.processes import LONG, in_child, start, wait_for
+from support.command_line import called
+from support.processes import LONG, in_child, start, start_copy, wait_for
 from support.runs import SMALL, assert_same, train
 
 from vaecli.runs.folder import RunFolder, lock_run, new_folder
-from vaecli.training.previews import Pictures
 from vaecli.utils.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +24,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("n", [4, pytest.param(20, marks=pytest.mark.faults)])
-def test_runs_in_the_same_instant(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_in_the_same_instant(n: int) -> None:
     """Each child waits for the same signal before it makes its folder."""
-    for name in ("data", "epoch_done", "curves"):
-        monkeypatch.setattr(Pictures, name, lambda *args: None)
     gate, opened = os.pipe()
     pids = []
     for _ in range(n):
@@ -71,11 +70,11 @@ def test_two_processes_with_the_same_output() -> None:
 
 
 def test_a_running_run_is_not_resumed_or_overwritten() -> None:
-    running = start(*LONG, "output=run", cwd=Path.cwd())
+    running = start_copy(*LONG, "output=run", cwd=Path.cwd())
     wait_for("run/checkpoints/last.safetensors", running, Path.cwd())
     try:
         for word, message in (("resume=run", "another process is training this run"), ("output=run", "already holds")):
-            done = forked("train", word, cwd=Path.cwd())
+            done = called("train", word, cwd=Path.cwd())
             assert done.returncode == 1
             assert message in done.stderr
             assert len(done.stderr.strip().splitlines()) == 1
@@ -83,7 +82,7 @@ def test_a_running_run_is_not_resumed_or_overwritten() -> None:
     finally:
         running.send_signal(signal.SIGKILL)
         running.communicate()
-    assert forked("train", "resume=run", "epochs=100000", "device=cpu", "early_stopping.patience=1",
+    assert called("train", "resume=run", "epochs=100000", "device=cpu", "early_stopping.patience=1",
                "validate.every_epochs=1", cwd=Path.cwd()).returncode == 0  # fmt: skip
 
 

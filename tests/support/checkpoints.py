@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import prepare
 
 from vaecli.runs import checkpoint

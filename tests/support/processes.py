@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from support.command_line import Copy
 
 from vaecli import __main__ as cli
 
@@ -23,11 +24,17 @@ LONG = ("dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2", "epochs
 
 
 def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    """`vae train ...` in a process of its own."""
     command = [sys.executable, "-u", "-m", "vaecli", "train", *words]
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(what: str, process: subprocess.Popen[str], path: Path) -> None:
+def start_copy(*words: str, cwd: Path) -> Copy:
+    """The same in a copy of this process, seconds earlier."""
+    return Copy("train", *words, cwd=cwd)
+
+
+def wait_for(what: str, process: subprocess.Popen[str] | Copy, path: Path) -> None:
     """Until a file below `path` matches."""
     give_up = time.monotonic() + 120
     while not list(path.glob(what)):

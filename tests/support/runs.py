@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
 from support.checkpoints import same
+from support.configurations import composed
 
 from vaecli.commands import train as command
 from vaecli.runs import checkpoint

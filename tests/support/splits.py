@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import instantiate
 from torch import Tensor
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import forked
+from support.command_line import called
 
 SMALL = ("dataset=arrays", "epochs=1", "architecture.hidden=[8]", "latent_dim=2", "device=cpu", "output=run")
 
@@ -33,32 +33,32 @@ def counts(tmp_path: Path) -> str:
 
 
 def test_large_values_are_told_of_standard_units(measurements: str, tmp_path: Path) -> None:
-    done = forked("train", *SMALL, measurements, "decoder=gaussian_fixed", "decoder.sigma=100", cwd=tmp_path)
+    done = called("train", *SMALL, measurements, "decoder=gaussian_fixed", "decoder.sigma=100", cwd=tmp_path)
     assert done.returncode == 0
     assert "train in standard units with dataset.standardize=true\n" in done.stdout
 
 
 def test_counts_are_told_of_count_decoders(counts: str, tmp_path: Path) -> None:
-    done = forked("train", *SMALL, counts, "decoder=gaussian_fixed", "decoder.sigma=100", cwd=tmp_path)
+    done = called("train", *SMALL, counts, "decoder=gaussian_fixed", "decoder.sigma=100", cwd=tmp_path)
     assert "dataset.standardize=true, or decoder=poisson or negative_binomial for counts" in done.stdout
 
 
 @pytest.mark.parametrize("words", [("decoder=gaussian", "dataset.standardize=true"), ("decoder=poisson", "seed=1")])
 def test_no_advice_where_it_is_followed(words: tuple[str, ...], counts: str, tmp_path: Path) -> None:
-    done = forked("train", *SMALL, counts, *words, cwd=tmp_path)
+    done = called("train", *SMALL, counts, *words, cwd=tmp_path)
     assert done.returncode == 0
     assert "standard units" not in done.stdout
 
 
 def test_an_unsuitable_decoder_names_both_keys(measurements: str, tmp_path: Path) -> None:
-    done = forked("train", *SMALL, measurements, cwd=tmp_path)
+    done = called("train", *SMALL, measurements, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("use decoder=gaussian dataset.standardize=true")
 
 
 def test_a_first_step_that_breaks_blames_the_data(measurements: str, tmp_path: Path) -> None:
     words = ("decoder=gaussian", "decoder.min_scale=1e-30", "optimizer.lr=1e30")
-    done = forked("train", *SMALL, measurements, *words, cwd=tmp_path)
+    done = called("train", *SMALL, measurements, *words, cwd=tmp_path)
     assert done.returncode == 1
     assert "train in standard units with dataset.standardize=true" in done.stderr
     assert "optimizer.lr" not in done.stderr
@@ -66,5 +66,5 @@ def test_a_first_step_that_breaks_blames_the_data(measurements: str, tmp_path: P
 
 def test_used_latents_are_counted_in_the_end(tmp_path: Path) -> None:
     words = ("dataset=digits", "epochs=1", "latent_dim=9", "architecture.hidden=[8]", "optimizer.lr=1e-9", "output=run")
-    done = forked("train", *words, cwd=tmp_path)
+    done = called("train", *words, cwd=tmp_path)
     assert "only 0 of 9 latents are used" in done.stdout

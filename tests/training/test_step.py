@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
 from support.checkpoints import same
+from support.configurations import composed
 from support.making import instantiate, prepare
 from support.processes import in_child
 from support.runs import SMALL as RUN

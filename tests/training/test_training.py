@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import prepare
 from support.trainers import Recorder, plan, quiet
 from torch import Tensor, nn

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import composed
+from support.configurations import composed
 from support.making import instantiate, prepare
 from support.trainers import Recorder, plan, quiet
 

@@ -108,7 +108,7 @@ def evaluate(run: Run, split: Split, config: Config) -> Found:
 
 
 def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
-    """The figures over all observations; UserError for one that is not finite: the model's answers are of no use."""
+    """The figures over all observations; UserError for one that is not finite: its weights are unusable."""
     nll, n_dims = float(scores.nll.mean()), math.prod(model.x_shape)
     try:
         with problems_named():
@@ -129,7 +129,7 @@ def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
                 bits_per_dim=nll / (n_dims * math.log(2)) if has_mass(model, split) else None,
             )
     except ValueError as error:
-        raise UserError(f"the weights of this checkpoint are of no use: {error}") from None
+        raise UserError(f"the weights of this checkpoint are unusable; try checkpoint=last ({error})") from None
 
 
 def share_above(pareto_k: Tensor, k: int) -> Tensor:
