@@ -57,6 +57,14 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def without_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands get the same configuration, a tenth of a second sooner."""
+    from support.configurations import without_hydra
+
+    monkeypatch.setattr("vaecli.config.compose.run", without_hydra)
+
+
+@pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Takes a line that is printed when all tests are done, from whichever process."""
     return lambda text: request.node.user_properties.append(("measured", text))

@@ -20,6 +20,8 @@ from vaecli.commands._run import run_command
 from vaecli.datasets.split import Split
 from vaecli.models.vae import VAE
 
+pytestmark = pytest.mark.usefixtures("without_hydra")
+
 KEYS = [
     "elbo",
     "log_px",

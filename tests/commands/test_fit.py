@@ -25,6 +25,8 @@ from vaecli.posteriors.gaussian import Gaussian as Posterior
 from vaecli.priors.standard_normal import StandardNormal
 from vaecli.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("without_hydra")
+
 
 class Network(nn.Module):
     """z (N, D) -> (N, 1, P) by any function; a weight for the model to have a device."""

@@ -30,6 +30,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.load import Run, load_run
 from vaecli.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("without_hydra")
 Command = Callable[..., str]
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-from support.configurations import by_hydra, composed
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from vaecli.config.catalog import default_choices, groups
+import pytest
+from support.command_line import called
+from support.configurations import by_hydra, composed, without_hydra
+
+from vaecli.config import compose
+from vaecli.config.catalog import commands, default_choices, groups
 
 GROUPS = {group: options for group, options in groups().items() if group in default_choices()}
 WORDS = ["latent_dim=3", "+decoder.more=[1,{a: null}]", "optimizer.lr=1e-5", "output='a, b'", "seed=7", "trust=[x,'1']",
@@ -16,10 +22,49 @@ WORDS = ["latent_dim=3", "+decoder.more=[1,{a: null}]", "optimizer.lr=1e-5", "ou
 def test_every_option_as_hydra_composes_it(turn: int) -> None:
     """Each option of each group occurs, beside others."""
     words = [f"{group}={options[turn % len(options)]}" for group, options in GROUPS.items()]
-    assert composed(*words, *WORDS) == by_hydra((*words, *WORDS))
-    assert list(composed(*words)) == list(by_hydra(tuple(words)))
+    found, wanted = composed(*words, *WORDS), by_hydra("train", (*words, *WORDS))
+    assert found == wanted
+    assert list(found) == list(wanted)
 
 
 def test_an_unknown_key_is_an_error() -> None:
-    with pytest.raises(KeyError, match="latent_dims"):
-        composed("latent_dims=3")
+    for word in ("latent_dims=3", "decoder.sigma=3", "decoder=bernouli"):
+        with pytest.raises(KeyError):
+            composed(word)
+
+
+Given = list[tuple[int, str, Any]]  # the exit code, the error message, what the command was given
+
+
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Given, Given]]:
+    """What becomes of command lines, with and without Hydra."""
+    given: list[Any] = []
+    load = "vaecli.__main__.load_main"
+    monkeypatch.setattr(load, lambda command: lambda values, origin: given.append((values, origin)))
+
+    def found(*lines: str) -> Given:
+        done = [called(*line.split(" "), cwd=Path.cwd()) for line in lines]
+        return [(one.returncode, one.stderr, None if one.returncode else given.pop(0)) for one in done]
+
+    def run(*lines: str) -> tuple[Given, Given]:
+        first = found(*lines)
+        monkeypatch.setattr(compose, "run", without_hydra)
+        return first, found(*lines)
+
+    return run
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_is_given_the_same(command: str, both: Callable[..., tuple[Given, Given]]) -> None:
+    one, other = both(f"{command} output=null ++output=x")
+    assert one == other
+    code, error, (values, origin) = one[0]
+    assert (code, error, values["output"], origin.overrides) == (0, "", "x", ["output", "output"])
+
+
+def test_what_is_refused_is_left_to_hydra(both: Callable[..., tuple[Given, Given]]) -> None:
+    lines = "output=", "m=1", "+epochs=1", "seed=[", "dataset=x", "output=${oc.env:HOME}"
+    one, other = both(*(f"train {line}" for line in lines))
+    assert one == other
+    assert [code for code, *_ in one] == [1, 1, 1, 1, 1, 0]

@@ -31,6 +31,8 @@ from vaecli.runs import checkpoint
 from vaecli.runs.table import table
 from vaecli.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("without_hydra")
+
 
 @pytest.fixture(scope="module")
 def original() -> State:

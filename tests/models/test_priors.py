@@ -34,6 +34,8 @@ from vaecli.priors.standard_normal import StandardNormal
 from vaecli.priors.vamp import VampPrior
 from vaecli.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("without_hydra")
+
 VARIANTS = [[f"prior={name}"] for name in groups()["prior"]] + [["prior=flow", "prior.kind=coupling"]]
 SHAPE = (7,)
 
