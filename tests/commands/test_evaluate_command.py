@@ -64,7 +64,7 @@ def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
     assert protocol["peak_memory_bytes"] > 1e8
     for words in ("digits test, 300 of 300 observations, binarize=dynamic (seed 0)", "k = 50", "peak memory"):
         assert words in found["stdout"]
-    scores = np.load(tmp_path / "scores.npz")
+    scores = np.load(tmp_path / "e.scores.npz")
     assert {"elbo", "log_px", "kl", "nll", "nll_mc_stderr", "pareto_k", "elbo_mc_stderr", "labels"} <= set(scores)
     assert scores["pareto_k"].mean() == pytest.approx(found["pareto_k"])
     assert found["pareto_k_high"] == (scores["pareto_k"] > 1 - 1 / math.log10(50)).mean()
@@ -79,9 +79,9 @@ def test_curves_from_the_command_line(beta_run: Path, tmp_path: Path) -> None:
     assert found["exact_nll"] == pytest.approx(found["nll"], abs=5 * found["nll_mc_stderr"])
     assert found["exact_error"] < 1e-4
     assert found["exact_refused"] == 0
-    assert np.load(tmp_path / "scores.npz")["exact_error"].mean() == pytest.approx(found["exact_error"])
+    assert np.load(tmp_path / "e.scores.npz")["exact_error"].mean() == pytest.approx(found["exact_error"])
     assert found["protocol"]["observations"] == 10
-    assert np.load(tmp_path / "scores.npz")["exact_nll"].mean() == pytest.approx(found["exact_nll"])
+    assert np.load(tmp_path / "e.scores.npz")["exact_nll"].mean() == pytest.approx(found["exact_nll"])
     prior = evaluate(beta_run, "k=100", "estimator=prior", "limit=10", cwd=tmp_path)
     assert prior["nll"] > found["nll"] + 0.1
     assert prior["protocol"]["estimator"] == "prior"
@@ -104,7 +104,7 @@ def test_what_the_draws_contradict_is_not_called_exact(
     found = json.loads((tmp_path / "e.json").read_text())
     assert (found["exact_nll"], found["exact_refused"]) == (None, 1)
     assert "1 of 2 integrals did not converge or lie below what the draws say" in capsys.readouterr().out
-    first, second = csv.DictReader((tmp_path / "scores.csv").read_text().splitlines())
+    first, second = csv.DictReader((tmp_path / "e.scores.csv").read_text().splitlines())
     assert (first["exact_nll"] == "", second["exact_nll"] == "") == (False, True)
 
 
@@ -114,13 +114,14 @@ def test_figures_go_into_the_run_one_draw_has_no_error(vae: Vae, digits_run: Pat
     shutil.copytree(digits_run, run)
     done = vae("evaluate", f"run={run}", "k=1", "limit=1", "split=train", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads((run / "evaluation.json").read_text())
+    found = json.loads((run / "evaluation_train_limit1_k1.json").read_text())
     assert found["nll_mc_stderr"] is None
     assert found["nll_stderr"] is None
     assert found["pareto_k"] is None
     assert found["pareto_k_high"] is None
     assert "below 25 draws" in done.stdout
-    assert not (run / "scores.npz").exists()
+    assert not any(run.glob("*scores*"))
+    assert not (run / "evaluation.json").exists()
     assert "Bernoulli" not in done.stderr
 
 
@@ -141,3 +142,30 @@ def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> N
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "name"), [
+    ("k=5000", "evaluation"),
+    ("k=5000 limit=100", "evaluation_test_limit100"),
+    ("k=10 split=val", "evaluation_val_k10"),
+    ("k=5000 checkpoint=last", "evaluation_test_last"),
+    ("k=5000 checkpoint=ema estimator=prior", "evaluation_test_ema_prior"),
+    ("k=7 input=new/rows.v2.csv limit=3", "evaluation_rows.v2_limit3_k7"),
+])  # fmt: skip
+def test_a_file_is_called_for_what_was_evaluated(words: str, name: str) -> None:
+    values = {"run": "run", "checkpoint": "best", "split": "test", "input": None, "limit": None, "k": 5000,
+              "estimator": "posterior", "widen": None, "exact": False, "scores": False, "seed": 0, "device": "cpu",
+              "output": None, "trust": []}  # fmt: skip
+    given: dict[str, Any] = dict(word.split("=") for word in words.split())
+    numbers = {key: int(value) for key, value in given.items() if value.isdigit()}
+    assert command.Config.checked({**values, **given, **numbers}).file_name == f"{name}.json"
+
+
+def test_a_smaller_k_takes_no_larger_ones_place(digits_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    for k in (30, 20, 40):
+        assert called("evaluate", f"run={run}", f"k={k}", "device=cpu", cwd=tmp_path).returncode == 0
+    assert json.loads((run / "evaluation.json").read_text())["protocol"]["k"] == 40
+    assert json.loads((run / "evaluation_test_k20.json").read_text())["protocol"]["k"] == 20
+    assert not (run / "evaluation_test_k30.json").exists()

@@ -561,7 +561,7 @@ def test_tables_are_written_as_tables(table_run: Path, monkeypatch: pytest.Monke
 def test_scores_of_a_whole_file(table_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = table_run.parent / "x.csv"
     here(tmp_path, f"evaluate run={table_run} input={given} k=50 scores=csv output=e.json", monkeypatch)
-    scores = table_of(tmp_path / "scores.csv")
+    scores = table_of(tmp_path / "e.scores.csv")
     assert scores["index"] == [str(i) for i in range(200)]
     found = json.loads((tmp_path / "e.json").read_text())
     assert found["nll"] == pytest.approx(np.mean([float(value) for value in scores["nll"]]), rel=1e-5)

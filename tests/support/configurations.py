@@ -60,7 +60,7 @@ def without_hydra(command: str, load_main: Callable[[], compose.Main], args: lis
         return
     sys.argv = [program, *words]
     keys = [word.lstrip("+").split("=", 1)[0] for word in words]
-    origin = compose.Origin(f"{program} {shlex.join(words)}".strip(), keys, None)
+    origin = compose.Invocation(f"{program} {shlex.join(words)}".strip(), keys, None)
     compose.mended(load_main(), compose.settled(OmegaConf.create(values)), origin)
 
 

@@ -15,42 +15,64 @@ from rich.table import Table
 from torch import Tensor
 
 import vaecli
-from vaecli.analysis.importance_sampling import Scores, importance_weighted, prior_estimate, widened_estimate
+from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
 from vaecli.analysis.pareto import FEWEST, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
-from vaecli.commands._inputs import read_input
-from vaecli.commands._keys import DataKeys
 from vaecli.commands._outputs import write_arrays, write_table
-from vaecli.datasets.split import Part, Split
+from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
+from vaecli.datasets.split import Split
 from vaecli.models.build import check_data
-from vaecli.models.inference import drawn_once
-from vaecli.models.load import Run, load_split
+from vaecli.models.load import Run
 from vaecli.models.vae import VAE
+from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import EVALUATION
+from vaecli.runs.read import Damaged
 from vaecli.runs.records import Evaluation, Figures, Protocol, problems_named
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import peak_memory
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import say
-from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
 
-ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
+K = 5000  # draws, of which a file's name says nothing
 
 
-@dataclass
-class Config(DataKeys):
+@dataclass(kw_only=True)
+class Config(ScoreKeys):
     FILE = EVALUATION
-    split: Part
-    input: str | None
-    limit: PositiveInt | None
-    k: PositiveInt
-    estimator: Literal["posterior", "prior"]
-    widen: PositiveFloat | None
     exact: bool
     scores: bool | Literal["csv"]
-    seed: Seed
+
+    @property
+    def file_name(self) -> str:
+        """evaluation.json for the figures that runs are ranked by; the others are called for what they are of."""
+        standard = self.split == "test" and self.estimator == "posterior" and self.checkpoint == "best"
+        return EVALUATION if standard and self.input is None and self.limit is None else self.other_name
+
+    @property
+    def other_name(self) -> str:
+        what = self.split if self.input is None else Path(self.input).stem
+        parts = {
+            what: True, f"limit{self.limit}": self.limit, f"k{self.k}": self.k != K,
+            self.checkpoint: self.checkpoint != "best", "prior": self.estimator == "prior",
+        }  # fmt: skip
+        return "_".join(["evaluation", *(part for part, said in parts.items() if said)]) + ".json"
+
+    def prepare(self) -> list[Run]:
+        """A smaller k never takes the place of a larger one."""
+        runs = super().prepare()
+        if self.output is None and self.target.name == EVALUATION and evaluated_k(runs[0].folder) > self.k:
+            self.target = runs[0].folder / self.other_name
+        return runs
+
+
+def evaluated_k(folder: RunFolder) -> int:
+    """The number of draws behind a run's evaluation.json; 0 where there is none."""
+    try:
+        return folder.read_evaluation().protocol.k
+    except Damaged:
+        return 0
 
 
 class Found(NamedTuple):
@@ -63,18 +85,17 @@ class Found(NamedTuple):
 
 
 def main(config: Config, run: Run) -> Iterator[Path]:
-    """Write evaluation.json, with scores=true also scores.npz (or .csv), and print a table."""
-    config.widen = config.widen or (2.0 if run.model.latent_dim <= 2 else 1.0)
+    """Write evaluation.json, with scores=true also evaluation.scores.npz (or .csv), and print a table."""
     check_exact(run, config.exact)
-    whole = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
-    split = drawn_once(whole.head(config.limit), config.seed)
+    whole, split = config.observations(run)
     started = time.perf_counter()
     found = evaluate(run, split, config)
     seconds = time.perf_counter() - started
     protocol = describe(run, config, len(split), len(whole), whole.redraw, seconds)
     report(found, protocol, check_data(run.model.decoder, split))
     if config.scores:
-        scores = config.target.with_name(f"scores.{'csv' if config.scores == 'csv' else 'npz'}")
+        ending = "csv" if config.scores == "csv" else "npz"
+        scores = config.target.with_name(f"{config.target.stem}.scores.{ending}")
         write_scores(scores, found, split)
         yield scores
     file = Evaluation(**found.figures.model_dump(exclude_unset=True), protocol=protocol)
@@ -138,25 +159,6 @@ def share_above(pareto_k: Tensor, k: int) -> Tensor:
     return torch.tensor(torch.nan) if limit is None else (pareto_k > limit).double().mean()
 
 
-def estimate(model: VAE, split: Split, config: Config) -> Scores:
-    """Each observation's scores, log p(x) by the estimator that the user chose."""
-    args = model, split, config.k
-    with Countdown("log p(x)", len(split) * config.k) as tick:
-        if config.estimator == "prior":
-            other = prior_estimate(*args, seed=config.seed, tick=tick)
-        elif config.widen != 1:
-            other = widened_estimate(*args, widen=config.widen or 1.0, seed=config.seed, tick=tick)
-        else:
-            return importance_weighted(*args, seed=config.seed, tick=tick)
-    terms = importance_weighted(model, split, min(config.k, ELBO_DRAWS), seed=config.seed)
-    return terms._replace(**other._asdict())
-
-
-def stderr_of_mean(values: Tensor) -> Tensor:
-    """The standard error over observations of the mean of values (N,); NaN for a single one."""
-    return values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(torch.nan)
-
-
 def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: float) -> Protocol:
     """What has to be known in order to compare the figures with others."""
     data = run.config["dataset"]
@@ -170,7 +172,7 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
         binarize_seed=config.seed if redrawn else data.get("binarize_seed"),
         estimator=config.estimator,
         k=config.k,
-        widen=config.widen if config.estimator == "posterior" else None,
+        widen=config.widen_for(run.model) if config.estimator == "posterior" else None,
         checkpoint=config.checkpoint,
         epoch=run.epoch,
         seed=config.seed,

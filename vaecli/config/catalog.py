@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *(?P<comment>.*))?$")
 HIDDEN = ("_target_", "name", "hydra", "defaults")
-FIRST = ("train", "sample", "reconstruct", "evaluate", "encode", "manifold", "traverse", "interpolate", "fit", "runs")
+FIRST = (
+    "train", "sample", "reconstruct", "evaluate", "compare", "encode", "manifold", "traverse", "interpolate", "fit",
+    "runs",
+)  # fmt: skip
 PLACES = {"run": 0, "checkpoint": 0, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # of shared keys in the help
 
 

@@ -188,3 +188,37 @@ class Evaluation(Figures):
     """evaluation.json."""
 
     protocol: Protocol
+
+
+class Compared(Record):
+    """One of the runs of a comparison."""
+
+    run: str
+    label: str
+    epoch: int
+    nll: Figure
+    nll_stderr: Figure
+
+
+class Difference(Record):
+    """log p(x) of a run minus that of the first one, paired, in nats."""
+
+    run: str
+    mean: Figure
+    stderr: Figure  # over observations
+    mc_stderr: Figure  # over draws
+    wins: Figure  # share of the observations
+
+
+class Comparison(Record):
+    """comparison.json."""
+
+    runs: list[Compared]
+    differences: list[Difference]  # of each run but the first
+    split: str | None
+    input: str | None = None
+    observations: NonNegativeInt
+    k: NonNegativeInt
+    estimator: Literal["posterior", "prior"]
+    checkpoint: str
+    seed: Seed

@@ -1,0 +1,65 @@
+"""vae compare: runs on the same observations, and what does not compare."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from support.command_line import called, trained
+
+SMALL = ("dataset=digits", "dataset.limit=120", "epochs=1", "architecture.hidden=[8]", "device=cpu")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs that compare, and others."""
+    words = {
+        "a": ("latent_dim=2",), "b": ("latent_dim=3",), "dynamic": ("dataset.binarize=dynamic",),
+        "mass": ("decoder=discretized_logistic",), "other": ("dataset.val_size=50",),
+    }  # fmt: skip
+    return {name: trained(tmp_path_factory.mktemp(name), *SMALL, *more) for name, more in words.items()}
+
+
+def test_two_runs_are_compared_by_pairs(runs: dict[str, Path], tmp_path: Path) -> None:
+    words = ("k=30", "device=cpu", f"output={tmp_path / 'c.json'}")
+    done = called("compare", f"run=[{runs['a']},{runs['b']}]", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "c.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
+    difference = torch.tensor([float(row["difference_2"]) for row in rows])
+    (pair,) = found["differences"]
+    assert pair["mean"] == pytest.approx(float(difference.mean()), abs=1e-4)
+    assert pair["mean"] == pytest.approx(found["runs"][0]["nll"] - found["runs"][1]["nll"], abs=1e-4)
+    assert pair["stderr"] == pytest.approx(float(difference.std()) / len(rows) ** 0.5, rel=1e-3)
+    assert pair["wins"] == pytest.approx(float((difference > 0).float().mean()))
+    assert f"{pair['mean']:+.3f}" in done.stdout
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.width <= 1400
+
+
+def test_a_run_against_itself_differs_by_nothing(runs: dict[str, Path], tmp_path: Path) -> None:
+    done = called("compare", f"run=[{runs['a']},{runs['a']},{runs['b']}]", "k=5", "limit=20", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((runs["a"] / "comparison.json").read_text())
+    assert [one["mean"] == 0 for one in found["differences"]] == [True, False]
+
+
+@pytest.mark.parametrize(("other", "message"), [
+    ("dynamic", "dataset.binarize is none in"),
+    ("mass", "is an expectation over binary images, that of"),
+    ("other", "was trained on other data than"),
+])  # fmt: skip
+def test_what_does_not_compare_is_refused(other: str, message: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    done = called("compare", f"run=[{runs['a']},{runs[other]}]", "k=5", f"output={tmp_path / 'c.json'}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_than_two_runs_are_refused(tmp_path: Path) -> None:
+    done = called("compare", cwd=tmp_path)
+    assert done.stderr == "error: run=[]: expected two runs or more, as in run=[A,B]\n"

@@ -1,0 +1,63 @@
+"""Which observations are scored, and how: what evaluate and compare share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vaecli.analysis.importance_sampling import Scores, importance_weighted, prior_estimate, widened_estimate
+from vaecli.commands._inputs import read_input
+from vaecli.commands._keys import DataKeys
+from vaecli.datasets.split import Part, Split
+from vaecli.models.inference import drawn_once
+from vaecli.models.load import Run, load_split
+from vaecli.models.vae import VAE
+from vaecli.utils.progress import Countdown
+from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
+
+ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
+
+
+@dataclass(kw_only=True)
+class ScoreKeys(DataKeys):
+    """What is scored, and how: the keys that evaluate and compare share."""
+
+    split: Part
+    input: str | None
+    limit: PositiveInt | None
+    k: PositiveInt
+    estimator: Literal["posterior", "prior"]
+    widen: PositiveFloat | None
+    seed: Seed
+
+    def observations(self, run: Run) -> tuple[Split, Split]:
+        """Everything there is, and what is scored of it: redrawn pixels are drawn once."""
+        whole = load_split(run, self.split) if self.input is None else Split(read_input(run, self.input).x)
+        return whole, drawn_once(whole.head(self.limit), self.seed)
+
+    def widen_for(self, model: VAE) -> float:
+        """The factor on the scale of q(z|x): by default 2 for one or two latents, else 1."""
+        return self.widen or (2.0 if model.latent_dim <= 2 else 1.0)
+
+
+def estimate(model: VAE, split: Split, config: ScoreKeys) -> Scores:
+    """Each observation's scores, log p(x) by the estimator that the user chose."""
+    args = model, split, config.k
+    with Countdown("log p(x)", len(split) * config.k) as tick:
+        widen = config.widen_for(model)
+        if config.estimator == "prior":
+            other = prior_estimate(*args, seed=config.seed, tick=tick)
+        elif widen != 1:
+            other = widened_estimate(*args, widen=widen, seed=config.seed, tick=tick)
+        else:
+            return importance_weighted(*args, seed=config.seed, tick=tick)
+    terms = importance_weighted(model, split, min(config.k, ELBO_DRAWS), seed=config.seed)
+    return terms._replace(**other._asdict())
+
+
+def stderr_of_mean(values: Tensor) -> Tensor:
+    """The standard error over observations of the mean of values (N,); NaN for a single one."""
+    return values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(torch.nan)
