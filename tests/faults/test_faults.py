@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.checkpoints import State, make, same
-from support.mutations import BYTES, apart, contents, lie, saved, sealed, together
+from support.mutations import BYTES, SEALED, apart, contents, lie, saved, sealed, together
 from support.processes import in_time
 
 from vaecli.commands._inputs import choose
@@ -299,7 +299,8 @@ BOMBS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {  # what the message s
     "empty tensors": ("without the settings", lambda w: many_tensors(20_000)),
     "a text of lists": ("more values than", lambda w: with_text(w, "[" + "[]," * 2_000_000 + "[]]")),
     "a text of escaped lists": ("more values than", lambda w: together(
-        '{"__metadata__":{"vaecli":"[' + r"\u005b\u005d\u002c" * 500_000 + '0]"}}', b""
+        '{"__metadata__":{"vaecli":"' + (SEALED % ("0" * 64)).replace('"', '\\"') + "["
+        + r"\u005b\u005d\u002c" * 500_000 + '0]}"}}', b""
     )),
     "a text of numbers": ("more values than", lambda w: with_text(w, "[" + "1," * 3_000_000 + "1]")),
     "a text of long numbers": ("lacks the keys", lambda w: with_text(w, "[" + ("9" * 4000 + ",") * 2000 + "1]")),

@@ -59,8 +59,10 @@ def test_round_trip(state: State, saved: Path) -> None:
 def test_flat_names_and_one_json_text(state: State, saved: Path) -> None:
     """What any other program finds in the file."""
     with safe_open(saved, "pt") as file:
-        assert file.metadata().keys() == {"vaecli", "sha256"}
-        text = json.loads(file.metadata()["vaecli"], parse_constant=pytest.fail)  # strict JSON has no NaN
+        assert file.metadata().keys() == {"vaecli"}
+        sealed = json.loads(file.metadata()["vaecli"], parse_constant=pytest.fail)  # strict JSON has no NaN
+        assert sealed.keys() == {"sha256", "state"}
+        text = sealed["state"]
         assert text["config"] == state["config"]
         assert text["best"] == state["best"]
         names = {f"model.{name}" for name in state["model"]}

@@ -60,8 +60,8 @@ def without_hydra(command: str, load_main: Callable[[], compose.Main], args: lis
         return
     sys.argv = [program, *words]
     keys = [word.lstrip("+").split("=", 1)[0] for word in words]
-    origin = compose.Invocation(f"{program} {shlex.join(words)}".strip(), keys, None)
-    compose.mended(load_main(), compose.settled(OmegaConf.create(values)), origin)
+    invocation = compose.Invocation(f"{program} {shlex.join(words)}".strip(), keys, None)
+    compose.translate_errors(load_main(), compose.resolve_config(OmegaConf.create(values)), invocation)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from support.checkpoints import State
 
 from vaecli.runs import checkpoint
 
+SEALED = '{"sha256": "%s", "state": '  # how the text of the metadata begins
 Header = dict[str, Any]  # of a safetensors file: tensors by name, and __metadata__
 TYPES = {"F32": "torch.float32", "F64": "torch.float64", "F16": "torch.float16", "BF16": "torch.bfloat16",
          "I64": "torch.int64", "I32": "torch.int32", "U8": "torch.uint8", "BOOL": "torch.bool"}  # fmt: skip
@@ -26,13 +27,19 @@ def saved(state: State) -> bytes:
 
 
 def apart(content: bytes) -> tuple[Header, bytes]:
-    """A file's header and the tensors' bytes."""
+    """A file's header, with hash and text of its metadata taken apart, and the tensors' bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
-    return json.loads(content[8:end]), content[end:]
+    header = json.loads(content[8:end])
+    sealed = header["__metadata__"]["vaecli"]
+    header["__metadata__"] = {"sha256": sealed[12:76], "vaecli": sealed[len(SEALED % "") + 64 : -1]}
+    return header, content[end:]
 
 
 def together(header: Header | str, data: bytes) -> bytes:
     """The file of a header, or its text, and the tensors' bytes."""
+    if isinstance(header, dict) and "vaecli" in header.get("__metadata__", {}):
+        said = header["__metadata__"]
+        header = {**header, "__metadata__": {"vaecli": f"{SEALED % said.get('sha256', '')}{said['vaecli']}}}"}}
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
     return struct.pack("<Q", len(text)) + text + data
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,8 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.types import StateDict, Values
 
 FORMAT = 2  # 1 was torch.save's
-STATE, HASH = "vaecli", "sha256"  # keys of the header's metadata
+STATE = "vaecli"  # the one key of the header's metadata: the order of several would change from file to file
+SEALED = re.compile(r'\{"sha256": "([0-9a-f]{64})", "state": ')  # how its JSON text begins
 KINDS = {
     "format": int, "config": dict, "x_shape": list, "model": dict, "optimizer": dict, "scheduler": dict, "step": int,
     "epoch": int, "best": dict, "rng": dict,
@@ -86,10 +88,11 @@ def encode(state: Values) -> bytes:
     """The content of a checkpoint's file; TypeError or ValueError for a state that could not be read back."""
     tensors: dict[str, Tensor] = {}
     text = json.dumps(describe(state, (), tensors), allow_nan=False)
-    return safetensors.torch.save(dict(with_own_memory(tensors)), {STATE: text, HASH: sha256(text, tensors)})
+    sealed = f'{{"sha256": "{sha256(text, tensors)}", "state": {text}}}'
+    return safetensors.torch.save(dict(with_own_memory(tensors)), {STATE: sealed})
 
 
-def decode(content: bytes) -> tuple[str, str | None, dict[str, Tensor]]:
+def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
     """The JSON text, the hash and the tensors, on the CPU, of a file's content; any exception for what is not one.
 
     safetensors checks that the tensors fill the file without gap or overlap, each as large as its type and shape say.
@@ -105,9 +108,11 @@ def decode(content: bytes) -> tuple[str, str | None, dict[str, Tensor]]:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise ValueError(f"it is cut short or changed ({str(error).rpartition(': ')[2]})") from None
-    if STATE not in metadata:
+    text = metadata.get(STATE, "")
+    begun = SEALED.match(text)
+    if begun is None:
         raise ValueError("it holds tensors without the settings that vaecli writes")
-    return metadata[STATE], metadata.get(HASH), tensors
+    return text[begun.end() : -1], begun[1], tensors
 
 
 def parse(text: str) -> Any:
