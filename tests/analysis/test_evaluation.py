@@ -242,13 +242,13 @@ def beta(beta_run: Path) -> tuple[Run, Split]:
     return run, load_split(run, "test").head(100)
 
 
-@pytest.mark.parametrize("n", [20, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_quadrature_converges_and_draws_agree(n: int, beta: tuple[Run, Split]) -> None:
     model, split = beta[0].model, beta[1].head(n)
-    found = quadrature(model, split)
+    some, found = max(1, n // 5), quadrature(model, split)
     exact = found.log_px
-    more = quadrature(model, split.head(n // 5), tolerance=1e-7)
-    assert float((more.log_px - exact[: n // 5]).abs().max()) < 1e-4  # the sixth digit of -98.7
+    more = quadrature(model, split.head(some), tolerance=1e-7)
+    assert float((more.log_px - exact[:some]).abs().max()) < 1e-4  # the sixth digit of -98.7
     assert float(found.error.max()) < 1e-4
     found = widened_estimate(model, split, 2000)
     assert int(((-found.nll - exact).abs() >= 3 * found.nll_mc_stderr).sum()) <= max(1, 0.03 * n)

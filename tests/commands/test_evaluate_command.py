@@ -73,16 +73,17 @@ def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
     assert all(len(scores[key]) == 300 for key in scores)
 
 
-def test_curves_from_the_command_line(beta_run: Path, tmp_path: Path) -> None:
-    found = evaluate(beta_run, "k=1000", "exact=true", "scores=true", "limit=10", cwd=tmp_path)
+@pytest.mark.parametrize("n", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_curves_from_the_command_line(n: int, beta_run: Path, tmp_path: Path) -> None:
+    found = evaluate(beta_run, "k=1000", "exact=true", "scores=true", f"limit={n}", cwd=tmp_path)
     assert found["bits_per_dim"] is None
     assert found["exact_nll"] == pytest.approx(found["nll"], abs=5 * found["nll_mc_stderr"])
     assert found["exact_error"] < 1e-4
     assert found["exact_refused"] == 0
     assert np.load(tmp_path / "e.scores.npz")["exact_error"].mean() == pytest.approx(found["exact_error"])
-    assert found["protocol"]["observations"] == 10
+    assert found["protocol"]["observations"] == n
     assert np.load(tmp_path / "e.scores.npz")["exact_nll"].mean() == pytest.approx(found["exact_nll"])
-    prior = evaluate(beta_run, "k=100", "estimator=prior", "limit=10", cwd=tmp_path)
+    prior = evaluate(beta_run, "k=100", "estimator=prior", f"limit={n}", cwd=tmp_path)
     assert prior["nll"] > found["nll"] + 0.1
     assert prior["protocol"]["estimator"] == "prior"
     assert prior["pareto_k_high"] > 0.5

@@ -378,8 +378,11 @@ def gradients(objective: Any, model: VAE, x: Tensor, n: int, seed: int) -> tuple
     return parts[0], parts[1]
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("weight", [1.0, 0.4])
+WEIGHED = [*((kind, 1.0) for kind in MODELS), *(
+    pytest.param(kind, 0.4, marks=() if kind == "flow" else pytest.mark.slow) for kind in MODELS)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "weight"), WEIGHED)
 def test_dreg_has_the_mean_of_the_iwae_gradient(kind: str, weight: float) -> None:
     """For any reparametrised posterior, and with less variance; what is not the encoder's is not touched."""
     model, x = MODELS[kind]()

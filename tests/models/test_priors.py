@@ -89,9 +89,9 @@ def test_shapes_and_gradients(overrides: list[str], dim: int) -> None:
 def test_density_moments_and_draws_agree(overrides: list[str], dim: int) -> None:
     module, encoder = prior(overrides, dim)
     with torch.no_grad():
-        p_z, z = module(encoder), grid(dim, n=301)
-        mass = p_z.log_prob(z).exp() * (18 / 300) ** dim
-        draws = p_z.sample((100_000,))
+        p_z, z = module(encoder), grid(dim, n=201)
+        mass = p_z.log_prob(z).exp() * (18 / 200) ** dim
+        draws = p_z.sample((50_000,))
     assert float(mass.sum()) == pytest.approx(1, abs=1e-3)
     mean = mass @ z
     stddev = (mass @ (z - mean).square()).sqrt()
@@ -228,14 +228,16 @@ def test_quadrature_finds_the_prior_wherever_it_is(loc: list[float], scale: floa
     assert float(found.error.max()) < 1e-5
 
 
-PAIRS = [
-    ("gaussian_full", "mixture"), ("flow", "vamp"), ("flow", "flow"),
-    *(pytest.param(*one, marks=pytest.mark.slow) for one in (("flow", "standard_normal"), ("gaussian", "flow"))),
+PAIRS = [("gaussian_full", "flow", 2), ("flow", "vamp", 2)]
+MORE = [
+    ("gaussian_full", "mixture"), ("flow", "vamp"), ("flow", "flow"), ("flow", "standard_normal"), ("gaussian", "flow"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("posterior", "prior"), PAIRS)
-def test_quadrature_confirms_the_draws(posterior: str, prior: str) -> None:
+@pytest.mark.parametrize(
+    ("posterior", "prior", "n"), [*PAIRS, *(pytest.param(*pair, 4, marks=pytest.mark.slow) for pair in MORE)]
+)
+def test_quadrature_confirms_the_draws(posterior: str, prior: str, n: int) -> None:
     overrides = [
         "dataset=beta",
         "dataset.size=600",
@@ -255,14 +257,14 @@ def test_quadrature_confirms_the_draws(posterior: str, prior: str) -> None:
         job.optimizer.zero_grad()
         job.objective(job.model, x, step).loss.backward()
         job.optimizer.step()
-    few = job.splits.test.head(4)
+    few = job.splits.test.head(n)
     exact = quadrature(job.model, few)
     assert float(exact.error.max()) < 1e-4
     for found in (widened_estimate(job.model, few, 4000, 2.5), prior_estimate(job.model, few, 20_000)):
         reliable = found.ess > 30
         off = (-found.nll - exact.log_px) / found.nll_mc_stderr.clamp_min(1e-4)
         assert float(off[reliable].abs().max()) < 4
-        assert int(reliable.sum()) >= 2
+        assert int(reliable.sum()) >= n / 2
 
 
 @pytest.mark.parametrize("posterior", groups()["posterior"])
@@ -289,9 +291,7 @@ RUNS = [
     (*(options[i % len(options)] for options in (POSTERIORS, PRIORS, groups()["architecture"])), decoder)
     for i, decoder in enumerate(["bernoulli", *(name for name in groups()["decoder"] if name != "bernoulli")])
 ]
-CROSSINGS = [
-    pytest.param(*run, id="-".join(run), marks=[pytest.mark.slow] * (i not in (1, 2))) for i, run in enumerate(RUNS)
-]
+CROSSINGS = [pytest.param(*run, id="-".join(run), marks=[pytest.mark.slow] * (i != 1)) for i, run in enumerate(RUNS)]
 
 
 @pytest.fixture
