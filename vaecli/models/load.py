@@ -45,7 +45,7 @@ def load_run(
     which: str = BEST,
     device: str = "auto",
     trust: Sequence[str] = (),
-    data: Mapping[str, str] | None = None,
+    data: Values | None = None,
 ) -> Run:
     """Rebuild the model of a run's checkpoint. Nothing but classes of vaecli's, and of `trust`'s packages, is built.
 
@@ -131,9 +131,7 @@ def at_most(n: int) -> Iterator[None]:
         handle.remove()
 
 
-def readable(
-    dataset: Values, folder: Path, own: bool, given: Mapping[str, str], trust: Trust
-) -> tuple[Values, dict[str, str]]:
+def readable(dataset: Values, folder: Path, own: bool, given: Values, trust: Trust) -> tuple[Values, dict[str, str]]:
     """A data set's option with its paths as they may be read, and those that may not, which lead nowhere in it.
 
     own: whether the user has trained the run here; given: the paths that the user names, by their keys

@@ -102,7 +102,7 @@ def state_file() -> Path:
     return Path(os.path.expanduser(place), "vaecli", "runs")
 
 
-def refused(folder: Path, dataset: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+def refused(folder: Path, dataset: Mapping[str, Any], given: Values) -> dict[str, str]:
     """The paths of a stranger's data set that may not be read: neither given by the user nor in the run's folder."""
     paths = paths_of(dataset)
     return {key: str(path) for key, path in paths.items() if key not in given and not inside(folder, str(path))}

@@ -183,8 +183,16 @@ def train(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState | 
 def announce(job: Job, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> None:
     """What a run says of itself before its first step, to the user and in its folder."""
     device = next(job.model.parameters()).device
+    reading = job.dataset.described(job.config.dataset.name, job.splits)
+    for line in reading.lines():
+        logger.say(line)
     logger.config(job.config.write(folder))
-    logger.summarise(**identity(job, logger), **(resumption(resume) if resume else {}), **description(job, device))
+    logger.summarise(
+        **identity(job, logger),
+        **(resumption(resume) if resume else {}),
+        **description(job, device),
+        reading=reading.plain(),
+    )
     logger.say(headline(job, device, folder))
     if hint := few_steps(job):
         logger.say(hint)
