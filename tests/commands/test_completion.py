@@ -158,7 +158,7 @@ YAML = """\
 # Count the latents.
 defaults:
   - run
-  - data
+  - run_data
   - _self_
 
 times: 1              # factor on the count

@@ -26,12 +26,14 @@ from support.processes import in_child
 from vaecli import __main__ as cli
 from vaecli.analysis.latent_search import fit
 from vaecli.commands._inputs import read_input
-from vaecli.datasets import reading
 from vaecli.datasets.arrays import Arrays
-from vaecli.datasets.images import Images, read_image
+from vaecli.datasets.images import Images
 from vaecli.datasets.own import split_rows
+from vaecli.datasets.reading import numpy_files
+from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.files import read
+from vaecli.datasets.reading.pictures import read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
-from vaecli.datasets.tables import Choice
 from vaecli.decoders.wrapped import Standardizer
 from vaecli.models.load import load_run, load_split
 from vaecli.runs.access import absolute_paths
@@ -138,7 +140,7 @@ def test_bytes_of_zeros_and_ones_are_truth_values(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "LARGE", 0)
+    monkeypatch.setattr(numpy_files, "LARGE", 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
@@ -146,7 +148,7 @@ def test_a_mapped_file_gives_what_reading_it_gives(dtype: str, tmp_path: Path, m
     values = (RNG.random((50, 3, 4, 4)) * 200).astype(dtype)
     np.save(tmp_path / "x.npy", values)
     whole = load(tmp_path / "x.npy", limit=30)
-    monkeypatch.setattr(reading, "LARGE", 0)
+    monkeypatch.setattr(numpy_files, "LARGE", 0)
     mapped = load(tmp_path / "x.npy", limit=30)
     for one, other in zip(parts(whole), parts(mapped), strict=True):
         assert isinstance(other, FileSplit)
@@ -176,7 +178,7 @@ def test_a_mapped_file_is_not_copied(tmp_path: Path) -> None:
         data = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
         most = 1024 * int(data.split()[1]) + 300 * 10**6
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        x = reading.read("x", path, Choice()).x
+        x = read("x", path, Choice()).x
         split = FileSplit(x, rows=split_rows("x", len(x), 0.1, 0.1, 0).train)
         split.batch(torch.arange(128))
         assert split.head(5000).moments.n.tolist() == [5000] * d
@@ -329,10 +331,10 @@ BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
     ("a.csv", "", {}, "is empty"),
     ("a.csv", "a,b\n", {}, "there are no observations in it"),
     ("a.csv", b"\x89PNG\0", {}, "is not UTF-8 text"),
-    ("a.csv", "a,b\n1,2\n1,2,3\n", {}, "Expected 2 columns, got 3"),
+    ("a.csv", "a,b\n1,2\n1,2,3\n", {}, "line 3 has 3 cells, where 2 were expected (comma-separated): '1,2,3'"),
     ("a.csv", table("x", "'Rome'", "'x'", header="a,city,code"), {},
-     "columns city, code: not all numbers, but 'Rome' in row 1; choose columns (dataset.columns=[a]) and, "
-     "if one of the others is the labels, name it (dataset.labels=city)"),
+     "columns city, code: not all numbers, but 'Rome' in row 1; leave them out ('dataset.leave_out=[city,code]') or, "
+     "if one of them is the labels, name it (dataset.labels=city)"),
     ("a.csv", table("x", "'2020-01-01'", header="a,when"), {},
      "column when: not all numbers, but '2020-01-01' in row 1"),
     ("a.csv", table("x", "x", header="a,b"), {"columns": ["a", "bb"]}, "has no column bb (dataset.columns); did you"),
@@ -341,7 +343,7 @@ BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
      "(column b)"),
     ("a.csv", table("x", "'NA'", header="a,b"), {"missing": "mask"}, "b is missing in all of the training"),
     ("a.parquet", b"PAR1nothing", {}, "cannot be read as .parquet"),
-    ("a.xyz", "", {}, "expected a .npy, .npz, .csv, .tsv, .txt or .parquet file"),
+    ("a.xyz", "", {}, "expected a .npy, .npz, .csv, .tsv, .txt, .dat or .parquet file"),
 ]  # fmt: skip
 
 

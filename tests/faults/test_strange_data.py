@@ -34,11 +34,12 @@ from vaecli.analysis.latent_space import encode
 from vaecli.analysis.metrics import mean_squared_error
 from vaecli.commands._inputs import read_input, read_latents
 from vaecli.commands.reconstruct import reconstruct
-from vaecli.datasets import images
 from vaecli.datasets.arrays import Arrays
-from vaecli.datasets.images import UNREADABLE, Images, read_image
+from vaecli.datasets.images import Images
 from vaecli.datasets.mnist import FILES, MNIST
-from vaecli.datasets.reading import READERS
+from vaecli.datasets.reading import pictures as images
+from vaecli.datasets.reading.files import READERS
+from vaecli.datasets.reading.pictures import UNREADABLE, read_image
 from vaecli.models.inference import decode_all
 from vaecli.models.load import load_run
 from vaecli.runs import checkpoint
@@ -312,7 +313,7 @@ def test_lists_in_parquet_are_not_read(tmp_path: Path) -> None:
     assert (tmp_path / "x.parquet").stat().st_size < 60_000
     del lists, table
     said = refused_within(50, tmp_path / "x.parquet")
-    assert "columns l, s: not numbers, but lists or the like; choose columns (dataset.columns=[a])" in said
+    assert "columns l, s: not numbers, but lists or the like; leave them out ('dataset.leave_out=[l,s]')" in said
     assert "columns l, s: not" in refused_within(50, tmp_path / "x.parquet", labels="l")
     assert Arrays(str(tmp_path / "x.parquet"), columns=["a"]).load().train.x_shape == (1,)
 

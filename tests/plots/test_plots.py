@@ -256,6 +256,17 @@ def test_one_latent_is_drawn_against_its_labels():
         check(latents(torch.randn(50, 1), labels, (0, 0), torch.rand(1), names))
 
 
+@pytest.mark.parametrize("dims", [(0, 1), (0, 0)])
+def test_many_classes_are_named_along_an_axis(dims):
+    names = [f"tissue{k:02d}" for k in range(24)]
+    figure = check(latents(torch.randn(480, 2), torch.arange(480) % 24, dims, label_names=names))
+    (axis,) = [ax for ax in figure.axes if ax.get_ylabel() in ("class", "label")]
+    assert [text.get_text() for text in axis.get_yticklabels()] == names[::2]
+    assert list(axis.get_yticks()) == list(range(0, 24, 2))
+    numbered = latents(torch.randn(480, 2), torch.arange(480) % 24, dims)  # without names
+    assert "label" in words(numbered)
+
+
 def test_round_ticks_stand_where_their_tiles_are():
     figure = check(view((1, 4, 4)).manifold(torch.rand(21, 21, 1, 4, 4), np.linspace(-3, 3, 21), (0, 1)))
     ax, side = figure.axes[0], figure.axes[0].images[0].get_array().shape[0]

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaecli.commands._keys import run_view
 from vaecli.datasets.checks import existing, refuse_infinite
-from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
-from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
+from vaecli.datasets.reading.numpy_files import load_npy
+from vaecli.datasets.reading.report import Reading
 from vaecli.datasets.split import Part, Split
-from vaecli.datasets.tables import Choice
 from vaecli.models.build import data_facts
-from vaecli.models.inference import evaluating
-from vaecli.models.load import Run, load_split
+from vaecli.models.inference import evaluating, observed_dtype
+from vaecli.models.load import Run, load_splits, part_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
+from vaecli.utils.text import say
 
 
 class Observations(NamedTuple):
     """What a command looks at."""
 
-    x: Tensor  # (N, *x_shape), float32, on the model's device
+    x: Tensor  # (N, *x_shape), on the model's device
     y: Tensor | None  # labels (N,) or (N, d)
     names: list[str]  # how to call each in a table: its index in the split, or its position in the file
     rows: Tensor | None = None  # (N,): which rows of the data's file they are, where they came shuffled from one
+
+
+def load_split(run: Run, part: Part) -> Split:
+    """One part of the run's data set, on the model's device; says what was read."""
+    splits = load_splits(run)
+    announce(run.dataset.described(str(run.config["dataset"]["name"]), splits))
+    return part_of(run, splits, part)
 
 
 def choose(run: Run, part: Part, n: int, indices: Sequence[int] | None, seed: int = 0) -> Observations:
@@ -53,14 +58,16 @@ def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], s
 
 
 def read_input(run: Run, name: str) -> Observations:
-    """Observations in the units of the run's data, from an array ((N, *x_shape) or one of them), a table or an image.
+    """Observations in the units of the run's data, from an array ((N, *x_shape) or one of them), a table or images.
 
-    uint8 stands for 0 to 1, as it does in training; NaN is allowed where the run takes it for what is missing.
+    They are read as the run's own data were. NaN is allowed where the run takes it for what is missing.
     """
-    what, path, shape = f"input={name}", expanded(name), run.model.x_shape
-    existing(what, path, [*READERS, *KINDS])
-    x = _read_image(what, path, run) if is_image(path.name) else _read_numbers(what, path, run)
-    refuse_infinite(what, Split(x), run.dataset.gaps)
+    what, shape = f"input={name}", run.model.x_shape
+    found = run.dataset.read_input(what, expanded(name), shape)
+    announce(Reading(name, {"input": found.reading}))
+    check_memory(12 * found.x.numel(), what, "give fewer observations at a time")
+    x = found.x.to(observed_dtype(run.model)) / found.levels
+    refuse_infinite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
     low, high, _ = Split(x).range
     if len(shape) == 3 and (low < 0 or high > 1) and run_view(run).shown == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"
@@ -72,6 +79,12 @@ def read_input(run: Run, name: str) -> Observations:
     return Observations(x.to(run.device), None, [str(i) for i in range(len(x))])
 
 
+def announce(reading: Reading) -> None:
+    """Say what was read."""
+    for line in reading.lines():
+        say(line)
+
+
 def read_latents(run: Run, name: str) -> Tensor:
     """Latents z (N, D), on the model's device, from a .npy file of that shape or (D,)."""
     if not name.lower().endswith(".npy"):
@@ -81,39 +94,6 @@ def read_latents(run: Run, name: str) -> Tensor:
     if values.shape[-1:] != (d,) or values.ndim > 2 or not len(values):
         have = "1 latent" if d == 1 else f"{d} latents"
         raise UserError(f"z={name}: has shape {values.shape}; expected (N, {d}), as this run has {have}")
-    z = held(f"z={name}", values).to(torch.float32).reshape(-1, d)
+    z = torch.from_numpy(values.astype("float32")).reshape(-1, d)
     refuse_infinite(f"z={name}", Split(z))
     return z.to(run.device)
-
-
-def _read_numbers(what: str, path: Path, run: Run) -> Tensor:
-    """Observations (N, *x_shape) of a file; a table may hold other columns beside those that the run knows."""
-    shape, suffix = run.model.x_shape, path.suffix.lower()
-    if suffix in TABLES:
-        values = read(what, path, Choice(run.dataset.names)).x.numpy()
-    else:
-        values = load_npy(what, path) if suffix == ".npy" else load_npz(what, path)[0]
-    check_memory(12 * values.size, what, "give fewer observations at a time")
-    x = held(what, values)
-    x = x.to(torch.float32) / (255 if values.dtype == np.uint8 and not zeros_and_ones(x) else 1)
-    plain_shape = shape[1:] if shape[0] == 1 and len(shape) == 3 else shape  # (H, W) for one channel
-    if x.shape in (shape, plain_shape):
-        x = x.unsqueeze(0)
-    if x.shape[1:] not in (shape, plain_shape):
-        raise UserError(f"{what}: has shape {values.shape}; expected (N, {', '.join(map(str, shape))})")
-    return x.reshape(-1, *shape)
-
-
-def _read_image(what: str, path: Path, run: Run) -> Tensor:
-    """One observation (1, C, H, W); scaled to size where the run's own images were."""
-    shape = run.model.x_shape
-    if len(shape) != 3:
-        raise UserError(f"{what}: this run's observations have shape {shape}, not that of images; give a .npy")
-    try:
-        size = shape[1:] if run.dataset.resizes else None
-        pixels = read_image(path, "grey" if shape[0] == 1 else "rgb", size)
-    except UNREADABLE as error:
-        raise UserError(f"{what}: cannot be read as an image ({error})") from None
-    if pixels.shape != shape:
-        raise UserError(f"{what}: is {pixels.shape[2]}x{pixels.shape[1]} pixels; expected {shape[2]}x{shape[1]}")
-    return torch.from_numpy(pixels).to(torch.float32).unsqueeze(0) / 255

@@ -1,8 +1,7 @@
-"""The keys that commands on a trained run share, as conf/run.yaml and conf/data.yaml have them."""
+"""The keys that commands on a trained run share, as conf/run.yaml and conf/run_data.yaml have them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -10,10 +9,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from vaecli.commands._run import Keys
+from vaecli.datasets.reading.choice import Channels, Decimal, Encoding, Pages, Separator, Texts, White
 from vaecli.models.load import Run, load_run
 from vaecli.plots.view import View, view_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_output, expanded
+from vaecli.utils.types import Values
 
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
@@ -54,21 +55,29 @@ class RunKeys(Keys):
 
 @dataclass
 class DataPaths:
-    """Where a run's data are, in the place of what the run says."""
+    """Where a run's data are and how they are read, in the place of what the run says."""
 
     path: str | None = None
     val_path: str | None = None
     test_path: str | None = None
     root: str | None = None
+    header: bool | None = None
+    separator: Separator | None = None
+    decimal: Decimal | None = None
+    encoding: Encoding | None = None
+    missing_values: Texts | None = None
+    channels: Channels | None = None
+    pages: Pages | None = None
+    white: White | None = None
 
     @property
-    def given(self) -> dict[str, str]:
+    def given(self) -> Values:
         return {key: value for key, value in vars(self).items() if value is not None}
 
 
 @dataclass(kw_only=True)
 class DataKeys(RunKeys):
-    """conf/run.yaml and conf/data.yaml."""
+    """conf/run.yaml and conf/run_data.yaml."""
 
     device: str
     dataset: DataPaths = field(default_factory=DataPaths)
@@ -76,7 +85,7 @@ class DataKeys(RunKeys):
     def load(self) -> list[Run]:
         return [self.load_one(self.run, self.dataset.given)]
 
-    def load_one(self, run: str, data: Mapping[str, str]) -> Run:
+    def load_one(self, run: str, data: Values) -> Run:
         """A run on the device asked for, its data where `data` says."""
         return load_run(run, self.checkpoint, self.device, self.trust, data)
 

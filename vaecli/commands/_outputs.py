@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -25,7 +26,8 @@ class Chunks(NamedTuple):
     """An array that is made a part at a time, as it is written."""
 
     shape: tuple[int, ...]
-    parts: Iterable[Tensor]  # float32, on the CPU, together of that shape
+    parts: Iterable[Tensor]  # on the CPU, together of that shape
+    dtype: torch.dtype = torch.float32
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
@@ -46,10 +48,11 @@ def _write_array(member: IO[bytes], value: Any) -> None:
         plain = value.cpu() if isinstance(value, Tensor) else value
         np.lib.format.write_array(member, np.asanyarray(plain), allow_pickle=False)
         return
-    header = {"descr": "<f4", "fortran_order": False, "shape": value.shape}
+    kind = {torch.float32: "<f4", torch.float64: "<f8"}[value.dtype]
+    header = {"descr": kind, "fortran_order": False, "shape": value.shape}
     np.lib.format.write_array_header_1_0(member, header)
     for part in value.parts:
-        member.write(part.contiguous().numpy().astype("<f4", copy=False).tobytes())
+        member.write(part.contiguous().numpy().astype(kind, copy=False).tobytes())
 
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
@@ -70,7 +73,15 @@ def _cells(values: Any) -> Sequence[Any]:
         return values
     if not values.is_floating_point():
         return values.tolist()
+    if values.dtype == torch.float64:
+        return ["" if v != v else double(v) for v in values.tolist()]
     return ["" if v != v else np.format_float_positional(v, trim="-") for v in values.float().numpy()]
+
+
+def double(value: float) -> str:
+    """A number with the digits that float64 is sure to hold, but all of a whole one."""
+    return str(int(value)) if value.is_integer() else np.format_float_positional(
+        value, precision=15, fractional=False, trim="-")  # fmt: skip
 
 
 def column_titles(run: Run) -> list[str]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import Scores, importance_weighted, prior_estimate, widened_estimate
-from vaecli.commands._inputs import read_input
+from vaecli.commands._inputs import load_split, read_input
 from vaecli.commands._keys import DataKeys
 from vaecli.datasets.split import Part, Split
 from vaecli.models.inference import drawn_once
-from vaecli.models.load import Run, load_split
+from vaecli.models.load import Run
 from vaecli.models.vae import VAE
 from vaecli.utils.progress import Countdown
 from vaecli.utils.types import PositiveFloat, PositiveInt, Seed

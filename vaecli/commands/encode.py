@@ -16,13 +16,13 @@ from torch.nn.functional import pad
 
 from vaecli.analysis.latent_space import Encoded, check_dims, encode, prior_moments
 from vaecli.analysis.metrics import kl_per_dim
-from vaecli.commands._inputs import read_input
+from vaecli.commands._inputs import load_split, read_input
 from vaecli.commands._keys import DataKeys, run_view
 from vaecli.commands._outputs import class_names, write_arrays, write_figure, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Part, Split
 from vaecli.models.inference import at_once, batches, evaluating
-from vaecli.models.load import Run, load_split
+from vaecli.models.load import Run
 from vaecli.plots.latents import latents
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vaecli.commands._keys import RunKeys
 from vaecli.commands._run import Written
+from vaecli.models.inference import observed_dtype
 from vaecli.models.load import Run
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
@@ -43,6 +44,7 @@ class MeanDecoder(nn.Module):
     def __init__(self, model: VAE) -> None:
         super().__init__()
         self.network, self.decoder, self.shape = model.decoder_network, model.decoder, (model.latent_dim,)
+        self.dtype = torch.float32
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
         return (self.decoder(*self.network(z).unbind(1)).mean,)
@@ -56,6 +58,7 @@ class MeanEncoder(nn.Module):
     def __init__(self, model: VAE) -> None:
         super().__init__()
         self.network, self.posterior, self.shape = model.encoder_network, model.posterior, model.x_shape
+        self.dtype = observed_dtype(model)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         q_z = self.posterior(self.network(x))
@@ -86,8 +89,8 @@ def main(config: Config, run: Run) -> Written:
     outputs = zip(network.gives, network(example(network)), strict=True)
     said = [
         f" ({len(exported.content) / 1e6:.2f} MB)",
-        f"input   {signature(network.takes, network.shape)}",
-        *(f"output  {signature(name, tuple(value.shape[1:]))}" for name, value in outputs),
+        f"input   {signature(network.takes, network.shape, network.dtype)}",
+        *(f"output  {signature(name, tuple(value.shape[1:]), value.dtype)}" for name, value in outputs),
         f"at most {difference:.1e} from the model's own output, for batches of {', '.join(map(str, BATCHES))}",
     ]
     return Written(config.target, "\n".join(said))
@@ -113,7 +116,7 @@ def mean_network(model: VAE, part: str) -> Network:
 
 def example(network: Network, n: int = 2) -> Tensor:
     """A batch of n inputs in [0, 1), which every decoder and encoder takes."""
-    return torch.rand(n, *network.shape, generator=torch.Generator().manual_seed(0))
+    return torch.rand(n, *network.shape, generator=torch.Generator().manual_seed(0)).to(network.dtype)
 
 
 def export(network: Network, format: str) -> Exported:
@@ -153,8 +156,8 @@ def check(network: Network, exported: Exported) -> float:
     return max(differences)
 
 
-def signature(name: str, shape: tuple[int, ...]) -> str:
-    return f"{name} float32 (N, {', '.join(map(str, shape))})"
+def signature(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> str:
+    return f"{name} {str(dtype).removeprefix('torch.')} (N, {', '.join(map(str, shape))})"
 
 
 @contextmanager

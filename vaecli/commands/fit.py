@@ -9,12 +9,12 @@ from rich.console import Console
 from torch import Tensor
 
 from vaecli.analysis.latent_search import Fit, Method, fit
-from vaecli.commands._inputs import pick, read_input
+from vaecli.commands._inputs import load_split, pick, read_input
 from vaecli.commands._keys import DataKeys, run_view
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Part, Split
-from vaecli.models.load import Run, load_split
+from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, PositiveFloat, Seed

@@ -10,12 +10,12 @@ from typing import Any, Literal, Self
 import torch
 
 from vaecli.analysis.latent_space import interpolate
-from vaecli.commands._inputs import pick
+from vaecli.commands._inputs import load_split, pick
 from vaecli.commands._keys import DataKeys, Steps, run_view
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Part
 from vaecli.models.inference import evaluating
-from vaecli.models.load import Run, load_split
+from vaecli.models.load import Run
 from vaecli.utils.schema import check_arguments, check_value
 from vaecli.utils.types import NonNegativeInt, Seed
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from vaecli.commands._inputs import read_latents
 from vaecli.commands._keys import DataKeys, Mode, run_view
 from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_figure, write_table
-from vaecli.models.inference import CHUNK, decode_all, evaluating
+from vaecli.models.inference import CHUNK, decode_all, evaluating, observed_dtype
 from vaecli.models.load import Run
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
@@ -48,7 +48,7 @@ def main(config: Config, run: Run) -> Path:
             for part in progress_bar("decoding", len(parts))(parts)
         )
         if config.format == "npz":
-            write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x), z=z.cpu())
+            write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x, observed_dtype(run.model)), z=z.cpu())
         elif config.format == "csv":
             write_table(config.target, by_title(titles, torch.cat(list(x))))
         else:

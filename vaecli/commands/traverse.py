@@ -7,12 +7,12 @@ from pathlib import Path
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
 from vaecli.analysis.metrics import kl_per_dim, mean_variances
-from vaecli.commands._inputs import pick
+from vaecli.commands._inputs import load_split, pick
 from vaecli.commands._keys import DataKeys, Steps, run_view
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Part
 from vaecli.models.inference import evaluating
-from vaecli.models.load import Run, load_split
+from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
 from vaecli.utils.types import NonNegativeInt, Seed, Span
 

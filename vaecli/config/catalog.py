@@ -10,7 +10,7 @@ LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *
 HIDDEN = ("_target_", "name", "hydra", "defaults")
 FIRST = (
     "train", "sample", "reconstruct", "evaluate", "compare", "encode", "manifold", "traverse", "interpolate", "fit",
-    "runs",
+    "runs", "data",
 )  # fmt: skip
 PLACES = {"run": 0, "checkpoint": 0, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # of shared keys in the help
 
@@ -102,7 +102,7 @@ def groups() -> dict[str, list[str]]:
     return {name: options for name, options in found.items() if options}
 
 
-def default_choices() -> dict[str, str]:
-    """The option of each group that plain `vae train` takes, in the order of train.yaml."""
-    text = (conf_folder() / "train.yaml").read_text()
+def default_choices(command: str = "train") -> dict[str, str]:
+    """The option of each group that a plain `vae COMMAND` takes, in the order of its file; {}: it knows no groups."""
+    text = (conf_folder() / f"{command}.yaml").read_text()
     return dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))

@@ -66,9 +66,7 @@ class Line(NamedTuple):
     @property
     def chosen(self) -> dict[str, str]:
         """The option of each group: the default, what the recipe takes, or what is typed."""
-        if self.command != "train":
-            return {}
-        found = default_choices()
+        found = default_choices(self.command)
         typed = dict(word.lstrip("+").split("=", 1) for word in self.before if "=" in word)
         recipe = self.option_file("experiment", typed.get("experiment", ""))
         if recipe is not None:

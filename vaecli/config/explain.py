@@ -10,14 +10,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from vaecli.config.catalog import Key, conf_folder, groups, keys
+from vaecli.config.catalog import Key, conf_folder, default_choices, groups, keys
 from vaecli.utils.errors import nearest
 from vaecli.utils.schema import flatten, unknown_key
 
 
 def explain(error: Exception, command: str, words: list[str]) -> str:
     """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one."""
-    found = groups() if command == "train" else {}
+    found = offered(command)
     for word in words:
         problem = malformed(word) or no_such_option(word, found, str(error))
         if problem:
@@ -74,9 +74,15 @@ def option_keys(group: str, name: str) -> list[Key]:
     return keys(conf_folder() / group / f"{name}.yaml", prefix=f"{group}.")
 
 
+def offered(command: str) -> dict[str, list[str]]:
+    """The groups that a command knows, with their options."""
+    chosen = default_choices(command)
+    return {group: options for group, options in groups().items() if group in chosen}
+
+
 def known_keys(command: str, words: list[str]) -> list[str]:
     """Every key of the command's configuration, with the options that `words` choose."""
-    found = groups() if command == "train" else {}
+    found = offered(command)
     valid = [word for word in words if word.partition("=")[2] in found.get(word.partition("=")[0], [])]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
         config: Any = OmegaConf.to_container(hydra.compose(command, valid))

@@ -31,17 +31,18 @@ def overview(commands: Sequence[str]) -> str:
 def command_help(command: str, args: Sequence[str]) -> str:
     """What `vae COMMAND --help` prints; `args` may choose options, whose keys are then shown."""
     path = conf_folder() / f"{command}.yaml"
-    parts = [*header(path), "", "Keys (key=default):", *key_table(command_keys(command))]
-    if command == "train":
-        parts += ["", *choices(args)]
+    own = [key for key in command_keys(command) if "${" not in key.default]
+    parts = [*header(path), "", "Keys (key=default):", *key_table(own)]
+    if default_choices(command):
+        parts += ["", *choices(command, args)]
     return "\n".join([*parts, "", FOOTER])
 
 
-def choices(args: Sequence[str]) -> list[str]:
+def choices(command: str, args: Sequence[str]) -> list[str]:
     """The groups with their options, and the keys of the options chosen."""
-    chosen = default_choices() | dict(arg.split("=", 1) for arg in args if arg.count("=") == 1)
+    chosen = default_choices(command) | dict(arg.split("=", 1) for arg in args if arg.count("=") == 1)
     lines, rows = ["Choices (group=option):"], []
-    for group, default in default_choices().items():
+    for group, default in default_choices(command).items():
         options = groups().get(group, [])
         lines += [f"  {group}={default}", *table([(name, first_line(group, name)) for name in options], indent=6)]
         if chosen[group] in options and group != "experiment":
@@ -50,7 +51,7 @@ def choices(args: Sequence[str]) -> list[str]:
     return [
         *lines,
         "",
-        "Keys of the options chosen (vae train dataset=mnist --help shows mnist's):",
+        f"Keys of the options chosen (vae {command} dataset=mnist --help shows mnist's):",
         *key_table(visible),
     ]
 

@@ -18,7 +18,8 @@ from vaecli.utils.types import Values
 
 NEVER_TRUSTED = {
     *sys.stdlib_module_names, "vaecli", "torch", "torchvision", "hydra", "omegaconf", "tensorboard", "numpy", "scipy",
-    "sklearn", "matplotlib", "pyarrow", "PIL", "pydantic", "rich", "yaml", "onnx", "onnxruntime", "pip", "setuptools",
+    "sklearn", "matplotlib", "pyarrow", "PIL", "tifffile", "imagecodecs", "pydantic", "rich", "yaml", "onnx",
+    "onnxruntime", "pip", "setuptools",
 }  # fmt: skip
 
 

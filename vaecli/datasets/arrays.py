@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -11,19 +12,23 @@ from torch import Tensor
 
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.checks import refuse_infinite, refuse_unseen
-from vaecli.datasets.own import TestFraction, ValFraction, code_labels, split_rows
-from vaecli.datasets.reading import Content, column_names, read, zeros_and_ones
+from vaecli.datasets.own import TestFraction, ValFraction, code_labels, limited, split_rows
+from vaecli.datasets.reading.choice import Channels, Choice, Decimal, Encoding, Name, Precision, Separator, Texts, White
+from vaecli.datasets.reading.content import Content
+from vaecli.datasets.reading.files import TABLES, read, read_observations
+from vaecli.datasets.reading.gallery import Wanted
+from vaecli.datasets.reading.report import Part, Reading
 from vaecli.datasets.split import FileSplit, Split, Splits
-from vaecli.datasets.tables import Choice
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
 
 LOOK = 1000  # observations from whose range it is known how to draw images
+PARTS = ("train", "val", "test")
 
 
 class Arrays(Dataset):
-    """Observations from a .npy, .npz, .csv, .tsv, .txt or .parquet file: (N, d), (N, H, W) or (N, C, H, W).
+    """Observations from a .npy, .npz, .csv, .tsv, .txt, .dat or .parquet file: (N, d), (N, H, W) or (N, C, H, W).
 
     uint8 holds grey levels, 255 for 1.0, unless all of it is 0 or 1. A .npy file of more than 1 GiB stays where it
     is and is read a batch at a time. The observations are shuffled by `split_seed` and split by fractions, unless
@@ -31,18 +36,32 @@ class Arrays(Dataset):
 
     columns: of a table; None: all numbers but the labels
     labels: a table's column or an .npz file's array; None: one that is called label, labels, class or target (y in an
-        .npz file), or a table's only column of text; False: none
+        .npz file), or a table's only column of classes; False: none
+    header, separator, decimal, encoding: of a text file; None: as it looks
+    missing_values: texts, beside the usual ones, that stand for a missing cell
+    channels: where the channels of pictures are in an array of four axes
+    white: of whole numbers, the one that stands for 1.0; None: 255 of bytes, the others stay as they are
     standardize: the model works in standard units, learned on the training split
     missing: `mask` takes NaN and empty cells as missing; `refuse` as an error
+    precision: double keeps float64 until the mean is off; None: where float32 would merge neighbours, if `standardize`
     """
 
     def __init__(
         self,
         path: str,
-        columns: list[str] | None = None,
-        labels: str | Literal[False] | None = None,
+        columns: Texts | None = None,
+        labels: Name | Literal[False] | None = None,
+        leave_out: Texts | None = None,
+        header: bool | None = None,
+        separator: Separator | None = None,
+        decimal: Decimal | None = None,
+        encoding: Encoding | None = None,
+        missing_values: Texts | None = None,
+        channels: Channels = "auto",
+        white: White | None = None,
         standardize: bool = False,
         missing: Literal["refuse", "mask"] = "refuse",
+        precision: Precision | None = None,
         val_fraction: ValFraction = 0.1,
         test_fraction: TestFraction = 0.1,
         split_seed: Seed = 0,
@@ -51,26 +70,30 @@ class Arrays(Dataset):
         limit: PositiveInt | None = None,
     ) -> None:
         self.paths = {"path": path, "val_path": val_path, "test_path": test_path}
-        self.choice = Choice(columns, labels)
+        self.choice = Choice(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
+                             tuple(missing_values or ()), channels, None, white, precision)  # fmt: skip
         self.standardize, self.gaps = standardize, missing == "mask"
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
         self.split_seed, self.limit = split_seed, limit
         self.label_names: tuple[str, ...] | None = None  # known once the data are read
+        self.filled: dict[str, object] = {}
 
     def load(self) -> Splits:
         what, path = self._place("path")
         if path.is_dir():
             raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays files")
-        contents = {"path": read(what, path, self.choice)}
+        if self.choice.precision == "double" and not self.standardize:
+            raise UserError(
+                "dataset.precision=double needs dataset.standardize=true, which takes the mean off in float64"
+            )
+        contents = {"path": self._precise(read(what, path, self.choice))}
         self.names = names = contents["path"].names
-        same = self.choice if names is None else self.choice._replace(columns=names)
+        same = self._same(contents["path"])
         contents |= {key: read(*self._place(key), same) for key in ("val_path", "test_path") if self.paths[key]}
         labels = code_labels([content.labels for content in contents.values()])
         self.label_names = labels.names
-        levels = 1 if contents["path"].x.dtype != torch.uint8 or zeros_and_ones(contents["path"].x) else 255
         whole = {
-            key: self._whole(key, content, y, levels)
-            for (key, content), y in zip(contents.items(), labels.values, strict=True)
+            key: self._whole(key, content, y) for (key, content), y in zip(contents.items(), labels.values, strict=True)
         }
         self._check_alike(whole)
         rows = split_rows(what, len(whole["path"]), *self.fractions, self.split_seed)
@@ -79,12 +102,54 @@ class Arrays(Dataset):
             refuse_unseen(what, train.moments, names)
         val = whole.get("val_path") if rows.val is None else whole["path"].take(rows.val)
         test = whole["test_path"] if rows.test is None else whole["path"].take(rows.test)
-        return Splits(*(None if part is None else part.head(self.limit) for part in (train, val, test)))  # type: ignore[arg-type]
+        apart = (False, rows.val is None, rows.test is None)
+        parts = [None if part is None else self._limited(part, own)
+                 for part, own in zip((train, val, test), apart, strict=True)]  # fmt: skip
+        self.reading = self._reading(contents, dict(zip(PARTS, zip(parts, apart, strict=True), strict=True)))
+        return Splits(*parts)  # type: ignore[arg-type]
+
+    def _precise(self, content: Content) -> Content:
+        """The content in float64 only where the model takes the mean off before it goes on in float32."""
+        if not content.double:
+            return content
+        if self.standardize:
+            return content._replace(reading=content.reading.adding("float64 until the mean is off"))
+        note = "float32 has too few digits to tell all numbers apart; dataset.standardize=true keeps them apart"
+        x = content.x if content.mapped else content.x.to(torch.float32)
+        return content._replace(x=x, double=False, reading=content.reading.noting(note))
+
+    def _same(self, first: Content) -> Choice:
+        """How other files are read, when one has been: what was decided is decided."""
+        self.filled = {"white": 255} if first.levels == 255 else {}
+        if self.standardize and self.choice.precision is None:
+            self.filled["precision"] = "double" if first.double else "single"
+        source = first.reading.labels
+        labels = source.name if source else False
+        same = self.choice._replace(labels=labels, known=True, precision="double" if first.double else "single")
+        same = same._replace(white=255 if first.levels == 255 else self.choice.white)
+        return same if first.names is None else same._replace(columns=first.names)
+
+    @property
+    def settled(self) -> Mapping[str, object]:
+        return {**super().settled, **self.filled}
+
+    def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
+        double = "double" if self.standardize and self.choice.precision == "double" else "single"
+        choice = self.choice._replace(columns=self.names, labels=False, precision=double)  # type: ignore[arg-type]
+        return read_observations(what, path, choice, x_shape, Wanted())
 
     @cached_property
     def names(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """Of a table's columns, while the file is there."""
-        return column_names(expanded(self.paths["path"] or ""), self.choice)
+        """Of a table's columns, while the file is there; those that were chosen in any case."""
+        path = expanded(self.paths["path"] or "")
+        if path.suffix.lower() not in TABLES:
+            return None
+        if self.choice.columns is not None:
+            return tuple(self.choice.columns)
+        try:
+            return read(str(path), path, self.choice).names
+        except UserError:
+            return None
 
     @cached_property
     def shown(self) -> tuple[float, float]:  # type: ignore[override]
@@ -93,7 +158,7 @@ class Arrays(Dataset):
             content = read(*self._place("path"), self.choice)
         except UserError:  # a run's data may be gone
             return 0.0, 1.0
-        if content.x.dtype == torch.uint8:
+        if content.levels > 1 or content.x.dtype == torch.uint8:
             return 0.0, 1.0
         low, high, _ = Split(content.x[:LOOK]).range
         return (0.0, 1.0) if 0 <= low <= high <= 1 else (low, high)
@@ -102,10 +167,11 @@ class Arrays(Dataset):
         """How a message about a file begins, and the file."""
         return f"dataset.{key}={self.paths[key]}", expanded(self.paths[key] or "")
 
-    def _whole(self, key: str, content: Content, y: Tensor | None, levels: int) -> Split:
+    def _whole(self, key: str, content: Content, y: Tensor | None) -> Split:
         """All of a file's observations, checked."""
         what, _ = self._place(key)
-        split = FileSplit(content.x, y, levels) if content.mapped else Split(content.x, y, levels)
+        kind = FileSplit if content.mapped else Split
+        split = kind(content.x, y, content.levels, double=content.double)
         remedy = "; remove them" if self.gaps else "; remove them, or give dataset.missing=mask where NaN means missing"
         refuse_infinite(what, split, self.gaps, content.names, remedy)
         return split
@@ -120,3 +186,20 @@ class Arrays(Dataset):
             if (split.x.dtype == torch.uint8) != (first.x.dtype == torch.uint8):
                 raise UserError(f"{self._place(key)[0]}: holds {split.x.dtype}, but dataset.path {first.x.dtype}; "
                                 "uint8 stands for 0 to 1, so that both should be")  # fmt: skip
+            if split.levels != first.levels:
+                raise UserError(f"{self._place(key)[0]}: holds bytes up to 255, but dataset.path only 0 and 1")
+
+    def _limited(self, part: Split, apart: bool) -> Split:
+        """No more than `limit` observations of a part; apart: of one from a file of its own, which may be sorted."""
+        if self.limit is None or self.limit >= len(part):
+            return part
+        chosen = limited(len(part), part.y, self.limit, self.split_seed, apart)
+        return part.take(chosen)
+
+    def _reading(self, contents: Mapping[str, Content], parts: Mapping[str, tuple[Split | None, bool]]) -> Reading:
+        """What was read."""
+        files = {key: content.reading for key, content in contents.items()}
+        drawn = f"drawn by dataset.split_seed={self.split_seed}"
+        found = {name: Part(len(part), f"dataset.{name}_path" if apart else drawn)
+                 for name, (part, apart) in parts.items() if part is not None}  # fmt: skip
+        return Reading(str(self.paths["path"]), files, found)

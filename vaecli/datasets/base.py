@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
+from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.content import Content
+from vaecli.datasets.reading.files import read_observations
+from vaecli.datasets.reading.gallery import Wanted
+from vaecli.datasets.reading.pixels import sizes
+from vaecli.datasets.reading.report import Labels, Part, Reading, counted
 from vaecli.datasets.split import Splits
 from vaecli.utils.option import Option
 from vaecli.utils.types import Values
@@ -25,6 +32,7 @@ class Dataset(Option, abstract=True):
     resizes: whether images of any size are scaled to x_shape
     recipe: the experiment=NAME that suits the data; None: none
     factors: the names of the numbers that `observation` makes an observation from; (): there are none
+    reading: what the data were read from, once they are; None: there is nothing to say but what the splits hold
     """
 
     grid: Tensor | None = None
@@ -36,6 +44,7 @@ class Dataset(Option, abstract=True):
     resizes: bool = False
     recipe: ClassVar[str | None] = None
     factors: ClassVar[tuple[str, ...]] = ()
+    reading: Reading | None = None
 
     @abstractmethod
     def load(self) -> Splits:
@@ -44,6 +53,37 @@ class Dataset(Option, abstract=True):
     def observation(self, **factors: float) -> Tensor:
         """The observation (*x_shape) that has these `factors`."""
         raise NotImplementedError
+
+    def described(self, name: str, splits: Splits) -> Reading:
+        """What the data were read from, or, where that says nothing, what the parts hold."""
+        if self.reading is not None:
+            return self.reading
+        parts = {key: Part(len(part), "") for key, part in splits._asdict().items() if part is not None}
+        n, shape = sum(part.n for part in parts.values()), splits.train.x_shape
+        of = f"pictures of {sizes(shape)}" if len(shape) == 3 else f"observations of {shape[0]:,} numbers"
+        return Reading(f"{name}: {n:,} {of}", {}, parts, self._labels(splits))
+
+    def _labels(self, splits: Splits) -> Labels | None:
+        """What the parts' labels are."""
+        several = [part.y for part in splits if part is not None and part.y is not None]
+        if not several or not self.label_names:
+            return None
+        if several[0].is_floating_point():
+            return Labels(", ".join(self.label_names), "", "numbers")
+        return Labels("given", "", "classes", counted([int(k) for y in several for k in y.tolist()], self.label_names))
+
+    @property
+    def settled(self) -> Mapping[str, object]:
+        """Keys of the option that the data have decided, once they are read: a run keeps them."""
+        return {"columns": list(self.names)} if self.names else {}
+
+    def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
+        """Observations (N, *x_shape) of a file of the user's, or a folder of pictures, read as the data set's own are.
+
+        what: how a message begins. UserError for what cannot be read, or has another shape.
+        """
+        size = (x_shape[1], x_shape[2]) if self.resizes and len(x_shape) == 3 else None
+        return read_observations(what, path, Choice(), x_shape, Wanted(size=size))
 
     @classmethod
     def localise(cls, settings: Values, keep: bool) -> dict[str, str]:

@@ -66,3 +66,29 @@ def as_texts(labels: np.ndarray) -> np.ndarray:
 def number_labels(values: np.ndarray) -> Tensor:
     whole = values.dtype.kind in "bui" and values.ndim == 1
     return torch.from_numpy(values.astype(np.int64 if whole else np.float32))
+
+
+def named_labels(labels: Sequence[str] | None, names: Sequence[str] | None) -> Tensor | None:
+    """Classes (N,) int64 of labels that are names."""
+    places = {name: k for k, name in enumerate(names or ())}
+    return None if labels is None else torch.tensor([places[label] for label in labels])
+
+
+def limited(n: int, labels: Tensor | None, limit: int | None, seed: int, spread: bool = False) -> Tensor:
+    """Which of n observations to take where there may be `limit` of them: (M,) places, in order.
+
+    The first ones, or, to `spread` them over a file that may be sorted, some drawn by `seed`; in either case some of
+    every class, if there is room for so many.
+    """
+    if limit is None or limit >= n:
+        return torch.arange(n)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)) if spread else torch.arange(n)
+    if labels is None or labels.ndim > 1 or labels.is_floating_point():
+        return order[:limit].sort().values
+    kinds = labels[order]
+    first = torch.tensor([int((kinds == kind).nonzero()[0]) for kind in kinds.unique()])
+    if len(first) > limit or bool((first < limit).all()):
+        return order[:limit].sort().values
+    rest = torch.ones(n, dtype=torch.bool)
+    rest[first] = False
+    return order[torch.cat([first, rest.nonzero()[:, 0]])[:limit]].sort().values

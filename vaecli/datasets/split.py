@@ -43,6 +43,7 @@ class Split:
     levels: the value of x that stands for 1.0: 255 for 8-bit images, 16 for the digits, 1 for what is already scaled
     redraw: draw every pixel anew from Bernoulli(x / levels) at each use (dynamic binarisation)
     rows: (N,), on the CPU: which rows of their file the observations are; None: all as they come
+    double: batches are float64, of numbers that float32 would not tell apart
     """
 
     x: Tensor
@@ -50,9 +51,15 @@ class Split:
     levels: int = 1
     redraw: bool = False
     rows: Tensor | None = None
+    double: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of batches."""
+        return torch.float64 if self.double else torch.float32
 
     @property
     def x_shape(self) -> tuple[int, ...]:
@@ -73,9 +80,9 @@ class Split:
             yield self.stored(slice(start, start + CHUNK))
 
     def batch(self, index: Tensor | slice) -> Tensor:
-        """Observations `index` as float32 (B, *x_shape), on `device`."""
+        """Observations `index` (B, *x_shape), on `device`: float32, or float64 where that is said."""
         x = self.stored(index)
-        x = x.to(torch.float32) if self.levels == 1 else x / self.levels
+        x = x.to(self.dtype) if self.levels == 1 else x / self.levels
         return torch.bernoulli(x) if self.redraw else x
 
     def to(self, device: torch.device) -> Split:
@@ -109,7 +116,7 @@ class Split:
         """
         count, mean, squares = torch.zeros(3, *self.x_shape, dtype=torch.float64)
         for chunk in self.chunks():
-            x = (chunk.cpu().to(torch.float32) / self.levels).double()  # what a model is given
+            x = (chunk.cpu().to(self.dtype) / self.levels).double()  # what a model is given
             n = (~x.isnan()).sum(0)
             own = x.nansum(0) / n.clamp_min(1)
             step, total = own - mean, count + n
@@ -123,7 +130,7 @@ class Split:
         """The smallest and the largest of the values of all batches, but for NaN, and whether there are no others."""
         low, high, others = torch.inf, -torch.inf, False
         for chunk in self.chunks():
-            known = chunk[~chunk.isnan()].to(torch.float32) if chunk.is_floating_point() else chunk
+            known = chunk[~chunk.isnan()].to(self.dtype) if chunk.is_floating_point() else chunk
             if known.numel():
                 low, high = min(low, float(known.min())), max(high, float(known.max()))
                 others = others or bool(((known != 0) & (known != 1)).any())

@@ -166,26 +166,29 @@ class Masked(DelegatingDecoder):
         return Observed(base, self.filler)
 
 
-CONSTANT = 1e-7  # a spread below this share of the mean is rounding: float32 holds no more digits
+CONSTANT = {torch.float32: 1e-7, torch.float64: 1e-14}  # a spread below this share of the mean is rounding
 
 
 class Standardizer(nn.Module):
-    """x -> (x - mean) / scale, for each of the numbers of an observation; what never varies keeps its scale of 1."""
+    """x -> (x - mean) / scale, for each of the numbers of an observation; what never varies keeps its scale of 1.
+
+    double: the mean is float64, so that of float64 numbers it comes off before they are rounded to float32
+    """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, x_shape: tuple[int, ...]) -> None:
+    def __init__(self, x_shape: tuple[int, ...], double: bool = False) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(x_shape))
+        self.register_buffer("mean", torch.zeros(x_shape, dtype=torch.float64 if double else None))
         self.register_buffer("scale", torch.ones(x_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.scale
+        return ((x - self.mean) / self.scale).to(self.scale.dtype)
 
     def learn(self, mean: Tensor, scale: Tensor) -> None:
         """Take the training data's means and standard deviations (*x_shape), float64."""
-        constant = scale <= CONSTANT * mean.abs()
+        constant = scale <= CONSTANT[self.mean.dtype] * mean.abs()
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(constant, 1.0, scale))
 

@@ -54,7 +54,7 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
 def wrap_for_data(model: VAE, dataset: Values) -> VAE:
     """The model, made to take the data as the data set's configuration says: standardised, or with gaps."""
     if dataset.get("standardize"):
-        units = Standardizer(model.x_shape)
+        units = Standardizer(model.x_shape, double=dataset.get("precision") == "double")
         model.encoder_network = nn.Sequential(units, model.encoder_network)
         model.decoder = Standardized(model.decoder, units)
     if has_gaps(dataset):
@@ -118,8 +118,8 @@ def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, 
 
     The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values.
     """
-    if dataset.names and "columns" in config.dataset:
-        config = replace(config, dataset=config.dataset.filled(columns=list(dataset.names)))
+    found = {key: value for key, value in dataset.settled.items() if key in config.dataset}
+    config = replace(config, dataset=config.dataset.filled(**found)) if found else config
     decoder = filled_decoder(options, train, dataset.recipe)
     return replace(config, decoder=Choice(decoder))
 

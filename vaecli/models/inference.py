@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaecli.datasets.split import Split
+from vaecli.decoders.wrapped import Standardizer
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
@@ -41,6 +42,12 @@ def at_once(model: nn.Module, draws: int = 1) -> int:
     """How many observations to take at a time where nothing is trained: CHUNK, or fewer where they take much memory."""
     rows = model.rows_at_once() if isinstance(model, VAE) else CHUNK * draws
     return max(1, min(CHUNK, rows // draws))
+
+
+def observed_dtype(model: nn.Module) -> torch.dtype:
+    """Of observations: float64 where the model takes a mean off that float32 does not hold."""
+    means = (part.mean.dtype for part in model.modules() if isinstance(part, Standardizer))
+    return torch.float64 if torch.float64 in means else torch.float32
 
 
 def drawn_once(split: Split, seed: int = 0) -> Split:

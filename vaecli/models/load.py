@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.datasets.base import Dataset
-from vaecli.datasets.split import Part, Split
+from vaecli.datasets.split import Part, Split, Splits
 from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
@@ -47,7 +47,7 @@ def load_run(
     which: str = BEST,
     device: str = "auto",
     trust: Sequence[str] = (),
-    data: Mapping[str, str] | None = None,
+    data: Values | None = None,
 ) -> Run:
     """Rebuild the model of a run's checkpoint. Nothing but classes of vaecli's, and of `trust`'s packages, is built.
 
@@ -72,20 +72,29 @@ def load_run(
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
-def load_split(run: Run, part: Part) -> Split:
-    """One part of the run's data set, on the model's device."""
+def load_splits(run: Run) -> Splits:
+    """The run's data, on the CPU; UserError for those that may not be read, or cannot."""
     if run.unread:
         raise Unasked(run.folder.path, run.unread)
     try:
-        split: Split | None = getattr(run.dataset.load(), part)
+        return run.dataset.load()
     except UserError as error:
         raise UserError(f"this needs the data that {run.folder} was trained on: {error}") from None
+
+
+def part_of(run: Run, splits: Splits, part: Part) -> Split:
+    """One part of the run's data, on the model's device."""
+    split: Split | None = getattr(splits, part)
     if split is None:
         raise UserError(f"split={part}: this run set no observations aside for it; use split=train or split=test")
     if split.x_shape != run.model.x_shape:
         wanted = f"expects observations of shape {run.model.x_shape}"
         raise UserError(f"{run.folder}: the model {wanted}, but its data set's have {split.x_shape}")
     return split.to(run.device)
+
+
+def load_split(run: Run, part: Part) -> Split:
+    return part_of(run, load_splits(run), part)
 
 
 def rebuild(state: Values, trust: Trust) -> VAE:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from vaecli.plots.style import BLUE, DARK, LABEL, SMALL, array, canvas, latent, number, text_size, tidy, wrap
+from vaecli.plots.style import BLUE, DARK, LABEL, SMALL, array, canvas, latent, number, some, text_size, tidy, wrap
 from vaecli.utils import text
 
 # Petroff (2021), ten colours told apart with colour blindness; the next ten classes have another marker.
@@ -29,6 +29,11 @@ class Colouring(NamedTuple):
     values: np.ndarray | None  # (N,): class numbers from 0, or a parameter
     name: str = ""  # the parameter's
     classes: Sequence[str] = ()  # the names of the classes; none for a parameter
+
+    @property
+    def many(self) -> bool:
+        """Whether there are more classes than colours and markers tell apart."""
+        return len(self.classes) > len(CLASSES) * len(MARKERS)
 
 
 def latents(
@@ -53,7 +58,7 @@ def latents(
     colourings = _colourings(labels, label_names)
     rows, columns = (len(colourings), 1) if len(colourings) <= 2 else (-(-len(colourings) // 2), 2)
     right_width = 5.2 * columns + (0.9 if colourings[0].classes else 0.0)
-    legend = sum(text_size(name, LABEL)[1] + 0.08 for name in colourings[0].classes)
+    legend = 0.0 if colourings[0].many else sum(text_size(name, LABEL)[1] + 0.08 for name in colourings[0].classes)
     figure = canvas(4.0 + right_width, max(4.8, 4.4 * rows, legend + 0.4))
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[4.0, right_width]))
     priors = None if prior is None else array(prior, loc.shape[1], name="prior")
@@ -75,10 +80,12 @@ def _colourings(labels: Any, names: Sequence[str] | None) -> list[Colouring]:
     if labels is None:
         return [Colouring(None)]
     values = np.asarray(labels)
-    if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) <= 20:
+    if values.ndim == 1 and np.issubdtype(values.dtype, np.integer):
         kinds, codes = np.unique(values, return_inverse=True)
-        classes = [wrap(text.figure(names[kind], LONGEST) if names else str(kind), 1.4, LABEL) for kind in kinds]
-        return [Colouring(codes, classes=classes)]
+        if names or len(kinds) <= len(CLASSES) * len(MARKERS):
+            classes = [wrap(text.figure(names[kind], LONGEST) if names else str(kind), 1.4, LABEL) for kind in kinds]
+            return [Colouring(codes, "class", classes)]
+        return [Colouring(values.astype(float), "label")]
     columns = values.reshape(len(values), -1).T.astype(float)
     return [Colouring(column, text.figure(names[i], LONGEST) if names else "label") for i, column in enumerate(columns)]
 
@@ -127,13 +134,16 @@ def _scatter(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
     size, values = float(np.clip(20000 / len(z), 3, 25)), colouring.values
     if values is None:
         ax.scatter(z[:, 0], z[:, 1], size, color=BLUE, alpha=0.5, linewidths=0)
-    elif colouring.classes:
+    elif colouring.classes and not colouring.many:
         _classes(ax, z, values, colouring.classes, size)
     else:
         points = ax.scatter(z[:, 0], z[:, 1], size, c=values, cmap="viridis", linewidths=0)
         bar = ax.figure.colorbar(points, ax=ax, fraction=0.05, pad=0.02)
         bar.set_label(colouring.name, fontsize=LABEL)
         bar.ax.tick_params(labelsize=SMALL)
+        if colouring.classes:
+            places, names = _some_classes(colouring.classes)
+            bar.set_ticks(places, labels=names)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     tidy(ax)
 
@@ -143,7 +153,8 @@ def _against_label(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
     values, spread = colouring.values, np.random.default_rng(0).uniform(-0.4, 0.4, len(z))
     if values is None or colouring.classes:
         values = spread + (0 if values is None else values)
-        ax.set_yticks(range(len(colouring.classes)), colouring.classes)
+        places, names = _some_classes(colouring.classes)
+        ax.set_yticks(places, names)
         ax.set_ylabel("label" if colouring.classes else "", fontsize=LABEL)
     else:
         ax.set_ylabel(colouring.name, fontsize=LABEL)
@@ -151,6 +162,12 @@ def _against_label(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
     reach = max(1.2, 1.06 * view_reach(z))
     ax.set_xlim(-reach, reach)
     tidy(ax)
+
+
+def _some_classes(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The classes to name along an axis, and their names: all of up to 20, evenly spaced ones of more."""
+    places = list(range(len(names))) if len(names) <= len(CLASSES) * len(MARKERS) else some(len(names))
+    return places, [names[i] for i in places]
 
 
 def _classes(ax: Axes, z: np.ndarray, codes: np.ndarray, names: Sequence[str], size: float) -> None:

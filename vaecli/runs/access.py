@@ -106,7 +106,7 @@ Localise = Callable[[Values, bool], Mapping[str, str]]
 
 
 def readable(
-    dataset: Values, folder: Path, own: bool, given: Mapping[str, str], localise: Localise
+    dataset: Values, folder: Path, own: bool, given: Values, localise: Localise
 ) -> tuple[Values, Mapping[str, str]]:
     """A data set's configuration with its paths as they may be read, and those that may not, which lead nowhere in it.
 
@@ -119,7 +119,7 @@ def readable(
     return absolute_paths(closed(dataset, unread)), unread
 
 
-def refused(folder: Path, dataset: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+def refused(folder: Path, dataset: Mapping[str, Any], given: Values) -> dict[str, str]:
     """The paths of a stranger's data set that may not be read: neither given by the user nor in the run's folder."""
     paths = paths_of(dataset)
     return {key: str(path) for key, path in paths.items() if key not in given and not inside(folder, str(path))}

@@ -129,6 +129,7 @@ class Summary(Record):
     versions: dict[str, str] | None = None
     git_commit: str | None = None
     data: DataSet | None = None
+    reading: dict[str, Any] | None = None  # what the data were read from, and as what
     seconds: Figure = None  # of training, without the time between an interruption and its resumption
     observations_per_second: Figure = None
     active_units: NonNegativeInt | None = None

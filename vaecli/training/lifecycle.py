@@ -45,6 +45,7 @@ from vaecli.training.summary import (
     identity,
     large_values,
     latents_in_use,
+    reading_of,
 )
 from vaecli.training.totals import mean_metrics
 from vaecli.training.trainer import Plan, Trainer
@@ -189,6 +190,8 @@ def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -
 def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> None:
     """What a run says of itself before its first step, to the user and in its folder."""
     device = next(setup.model.parameters()).device
+    for line in reading_of(setup).lines():
+        logger.say(line)
     logger.config(setup.config.write(logger.folder))
     logger.summarise(identity(setup, logger), resumption(resume) if resume else Summary(), description(setup, device))
     logger.say(headline(setup, device, logger.folder))

@@ -11,6 +11,7 @@ import torch
 
 import vaecli
 from vaecli.analysis.metrics import active_units, kl_per_dim
+from vaecli.datasets.reading.report import Reading
 from vaecli.models.build import data_facts
 from vaecli.runs import checkpoint
 from vaecli.runs.access import identify
@@ -70,8 +71,15 @@ def description(setup: TrainingSetup, device: torch.device) -> Summary:
         seed=setup.config.seed,
         versions=versions,
         git_commit=git_commit(),
+        reading=dict(reading_of(setup).plain()),
         data=DataSet(name=setup.config.dataset.name, train=train, val=val, test=test, sha256=setup.splits.sha256()),
     )
+
+
+def reading_of(setup: TrainingSetup) -> Reading:
+    """What the data were read from, and as what."""
+    found: Reading = setup.dataset.described(setup.config.dataset.name, setup.splits)
+    return found
 
 
 def git_commit() -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MEANT = ("null", "true", "false", "nan", "inf", "latest")  # words that stand for something else than a file's name
@@ -18,10 +18,7 @@ def setting(key: str, path: str | Path) -> str:
     if PLAIN.fullmatch(text) and text.lower() not in MEANT:
         return f"{key}={text}"
     text = text if Path(text).is_absolute() or text.startswith(("./", "../")) else f"./{text}"
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
-    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    text = re.sub(r"(\\+)\Z", r"\1\1", text)
-    return f"{key}='{text}'"
+    return f"{key}={within_quotes(text)}"
 
 
 def command(words: Iterable[str]) -> str:
@@ -40,3 +37,25 @@ def quoted(word: str) -> str:
         return shlex.quote(word)
     plain = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\{byte:03o}" for byte in os.fsencode(word))
     return f"$'{''.join(plain)}'"
+
+
+def word(key: str, value: str | Sequence[str]) -> str:
+    """`key=value`, or `key=[a,b]`, for a shell: each text in quotes where Hydra would take it for something else."""
+    text = item(value) if isinstance(value, str) else f"[{','.join(map(item, value))}]"
+    return quoted(f"{key}={text}")
+
+
+def item(text: str) -> str:
+    """A text as Hydra reads it as that very text, alone or in a list."""
+    if re.fullmatch(r"[a-z_][\w.-]*", text, re.ASCII | re.IGNORECASE) and text.lower() not in MEANT:
+        return text
+    plain = text.isprintable() and not re.search(r'["\\]|\$\{', text)  # double quotes spare the shell's own
+    return f'"{text}"' if plain else within_quotes(text)
+
+
+def within_quotes(text: str) -> str:
+    """A text in Hydra's quotes."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    text = re.sub(r"(\\+)\Z", r"\1\1", text)
+    return f"'{text}'"

@@ -1,0 +1,183 @@
+"""`vae data`: what is read from a file or folder, before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaecli.commands._inputs import announce
+from vaecli.commands._outputs import write_figure
+from vaecli.commands._run import Keys, Written
+from vaecli.config.instantiate import TYPED_HERE, OptionFactory
+from vaecli.datasets.base import Dataset
+from vaecli.datasets.images import Images
+from vaecli.datasets.reading.pictures import KINDS
+from vaecli.datasets.reading.report import LETTERS, Column, FileReading, Reading
+from vaecli.datasets.split import Split, Splits
+from vaecli.plots.tables import TablePlots
+from vaecli.plots.view import view_of
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import check_output, expanded
+from vaecli.utils.text import printable, say, shorten
+from vaecli.utils.types import NonNegativeInt
+
+LISTED, WIDE = 30, 8  # columns or classes in a list, and columns of the first rows
+DRAWN, TABLE = 10_000, 24  # observations and columns in a picture
+SHEET = 64  # images of a sheet
+LONG = 200  # characters of a reason
+
+
+@dataclass
+class Config(Keys):
+    dataset: Mapping[str, Any]
+    input: str | None
+    rows: NonNegativeInt
+    format: Literal["text", "json"]
+    output: str | None
+    target: Path | None = field(init=False)
+
+    def prepare(self) -> list[Dataset]:
+        self.target = None if self.output is None else check_output(expanded(self.output), "png")
+        return [self.chosen()]
+
+    def chosen(self) -> Dataset:
+        """The data set to look at; a folder or a picture as input= is one of images."""
+        path = self.dataset.get("path")
+        if self.input is not None and path != self.input:
+            raise UserError(f"input={self.input} and dataset.path={path}: give one of them")
+        if self.input is not None and self.dataset["name"] == "arrays":
+            place = expanded(self.input)
+            if place.is_dir() or place.suffix.lower() in KINDS:
+                return Images(self.input)
+        given = {key: value for key, value in self.dataset.items() if key != "path" or value is not None}
+        made: Dataset = OptionFactory({"dataset": given}, TYPED_HERE).make("dataset")
+        return made
+
+
+def main(config: Config, dataset: Dataset) -> Iterator[Written]:
+    """Print what was read, and draw it where that is asked for."""
+    splits = dataset.load()
+    reading = dataset.described(str(config.dataset["name"]), splits)
+    if config.format == "json":
+        print(json.dumps(reading.plain(), indent=2, allow_nan=False))
+    else:
+        announce(reading)
+        for line in in_full(dataset, reading, splits, config.rows):
+            say(line)
+    if config.target is not None:
+        draw(config.target, dataset, splits)
+        if config.format == "text":
+            yield Written(config.target)
+
+
+def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> Iterator[str]:
+    """What is printed below the first lines: columns, labels, and the first rows."""
+    for key, file in reading.files.items():
+        yield from ["", *([f"{key}: {file.path}"] if len(reading.files) > 1 else [])]
+        yield from columns(file)
+        yield from left_out(file)
+    found = [file.labels for file in reading.files.values()] + [reading.labels]
+    for labels in filter(None, found):
+        yield from ["", str(labels)]
+        counts = labels.counts or {}
+        lines = [[name, f"{n:,}"] for name, n in list(counts.items())[:LISTED]]
+        yield from aligned(lines, right=(1,))
+        yield from more(len(counts))
+    low, high, _ = splits.train.range
+    yield from ["", f"training observations go from {low:g} to {high:g}"]
+    if rows and len(splits.train.x_shape) == 1:
+        yield from ["", *first_rows(dataset, splits, rows)]
+
+
+def columns(file: FileReading) -> list[str]:
+    """The columns of a table."""
+    if not file.columns:
+        return []
+    heading = ["column", "kind", "lowest", "highest", "missing"]
+    lines = [heading, *map(cells, file.columns[:LISTED])]
+    return [*aligned(lines, right=(2, 3, 4)), *more(len(file.columns))]
+
+
+def cells(column: Column) -> list[str]:
+    ends = ["" if end is None else f"{end:.15g}" for end in (column.low, column.high)]
+    return [column.name or "''", column.kind, *ends, f"{column.missing:,}"]
+
+
+def left_out(file: FileReading) -> list[str]:
+    """What of a file is not read."""
+    out = [[name or "''", why] for name, why in list(file.left_out.items())[:LISTED]]
+    over = [[f"{n:,}", kind] for kind, n in list(file.passed_over.items())[:LISTED]]
+    return [
+        *(["", "left out", *aligned(out, most=LONG)] if out else []),
+        *(["", "files passed over", *aligned(over, right=(0,))] if over else []),
+    ]
+
+
+def more(n: int) -> list[str]:
+    return [f"  ... and {n - LISTED:,} more"] if n > LISTED else []
+
+
+def first_rows(dataset: Dataset, splits: Splits, n: int) -> list[str]:
+    """The observations that come first in the file, or in the training split where that is not known."""
+    rows, x, y = first_observations(splits, n)
+    d = x.shape[1]
+    names = list(dataset.names or [f"x_{i + 1}" for i in range(d)])[:WIDE]
+    dots = ["..."] if d > WIDE else []
+    heading = ["row", *[name or "''" for name in names], *dots]
+    shown = [[number(value) for value in values[:WIDE].cpu().numpy()] for values in x]
+    lines = [heading, *([str(row), *values, *dots] for row, values in zip(rows, shown, strict=True))]
+    if y is not None and y.ndim == 1:
+        classes = dataset.label_names
+        texts = [classes[int(k)] if classes and not y.is_floating_point() else f"{k:g}" for k in y.tolist()]
+        lines = [[*line, text] for line, text in zip(lines, ["label", *texts], strict=True)]
+    return aligned(lines, right=range(len(names) + 1))
+
+
+def first_observations(splits: Splits, n: int) -> tuple[list[int], Tensor, Tensor | None]:
+    """Rows of a file, counted from 0, their observations (M, d) and labels."""
+    parts = [part for part in splits if part is not None and part.rows is not None]
+    if not parts:
+        part = splits.train.head(n)
+        return list(range(len(part))), part.batch(slice(None)), part.y
+    rows = torch.cat([part.rows for part in parts if part.rows is not None])
+    owner = torch.cat([torch.full((len(part),), k) for k, part in enumerate(parts)])
+    places = torch.cat([torch.arange(len(part)) for part in parts])
+    chosen = rows.argsort()[:n]
+    seen: list[Split] = [parts[int(owner[i])] for i in chosen]
+    x = torch.cat([part.batch(places[i : i + 1]) for part, i in zip(seen, chosen.tolist(), strict=True)])
+    y = None
+    if all(part.y is not None for part in seen):
+        y = torch.stack([part.y[places[i]] for part, i in zip(seen, chosen, strict=True) if part.y is not None])
+    return rows[chosen].tolist(), x, y
+
+
+def number(value: np.floating) -> str:
+    return "" if value != value else str(value)
+
+
+def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int = LETTERS) -> list[str]:
+    """Cells in columns of one width, some of them to the right."""
+    shown = [[shorten(printable(cell), most) for cell in line] for line in lines]
+    widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))] if shown else []
+    return ["  " + "  ".join(cell.rjust(width) if i in right else cell.ljust(width)
+                             for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+            for line in shown]  # fmt: skip
+
+
+def draw(path: Path, dataset: Dataset, splits: Splits) -> None:
+    """Histograms of a table's columns, curves, or a sheet of images."""
+    shape = splits.train.x_shape
+    x = splits.train.batch(slice(0, SHEET if len(shape) == 3 else DRAWN)).cpu()
+    title = f"{len(x):,} training observations"
+    if dataset.names and len(dataset.names) == shape[0] and len(shape) == 1:
+        title += f", the first {TABLE} of {shape[0]:,} columns" if shape[0] > TABLE else ""
+        write_figure(path, TablePlots(dataset.names[:TABLE]).samples(x[:, :TABLE], title))
+    else:
+        write_figure(path, view_of(dataset, shape).samples(x, title))

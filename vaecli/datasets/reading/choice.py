@@ -1,0 +1,65 @@
+"""What the user says of a file, where it could be read in more than one way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+Separator = Literal["comma", "semicolon", "tab", "pipe", "space"]
+Decimal = Literal["point", "comma"]
+Channels = Literal["auto", "first", "last"]
+Pages = Literal["observations", "channels"]
+Subfolders = Literal["splits", "labels"]
+Precision = Literal["single", "double"]
+Colour = Literal["grey", "rgb"]
+
+SEPARATORS: dict[Separator, str] = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
+DECIMALS: dict[Decimal, str] = {"point": ".", "comma": ","}
+
+
+def as_texts(values: Any) -> Any:
+    """A list of names or cells with the numbers in it as texts: `[0,1]` names the columns 0 and 1."""
+    if not isinstance(values, list | tuple):
+        return values
+    return [str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value for value in values]
+
+
+def as_text(value: Any) -> Any:
+    """A name that is a number as a text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def known_encoding(name: str) -> str:
+    """The name of an encoding if Python knows it; raises ValueError."""
+    try:
+        return "".encode(name).decode(name) + name
+    except (LookupError, ValueError, UnicodeError):
+        raise ValueError(
+            "should be an encoding of text, as utf-8, windows-1252, latin-1, utf-16 or shift_jis"
+        ) from None
+
+
+Texts = Annotated[list[str], BeforeValidator(as_texts)]
+Name = Annotated[str, BeforeValidator(as_text)]
+White = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
+Encoding = Annotated[str, AfterValidator(known_encoding)]
+
+
+class Choice(NamedTuple):
+    """What the user says of a file; None where the file itself should say it."""
+
+    columns: Sequence[str] | None = None  # of a table, in this order; None: all numbers but the labels
+    labels: str | bool | None = None  # a column or array; None: found by its name or by being classes; False: none
+    leave_out: Sequence[str] = ()  # columns of a table
+    header: bool | None = None
+    separator: Separator | None = None
+    decimal: Decimal | None = None
+    encoding: str | None = None
+    missing_values: Sequence[str] = ()  # texts of missing cells beside the usual ones
+    channels: Channels = "auto"  # where the channels of an array of pictures are
+    x_shape: tuple[int, ...] | None = None  # of an observation, where that is known
+    white: White | None = None  # the whole number that stands for 1.0
+    precision: Precision | None = "single"  # of float32 or float64; None: as the numbers need it
+    known: bool = False  # columns and labels were found in another file; there may be no such labels here

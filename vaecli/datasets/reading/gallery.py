@@ -1,0 +1,196 @@
+"""Many image files as observations: looked at first, then read on all cores into one tensor."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import UnidentifiedImageError
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from vaecli.datasets.reading.choice import Colour, Pages
+from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, Look, look_at, read_pages, why
+from vaecli.utils.errors import UserError
+from vaecli.utils.memory import Room, check_memory
+from vaecli.utils.text import printable
+
+COLOURS = {"grey": 1, "rgb": 3}
+BITS = (10, 12, 14)  # that cameras and microscopes write in 16
+
+
+class Picture(NamedTuple):
+    """An observation: a file, by its place, and the pages of it that make the observation."""
+
+    file: int
+    pages: tuple[int, ...]
+
+
+class Wanted(NamedTuple):
+    """How pictures are to be read."""
+
+    colour: Colour = "rgb"
+    size: tuple[int, int] | None = None  # height and width to scale and cut to; None: all are of one size
+    pages: Pages | None = None  # None: observations
+    white: int | None = None  # the value that stands for 1.0; None: as the files say
+
+
+class Gallery:
+    """Image files below a folder, and what is to be known of them before they are read.
+
+    what: how a message begins
+    """
+
+    def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: Wanted) -> None:
+        self.what, self.folder, self.paths, self.wanted = what, folder, paths, wanted
+        looks: dict[int, Look] = {}
+        room = None if wanted.size else Room()  # taken here too, where a picture's size decides how all are read
+
+        def look(i: int) -> None:
+            looks[i] = look_at(paths[i], room)
+
+        broken = self._each(range(len(paths)), look, "looking at images")
+        if broken and not wanted.size:
+            raise self._unreadable(broken, len(paths))
+        self.looks = looks
+        self.size = wanted.size or self._common_size()
+        self.deep = any(look.deep for look in looks.values())
+        self.largest = 0  # value that was read
+
+    @property
+    def white(self) -> int:
+        """The value that stands for 1.0."""
+        if self.wanted.white and (self.deep or self.wanted.white <= WHITE8):
+            return self.wanted.white
+        said = {look.white for look in self.looks.values() if look.deep}
+        own = said.pop() if len(said) == 1 else None
+        return (own or WHITE16) if self.deep else WHITE8
+
+    def pictures(self, files: Sequence[int]) -> list[Picture]:
+        """The observations that some of the files hold, in their order; UserError where their pages are no channels."""
+        pages = [(i, self.looks[i].pages if i in self.looks else (0,)) for i in files]
+        if self.wanted.pages != "channels":
+            return [Picture(i, (page,)) for i, several in pages for page in several]
+        for i, several in pages:
+            if len(several) != COLOURS[self.wanted.colour]:
+                name, n = self._name(i), len(several)
+                raise UserError(f"{self.what}: {name} has {n} page{'s' * (n > 1)}, but dataset.pages=channels with "
+                                f"dataset.colour={self.wanted.colour} needs {COLOURS[self.wanted.colour]}")  # fmt: skip
+        return [Picture(i, several) for i, several in pages]
+
+    def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
+        """The observations (N, C, H, W), uint8, or int32 where a picture has more than 8 bits a channel."""
+        shape = (len(pictures), COLOURS[self.wanted.colour], *self.size)
+        needed = math.prod(shape) * (4 if self.deep else 1)
+        check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
+        x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), Room(needed)
+        by_file: dict[int, list[int]] = {}
+        for place, picture in enumerate(pictures):
+            by_file.setdefault(picture.file, []).append(place)
+        highest: dict[int, int] = {}
+
+        def read(i: int) -> None:
+            highest[i] = self._read_file(i, [(place, pictures[place].pages) for place in by_file[i]], x, room)
+
+        broken = self._each(list(by_file), read, "reading images")
+        if broken:
+            raise self._unreadable(broken, len(by_file))
+        self.largest = max(highest.values(), default=0)
+        if self.largest > self.white:
+            name = self._name(max(highest, key=lambda i: highest[i]))
+            raise UserError(f"{self.what}: {name} holds {self.largest:,}, beyond dataset.white={self.white}")
+        return x
+
+    def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: Room) -> int:
+        """Put a file's observations into their places in x; the largest value of them."""
+        channels = self.wanted.pages == "channels"
+        pages = [page for _, several in wanted for page in several]
+        found = read_pages(self.paths[i], "grey" if channels else self.wanted.colour, self.size, pages, room)
+        highest = 0
+        for place, several in wanted:
+            pixels = np.concatenate([next(found) for _ in several])
+            if pixels.shape != tuple(x.shape[1:]):
+                raise ValueError("its pages are of different sizes; give dataset.size")
+            if self.deep and pixels.dtype == np.uint8:
+                pixels = np.rint(pixels * (self.white / WHITE8))
+            highest = max(highest, int(pixels.max()))
+            x[place] = torch.from_numpy(pixels.astype(np.int32 if self.deep else np.uint8))
+        return highest
+
+    def _common_size(self) -> tuple[int, int]:
+        """Height and width of all images; UserError where two differ."""
+        sizes = {i: self.looks[i].size for i in sorted(self.looks)}
+        usual, n = Counter(sizes.values()).most_common(1)[0]
+        other = next((i for i, size in sizes.items() if size != usual), None)
+        if other is not None:
+            one = next(i for i, size in sizes.items() if size == usual)
+            names = [f"{self._name(i)} is {sizes[i][1]}x{sizes[i][0]}" for i in (one, other)]
+            raise UserError(
+                f"{self.what}: {len(sizes) - n:,} of {len(sizes):,} images are of another size ({' and '.join(names)} "
+                "pixels): give dataset.size=SIDE or 'dataset.size=[HEIGHT,WIDTH]', to which all are scaled"
+            )
+        return usual
+
+    def _name(self, i: int) -> str:
+        path = self.paths[i]
+        return printable(str(path.relative_to(self.folder)) if path != self.folder else path.name)
+
+    def _each(self, files: Sequence[int], do: Callable[[int], None], doing: str) -> dict[int, str]:
+        """Do something with every file, on all cores and behind a bar; why it could not be done, by file."""
+        console = Console(stderr=True)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            outcomes = pool.map(partial(attempt, do), files)
+            shown = track(outcomes, doing, len(files), console=console, transient=True, disable=not console.is_terminal)
+            return {i: problem for i, problem in zip(files, shown, strict=True) if problem is not None}
+
+    def _unreadable(self, broken: dict[int, str], n: int) -> UserError:
+        names = [f"{self._name(i)} ({problem})" for i, problem in list(broken.items())[:3]]
+        more = ", ..." if len(broken) > 3 else ""
+        return UserError(f"{self.what}: {len(broken):,} of {n:,} images cannot be read: {', '.join(names)}{more}; "
+                         "mend them or take them away")  # fmt: skip
+
+    @property
+    def how(self) -> list[str]:
+        """What is said of how they are read."""
+        paged = [look for look in self.looks.values() if len(look.pages) > 1]
+        more = sum(look.more for look in self.looks.values())
+        found = []
+        if paged:
+            n, role = sum(len(look.pages) for look in paged), self.wanted.pages or "observations"
+            held = "file of" if len(paged) == 1 else "files of together"
+            found.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
+        found += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
+        found += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """Other readings, and how to take them; once they are read."""
+        found = []
+        if self.wanted.pages is None and any(len(look.pages) > 1 for look in self.looks.values()):
+            found.append("dataset.pages=channels takes the pages of a file for the channels of one picture")
+        if self.wanted.white and self.wanted.white != self.white:
+            found.append(f"dataset.white={self.wanted.white} says nothing of pictures of 8 bits, of which 255 is white")
+        bits = next((bits for bits in BITS if self.largest < 2**bits), None)
+        if self.deep and not self.wanted.white and self.white == WHITE16 and bits:
+            found.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
+                         f"dataset.white={2**bits - 1} takes that for white")  # fmt: skip
+        return found
+
+
+def attempt(do: Callable[[int], None], i: int) -> str | None:
+    """Why it could not be done; None where it was."""
+    try:
+        do(i)
+    except (*UNREADABLE, UnidentifiedImageError) as error:
+        return why(error)
+    return None

@@ -1,0 +1,268 @@
+"""Image files: their pages, their bits, and their pixels."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import COMPRESSION, TiffImageFile
+
+from vaecli.datasets.reading.choice import Colour
+from vaecli.utils.files import irregular
+from vaecli.utils.memory import Room
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # by content; Pillow opens many more, some with other programs
+KINDS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of TIFF: none, LZW, Deflate, PackBits, and Deflate by its older number
+PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # what several pictures of one file are pages of
+AT_ONCE = 28  # bytes that a pixel takes at most while an image is read: 26 in a WebP file, 16 in others
+DEEP = 3  # times that for a picture of more than 8 bits a channel
+MODES = {"grey": "L", "rgb": "RGB"}
+MAX_SAMPLE, SUBFILE, DESCRIPTION = 281, 254, 270  # tags of TIFF
+WHITE8, WHITE16 = 255, 65535
+UNREADABLE = (  # what Pillow raises for damaged files of one kind or another
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, MemoryError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # memory is looked at before
+
+
+class Unusable(ValueError):
+    """A picture that is not read, and why, in our words."""
+
+
+class Look(NamedTuple):
+    """What an image file says of itself."""
+
+    size: tuple[int, int]  # height and width as it is looked at: a camera's note on how it was held is followed
+    pages: tuple[int, ...]  # which of its frames are pictures
+    deep: bool  # more than 8 bits a channel
+    white: int | None  # the largest value that its own tag allows
+    kind: str  # PNG, TIFF ...
+    more: int = 0  # frames that are no pages: thumbnails, or a camera's second picture
+
+
+def why(error: BaseException) -> str:
+    """What is wrong with a picture, in our words."""
+    if isinstance(error, Unusable):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, MemoryError | Image.DecompressionBombError):
+        return "too large"
+    return "cut short" if re.search("truncated|not enough|unexpected end|EOF", str(error)) else "damaged"
+
+
+@contextmanager
+def open_image(path: Path, room: Room | None, more: int = 0) -> Iterator[Image.Image]:
+    """An image file, and memory for its pixels and `more` others (None: for none): every image is opened here.
+
+    Whatever its name says, only a file in one of FORMATS is opened, a TIFF only in one of COMPRESSIONS. Raises one of
+    UNREADABLE, and UserError where there is not so much memory.
+    """
+    if kind := irregular(path):
+        raise Unusable(f"is {kind}, no file")
+    with Image.open(path, formats=FORMATS) as image:
+        method = image.tag_v2.get(COMPRESSION, 1) if isinstance(image, TiffImageFile) else 1
+        if method not in COMPRESSIONS:
+            raise Unusable(f"is a TIFF with compression {method}; save it with LZW, Deflate, PackBits or none")
+        if room is None:
+            yield image
+            return
+        what = f"{path}: an image of {image.width}x{image.height} pixels"
+        needed = (DEEP if is_deep(path, image) else 1) * AT_ONCE * (math.prod(image.size) + more)
+        with room.taken(needed, what, "make it smaller or take it away"):
+            yield image
+
+
+def look_at(path: Path, room: Room | None = None) -> Look:
+    """What an image file says of itself, before its pixels are decoded. Raises what `open_image` raises."""
+    with open_image(path, room) as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) >= 5
+        frames = getattr(image, "n_frames", 1)
+        deep, white, kind = is_deep(path, image), tag_white(image), image.format or ""
+        pages = [0] if kind not in PAGED else list(range(frames))
+        if isinstance(image, TiffImageFile):
+            stacked = stack_of(image)
+            pages = list(range(stacked)) if frames == 1 and stacked > 1 else full_pages(image, frames)
+        return Look((width, height) if turned else (height, width), tuple(pages), deep, white, kind,
+                    frames - len(pages) if len(pages) < frames else 0)  # fmt: skip
+
+
+def full_pages(image: TiffImageFile, frames: int) -> list[int]:
+    """The pages of a TIFF but for those that say they are thumbnails of others."""
+    found = []
+    for page in range(frames):
+        if frames > 1:
+            image.seek(page)
+        if not image.tag_v2.get(SUBFILE, 0) & 1:
+            found.append(page)
+    return found or [0]
+
+
+def stack_of(image: TiffImageFile) -> int:
+    """How many pictures lie one after the other behind the first, as its description (ImageJ, tifffile) says."""
+    text = str(image.tag_v2.get(DESCRIPTION, ""))[:4000]
+    if found := re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE):
+        return int(found[1]) if text.startswith("ImageJ") else 1
+    shape = re.match(r'\{"shape": \[([\d, ]+)\]', text)
+    numbers = [int(n) for n in shape[1].split(",")] if shape else []
+    return max(1, math.prod(numbers) // (image.width * image.height * len(image.getbands()))) if numbers else 1
+
+
+def is_deep(path: Path, image: Image.Image) -> bool:
+    """Whether a channel has more than 8 bits."""
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24:] == b"\x10"
+    if isinstance(image, TiffImageFile):
+        return bool(max(image.tag_v2.get(258, (1,))) > 8)
+    return False
+
+
+def tag_white(image: Image.Image) -> int | None:
+    """The largest value that a TIFF's own tag allows, where it says one."""
+    found = image.tag_v2.get(MAX_SAMPLE) if isinstance(image, TiffImageFile) else None
+    found = max(found) if isinstance(found, tuple) else found
+    return int(found) if isinstance(found, int) and WHITE8 < found < WHITE16 else None
+
+
+def read_image(path: Path, colour: Colour, size: tuple[int, int] | None = None, room: Room | None = None) -> np.ndarray:
+    """An image's first frame as `read_pages` reads it, with what is deep cut down to 8 bits: uint8 (C, H, W)."""
+    pixels = next(read_pages(path, colour, size, (0,), room))
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+
+
+def read_pages(
+    path: Path,
+    colour: Colour,
+    size: tuple[int, int] | None = None,
+    pages: Sequence[int] = (0,),
+    room: Room | None = None,
+) -> Iterator[np.ndarray]:
+    """Pictures of a file, each (C, H, W), scaled to cover `size` (height, width) and cut to it about the centre.
+
+    uint8, or uint16 where a channel has more bits; what is transparent is white. room: the memory that several threads
+    share. Raises what `open_image` raises.
+    """
+    with open_image(path, room or Room(), math.prod(size or (0,))) as opened:
+        frames = getattr(opened, "n_frames", 1) if len(pages) > 1 or pages[0] else 1
+        for page in pages:
+            if page and page < frames:
+                opened.seek(page)
+            if is_deep(path, opened) or page >= frames:
+                yield deep_picture(path, opened, page, colour, size)
+                continue
+            if len(pages) == 1:
+                ImageOps.exif_transpose(opened, in_place=True)
+            image = flat(opened if len(pages) == 1 else ImageOps.exif_transpose(opened))
+            pixels = np.array(fit(image.convert(MODES[colour]), size), dtype=np.uint8)
+            yield np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
+
+
+def deep_picture(path: Path, image: Image.Image, page: int, colour: Colour, size: tuple[int, int] | None) -> np.ndarray:
+    """A picture that Pillow alone would cut down, or not find: (C, H, W), uint16, or uint8 where that holds it."""
+    if image.mode in ("I", "F") and image.format != "PNG":
+        raise Unusable("32 bits a pixel, of which it is not known how many are white; save it with 16, or as .npy")
+    pixels = deep_pixels(path, image, page)
+    top = WHITE8 if pixels.dtype == np.uint8 else WHITE16
+    channels = [as_float(image, one) for one in fitted_channels(pixels, colour, top)]
+    turned = [np.asarray(fit(ImageOps.exif_transpose(one), size)) for one in channels]
+    return np.stack(turned).round().clip(0, top).astype(np.uint8 if top == WHITE8 else np.uint16)
+
+
+def fit(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    if size is None or image.size == size[::-1]:
+        return image
+    return ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
+
+
+def flat(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel and without transparency."""
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+
+
+def as_float(image: Image.Image, channel: np.ndarray) -> Image.Image:
+    """A channel (H, W) as an image of its own, which can be scaled, with what the file says of how it was held."""
+    single = Image.fromarray(channel.astype(np.float32))
+    single.getexif()[0x0112] = image.getexif().get(0x0112, 1)
+    return single
+
+
+def deep_pixels(path: Path, image: Image.Image, page: int) -> np.ndarray:
+    """The pixels of a picture of more than 8 bits a channel, (H, W, C) with C from 1 to 4.
+
+    Pillow keeps 16 bits of grey pictures alone: those in colour are read by imagecodecs (PNG) and tifffile (TIFF).
+    """
+    if isinstance(image, TiffImageFile) and (
+        image.mode in ("RGB", "RGBA", "LA") or getattr(image, "n_frames", 1) <= page
+    ):
+        return tiff_pixels(path, page)
+    if image.format == "PNG" and image.mode not in ("I", "I;16", "I;16B"):
+        return png_pixels(path)
+    if page:
+        image.seek(page)
+    return np.asarray(image)[..., None]
+
+
+def png_pixels(path: Path) -> np.ndarray:
+    """All bits of a .png file, (H, W, C)."""
+    from imagecodecs import PngError, png_decode
+
+    try:
+        found: np.ndarray = png_decode(path.read_bytes())
+    except PngError:
+        raise Unusable("damaged") from None
+    return found
+
+
+def tiff_pixels(path: Path, page: int) -> np.ndarray:
+    """All bits of a TIFF's page, (H, W, C)."""
+    from tifffile import TiffFile
+
+    try:
+        with TiffFile(path) as file:
+            pages = file.pages
+            found = pages[page].asarray() if page < len(pages) else behind_first(path, pages[0], page)
+    except UNREADABLE as error:
+        raise error if isinstance(error, Unusable) else Unusable("damaged") from None
+    if found.ndim == 3 and found.shape[0] <= 4 < found.shape[2]:
+        found = found.transpose(1, 2, 0)  # one plane after the other
+    if found.dtype.kind not in "ui" or found.dtype.itemsize > 2 or found.ndim > 3:
+        raise Unusable("numbers of which it is not known which is white; save it as .npy")
+    return found.reshape(*found.shape[:2], -1)
+
+
+def behind_first(path: Path, first: Any, page: int) -> np.ndarray:
+    """A page that has no entry of its own, but lies in the file behind the first one."""
+    n, kind = math.prod(first.shape), np.dtype(first.dtype).newbyteorder(first.parent.byteorder)
+    offset = first.dataoffsets[0] + page * n * kind.itemsize
+    if first.compression != 1 or offset + n * kind.itemsize > path.stat().st_size:
+        raise Unusable("cut short")
+    return np.fromfile(path, kind, n, offset=offset).astype(kind.newbyteorder("=")).reshape(first.shape)
+
+
+def fitted_channels(pixels: np.ndarray, colour: Colour, top: int) -> list[np.ndarray]:
+    """The channels (H, W) of pixels (H, W, C) up to `top` in the colour asked for; what is transparent is white."""
+    values: np.ndarray = pixels.astype(np.float32)
+    if values.shape[2] in (2, 4):
+        alpha = values[..., -1:] / top
+        values = values[..., :-1] * alpha + top * (1 - alpha)
+    if colour == "grey" and values.shape[2] >= 3:
+        values = values[..., :3] @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    if colour == "rgb" and values.shape[2] == 1:
+        values = values.repeat(3, 2)
+    return list(values.transpose(2, 0, 1))

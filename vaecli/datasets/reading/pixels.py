@@ -1,0 +1,127 @@
+"""Arrays as observations: where the channels of pictures are, and which number is white."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaecli.datasets.checks import check_numbers
+from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.columns import needs_double
+from vaecli.datasets.reading.content import Content
+from vaecli.datasets.reading.report import FileReading, number
+from vaecli.datasets.split import CHUNK
+from vaecli.utils.errors import UserError
+
+COLOURS = (1, 3)  # numbers of channels
+EXPECTED = "(N, d), (N, H, W) or (N, C, H, W) with one or three channels"
+SOME = 1000  # numbers of an observation that are looked at for their digits
+
+
+def array_content(
+    what: str, path: Path, values: np.ndarray, choice: Choice, labels: np.ndarray | None = None, mapped: bool = False
+) -> Content:
+    """An array of observations; UserError where its shape is not that of any."""
+    x, note = observations(what, values, choice)
+    check_numbers(what, values)
+    double = x.ndim == 2 and is_double(x, choice)
+    levels = levels_of(what, values, choice)
+    held = torch.from_numpy(x) if mapped else in_memory(x, choice, double)
+    low, high = (None, None) if mapped else (number(float(np.fmin.reduce(values, None))),
+                                             number(float(np.fmax.reduce(values, None))))  # fmt: skip
+    of = f"vectors of {x.shape[1]:,} numbers" if x.ndim == 2 else f"pictures of {sizes(x.shape[1:])}"
+    said = f"{len(x):,} {of}"
+    how = [f"{values.dtype.name} of shape {'x'.join(map(str, values.shape))}"]
+    how += [f"{levels} stands for 1.0"] if levels > 1 else []
+    layout = {"type": values.dtype.name, "levels": levels}
+    reading = FileReading(
+        str(path), path.suffix.lower().removeprefix("."), len(x), tuple(x.shape[1:]), said, tuple(how), layout,
+        low=low, high=high, notes=(note,) if note else (),
+    )  # fmt: skip
+    return Content(held, labels, reading, levels=levels, mapped=mapped, double=double)
+
+
+def observations(what: str, values: np.ndarray, choice: Choice) -> tuple[np.ndarray, str | None]:
+    """The array as (N, d) or (N, C, H, W), and what is said where that could be otherwise."""
+    shape = values.shape
+    if choice.x_shape is not None:
+        return expected(what, values, choice.x_shape, choice), None
+    if values.ndim == 2:
+        return values, None
+    if values.ndim == 3:
+        odd = shape[2] in (3, 4) and min(shape[:2]) > 4
+        note = f"{shape[0]:,} pictures of {shape[2]}x{shape[1]} pixels; one picture in colour would be x[None]"
+        return values[:, None], note if odd else None
+    if values.ndim != 4:
+        advice = "; reshape it to (N, 1)" if values.ndim == 1 else ""
+        raise UserError(f"{what}: has shape {shape}; expected {EXPECTED}{advice}")
+    fits = [name for name, axis in (("first", 1), ("last", 3)) if shape[axis] in COLOURS]
+    if choice.channels != "auto" and choice.channels not in fits:
+        axis = "second" if choice.channels == "first" else "last"
+        raise UserError(f"{what}: has shape {shape}, whose {axis} axis is not the one or three channels that "
+                        f"dataset.channels={choice.channels} says")  # fmt: skip
+    if not fits:
+        advice = "; leave the fourth channel out (x[..., :3])" if 4 in (shape[1], shape[3]) else ""
+        raise UserError(f"{what}: has shape {shape}; expected {EXPECTED}{advice}")
+    if choice.channels == "auto" and len(fits) > 1:
+        raise UserError(f"{what}: has shape {shape}, in which the channels may be the second axis or the last; "
+                        "give dataset.channels=first or dataset.channels=last")  # fmt: skip
+    last = choice.channels == "last" or fits == ["last"]
+    return values.transpose(0, 3, 1, 2) if last else values, None
+
+
+def expected(what: str, values: np.ndarray, x_shape: tuple[int, ...], choice: Choice) -> np.ndarray:
+    """An array of observations of a known shape, or of one of them, as (N, *x_shape)."""
+    layouts = [x_shape]
+    if len(x_shape) == 3:
+        c, h, w = x_shape
+        layouts += [(h, w, c), *([(h, w)] if c == 1 else [])]
+        layouts = layouts[1::-1] + layouts[2:] if choice.channels == "last" else layouts
+    for one in [values[None], values]:
+        for layout in layouts:
+            if one.shape[1:] == layout:
+                last = layout != x_shape and len(layout) == 3
+                return one.transpose(0, 3, 1, 2) if last else one.reshape(-1, *x_shape)
+    raise UserError(f"{what}: has shape {values.shape}; expected (N, {', '.join(map(str, x_shape))})")
+
+
+def sizes(shape: tuple[int, ...]) -> str:
+    """8x8 pixels, in colour."""
+    return f"{shape[2]}x{shape[1]} pixels, {'in colour' if shape[0] == 3 else 'grey'}"
+
+
+def is_double(x: np.ndarray, choice: Choice) -> bool:
+    """Whether the vectors x (N, d) are kept in float64."""
+    if choice.precision is not None or x.dtype.itemsize < 4 or x.dtype == np.float32:
+        return choice.precision == "double"
+    return any(needs_double(np.asarray(x[:, i], np.float64)) for i in range(0, x.shape[1], max(1, x.shape[1] // SOME)))
+
+
+def in_memory(values: np.ndarray, choice: Choice, double: bool = False) -> Tensor:
+    """An array in memory as it is held: bytes and numbers below a white stay whole, all else becomes float."""
+    if values.dtype.kind == "b" or values.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(values).view(np.uint8))
+    if choice.white is not None and values.dtype.kind in "ui":
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64 if double else np.float32))
+
+
+def levels_of(what: str, values: np.ndarray, choice: Choice) -> int:
+    """The value that stands for 1.0: of bytes 255, but 1 where all are 0 or 1; of other whole numbers `white`."""
+    if values.dtype.kind not in "ui" or (choice.white is None and values.dtype != np.uint8):
+        return 1
+    if choice.white is None:
+        return 1 if all(int(chunk.max()) <= 1 for chunk in chunks(values)) else 255
+    low, high = min(int(chunk.min()) for chunk in chunks(values)), max(int(chunk.max()) for chunk in chunks(values))
+    if low < 0 or high > choice.white:
+        raise UserError(f"{what}: holds whole numbers from {low:,} to {high:,}, beyond dataset.white={choice.white}")
+    return choice.white
+
+
+def chunks(values: np.ndarray) -> Iterator[np.ndarray]:
+    return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))

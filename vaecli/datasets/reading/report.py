@@ -1,0 +1,191 @@
+"""What was read: said in a few lines, printed in full by `vae data`, kept as `reading` in summary.json."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from vaecli.utils.text import printable, shorten
+from vaecli.utils.types import Values
+
+SHOWN, LETTERS = 5, 40  # names in a line, and characters of one
+KEPT = 200  # columns and classes of which summary.json keeps the particulars
+LINE = 1000  # characters
+
+
+class Column(NamedTuple):
+    """A column of numbers that the observations are made of."""
+
+    name: str
+    kind: str  # numbers, whole numbers, truth values
+    low: float | None  # None where all of it is missing
+    high: float | None
+    missing: int  # cells
+
+
+class Labels(NamedTuple):
+    """What the observations are coloured by."""
+
+    source: str  # where they come from: column, array, folders
+    name: str  # of the column or array
+    kind: str  # classes, numbers
+    counts: Mapping[str, int] | None = None  # observations of each class, in the classes' order; None for numbers
+
+    def __str__(self) -> str:
+        source = f"{self.source} {some([self.name])}" if self.name or self.source == "column" else self.source
+        if self.counts is None:
+            return f"labels: {source} ({self.kind})"
+        n = len(self.counts)
+        return f"labels: {source}, {n:,} class{'es' * (n != 1)} ({some(list(self.counts))})"
+
+
+@dataclass(frozen=True)
+class FileReading:
+    """What a file, or a folder of pictures, was taken for.
+
+    what: observations in words, "150 rows of 4 numbers"
+    how: what the reader found out, in short phrases: separator, header, what is missing
+    layout: the same for a program, by the names of the keys that would say otherwise
+    passed_over: how many files there were of each ending that are not read, or of each reason
+    left_out: columns that are neither numbers nor labels, and why
+    notes: where another reading is possible: what was taken, and how to take the other
+    """
+
+    path: str
+    format: str
+    observations: int
+    shape: tuple[int, ...]  # of one
+    what: str
+    how: tuple[str, ...] = ()
+    layout: Values = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
+    labels: Labels | None = None
+    low: float | None = None
+    high: float | None = None
+    missing: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def noting(self, *notes: str) -> FileReading:
+        return replace(self, notes=(*self.notes, *notes))
+
+    def adding(self, *how: str) -> FileReading:
+        return replace(self, how=(*self.how, *how))
+
+    def labelled(self, labels: Labels) -> FileReading:
+        return replace(self, labels=labels)
+
+    @property
+    def line(self) -> str:
+        """What it holds."""
+        parts = [f"{self.path}: {self.what}", *([str(self.labels)] if self.labels else [])]
+        return "; ".join(parts)
+
+    @property
+    def details(self) -> list[str]:
+        """How it was read, and what of it was not."""
+        left = some([f"{name or repr(name)} ({why})" for name, why in self.left_out.items()], 2, 200)
+        over = [f"{n:,} {kind}" for kind, n in self.passed_over.items()]
+        return [*self.how, *([f"left out: {left}"] if left else []), *([f"passed over: {some(over)}"] if over else [])]
+
+    def plain(self) -> Values:
+        """The same as plain values."""
+        return {
+            "path": self.path,
+            "format": self.format,
+            "observations": self.observations,
+            "shape": list(self.shape),
+            **self.layout,
+            "columns": [column._asdict() for column in self.columns[:KEPT]],
+            "n_columns": len(self.columns),
+            "labels": None if self.labels is None else plain_labels(self.labels),
+            "range": [self.low, self.high],
+            "missing_cells": self.missing,
+            "left_out": dict(list(self.left_out.items())[:KEPT]),
+            "passed_over": dict(self.passed_over),
+            "notes": list(self.notes),
+        }
+
+
+def plain_labels(labels: Labels) -> Values:
+    counts = labels.counts
+    return {
+        "source": labels.source,
+        "name": labels.name,
+        "kind": labels.kind,
+        "classes": None if counts is None else len(counts),
+        "counts": None if counts is None else dict(list(counts.items())[:KEPT]),
+    }
+
+
+class Part(NamedTuple):
+    """A split: how many observations, and where they come from."""
+
+    n: int
+    whence: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a data set was read from.
+
+    files: by the keys that named them; {}: the data set is made, or comes with vaecli
+    parts: train, val (none: left out) and test
+    """
+
+    name: str
+    files: Mapping[str, FileReading]
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    labels: Labels | None = None  # of a data set without files
+
+    @property
+    def notes(self) -> list[str]:
+        return [note for file in self.files.values() for note in file.notes]
+
+    def lines(self) -> list[str]:
+        """One to three lines: what there is; how it was read and split; where other readings are possible."""
+        first = " | ".join(file.line for file in self.files.values()) or self.name
+        if self.labels and not self.files:
+            first += f"; {self.labels}"
+        details = [detail for file in self.files.values() for detail in file.details]
+        found = [first, "; ".join([*details, *self.splits()])]
+        if self.notes:
+            found.append(f"note: {'; '.join(self.notes)}")
+        return [shorten(line, LINE) for line in map(printable, found) if line]
+
+    def splits(self) -> list[str]:
+        """How many observations are in each part, those of one source together."""
+        by_source: dict[str, list[str]] = {}
+        verbs = {"train": "train", "val": "validate", "test": "test"}
+        for name, part in self.parts.items():
+            by_source.setdefault(part.whence, []).append(f"{part.n:,} to {verbs[name]}")
+        return [", ".join(several) + (f" ({whence})" if whence else "") for whence, several in by_source.items()]
+
+    def plain(self) -> Values:
+        """What summary.json keeps."""
+        return {
+            "name": self.name,
+            "files": {key: file.plain() for key, file in self.files.items()},
+            "splits": {name: part._asdict() for name, part in self.parts.items()},
+        }
+
+
+def some(names: Sequence[str], most: int = SHOWN, letters: int = LETTERS) -> str:
+    """The first of the names, each of a bearable length."""
+    shown = [shorten(printable(name), letters) if name.strip() else repr(printable(name)) for name in names[:most]]
+    return ", ".join(shown) + (", ..." if len(names) > most else "")
+
+
+def counted(values: Sequence[int], names: Sequence[str]) -> dict[str, int]:
+    """How many there are of each class, by its name."""
+    found = Counter(values)
+    return {name: found[k] for k, name in enumerate(names)}
+
+
+def number(value: float) -> float | None:
+    """A number for JSON, which knows neither NaN nor infinity."""
+    return value if math.isfinite(value) else None

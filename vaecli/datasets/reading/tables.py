@@ -1,0 +1,245 @@
+"""Which columns of a table are the observations, which one the labels, and which are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from vaecli.datasets.reading.asking import refuse_long, refuse_text
+from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.columns import (
+    Texts,
+    are_numbers,
+    counts_rows,
+    is_coded,
+    is_text,
+    kind_of,
+    needs_double,
+    numbers,
+    texts,
+)
+from vaecli.datasets.reading.content import Content
+from vaecli.datasets.reading.names import place, shown, written
+from vaecli.datasets.reading.report import Column, FileReading, Labels, counted, number, some
+from vaecli.utils.command_line import word
+from vaecli.utils.errors import UserError
+from vaecli.utils.types import Values
+
+LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
+NO_TEXT = "missing"  # what a label is called that is not there
+
+
+class Table(NamedTuple):
+    """What a file's reader found."""
+
+    names: list[str]  # no two alike
+    columns: list[Any]  # of pyarrow, as long as the names
+    decimal: str | None  # as in Layout
+    how: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    layout: Values = MappingProxyType({})
+    typed: bool = False  # the file says which columns are text
+
+
+class Roles(NamedTuple):
+    """What the columns are taken for, by their places."""
+
+    x: list[int]
+    label: int | None
+    left_out: dict[str, str]  # names, and why
+
+
+class Columns:
+    """The columns of a table; a text is looked into once, when that is asked for."""
+
+    def __init__(self, table: Table, choice: Choice) -> None:
+        self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
+        self.typed = table.typed
+        self.arrow = [plain(column) for column in table.columns]
+        self.looked: dict[int, Texts] = {}
+
+    def text(self, i: int) -> Texts | None:
+        """A column that is text, looked into; None for others."""
+        if not is_text(self.arrow[i]):
+            return None
+        if i not in self.looked:
+            found = texts(self.arrow[i], self.decimal, self.missing)
+            self.looked[i] = found.as_text() if self.typed and found.repeat else found
+        return self.looked[i]
+
+    def is_numbers(self, i: int) -> bool:
+        """Whether every cell is a number or missing."""
+        found = self.text(i)
+        return are_numbers(self.arrow[i]) if found is None else found.n_strays == 0
+
+    def values(self, i: int) -> np.ndarray:
+        """The numbers of a column, float64 (N,)."""
+        found = self.text(i)
+        return numbers(self.arrow[i], self.missing) if found is None else found.numbers()
+
+    def kind(self, i: int) -> str:
+        return kind_of(self.arrow[i]) if self.text(i) is None else "numbers"
+
+
+def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
+    """The columns of a table that the choice asks for; UserError for one that is no numbers."""
+    if not table.columns or not len(table.columns[0]):
+        raise UserError(f"{what}: there are no observations in it")
+    columns = Columns(table, choice)
+    roles = roles_of(what, columns, choice)
+    refuse_text(what, columns, roles.x, choice)
+    if not roles.x:
+        raise UserError(f"{what}: no column of numbers is left; it has {shown(table.names)}")
+    x = matrix(columns, roles.x, choice)
+    names = tuple(table.names[i] for i in roles.x)
+    about = f"{what}: column {table.names[roles.label]}" if roles.label is not None else what
+    labels, said = (None, None) if roles.label is None else label_values(about, columns, roles.label)
+    reading = described(path, table, columns, roles, x, said)
+    return Content(torch.from_numpy(x), labels, reading, names, double=x.dtype == np.float64)
+
+
+def plain(column: Any) -> Any:
+    """A column without dictionary encoding, unless it is text, of which little can stand for much."""
+    return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column
+
+
+def matrix(columns: Columns, taken: Sequence[int], choice: Choice) -> np.ndarray:
+    """The columns taken (N, d), float32, or float64 where that is wanted or float32 would merge neighbours."""
+    double = choice.precision == "double"
+    x = np.empty((len(columns.arrow[0]), len(taken)), np.float64 if double else np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
+        for j, i in enumerate(taken):
+            found = columns.values(i)
+            if choice.precision is None and needs_double(found):
+                return matrix(columns, taken, choice._replace(precision="double"))
+            x[:, j] = found
+    return x
+
+
+def roles_of(what: str, columns: Columns, choice: Choice) -> Roles:
+    """What each column is taken for: what the user says, else numbers are observations and classes are labels."""
+    names, n = columns.names, len(columns.names)
+    out = {
+        place(what, "dataset.leave_out", name, names) for name in choice.leave_out if not choice.known or name in names
+    }
+    label = label_column(what, columns, choice, out)
+    if choice.columns is not None:
+        at = {name: i for i, name in enumerate(names)}
+        pairs = zip(choice.columns, written(choice.columns), strict=True)
+        taken = [at[own] if own in at else at.get(other, -1) for own, other in pairs]
+        if -1 in taken:
+            place(what, "dataset.columns", choice.columns[taken.index(-1)], names)
+        return Roles([i for i in taken if i not in out], label, {})
+    why = {names[i]: "as you say" for i in sorted(out)}
+    taken = []
+    for i in range(n):
+        reason = None if i == label or i in out else no_data(columns, i)
+        if reason:
+            why[names[i]] = reason
+        elif i != label and i not in out:
+            taken.append(i)
+    return Roles(taken, label, why)
+
+
+def no_data(columns: Columns, i: int) -> str | None:
+    """Why a column is neither data nor labels; None where it may be either."""
+    name, found = columns.names[i], columns.text(i)
+    if counts_rows(name, columns.arrow[i]):
+        return "counts the rows"
+    if found is None or found.is_number or found.n_numbers or found.clothed or found.are_classes:
+        return None
+    n = len(found.codes)
+    labels = word("dataset.labels", name)
+    return f"{len(found.cells):,} different texts in {n:,} rows are no classes; {labels} takes them for some"
+
+
+def label_column(what: str, columns: Columns, choice: Choice, out: set[int]) -> int | None:
+    """The place of the labels: what the user says, a column called so, or the only one of classes."""
+    names = columns.names
+    if isinstance(choice.labels, str):
+        if choice.known and choice.labels not in names:
+            return None
+        return place(what, "dataset.labels", choice.labels, names)
+    if choice.labels is not None:
+        return None
+    columns_of_x = {*(choice.columns or ()), *written(choice.columns or ())}
+    rest = [i for i, name in enumerate(names) if name not in columns_of_x and i not in out]
+    called = [i for i in rest if names[i].lower() in LABELS]
+    if called:
+        return called[0]
+    looked = [(i, columns.text(i)) for i in rest]
+    other = [i for i, found in looked if found is not None and found.n_strays and not no_data(columns, i)]
+    found = columns.text(other[0]) if len(other) == 1 else None
+    return other[0] if found is not None and found.are_classes else None
+
+
+def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray, Labels]:
+    """Labels (N,): integers, numbers, or text for everything else, each text held once; and what is said of them."""
+    import pyarrow as pa
+
+    column, source = columns.arrow[i], ("column", columns.names[i])
+    if pa.types.is_integer(column.type) and not column.null_count:
+        whole: np.ndarray = column.cast(pa.int64()).to_numpy()
+        return whole, whole_labels(source, whole)
+    if are_numbers(column) and not pa.types.is_boolean(column.type):
+        return columns.values(i), Labels(*source, "numbers")
+    found = columns.text(i) or texts(column.cast(pa.string()), ".", ())
+    refuse_long(what, max(map(len, found.cells), default=0))
+    gaps = {"", *columns.missing}
+    cells = [NO_TEXT if cell.strip() in gaps else cell for cell in found.cells]
+    labels = np.array([*cells, NO_TEXT], dtype=object)[found.codes]
+    kinds, codes = np.unique(labels, return_inverse=True)
+    return labels, Labels(*source, "classes", counted(codes.tolist(), [str(kind) for kind in kinds]))
+
+
+def whole_labels(source: tuple[str, str], values: np.ndarray) -> Labels:
+    """What is said of labels that are whole numbers: few different ones are classes."""
+    kinds, counts = np.unique(values, return_counts=True)
+    if len(kinds) > max(20, len(values) / 10):
+        return Labels(*source, "whole numbers")
+    return Labels(*source, "classes", {str(kind): int(n) for kind, n in zip(kinds, counts, strict=True)})
+
+
+def described(
+    path: Path, table: Table, columns: Columns, roles: Roles, x: np.ndarray, labels: Labels | None
+) -> FileReading:
+    """What was read."""
+    n, d = x.shape
+    names = [table.names[i] for i in roles.x]
+    gaps, lows, highs = np.isnan(x).sum(0), np.fmin.reduce(x), np.fmax.reduce(x)
+    found = tuple(
+        Column(name, columns.kind(i), number(low), number(high), int(gap))
+        for i, name, gap, low, high in zip(roles.x, names, gaps, map(digits, lows), map(digits, highs), strict=True)
+    )
+    missing = int(gaps.sum())
+    how = [*table.how, f"{missing:,} cell{'s' * (missing != 1)} missing" if missing else "none missing"]
+    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({some(names)})"
+    return FileReading(
+        str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, found, labels,
+        number(digits(np.fmin.reduce(lows))), number(digits(np.fmax.reduce(highs))), missing, roles.left_out, {},
+        (*table.notes, *thousands(columns, roles)),
+    )  # fmt: skip
+
+
+def digits(value: np.floating) -> float:
+    """A number with the digits that it has, not those that float64 adds to a float32."""
+    return float(str(value))
+
+
+def thousands(columns: Columns, roles: Roles) -> list[str]:
+    """What is said of columns whose numbers have thousands set off."""
+    sign, other = (".", "point") if columns.decimal == "," else (",", "comma")
+    found = []
+    for i in roles.x:
+        text = columns.looked.get(i)
+        at = next((k for k, cell in enumerate(text.cells) if sign in cell), None) if text else None
+        if text and at is not None:
+            read = f"{text.cells[at].strip()} for {text.values[at]:.10g}"
+            found.append(f"column {columns.names[i]} is taken to set off thousands, {read}; "
+                         f"dataset.decimal={other} takes the {other} for the decimal sign")  # fmt: skip
+    return found

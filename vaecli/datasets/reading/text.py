@@ -1,0 +1,184 @@
+"""Text files: .csv, .tsv, .txt and .dat, whatever separates their columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vaecli.datasets.reading.candidates import PIECE, RULE
+from vaecli.datasets.reading.cells import MISSING
+from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.content import AS_NEEDED, PER_CELL, PER_COLUMN, Content
+from vaecli.datasets.reading.encodings import encoding_of, undecodable
+from vaecli.datasets.reading.layout import COMMENTS, Layout, find_layout
+from vaecli.datasets.reading.tables import Table, pick
+from vaecli.utils.errors import UserError
+from vaecli.utils.memory import available, check_memory
+
+BLOCK, MOST = 2**20, 2**31 - 1  # bytes that are parsed at a time
+FOOTER = re.compile(r"\(\d+ rows?\)")  # psql's
+
+
+def read_text(what: str, path: Path, choice: Choice) -> Content:
+    """A table of a text file; UserError, which names line and remedy, for what is none."""
+    encoding = encoding_of(what, path, choice.encoding)
+    layout = find_layout(what, path, choice, encoding)
+    check_memory(text_bytes(path, layout), what, AS_NEEDED)
+    passed: list[str] = []
+    table = parsed(what, path, layout, encoding, choice, passed)
+    names, columns, empty = without_empty(layout, table)
+    binary = [name for name, column in zip(names, columns, strict=True) if is_binary(column)]
+    if binary and (choice.columns is None or choice.labels is not False or set(binary) & set(choice.columns)):
+        raise undecodable(what, path, encoding)
+    how = [*layout.how, *(["decimal commas"] if layout.decimal == "," else [])]
+    how += [encoding] if encoding != "utf-8" else []
+    how += [f"{len(passed):,} comment line{'s' * (len(passed) > 1)} passed over"] if passed else []
+    how += [f"{empty:,} empty column{'s' * (empty > 1)} left out"] if empty else []
+    found = Table(names, columns, layout.decimal, tuple(how), layout.notes, {
+        "encoding": encoding, "separator": layout.name, "header": layout.header,
+        "decimal": "comma" if layout.decimal == "," else "point",
+    })  # fmt: skip
+    return pick(what, path, found, choice)
+
+
+def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice, passed: list[str]) -> Any:
+    """pyarrow's Table of the rows, its columns called by their places; lines that are no rows are put into `passed`."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    wrong: list[Any] = []
+
+    def other_row(row: Any) -> str:
+        """What to do with a row that has another number of cells."""
+        line = row.text.strip()
+        if line.startswith(COMMENTS) or RULE.fullmatch(line) or FOOTER.fullmatch(line):
+            passed.append(line)
+            return "skip"
+        wrong.append(row)
+        return "error"
+
+    blanks = layout.separator == " "
+    lines, comments = by_tabs(path, encoding, layout.skip) if blanks else (b"", [])
+    parsing = arrow.ParseOptions(delimiter="\t" if blanks else layout.separator, newlines_in_values=True,
+                                 invalid_row_handler=other_row)  # fmt: skip
+    converting = arrow.ConvertOptions(null_values=[*MISSING, *choice.missing_values], strings_can_be_null=False,
+                                      decimal_point=layout.decimal or ".")  # fmt: skip
+    places = list(map(str, range(len(layout.names))))
+
+    def read(block: int) -> Any:
+        wrong.clear()
+        passed.clear()
+        passed.extend(comments)
+        skip, codec = (0, "utf8") if blanks else (layout.skip, encoding)
+        options = arrow.ReadOptions(skip_rows=skip, column_names=places, encoding=codec, block_size=block)
+        return arrow.read_csv(pa.BufferReader(lines) if blanks else path, options, parsing, converting)
+
+    try:
+        return in_blocks(read, path.stat().st_size, len(layout.names))
+    except UnicodeError:
+        raise undecodable(what, path, encoding) from None
+    except (pa.ArrowException, OSError) as error:
+        raise refusal(what, path, layout, encoding, wrong, str(error)) from None
+
+
+def in_blocks(read: Callable[[int], Any], size: int, width: int) -> Any:
+    """What `read` makes of a file in blocks of pyarrow's usual size, or larger ones where a line is longer."""
+    import pyarrow as pa
+
+    block = max(BLOCK, 64 * width)
+    while True:
+        try:
+            return read(min(block, MOST))
+        except pa.ArrowInvalid as error:
+            if not re.search("straddl|block size|cannot infer number", str(error)) or block > min(size, MOST):
+                raise
+            block *= 16
+
+
+def by_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
+    """The lines behind the first `skip` of a file whose columns are lined up with blanks, as UTF-8 with a tab in the
+    place of them, and the comments among them, which are left out."""
+    content = path.read_bytes()
+    if encoding != "utf-8":
+        content = content.decode(encoding).encode()
+    start = re.match(rb"(?:[^\r\n]*(?:\r\n|\r|\n)){%d}" % skip, content)
+    content = content[start.end() if start else 0 :].removeprefix(b"\xef\xbb\xbf")
+    comments = re.findall(rb"(?m)^[ \t]*[#%][^\r\n]*", content)
+    if comments:
+        content = re.sub(rb"(?m)^[ \t]*[#%][^\r\n]*", b"", content)
+    if b'"' in content:
+        lines = re.split("\r\n|\r|\n", content.decode(errors="surrogateescape"))
+        text = "\n".join("\t".join(PIECE.findall(line)) for line in lines)
+        content = text.encode(errors="surrogateescape")
+    else:
+        content = re.sub(rb"[ \t]+", b"\t", re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", content))
+    return content, [line.decode(errors="replace") for line in comments]
+
+
+def refusal(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], said: str) -> UserError:
+    """Which line cannot be read as a row, and what to do about it."""
+    if re.search("Empty CSV", said):
+        return UserError(f"{what}: there are no observations in it")
+    width = len(layout.names)
+    if wrong and not ({"\n", "\r"} & set(wrong[0].text.strip())):
+        row = wrong[0]
+        at = line_of(path, encoding, row.text)
+        where = f"line {at:,}" if at else "a line"
+        wanted = f"has {row.actual_columns} cells, where {width} were expected ({layout.name}-separated)"
+        return UserError(f"{what}: {where} {wanted}: {row.text.strip()[:60]!r}; correct it, put quotes around a text "
+                         "that holds the separator, or say what separates (dataset.separator=...)")  # fmt: skip
+    odd = odd_quotes(path, encoding)
+    reason = f"line {odd:,} opens a quotation mark that is not closed" if odd else "its rows do not have the same cells"
+    return UserError(f"{what}: cannot be read as a table: {reason}; correct it, or save it as .csv anew")
+
+
+def line_of(path: Path, encoding: str, text: str) -> int | None:
+    """The first line of a file that is `text`; None where there is none."""
+    with path.open(encoding=encoding, errors="replace") as file:
+        return next((n for n, line in enumerate(file, 1) if line.strip() == text.strip()), None)
+
+
+def odd_quotes(path: Path, encoding: str) -> int | None:
+    """The first line with an odd number of quotation marks."""
+    with path.open(encoding=encoding, errors="replace") as file:
+        return next((n for n, line in enumerate(file, 1) if line.count('"') % 2), None)
+
+
+def without_empty(layout: Layout, table: Any) -> tuple[list[str], list[Any], int]:
+    """The columns but for those without name and cells, as a separator at the end of each line makes them, and how many
+    those are; without empty rows at the end, as spreadsheets leave them."""
+    rows = table.num_rows
+    while rows and all(column[rows - 1].as_py() in (None, "") for column in table.columns):
+        rows -= 1
+    table = table.slice(0, rows) if rows < table.num_rows else table
+    kept = [i for i, column in enumerate(table.columns) if i not in layout.nameless or not is_empty(column)]
+    return [layout.names[i] for i in kept], [table.column(i) for i in kept], table.num_columns - len(kept)
+
+
+def is_empty(column: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_null(column.type) or column.null_count == len(column))
+
+
+def is_binary(column: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type))
+
+
+def text_bytes(path: Path, layout: Layout) -> int:
+    """Bytes that a table takes while it is read: its text, and each cell as float64, float32 and in a part.
+
+    A cell may be a single character of the file; they are counted where memory would not do for so many.
+    """
+    size, cells, ends = path.stat().st_size, 0, [layout.separator.encode(), b"\n", b"\r"]
+    most, room = (2 + PER_CELL) * size + PER_COLUMN * len(layout.names), available()
+    if PER_CELL * size < 2**28 or room is None or most <= room:
+        return most
+    with path.open("rb") as file:
+        while part := file.read(2**24):
+            cells += sum(map(part.count, ends))
+    return 2 * size + PER_CELL * cells + PER_COLUMN * len(layout.names)
