@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: run test test-slow test-faults lint wheel clean
+.PHONY: run test test-slow test-faults lint docs wheel clean
 
 run: .venv/installed
 	$(BIN)/vae-train decoder=gaussian_fixed decoder.sigma=0.2 epochs=200 images.every_epochs=100
@@ -33,6 +33,12 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/mypy --strict vaecli/runs vaecli/config vaecli/training
 
+# the pages and the API reference as a site; a dead link, anchor or picture, or a page in no menu, is an error
+docs: .venv/docs
+	rm -rf build/docs docs/api
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/docs
+	@echo "wrote build/docs/index.html"
+
 # builds the wheel and uses it from an empty folder, with the dependencies of .venv
 wheel: .venv/installed
 	rm -rf build/wheel && mkdir -p build/wheel/empty
@@ -48,5 +54,9 @@ wheel: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist docs/api .pytest_cache .mypy_cache .ruff_cache

@@ -82,9 +82,8 @@ def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: T
 
     The modes of the integrand are searched for from everywhere, and the integral is done around each of them, in
     coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` (None:
-        `TOLERANCE`) or the points run out. It is done twice, in different coordinates and by different rules: the error
-    is the sum of what either rule says of its own and of the difference.
-        Raises ValueError for more than two latents.
+    `TOLERANCE`) or the points run out. It is done twice, in different coordinates and by different rules: the error
+    is the sum of what either rule says of its own and of the difference. Raises ValueError for more than two latents.
     """
     if model.latent_dim > 2:
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")

@@ -31,6 +31,7 @@ class VAE(nn.Module):
 
     encoder_network: x (B, *x_shape) -> features (B, posterior.n_features)
     decoder_network: z (N, D) -> parameters (N, decoder.n_params, *x_shape)
+
     Kingma and Welling (2014). Knows no loss, data, device or configuration.
     """
 
