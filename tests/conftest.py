@@ -118,6 +118,7 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dynamically binarised digits under a Bernoulli decoder, five latents, 30 epochs."""
     args = (
+        "dataset=digits",
         "dataset.binarize=dynamic",
         "latent_dim=5",
         "architecture.hidden=[64]",

@@ -45,7 +45,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         "    open('started', 'w').close()\n"
         "    while True: time.sleep(0.05)\n"
         "t.Trainer.train_step = step\n"
-        "sys.argv = ['vae', 'train', 'output=run', 'dataset.limit=50']\n"
+        "sys.argv = ['vae', 'train', 'output=run', 'dataset=digits', 'dataset.limit=50']\n"
         "vaecli.__main__.main()\n"
     )
     process = subprocess.Popen([sys.executable, script], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -72,7 +72,7 @@ def test_an_interrupted_sweep_starts_no_other_job(tmp_path: Path) -> None:
 
 @pytest.mark.faults
 def test_after_a_signal_a_run_ends_as_if_never_stopped(tmp_path: Path) -> None:
-    words = ("dataset.binarize=dynamic", "latent_dim=2", "architecture.hidden=[16]", "epochs=40",
+    words = ("dataset=digits", "dataset.binarize=dynamic", "latent_dim=2", "architecture.hidden=[16]", "epochs=40",
              "images.every_epochs=40", "scheduler=cosine", "device=cpu")  # fmt: skip
     assert forked("train", *words, "output=whole", cwd=tmp_path).returncode == 0
     process = start(*words, "output=parts", cwd=tmp_path)

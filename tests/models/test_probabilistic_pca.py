@@ -26,7 +26,14 @@ def maximum(x: Tensor, n_latents: int) -> tuple[float, float]:
 def test_linear_networks_reach_the_greatest_likelihood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The diagonal posterior costs nothing there: the columns of W come out orthogonal."""
     monkeypatch.chdir(tmp_path)
-    words = ("decoder=gaussian_optimal", "architecture.hidden=[]", "latent_dim=2", "epochs=150", "optimizer.lr=0.02")
+    words = (
+        "dataset=digits",
+        "decoder=gaussian_optimal",
+        "architecture.hidden=[]",
+        "latent_dim=2",
+        "epochs=150",
+        "optimizer.lr=0.02",
+    )
     rest = ("scheduler=cosine", "dataset.val_size=0", "images.every_epochs=1000", "device=cpu", "output=run")
     assert train(*words, *rest) == 0
     run = load_run("run", "last", "cpu")
