@@ -38,6 +38,9 @@ class Rule:
     distinguishes: bool = True
 
 
+SHOWN, MIN_EPOCHS = 500_000, 10  # training observations, and epochs, that a run shows at least: epochs=null
+MOST_LOOKS = 50  # validations, or writes of last.pt, of a run that does not say how often
+
 IMMUTABLE, REQUEST, SAYS_NOTHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
 
 
@@ -78,12 +81,12 @@ Group = Annotated[Option, PlainValidator(as_option)]
 
 @dataclass(frozen=True)
 class Validation:
-    every_epochs: PositiveInt = 1
+    every_epochs: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
 class CheckpointSchedule:
-    every_epochs: Annotated[PositiveInt, SAYS_NOTHING] = 1
+    every_epochs: Annotated[PositiveInt | None, SAYS_NOTHING] = None
     every_seconds: Annotated[PositiveFloat | None, SAYS_NOTHING] = None
 
 
@@ -119,7 +122,7 @@ class RunConfig:
     scheduler: Group
     latent_dim: Annotated[PositiveInt, IMMUTABLE] = 20
     samples: PositiveInt = 1
-    epochs: PositiveInt = 10
+    epochs: PositiveInt | None = None
     batch_size: Annotated[PositiveInt, IMMUTABLE] = 128
     seed: Annotated[Seed, IMMUTABLE] = 0
     start_at_mean: Annotated[bool, IMMUTABLE] = True
@@ -169,6 +172,21 @@ class RunConfig:
             if key not in REQUEST_KEYS:
                 changed = _put(changed, given.values(), key.split("."))
         return RunConfig.of(changed)
+
+    def with_epochs(self, n_train: int) -> RunConfig:
+        """The same with as many epochs as suit the number of training observations, unless it says how many."""
+        return self if self.epochs else dataclasses.replace(self, epochs=max(MIN_EPOCHS, -(-SHOWN // n_train)))
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs there are; UserError before the data have decided that."""
+        if self.epochs is None:
+            raise UserError("epochs=null: give a number of epochs")
+        return self.epochs
+
+    def every_epochs(self, wanted: int | None) -> int:
+        """Epochs between two of what `wanted` says how often to do; None: every one, but at most MOST_LOOKS times."""
+        return wanted or -(-self.n_epochs // MOST_LOOKS)
 
     def with_paths(self) -> RunConfig:
         """The same with the data's paths as every later command will find them, from whichever folder."""

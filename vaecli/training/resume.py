@@ -62,8 +62,12 @@ def changes_of(stored: RunConfig, given: RunConfig, keys: Sequence[str]) -> Valu
 
 
 def changing(stored: RunConfig, given: RunConfig, keys: Sequence[str]) -> list[str]:
-    """The keys typed, without requests and without options that the run has: naming them again changes nothing."""
+    """The keys typed, without requests and without what the run has: naming an option again changes nothing.
+
+    Neither does epochs=null, for how many suit the data has been decided.
+    """
     same = {key for key, option in given.options.items() if stored.options[key].name == option.name}
+    same |= {"epochs"} if given.epochs is None else set()
     return [key for key in keys if key not in REQUEST_KEYS and key not in same]
 
 
@@ -107,11 +111,15 @@ def newer_best(folder: RunFolder, which: str, best: Best) -> Best:
 def nothing_left(config: RunConfig, state: TrainingState) -> str | None:
     """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
     epoch, patience = state.epoch, config.early_stopping.patience
-    if epoch >= config.epochs:
+    if epoch >= config.n_epochs:
         return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
     if patience is not None and state.best.validations_since_best >= patience:
         return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
     return None
+
+
+def describe_changes(changes: Values) -> str:
+    return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
 def resume_command(folder: RunFolder) -> str:
