@@ -21,6 +21,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.command_line import trained
 
     args = (
+        "dataset=digits",
         "dataset.binarize=dynamic",
         "latent_dim=5",
         "architecture.hidden=[64]",

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import composed, forked
+from support.command_line import forked
+from support.configurations import composed
 from support.mnist_files import fake
 from support.pages import BEFORE, ROOT, all_commands, blocks, command_lines, inline_commands, pages, shrunk
 

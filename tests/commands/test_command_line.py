@@ -14,7 +14,7 @@ from support.command_line import Vae, called, in_both_ways, vae
 from vaecli.config.catalog import commands
 from vaecli.runs.table import table
 
-SMALL = ("dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2")
+SMALL = ("dataset=digits", "dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2")
 
 
 def one_run(folder: Path) -> Path:
@@ -218,7 +218,7 @@ def test_reconstruct_takes_observations_from_files(digits_run: Path, tmp_path: P
 
 
 def test_several_runs_under_the_same_observations(digits_run: Path, tmp_path: Path) -> None:
-    assert called("train", "epochs=1", "latent_dim=3", "output=other", cwd=tmp_path).returncode == 0
+    assert called("train", "dataset=digits", "epochs=1", "latent_dim=3", "output=other", cwd=tmp_path).returncode == 0
     done = called("reconstruct", f"run=[{digits_run},other]", "output=both.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "latent_dim=3" in done.stdout

@@ -25,7 +25,7 @@ pytest.importorskip("onnxruntime")
 def conv_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Convolutions around a learned Gaussian, on images whose sides are not powers of two once halved."""
     args = ("architecture=conv", "architecture.channels=[4,6,8]", "architecture.hidden=16", "decoder=gaussian",
-            "latent_dim=3", "epochs=1", "dataset.limit=200")  # fmt: skip
+            "latent_dim=3", "epochs=1", "dataset=digits", "dataset.limit=200")  # fmt: skip
     return trained(tmp_path_factory.mktemp("conv"), *args)
 
 

@@ -36,7 +36,7 @@ Command = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def one_latent_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    args = ("latent_dim=1", "architecture.hidden=[16]", "epochs=1", "dataset.limit=200")
+    args = ("dataset=digits", "latent_dim=1", "architecture.hidden=[16]", "epochs=1", "dataset.limit=200")
     return trained(tmp_path_factory.mktemp("one"), *args)
 
 

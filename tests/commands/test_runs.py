@@ -29,7 +29,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six jobs over two keys, two of which are refused."""
     folder = tmp_path_factory.mktemp("sweep")
     args = ("-m", "decoder=gaussian_fixed", "decoder.sigma=0,0.1,0.3", "latent_dim=2,5", "epochs=1",
-            "dataset.limit=200", "architecture.hidden=[8]")  # fmt: skip
+            "dataset=digits", "dataset.limit=200", "architecture.hidden=[8]")  # fmt: skip
     done = called("train", *args, cwd=folder)
     assert done.returncode == 1
     return folder

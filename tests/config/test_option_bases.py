@@ -84,7 +84,17 @@ def test_a_forgotten_method_is_said_at_import(group: str) -> None:
 ], ids=["forgotten", "parameters", "no parent", "no module", "no init", "init", "function", "abstract"])  # fmt: skip
 def test_a_users_package_is_refused_in_a_line(text: str, message: str, tmp_path: Path) -> None:
     package(tmp_path, "prior", text)
-    done = forked("train", "--config-dir", "conf", "prior=own", "dataset.limit=64", "output=run", cwd=tmp_path)
+    done = forked(
+        "train",
+        "--config-dir",
+        "conf",
+        "prior=own",
+        "dataset=digits",
+        "dataset.limit=64",
+        "epochs=1",
+        "output=run",
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith(message), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -106,7 +116,8 @@ class Mine:
 
 def test_an_option_that_does_not_inherit_trains(tmp_path: Path) -> None:
     package(tmp_path, "objective", OBJECTIVE)
-    words = ("objective=own", "dataset.limit=64", "epochs=1", "latent_dim=2", "architecture.hidden=[8]", "output=run")
+    words = ("objective=own", "dataset=digits", "dataset.limit=64", "epochs=1", "latent_dim=2",
+             "architecture.hidden=[8]", "output=run")  # fmt: skip
     done = forked("train", "--config-dir", "conf", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "completed"

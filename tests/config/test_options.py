@@ -49,7 +49,7 @@ def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 COMBINATIONS = pairwise([GROUPS[group] for group in MODEL_GROUPS])
 A_THIRD = [pytest.param(names, marks=() if i % 3 == 0 else pytest.mark.slow) for i, names in enumerate(COMBINATIONS)]
 FEWER = {"vamp": ["prior.components=10"]}  # of 500, which no batch of 32 needs
-SMALL = ("dataset.limit=32", "batch_size=32", "latent_dim=3", "samples=2", "epochs=2", "device=cpu")
+SMALL = ("dataset=digits", "dataset.limit=32", "batch_size=32", "latent_dim=3", "samples=2", "epochs=2", "device=cpu")
 
 
 def chosen(names: tuple[str, ...], *overrides: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def chosen(names: tuple[str, ...], *overrides: str) -> dict[str, Any]:
         group: composed(f"{group}={name}", *SMALL, *FEWER.get(name, []))[group]
         for group, name in zip(MODEL_GROUPS, names, strict=True)
     }
-    return {**composed(*overrides, *SMALL), **options}
+    return {**composed(*SMALL, *overrides), **options}
 
 
 def step(job: TrainingSetup) -> torch.Tensor:
@@ -144,7 +144,7 @@ def shares_scores(names: tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("decoder", GROUPS["decoder"])
 def test_a_configuration_rebuilds_a_model_for_export(decoder: str) -> None:
-    job = prepare(composed("dataset=digits", f"decoder={decoder}", "architecture.hidden=[4]", *SMALL))
+    job = prepare(composed(*SMALL, f"decoder={decoder}", "architecture.hidden=[4]"))
     again = build_vae(job.config.values(), job.splits.train.x_shape, trust=Trust())
     again.load_state_dict(job.model.state_dict())
     z = torch.randn(3, 3)
@@ -160,11 +160,11 @@ def test_curves_under_the_defaults_name_the_recipe() -> None:
 
 
 def test_grey_values_under_bernoulli_give_one_warning() -> None:
-    warning = prepare(composed("dataset=digits", "decoder=bernoulli", *SMALL)).warning
+    warning = prepare(composed(*SMALL, "decoder=bernoulli")).warning
     assert warning is not None
     assert "dataset.binarize=dynamic" in warning
     for binarize in ("dynamic", "static", "threshold"):
-        assert prepare(composed("dataset=digits", f"dataset.binarize={binarize}", *SMALL)).warning is None
+        assert prepare(composed(*SMALL, f"dataset.binarize={binarize}")).warning is None
 
 
 @pytest.mark.parametrize(("optimizer", "scheduler"), list(itertools.product(GROUPS["optimizer"], GROUPS["scheduler"])))
@@ -213,7 +213,7 @@ def test_step_rate_falls_by_epochs_or_at_milestones() -> None:
                                        ["scheduler=step", "scheduler.milestones=[1]"]])  # fmt: skip
 def test_the_state_of_a_schedule_is_plain(overrides: list[str]) -> None:
     """What a checkpoint may hold: numbers, texts and containers, and nothing derived from them."""
-    state = prepare(composed(*overrides, *SMALL)).scheduler.state_dict()
+    state = prepare(composed(*SMALL, *overrides)).scheduler.state_dict()
     for value in state.values():
         assert type(value) in (int, float, bool, str, list, dict, type(None)), value
 

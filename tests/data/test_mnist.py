@@ -101,7 +101,7 @@ def expect_advice(message: str, folder: Path) -> None:
     assert len(message.splitlines()) <= 2
     assert str(folder) in message
     assert all(name in message for name in FILES)
-    assert "dataset=digits" in message
+    assert "dataset=mnist_small" in message
 
 
 def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

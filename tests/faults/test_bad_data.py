@@ -24,7 +24,7 @@ from vaecli.datasets.split import Splits
 from vaecli.utils.errors import UserError
 
 IMAGES, LABELS = FILES[:2]
-SMALL = ("architecture.hidden=[4]", "latent_dim=2", "device=cpu")
+SMALL = ("dataset=digits", "architecture.hidden=[4]", "latent_dim=2", "device=cpu")
 
 
 def refused(*overrides: str) -> str:

@@ -47,7 +47,7 @@ def endless_step(trainer: Trainer, x: object) -> None:
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     """In the middle of a step that takes hours."""
-    words = ("train", "output=run", "dataset.limit=50")
+    words = ("train", "output=run", "dataset=digits", "dataset.limit=50")
     process = Copy(*words, cwd=tmp_path, before=lambda: setattr(Trainer, "train_step", endless_step))
     wait_for("started", process, tmp_path)
     process.send_signal(signal.SIGINT)
@@ -72,7 +72,7 @@ def test_an_interrupted_sweep_starts_no_other_job(tmp_path: Path) -> None:
 
 @pytest.mark.faults
 def test_after_a_signal_a_run_ends_as_if_never_stopped(tmp_path: Path) -> None:
-    words = ("dataset.binarize=dynamic", "latent_dim=2", "architecture.hidden=[16]", "epochs=40",
+    words = ("dataset=digits", "dataset.binarize=dynamic", "latent_dim=2", "architecture.hidden=[16]", "epochs=40",
              "images.every_epochs=40", "scheduler=cosine", "device=cpu")  # fmt: skip
     assert called("train", *words, "output=whole", cwd=tmp_path).returncode == 0
     process = start(*words, "output=parts", cwd=tmp_path)

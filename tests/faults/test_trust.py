@@ -397,8 +397,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for group, name, target in (("decoder", "mine", "mypkg.MyDecoder"), ("optimizer", "mine", "mypkg.my_adam")):
         (place / "mine" / group).mkdir(parents=True)
         (place / "mine" / group / f"{name}.yaml").write_text(f"_target_: {target}\nname: {name}\n")
-    done = forked("train", "--config-dir", "mine", "decoder=mine", "optimizer=mine", "epochs=1", "dataset.limit=64",
-               "latent_dim=2", "architecture.hidden=[8]", "output=run", cwd=place)  # fmt: skip
+    done = forked("train", "--config-dir", "mine", "decoder=mine", "optimizer=mine", "epochs=1", "dataset=digits",
+               "dataset.limit=64", "latent_dim=2", "architecture.hidden=[8]", "output=run", cwd=place)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return place
 

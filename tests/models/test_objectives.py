@@ -578,5 +578,5 @@ def test_a_cycle_shorter_than_its_rise_is_refused() -> None:
 
 
 def test_objectives_learn_how_long_an_epoch_is() -> None:
-    job = prepare(composed("objective=warm_up", "dataset.limit=70", "batch_size=32"))
+    job = prepare(composed("objective=warm_up", "dataset=digits", "dataset.limit=70", "batch_size=32"))
     assert job.objective.steps_per_epoch == 3  # type: ignore[attr-defined]

@@ -16,7 +16,8 @@ from support.making import prepare
 from support.runs import SMALL, assert_same, at_step, lines, scalars, train
 
 from vaecli.datasets.split import Splits
-from vaecli.runs import checkpoint
+from vaecli.runs import checkpoint, config
+from vaecli.runs.config import read_config
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 
@@ -153,10 +154,14 @@ def test_a_complete_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("scheduler", ["constant", "cosine", "one_cycle"])
 def test_more_epochs_train_on(scheduler: str, capsys: pytest.CaptureFixture[str]) -> None:
+    now: list[float] = []
     assert train(*small(f"scheduler={scheduler}"), "output=run") == 0
+    stopped_at = checkpoint.load(Path("run/checkpoints/last.pt"))["optimizer"]["param_groups"][0]["lr"]
     capsys.readouterr()
-    assert train("resume=run", "epochs=7") == 0
-    assert ("from here on the rates are those of a run of 7" in capsys.readouterr().out) == (scheduler != "constant")
+    with at_step(17, lambda trainer: now.append(trainer.update.optimizer.param_groups[0]["lr"])):
+        assert train("resume=run", "epochs=7") == 0
+    said = f"was {stopped_at:.3g} when the run stopped, is {now[0]:.3g} now, and goes on as in a run of 7"
+    assert (said in " ".join(capsys.readouterr().out.split())) == (scheduler != "constant")
     found = lines(Path("run"))
     assert [line["epoch"] for line in found if line["split"] == "train"] == list(range(1, 8))
     assert train(*small(f"scheduler={scheduler}", "epochs=7"), "output=seven") == 0
@@ -169,6 +174,39 @@ def test_more_epochs_train_on(scheduler: str, capsys: pytest.CaptureFixture[str]
     assert summary["epochs"] == 7
     assert summary["resumed"] == [{"step": 16, "changes": {"epochs": 7}}]
     assert "epochs: 7" in Path("run/config.yaml").read_text()
+
+
+def test_epochs_that_follow_from_the_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """100 observations shown 4,000 times: 40 epochs of one step; then resumed and repeated with other numbers."""
+    monkeypatch.setattr(config, "SHOWN", 4000)
+    words = [*(word for word in SMALL if not word.startswith(("epochs=", "batch_size="))), "batch_size=100"]
+    assert train(*words, "output=run") == 0
+    assert "100 observations, 40 epochs, " in capsys.readouterr().out.splitlines()[0]
+    stored = read_config(Path("run"))
+    assert (stored["epochs"], stored["validate"]["every_epochs"]) == (40, None)
+    assert epochs_of("run", "val") == list(range(1, 41))
+    monkeypatch.setattr(config, "SHOWN", 1000)
+    assert train("resume=run", "epochs=null") == 0
+    assert "run is complete: 40 epochs" in capsys.readouterr().out
+    assert train("repeat=run", "output=again") == 0
+    assert_same(Path("run"), Path("again"))
+    assert train("repeat=run", "epochs=null", "output=shorter") == 0
+    assert epochs_of("shorter", "train") == list(range(1, 11))
+    assert train("resume=run", "epochs=60") == 0
+    assert epochs_of("run", "val") == [*range(1, 41), *range(42, 61, 2)]  # at most 50 of a run of 60
+
+
+def epochs_of(run: str, split: str) -> list[int]:
+    return [line["epoch"] for line in lines(Path(run)) if line["split"] == split]
+
+
+def test_numbers_of_an_older_configuration_hold() -> None:
+    """Before, config.yaml said validate.every_epochs and checkpoint.every_epochs in numbers."""
+    assert train(*small(), "output=new") == 0
+    both("validate.every_epochs=1", "checkpoint.every_epochs=1", stops=[6])
+    assert read_config(Path("parts"))["validate"] == {"every_epochs": 1}
+    assert train("repeat=parts", "output=again") == 0
+    assert lines(Path("new")) == lines(Path("parts")) == lines(Path("again"))
 
 
 def test_a_gentler_optimizer_from_there_on() -> None:
@@ -252,7 +290,10 @@ def test_averaged_weights_follow_their_recursion(decay: float) -> None:
 
 def test_a_short_run_s_average_is_not_its_beginning() -> None:
     """After 121 steps at a decay for thousands of them; from the first weights on without a ramp: 1.47 nats short."""
-    assert train("ema.decay=0.999", "epochs=11", "device=cpu", "images.every_epochs=11", "output=run") == 0
+    assert (
+        train("dataset=digits", "ema.decay=0.999", "epochs=11", "device=cpu", "images.every_epochs=11", "output=run")
+        == 0
+    )
     found = json.loads(Path("run/summary.json").read_text())
     assert found["test_ema"]["elbo"] > found["test"]["elbo"] - 0.15
 

@@ -109,7 +109,28 @@ def test_an_older_file_lacks_what_came_later() -> None:
     del stored["ema"], stored["checkpoint"]["every_seconds"]
     found = RunConfig.completed(stored, given)
     assert (found.epochs, found.latent_dim, found.ema.decay, found.output) == (3, 5, 0.9, "mine")
-    assert found.checkpoint == module.CheckpointSchedule(1, None)
+    assert found.checkpoint == module.CheckpointSchedule(None, None)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "epochs"), [(60_000, 10), (50_000, 10), (49_999, 11), (9000, 56), (1297, 386), (1, 500_000)]
+)
+def test_epochs_show_500_000_observations(n_train: int, epochs: int) -> None:
+    config = RunConfig.of(composed())
+    assert config.epochs is None
+    with pytest.raises(UserError, match="epochs=null"):
+        _ = config.n_epochs
+    filled = config.with_epochs(n_train)
+    assert filled.epochs == filled.n_epochs == epochs
+    assert RunConfig.of(composed("epochs=3")).with_epochs(n_train).epochs == 3
+
+
+@pytest.mark.parametrize("epochs", [1, 10, 50, 51, 56, 99, 100, 101, 149, 386, 5000])
+def test_at_most_50_looks_at_a_run(epochs: int) -> None:
+    every = RunConfig.of(composed(f"epochs={epochs}")).every_epochs(None)
+    looks = {epoch for epoch in range(1, epochs + 1) if epoch % every == 0} | {epochs}  # the last one always
+    assert min(epochs, 26) <= len(looks) <= 50
+    assert RunConfig.of(composed(f"epochs={epochs}")).every_epochs(7) == 7
 
 
 def test_changes_at_the_keys_that_were_typed() -> None:
@@ -125,9 +146,11 @@ def test_changes_at_the_keys_that_were_typed() -> None:
 
 def test_what_the_data_decide_is_filled_in() -> None:
     """The rest is as it was typed, and what is prepared twice is the same."""
-    typed = composed("decoder=categorical", "dataset.limit=100", "architecture.hidden=[4]", "device=cpu")
+    typed = composed(
+        "dataset=digits", "decoder=categorical", "dataset.limit=100", "architecture.hidden=[4]", "device=cpu"
+    )
     filled = prepare(typed).config
     assert filled.decoder["levels"] == 17
-    assert filled.values() == {**typed, "decoder": {**typed["decoder"], "levels": 17}}
+    assert filled.values() == {**typed, "decoder": {**typed["decoder"], "levels": 17}, "epochs": 5000}
     assert prepare(filled.values()).config == filled
     assert filled.flat()["decoder.levels"] == 17

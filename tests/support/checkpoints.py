@@ -14,7 +14,7 @@ from vaecli.runs import checkpoint
 from vaecli.utils.errors import UserError
 from vaecli.utils.random import random_states
 
-SMALL = ("dataset.limit=40", "latent_dim=2", "architecture.hidden=[8]", "device=cpu", "batch_size=40")
+SMALL = ("dataset=digits", "dataset.limit=40", "latent_dim=2", "architecture.hidden=[8]", "device=cpu", "batch_size=40")
 
 State = dict[str, Any]
 

@@ -19,8 +19,8 @@ from support.command_line import Copy
 
 from vaecli import __main__ as cli
 
-LONG = ("dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2", "epochs=100000", "images.every_epochs=100000",
-        "validate.every_epochs=100", "checkpoint.every_epochs=1000")  # fmt: skip
+LONG = ("dataset=digits", "dataset.limit=200", "architecture.hidden=[16]", "latent_dim=2", "epochs=100000",
+        "images.every_epochs=100000", "validate.every_epochs=100", "checkpoint.every_epochs=1000")  # fmt: skip
 
 
 def start(*words: str, cwd: Path) -> subprocess.Popen[str]:

@@ -22,8 +22,8 @@ from vaecli.training.lifecycle import Invocation
 from vaecli.training.trainer import Trainer
 
 SMALL = (
-    "dataset.limit=100", "batch_size=32", "latent_dim=3", "architecture.hidden=[16]", "epochs=4", "device=cpu",
-    "images.every_epochs=2",
+    "dataset=digits", "dataset.limit=100", "batch_size=32", "latent_dim=3", "architecture.hidden=[16]", "epochs=4",
+    "device=cpu", "images.every_epochs=2",
 )  # fmt: skip
 
 

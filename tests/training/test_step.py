@@ -22,7 +22,14 @@ from vaecli.training.setup import TrainingSetup
 from vaecli.training.state import Best, TrainingState
 from vaecli.training.step import LossModule, Update
 
-SMALL = ("dataset.limit=100", "batch_size=50", "latent_dim=3", "architecture.hidden=[16]", "device=cpu")
+SMALL = (
+    "dataset=digits",
+    "dataset.limit=100",
+    "batch_size=50",
+    "latent_dim=3",
+    "architecture.hidden=[16]",
+    "device=cpu",
+)
 RISING = {  # options whose loss depends on the step, for epochs of two steps
     "warm_up": ("objective=warm_up", "objective.warm_up=3", "objective.kl_weight=0.7"),
     "cyclic": ("objective=cyclic", "objective.warm_up=1.5", "objective.cycle=2"),

@@ -202,7 +202,7 @@ def test_early_stopping_always_saves_the_last_state() -> None:
 
 def test_early_stopping_without_validation_is_refused() -> None:
     with pytest.raises(UserError, match=r"dataset\.val_size"):
-        prepare(composed("dataset.val_size=0", "early_stopping.patience=2"))
+        prepare(composed("dataset=digits", "dataset.val_size=0", "early_stopping.patience=2"))
 
 
 def test_an_interrupt_stops_after_the_step_and_saves() -> None:

@@ -8,34 +8,35 @@ import pytest
 import torch
 from support.configurations import composed
 from support.making import instantiate, prepare
-from support.trainers import Recorder, plan, quiet
+from support.trainers import Recorder, quiet
 
 from vaecli.models.inference import CHUNK, evaluating
+from vaecli.training.lifecycle import plan
 from vaecli.training.setup import TrainingSetup
 from vaecli.training.step import Update
 from vaecli.training.totals import mean_metrics
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 
-SMALL = ("dataset.limit=150", "batch_size=64", "latent_dim=3", "architecture.hidden=[16]", "device=cpu")
+SMALL = (
+    "dataset=digits", "dataset.limit=150", "batch_size=64", "latent_dim=3", "architecture.hidden=[16]", "device=cpu",
+)  # fmt: skip
 
 
 def train(*overrides: str) -> tuple[TrainingSetup, Trainer, Recorder]:
     """A real model, trained in this process."""
     job, recorder = prepare(composed(*SMALL, *overrides)), Recorder()
-    s = job.config
-    how = plan(s.epochs, s.batch_size, seed=s.seed, patience=s.early_stopping.patience,
-               validate_every=s.validate.every_epochs, checkpoint_every=s.checkpoint.every_epochs)  # fmt: skip
+    how = plan(job.config)
     trainer = Trainer(
         Update(job.model, job.objective, job.optimizer, job.scheduler), job.splits, how, recorder,
-        quiet(len(job.splits.train), s.epochs), SimpleNamespace(requested=None),  # type: ignore[arg-type]
+        quiet(len(job.splits.train), how.epochs), SimpleNamespace(requested=None),  # type: ignore[arg-type]
     )  # fmt: skip
     trainer.train()
     return job, trainer, recorder
 
 
 def test_validation_figures_are_means_of_observations() -> None:
-    job = prepare(composed("latent_dim=3", "architecture.hidden=[16]", "samples=2"))
+    job = prepare(composed("dataset=digits", "latent_dim=3", "architecture.hidden=[16]", "samples=2"))
     split = job.splits.train
     assert len(split) % CHUNK
     found = mean_metrics(job.model, job.objective, split)

@@ -162,7 +162,8 @@ class MNIST(Dataset):
         remedy = "" if "downloaded" in problem else "; delete a damaged file to fetch it anew"
         return (
             f"the {self.source} files in {folder} {problem} ({reason}){remedy}.\n"
-            f"Expected there: {', '.join(FILES)} (or set dataset.root or VAE_DATA); dataset=digits needs no download."
+            f"Expected there: {', '.join(FILES)} (or set dataset.root or VAE_DATA); "
+            "dataset=mnist_small needs no download."
         )
 
 

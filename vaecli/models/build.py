@@ -116,12 +116,13 @@ def start_prior(model: VAE, train: Split) -> None:
 def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, train: Split) -> RunConfig:
     """The configuration with what the data decide: from then on a model is rebuilt from it alone.
 
-    The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values.
+    The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values; how
+    many epochs there are, unless the user says it, follows from the number of observations.
     """
     found = {key: value for key, value in dataset.settled.items() if key in config.dataset}
     config = replace(config, dataset=config.dataset.filled(**found)) if found else config
     decoder = filled_decoder(options, train, dataset.recipe)
-    return replace(config, decoder=Choice(decoder))
+    return replace(config, decoder=Choice(decoder)).with_epochs(len(train))
 
 
 def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = None) -> Values:

@@ -39,17 +39,20 @@ class Rule:
     distinguishes: bool = True
 
 
+SHOWN, MIN_EPOCHS = 500_000, 10  # training observations, and epochs, that a run shows at least: epochs=null
+MOST_LOOKS = 50  # validations, or writes of last.pt, of a run that does not say how often
+
 IMMUTABLE, REQUEST, SAYS_NOTHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
 
 
 @dataclass(frozen=True)
 class Validation:
-    every_epochs: PositiveInt = 1
+    every_epochs: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
 class CheckpointSchedule:
-    every_epochs: Annotated[PositiveInt, SAYS_NOTHING] = 1
+    every_epochs: Annotated[PositiveInt | None, SAYS_NOTHING] = None
     every_seconds: Annotated[PositiveFloat | None, SAYS_NOTHING] = None
 
 
@@ -85,7 +88,7 @@ class RunConfig:
     scheduler: Group
     latent_dim: Annotated[PositiveInt, IMMUTABLE] = 20
     samples: PositiveInt = 1
-    epochs: PositiveInt = 10
+    epochs: PositiveInt | None = None
     batch_size: Annotated[PositiveInt, IMMUTABLE] = 128
     seed: Annotated[Seed, IMMUTABLE] = 0
     start_at_mean: Annotated[bool, IMMUTABLE] = True
@@ -137,8 +140,12 @@ class RunConfig:
         return RunConfig.of(changed)
 
     def changed_keys(self, given: RunConfig, keys: Sequence[str]) -> list[str]:
-        """The keys typed, but for requests and for options that the run has: naming them again changes nothing."""
+        """The keys typed, but for requests and for what the run has: naming an option again changes nothing.
+
+        Neither does epochs=null, for how many suit the data has been decided.
+        """
         same = {key for key, option in given.options.items() if self.options[key].name == option.name}
+        same |= {"epochs"} if given.epochs is None else set()
         return [key for key in keys if key not in REQUEST_KEYS and key not in same]
 
     def changed_values(self, given: RunConfig, keys: Sequence[str]) -> Values:
@@ -154,6 +161,21 @@ class RunConfig:
                 "leave it out, or start a new run"
             )
         return changes
+
+    def with_epochs(self, n_train: int) -> RunConfig:
+        """The same with as many epochs as suit the number of training observations, unless it says how many."""
+        return self if self.epochs else dataclasses.replace(self, epochs=max(MIN_EPOCHS, -(-SHOWN // n_train)))
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs there are; UserError before the data have decided that."""
+        if self.epochs is None:
+            raise UserError("epochs=null: give a number of epochs")
+        return self.epochs
+
+    def every_epochs(self, wanted: int | None) -> int:
+        """Epochs between two of what `wanted` says how often to do; None: every one, but at most MOST_LOOKS times."""
+        return wanted or -(-self.n_epochs // MOST_LOOKS)
 
     def with_paths(self) -> RunConfig:
         """The same with the data's paths as every later command will find them, from whichever folder."""

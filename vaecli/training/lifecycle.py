@@ -26,6 +26,7 @@ from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
 from vaecli.training.resume import (
     asked_for,
+    describe_changes,
     fitting,
     nothing_left,
     permitted,
@@ -52,9 +53,7 @@ from vaecli.training.trainer import Plan, Trainer
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
-from vaecli.utils.schema import plain
 from vaecli.utils.text import say
-from vaecli.utils.types import Values
 
 
 def start(config: RunConfig, invocation: Invocation) -> float:
@@ -112,12 +111,12 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         if summary.status == "completed":
             if state is None:
                 raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to go on from")
-            if config.epochs > stored.epochs:  # early stopping counts anew
+            if config.n_epochs > stored.n_epochs:  # early stopping counts anew
                 state = state._replace(best=state.best._replace(validations_since_best=0))
             if finished := nothing_left(config, state):
                 say(f"{folder} {finished}")
                 return or_nan(state.best.bound)
-        if config.epochs < epoch:
+        if state and config.n_epochs < epoch:
             raise UserError(f"epochs={config.epochs}: {folder} has trained {epoch} epochs already; ask for more")
         if state and changes:
             state = with_newer_best(folder, state)
@@ -146,7 +145,7 @@ def run(
         setup = make_setup()
         trainer = train(setup, logger, resume)
         signal = trainer.interrupt.requested
-        if signal and trainer.epoch < setup.config.epochs:
+        if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
         complete(setup, logger, trainer, invocation)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
@@ -163,10 +162,10 @@ def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -
     """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
     announce(setup, logger, resume)
     config, look = setup.config, view_of(setup.dataset, setup.splits.train.x_shape)
-    pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.epochs)
+    pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.n_epochs)
     pictures.data()
     done = observations_done(setup, resume)
-    progress = TrainingProgress(len(setup.splits.train), config.epochs, logger.console, logger.say, done=done)
+    progress = TrainingProgress(len(setup.splits.train), config.n_epochs, logger.console, logger.say, done=done)
     progress.mark = "" if setup.model.decoder.training_bound else "*"
     update = Update(
         setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average, config.clip_grad_norm
@@ -205,10 +204,10 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
 
 def plan(setup: TrainingSetup) -> Plan:
     config = setup.config
+    validate, save = (config.every_epochs(one.every_epochs) for one in (config.validate, config.checkpoint))
     return Plan(
-        config.epochs, config.batch_size, config.seed, config.validate.every_epochs,
-        config.checkpoint.every_epochs, config.checkpoint.every_seconds, config.early_stopping.patience,
-        large_values(setup),
+        config.n_epochs, config.batch_size, config.seed, validate, save, config.checkpoint.every_seconds,
+        config.early_stopping.patience, large_values(setup),
     )  # fmt: skip
 
 
@@ -229,6 +228,7 @@ def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState,
         return
     schedule = setup.scheduler.state_dict()
     with fitting(logger.folder.checkpoint(LAST)):
+        before = state.optimizer["param_groups"][0]["lr"]
         trainer.restore(state, resume.replanned)
     logger.say(f"going on after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
     if resume.another_objective and trainer.epoch < trainer.plan.epochs:
@@ -239,12 +239,11 @@ def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState,
         trainer.save_last()  # with them in its configuration, so that they hold after another stop too
     horizon = {key: value for key, value in schedule.items() if state.scheduler.get(key) != value}
     if "epochs" in resume.changes and {"T_max", "total_steps"} & horizon.keys():
-        name, epochs = setup.config.scheduler.name, setup.config.epochs
-        logger.say(f"scheduler={name} runs over all epochs: from here on the rates are those of a run of {epochs}")
-
-
-def describe_changes(changes: Values) -> str:
-    return "".join(f", {key}={plain(value)}" for key, value in changes.items())
+        name, now = setup.config.scheduler.name, setup.optimizer.param_groups[0]["lr"]
+        logger.say(
+            f"scheduler={name} runs over all epochs: the learning rate was {before:.3g} when the run stopped, "
+            f"is {now:.3g} now, and goes on as in a run of {setup.config.n_epochs} epochs"
+        )
 
 
 def resumption(resume: ResumeState) -> Summary:

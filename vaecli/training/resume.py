@@ -18,6 +18,7 @@ from vaecli.runs.names import BEST, LAST
 from vaecli.training.state import Best, TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
+from vaecli.utils.schema import plain
 from vaecli.utils.types import Values
 
 
@@ -83,11 +84,15 @@ def newer_best(folder: RunFolder, which: str, best: Best) -> Best:
 def nothing_left(config: RunConfig, state: TrainingState) -> str | None:
     """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
     epoch, patience = state.epoch, config.early_stopping.patience
-    if epoch >= config.epochs:
+    if epoch >= config.n_epochs:
         return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
     if patience is not None and state.best.validations_since_best >= patience:
         return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
     return None
+
+
+def describe_changes(changes: Values) -> str:
+    return "".join(f", {key}={plain(value)}" for key, value in changes.items())
 
 
 def resume_command(folder: RunFolder) -> str:

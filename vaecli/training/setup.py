@@ -69,7 +69,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
         model.refuse_too_many(batch, draws // config.batch_size * batch)
     set_cpu_threads(model, draws)
     optimizer = options.make("optimizer", params=model.parameters())
-    total_steps = per_epoch * config.epochs
+    total_steps = per_epoch * config.n_epochs
     scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
     splits = splits.to(device)
     return TrainingSetup(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)

@@ -98,10 +98,11 @@ def few_steps(setup: TrainingSetup) -> str | None:
     """A hint where a small set in large batches leaves hardly any steps to learn from."""
     n, size = len(setup.splits.train), setup.config.batch_size
     steps = -(-n // size)
-    if steps * setup.config.epochs >= FEW:
+    total = steps * setup.config.n_epochs
+    if total >= FEW:
         return None
     remedy = "a smaller batch_size or more epochs" if size > 16 else "more epochs"
-    return f"only {steps * setup.config.epochs} steps in total ({steps} per epoch): use {remedy}"
+    return f"only {total} steps in total ({steps} per epoch): use {remedy}"
 
 
 def large_values(setup: TrainingSetup) -> str | None:
@@ -119,8 +120,8 @@ def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> s
     names = (setup.config.options[group].name for group in ("dataset", "architecture", "decoder", "objective"))
     n = sum(p.numel() for p in setup.model.parameters())
     return (
-        f"{', '.join(names)}: {len(setup.splits.train):,} observations, {setup.config.latent_dim} latents, "
-        f"{n:,} parameters, {device}; {folder}"
+        f"{', '.join(names)}: {len(setup.splits.train):,} observations, {setup.config.n_epochs} epochs, "
+        f"{setup.config.latent_dim} latents, {n:,} parameters, {device}; {folder}"
     )
 
 
