@@ -3,12 +3,10 @@
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
-__all__ = ["Run", "UserError", "__version__", "load", "train"]
-
 HOMES = {
     "Run": "vaecli.analysis.notebook",
     "UserError": "vaecli.utils.errors",
+    "__version__": "vaecli.utils.version",
     "load": "vaecli.analysis.notebook",
     "train": "vaecli.training.notebook",
 }
@@ -22,4 +20,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(HOMES)

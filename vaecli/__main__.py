@@ -29,7 +29,7 @@ def main() -> None:
 
         show(overview(known))
     if args[0] in ("-V", "--version"):
-        from vaecli import __version__
+        from vaecli.utils.version import __version__
 
         show(f"vaecli {__version__}")
     if args[0] == "--complete" and len(args) > 2:  # asked by the shell at each TAB

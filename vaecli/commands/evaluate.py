@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-import vaecli
 from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
 from vaecli.analysis.pareto import FEWEST, threshold
@@ -34,6 +33,7 @@ from vaecli.utils.files import replace_text
 from vaecli.utils.memory import peak_memory
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import say
+from vaecli.utils.version import __version__
 
 K = 5000  # draws, of which a file's name says nothing
 
@@ -177,7 +177,7 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
         epoch=run.epoch,
         seed=config.seed,
         device=str(run.device),
-        version=vaecli.__version__,
+        version=__version__,
         seconds=round(seconds, 2),
         peak_memory_bytes=peak_memory(run.device),
     )

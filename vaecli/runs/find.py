@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vaecli import __version__
 from vaecli.runs.folder import RunFolder, checkpoint_name, checkpoints_below, folders_below
 from vaecli.runs.names import BEST, CONFIG, LAST
 from vaecli.runs.table import natural
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
+from vaecli.utils.version import __version__
 
 VERSION = re.compile(r"[\w.+-]{1,30}", re.ASCII)
 

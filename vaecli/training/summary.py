@@ -9,7 +9,6 @@ from importlib.metadata import version
 
 import torch
 
-import vaecli
 from vaecli.analysis.metrics import active_units, kl_per_dim
 from vaecli.datasets.reading.report import Reading
 from vaecli.models.build import data_facts
@@ -23,6 +22,7 @@ from vaecli.training.previews import LOOKED_AT, Pictures
 from vaecli.training.setup import TrainingSetup
 from vaecli.utils.schema import plain
 from vaecli.utils.types import StateDict
+from vaecli.utils.version import __version__
 
 
 def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
@@ -56,7 +56,7 @@ def description(setup: TrainingSetup, device: torch.device) -> Summary:
     train, val, test = (0 if part is None else len(part) for part in setup.splits)
     packages = {name: version(name) for name in ("torchvision", "numpy", "hydra-core", "omegaconf")}
     versions = {
-        "vaecli": vaecli.__version__,
+        "vaecli": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         **packages,
