@@ -199,7 +199,9 @@ def test_the_command_line(beta_run: Path, tmp_path: Path) -> None:
         assert done.returncode == 0
         assert f"vae {name}" in done.stdout
     done = called("interpolate", f"run={beta_run}", "from=2", "to=5", "output=path.png", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "wrote path.png\n"), done.stderr
+    said = "beta: 12,000 observations of 100 numbers; labels: alpha, beta (numbers)\n"
+    said += "10,000 to train, 1,000 to validate, 1,000 to test\n"
+    assert (done.returncode, done.stdout) == (0, f"{said}wrote path.png\n"), done.stderr
     done = called("manifold", f"run={beta_run}", "dims=[0,2]", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: dims=[0,2]: this run has the latents 0 to 1\n"

@@ -125,6 +125,15 @@ def test_text_layouts(kind: str, tmp_path: Path) -> None:
     assert all(one in lines for one in said), lines
 
 
+def test_texts_of_several_lines(tmp_path: Path) -> None:
+    """In a file of several blocks, each of which may end within one."""
+    rows = "".join(f'{i},{i % 7},"kind {i % 3}\nof the, {i % 3}"\n' for i in range(60_000))
+    (tmp_path / "x.csv").write_text(f"a,b,kind\n{rows}")
+    found = look(tmp_path / "x.csv")
+    assert (found["observations"], ranges(found)) == (60_000, {"a": (0, 59_999), "b": (0, 6)})
+    assert found["labels"]["counts"] == {f"kind {k}\nof the, {k}": 20_000 for k in range(3)}
+
+
 # --- labels and missing cells
 
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vaecli.datasets.reading.content import Classes, classes
 from vaecli.utils.errors import UserError
 
 ValFraction = Annotated[float, Field(ge=0, lt=1)]
@@ -48,19 +49,22 @@ class Labels(NamedTuple):
     names: tuple[str, ...] | None  # of the classes, where they were text
 
 
-def code_labels(parts: Sequence[np.ndarray | None]) -> Labels:
+def code_labels(parts: Sequence[np.ndarray | Classes | None]) -> Labels:
     """Labels as numbers: text as its place among all the texts, in the order of the alphabet."""
-    there = [part for part in parts if part is not None]
-    if any(part.dtype.kind == "O" for part in there):
-        names = np.unique(np.concatenate([as_texts(part).ravel() for part in there]))
-        codes = [None if p is None else torch.from_numpy(np.searchsorted(names, as_texts(p))) for p in parts]
-        return Labels(codes, tuple(map(str, names)))
-    return Labels([None if part is None else number_labels(part) for part in parts], None)
+    if not any(isinstance(part, Classes) for part in parts):
+        return Labels([None if part is None else number_labels(part) for part in parts], None)  # type: ignore[arg-type]
+    texts = [None if part is None else part if isinstance(part, Classes) else as_classes(part) for part in parts]
+    names = sorted({name for part in texts if part is not None for name in part.names})
+    places = {name: k for k, name in enumerate(names)}
+    codes = [None if part is None else torch.from_numpy(np.array([places[name] for name in part.names])[part.codes])
+             for part in texts]  # fmt: skip
+    return Labels(codes, tuple(names))
 
 
-def as_texts(labels: np.ndarray) -> np.ndarray:
-    """Labels as texts, not padded to the longest, as an array of NumPy's own kind of text is."""
-    return labels if labels.dtype.kind == "O" else labels.astype(str).astype(object)
+def as_classes(labels: np.ndarray) -> Classes:
+    """Labels that are numbers as texts."""
+    kinds, codes = np.unique(labels, return_inverse=True)
+    return classes([str(kind) for kind in kinds], codes.ravel())
 
 
 def number_labels(values: np.ndarray) -> Tensor:

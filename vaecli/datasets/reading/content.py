@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,31 @@ PER_COLUMN = 10_000  # bytes
 AS_NEEDED = "save it as float32 .npy, which is read as needed"
 
 
+class Classes(NamedTuple):
+    """Labels that are text, each held once."""
+
+    names: list[str]  # in the order of the alphabet
+    codes: np.ndarray  # (N,): the place of each label among the names
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Labels of each name."""
+        return dict(zip(self.names, np.bincount(self.codes, minlength=len(self.names)).tolist(), strict=True))
+
+
+def classes(cells: Sequence[str], codes: np.ndarray) -> Classes:
+    """The labels that `codes` (N,) take from cells, two of which may be alike; one that no label takes is left out."""
+    used = np.bincount(codes, minlength=len(cells)) > 0
+    names = sorted({cell for cell, there in zip(cells, used, strict=True) if there})
+    places = {name: k for k, name in enumerate(names)}
+    return Classes(names, np.array([places.get(cell, 0) for cell in cells], np.int64)[codes])
+
+
 class Content(NamedTuple):
     """What a file holds."""
 
     x: Tensor  # (N, *x_shape), whole numbers or float32, float64 where float32 has too few digits; mapped: any type
-    labels: np.ndarray | None  # (N,) or (N, d), text or numbers
+    labels: np.ndarray | Classes | None  # numbers (N,) or (N, d), or text
     reading: FileReading
     names: tuple[str, ...] | None = None  # of the columns of a table
     levels: int = 1  # the value of x that stands for 1.0

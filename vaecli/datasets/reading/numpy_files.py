@@ -16,9 +16,9 @@ import numpy as np
 from vaecli.datasets.checks import check_numbers
 from vaecli.datasets.reading.asking import refuse_long
 from vaecli.datasets.reading.choice import Choice
-from vaecli.datasets.reading.content import AS_NEEDED, Content
+from vaecli.datasets.reading.content import AS_NEEDED, Content, classes
 from vaecli.datasets.reading.pixels import array_content
-from vaecli.datasets.reading.report import Labels, counted
+from vaecli.datasets.reading.report import Labels
 from vaecli.datasets.reading.sparse import is_sparse, read_sparse
 from vaecli.datasets.reading.tables import Table, pick, whole_labels
 from vaecli.utils.errors import UserError
@@ -105,10 +105,17 @@ def read_npz(what: str, path: Path, choice: Choice) -> Content:
                         "expected one number or text for each observation (dataset.labels=false: none)")  # fmt: skip
     if labels is not None and len(labels) != len(values):
         raise UserError(f"{what}: has {len(values):,} observations and {len(labels):,} labels")
-    found = array_content(what, path, values, choice, labels)
-    said = None if labels is None else described(name, labels)
+    found = array_content(what, path, values, choice)
     reading = found.reading.noting(*notes)
-    return found._replace(reading=reading if said is None else reading.labelled(said))
+    if labels is None:
+        return found._replace(reading=reading)
+    if labels.dtype.kind == "O" and labels.ndim == 1:
+        kinds, codes = np.unique(labels.astype(str), return_inverse=True)
+        named = classes([str(kind) for kind in kinds], codes)
+        return found._replace(labels=named, reading=reading.labelled(Labels("array", name, "classes", named.counts)))
+    whole = labels.ndim == 1 and labels.dtype.kind in "bui"
+    said = whole_labels(("array", name), labels) if whole else Labels("array", name, "numbers")
+    return found._replace(labels=labels, reading=reading.labelled(said))
 
 
 def load_npz(what: str, path: Path, choice: Choice) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
@@ -155,13 +162,3 @@ def npz_keys(what: str, there: Sequence[str], choice: Choice) -> tuple[str, str 
     if data is None and len(rest) != 1:
         raise UserError(f"{what}: holds {', '.join(there) or 'nothing'}; save the observations under the name x")
     return data or rest[0], label
-
-
-def described(name: str, labels: np.ndarray) -> Labels:
-    """What is said of an archive's labels."""
-    if labels.ndim == 1 and labels.dtype.kind == "O":
-        kinds, codes = np.unique(labels.astype(str), return_inverse=True)
-        return Labels("array", name, "classes", counted(codes.tolist(), [str(kind) for kind in kinds]))
-    if labels.ndim == 1 and labels.dtype.kind in "bui":
-        return whole_labels(("array", name), labels)
-    return Labels("array", name, "numbers")

@@ -22,9 +22,7 @@ EXPECTED = "(N, d), (N, H, W) or (N, C, H, W) with one or three channels"
 SOME = 1000  # numbers of an observation that are looked at for their digits
 
 
-def array_content(
-    what: str, path: Path, values: np.ndarray, choice: Choice, labels: np.ndarray | None = None, mapped: bool = False
-) -> Content:
+def array_content(what: str, path: Path, values: np.ndarray, choice: Choice, mapped: bool = False) -> Content:
     """An array of observations; UserError where its shape is not that of any."""
     x, note = observations(what, values, choice)
     check_numbers(what, values)
@@ -42,7 +40,7 @@ def array_content(
         str(path), path.suffix.lower().removeprefix("."), len(x), tuple(x.shape[1:]), said, tuple(how), layout,
         low=low, high=high, notes=(note,) if note else (),
     )  # fmt: skip
-    return Content(held, labels, reading, levels=levels, mapped=mapped, double=double)
+    return Content(held, None, reading, levels=levels, mapped=mapped, double=double)
 
 
 def observations(what: str, values: np.ndarray, choice: Choice) -> tuple[np.ndarray, str | None]:

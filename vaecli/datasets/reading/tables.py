@@ -23,14 +23,15 @@ from vaecli.datasets.reading.columns import (
     numbers,
     texts,
 )
-from vaecli.datasets.reading.content import Content
+from vaecli.datasets.reading.content import Classes, Content, classes
 from vaecli.datasets.reading.names import place, shown, written
-from vaecli.datasets.reading.report import Column, FileReading, Labels, counted, number, some
+from vaecli.datasets.reading.report import Column, FileReading, Labels, number, some
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 from vaecli.utils.types import Values
 
 LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
+AT_ONCE = 8192  # rows
 NO_TEXT = "missing"  # what a label is called that is not there
 
 
@@ -95,11 +96,11 @@ def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
     refuse_text(what, columns, roles.x, choice)
     if not roles.x:
         raise UserError(f"{what}: no column of numbers is left; it has {shown(table.names)}")
-    x = matrix(columns, roles.x, choice)
+    x, ends = matrix(columns, roles.x, choice)
     names = tuple(table.names[i] for i in roles.x)
     about = f"{what}: column {table.names[roles.label]}" if roles.label is not None else what
     labels, said = (None, None) if roles.label is None else label_values(about, columns, roles.label)
-    reading = described(path, table, columns, roles, x, said)
+    reading = described(path, table, columns, roles, x.shape, ends, said)
     return Content(torch.from_numpy(x), labels, reading, names, double=x.dtype == np.float64)
 
 
@@ -108,17 +109,33 @@ def plain(column: Any) -> Any:
     return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column
 
 
-def matrix(columns: Columns, taken: Sequence[int], choice: Choice) -> np.ndarray:
+class Ends(NamedTuple):
+    """Where the numbers of a column lie, NaN where there are none, and how many are missing."""
+
+    low: float
+    high: float
+    missing: int
+
+
+def matrix(columns: Columns, taken: Sequence[int], choice: Choice) -> tuple[np.ndarray, list[Ends]]:
     """The columns taken (N, d), float32, or float64 where that is wanted or float32 would merge neighbours."""
-    double = choice.precision == "double"
+    found = [columns.values(i) for i in taken]
+    double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, found)))
     x = np.empty((len(columns.arrow[0]), len(taken)), np.float64 if double else np.float32)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
-        for j, i in enumerate(taken):
-            found = columns.values(i)
-            if choice.precision is None and needs_double(found):
-                return matrix(columns, taken, choice._replace(precision="double"))
-            x[:, j] = found
-    return x
+        for start in range(0, len(x), AT_ONCE):  # so many rows of all columns stay near the processor
+            for j, column in enumerate(found):
+                x[start : start + AT_ONCE, j] = column[start : start + AT_ONCE]
+        return x, [ends_of(column, x.dtype) for column in found]
+
+
+def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
+    """Where numbers (N,) lie once they are of `dtype`, with the digits that they then have."""
+    low, high, missing = values.min(), values.max(), 0
+    if np.isnan(low):
+        missing = int(np.isnan(values).sum())
+        low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    return Ends(float(str(dtype.type(low))), float(str(dtype.type(high))), missing)
 
 
 def roles_of(what: str, columns: Columns, choice: Choice) -> Roles:
@@ -178,8 +195,8 @@ def label_column(what: str, columns: Columns, choice: Choice, out: set[int]) -> 
     return other[0] if found is not None and found.are_classes else None
 
 
-def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray, Labels]:
-    """Labels (N,): integers, numbers, or text for everything else, each text held once; and what is said of them."""
+def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Classes, Labels]:
+    """Labels (N,): integers, numbers, or text for everything else; and what is said of them."""
     import pyarrow as pa
 
     column, source = columns.arrow[i], ("column", columns.names[i])
@@ -191,10 +208,8 @@ def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray, Label
     found = columns.text(i) or texts(column.cast(pa.string()), ".", ())
     refuse_long(what, max(map(len, found.cells), default=0))
     gaps = {"", *columns.missing}
-    cells = [NO_TEXT if cell.strip() in gaps else cell for cell in found.cells]
-    labels = np.array([*cells, NO_TEXT], dtype=object)[found.codes]
-    kinds, codes = np.unique(labels, return_inverse=True)
-    return labels, Labels(*source, "classes", counted(codes.tolist(), [str(kind) for kind in kinds]))
+    named = classes([NO_TEXT if cell.strip() in gaps else cell for cell in [*found.cells, ""]], found.codes)
+    return named, Labels(*source, "classes", named.counts)
 
 
 def whole_labels(source: tuple[str, str], values: np.ndarray) -> Labels:
@@ -206,29 +221,25 @@ def whole_labels(source: tuple[str, str], values: np.ndarray) -> Labels:
 
 
 def described(
-    path: Path, table: Table, columns: Columns, roles: Roles, x: np.ndarray, labels: Labels | None
-) -> FileReading:
+    path: Path, table: Table, columns: Columns, roles: Roles, shape: tuple[int, ...], ends: Sequence[Ends],
+    labels: Labels | None,
+) -> FileReading:  # fmt: skip
     """What was read."""
-    n, d = x.shape
+    n, d = shape
     names = [table.names[i] for i in roles.x]
-    gaps, lows, highs = np.isnan(x).sum(0), np.fmin.reduce(x), np.fmax.reduce(x)
     found = tuple(
-        Column(name, columns.kind(i), number(low), number(high), int(gap))
-        for i, name, gap, low, high in zip(roles.x, names, gaps, map(digits, lows), map(digits, highs), strict=True)
+        Column(name, columns.kind(i), number(end.low), number(end.high), end.missing)
+        for i, name, end in zip(roles.x, names, ends, strict=True)
     )
-    missing = int(gaps.sum())
+    missing = sum(end.missing for end in ends)
     how = [*table.how, f"{missing:,} cell{'s' * (missing != 1)} missing" if missing else "none missing"]
     rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({some(names)})"
+    low, high = np.fmin.reduce([end.low for end in ends]), np.fmax.reduce([end.high for end in ends])
     return FileReading(
         str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, found, labels,
-        number(digits(np.fmin.reduce(lows))), number(digits(np.fmax.reduce(highs))), missing, roles.left_out, {},
-        (*table.notes, *thousands(columns, roles)),
+        number(float(low)), number(float(high)), missing, roles.left_out,
+        notes=(*table.notes, *thousands(columns, roles)),
     )  # fmt: skip
-
-
-def digits(value: np.floating) -> float:
-    """A number with the digits that it has, not those that float64 adds to a float32."""
-    return float(str(value))
 
 
 def thousands(columns: Columns, roles: Roles) -> list[str]:

@@ -61,18 +61,17 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice,
 
     blanks = layout.separator == " "
     lines, comments = by_tabs(path, encoding, layout.skip) if blanks else (b"", [])
-    parsing = arrow.ParseOptions(delimiter="\t" if blanks else layout.separator, newlines_in_values=True,
-                                 invalid_row_handler=other_row)  # fmt: skip
     converting = arrow.ConvertOptions(null_values=[*MISSING, *choice.missing_values], strings_can_be_null=False,
                                       decimal_point=layout.decimal or ".")  # fmt: skip
     places = list(map(str, range(len(layout.names))))
 
-    def read(block: int) -> Any:
+    def read(block: int, newlines: bool) -> Any:
         wrong.clear()
-        passed.clear()
-        passed.extend(comments)
+        passed[:] = comments
         skip, codec = (0, "utf8") if blanks else (layout.skip, encoding)
         options = arrow.ReadOptions(skip_rows=skip, column_names=places, encoding=codec, block_size=block)
+        sign = "\t" if blanks else layout.separator
+        parsing = arrow.ParseOptions(delimiter=sign, newlines_in_values=newlines, invalid_row_handler=other_row)
         return arrow.read_csv(pa.BufferReader(lines) if blanks else path, options, parsing, converting)
 
     try:
@@ -83,18 +82,23 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice,
         raise refusal(what, path, layout, encoding, wrong, str(error)) from None
 
 
-def in_blocks(read: Callable[[int], Any], size: int, width: int) -> Any:
-    """What `read` makes of a file in blocks of pyarrow's usual size, or larger ones where a line is longer."""
+def in_blocks(read: Callable[[int, bool], Any], size: int, width: int) -> Any:
+    """What `read` makes of a file in blocks of pyarrow's usual size, or larger ones where a line is longer.
+
+    That a text in quotes may go over several lines, which costs a fifth more, is allowed for only where it is found: a
+    block that ends within one is no whole number of rows, which pyarrow refuses.
+    """
     import pyarrow as pa
 
-    block = max(BLOCK, 64 * width)
+    block, newlines = max(BLOCK, 64 * width), False
     while True:
         try:
-            return read(min(block, MOST))
+            return read(min(block, MOST), newlines)
         except pa.ArrowInvalid as error:
-            if not re.search("straddl|block size|cannot infer number", str(error)) or block > min(size, MOST):
+            short = re.search("straddl|block size|cannot infer number", str(error)) and block <= min(size, MOST)
+            if not short and newlines:
                 raise
-            block *= 16
+            block, newlines = (block * 16, newlines) if short else (block, True)
 
 
 def by_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
