@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from vaecli.datasets.reading.cells import BY_COMMA, COMMA, form, plain, value
 from vaecli.datasets.reading.choice import Choice
 from vaecli.datasets.reading.columns import Texts, first_text
 from vaecli.datasets.reading.names import shown
+from vaecli.datasets.reading.table import Columns
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from vaecli.datasets.reading.tables import Columns
 
 LONGEST = 1000  # characters of a label: what is longer names no class
 LISTED, ASKED = 3, 10  # different cells that are shown, and that a remedy names

@@ -20,7 +20,8 @@ from vaecli.datasets.reading.content import AS_NEEDED, Content, classes
 from vaecli.datasets.reading.pixels import array_content
 from vaecli.datasets.reading.report import Labels
 from vaecli.datasets.reading.sparse import is_sparse, read_sparse
-from vaecli.datasets.reading.tables import Table, pick, whole_labels
+from vaecli.datasets.reading.table import Table
+from vaecli.datasets.reading.tables import pick, whole_labels
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 

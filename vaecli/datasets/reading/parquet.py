@@ -9,7 +9,8 @@ from typing import Any
 from vaecli.datasets.reading.choice import Choice
 from vaecli.datasets.reading.content import AS_NEEDED, PER_CELL, PER_COLUMN, Content
 from vaecli.datasets.reading.names import shown
-from vaecli.datasets.reading.tables import Table, pick
+from vaecli.datasets.reading.table import Table
+from vaecli.datasets.reading.tables import pick
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,38 +12,21 @@ import torch
 from vaecli.datasets.reading.asking import refuse_long, refuse_text
 from vaecli.datasets.reading.choice import Choice
 from vaecli.datasets.reading.columns import (
-    Texts,
     are_numbers,
     counts_rows,
-    is_coded,
-    is_text,
-    kind_of,
     needs_double,
-    numbers,
     texts,
 )
 from vaecli.datasets.reading.content import Classes, Content, classes
 from vaecli.datasets.reading.names import place, shown, written
 from vaecli.datasets.reading.report import Column, FileReading, Labels, number, some
+from vaecli.datasets.reading.table import Columns, Table
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
-from vaecli.utils.types import Values
 
 LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
 AT_ONCE = 8192  # rows
 NO_TEXT = "missing"  # what a label is called that is not there
-
-
-class Table(NamedTuple):
-    """What a file's reader found."""
-
-    names: list[str]  # no two alike
-    columns: list[Any]  # of pyarrow, as long as the names
-    decimal: str | None  # as in Layout
-    how: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    layout: Values = MappingProxyType({})
-    typed: bool = False  # the file says which columns are text
 
 
 class Roles(NamedTuple):
@@ -53,38 +35,6 @@ class Roles(NamedTuple):
     x: list[int]
     label: int | None
     left_out: dict[str, str]  # names, and why
-
-
-class Columns:
-    """The columns of a table; a text is looked into once, when that is asked for."""
-
-    def __init__(self, table: Table, choice: Choice) -> None:
-        self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
-        self.typed = table.typed
-        self.arrow = [plain(column) for column in table.columns]
-        self.looked: dict[int, Texts] = {}
-
-    def text(self, i: int) -> Texts | None:
-        """A column that is text, looked into; None for others."""
-        if not is_text(self.arrow[i]):
-            return None
-        if i not in self.looked:
-            found = texts(self.arrow[i], self.decimal, self.missing)
-            self.looked[i] = found.as_text() if self.typed and found.repeat else found
-        return self.looked[i]
-
-    def is_numbers(self, i: int) -> bool:
-        """Whether every cell is a number or missing."""
-        found = self.text(i)
-        return are_numbers(self.arrow[i]) if found is None else found.n_strays == 0
-
-    def values(self, i: int) -> np.ndarray:
-        """The numbers of a column, float64 (N,)."""
-        found = self.text(i)
-        return numbers(self.arrow[i], self.missing) if found is None else found.numbers()
-
-    def kind(self, i: int) -> str:
-        return kind_of(self.arrow[i]) if self.text(i) is None else "numbers"
 
 
 def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
@@ -102,11 +52,6 @@ def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
     labels, said = (None, None) if roles.label is None else label_values(about, columns, roles.label)
     reading = described(path, table, columns, roles, x.shape, ends, said)
     return Content(torch.from_numpy(x), labels, reading, names, double=x.dtype == np.float64)
-
-
-def plain(column: Any) -> Any:
-    """A column without dictionary encoding, unless it is text, of which little can stand for much."""
-    return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column
 
 
 class Ends(NamedTuple):

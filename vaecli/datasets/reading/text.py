@@ -13,7 +13,8 @@ from vaecli.datasets.reading.choice import Choice
 from vaecli.datasets.reading.content import AS_NEEDED, PER_CELL, PER_COLUMN, Content
 from vaecli.datasets.reading.encodings import encoding_of, undecodable
 from vaecli.datasets.reading.layout import COMMENTS, Layout, find_layout
-from vaecli.datasets.reading.tables import Table, pick
+from vaecli.datasets.reading.table import Table
+from vaecli.datasets.reading.tables import pick
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import available, check_memory
 

@@ -1,0 +1,61 @@
+"""A table as it was read: its columns, by their places."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.columns import Texts, are_numbers, is_coded, is_text, kind_of, numbers, texts
+from vaecli.utils.types import Values
+
+
+class Table(NamedTuple):
+    """What a file's reader found."""
+
+    names: list[str]  # no two alike
+    columns: list[Any]  # of pyarrow, as long as the names
+    decimal: str | None  # as in Layout
+    how: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    layout: Values = MappingProxyType({})
+    typed: bool = False  # the file says which columns are text
+
+
+class Columns:
+    """The columns of a table; a text is looked into once, when that is asked for."""
+
+    def __init__(self, table: Table, choice: Choice) -> None:
+        self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
+        self.typed = table.typed
+        self.arrow = [plain(column) for column in table.columns]
+        self.looked: dict[int, Texts] = {}
+
+    def text(self, i: int) -> Texts | None:
+        """A column that is text, looked into; None for others."""
+        if not is_text(self.arrow[i]):
+            return None
+        if i not in self.looked:
+            found = texts(self.arrow[i], self.decimal, self.missing)
+            self.looked[i] = found.as_text() if self.typed and found.repeat else found
+        return self.looked[i]
+
+    def is_numbers(self, i: int) -> bool:
+        """Whether every cell is a number or missing."""
+        found = self.text(i)
+        return are_numbers(self.arrow[i]) if found is None else found.n_strays == 0
+
+    def values(self, i: int) -> np.ndarray:
+        """The numbers of a column, float64 (N,)."""
+        found = self.text(i)
+        return numbers(self.arrow[i], self.missing) if found is None else found.numbers()
+
+    def kind(self, i: int) -> str:
+        return kind_of(self.arrow[i]) if self.text(i) is None else "numbers"
+
+
+def plain(column: Any) -> Any:
+    """A column without dictionary encoding, unless it is text, of which little can stand for much."""
+    return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column
