@@ -97,6 +97,7 @@ class Mine:
 """
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_option_that_does_not_inherit_trains(tmp_path: Path) -> None:
     package(tmp_path, "objective", OBJECTIVE)
     words = ("objective=own", "dataset.limit=64", "epochs=1", "latent_dim=2", "architecture.hidden=[8]", "output=run")
