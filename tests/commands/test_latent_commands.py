@@ -165,24 +165,26 @@ def test_codes_are_the_posteriors(digits: Run) -> None:
 # Commands
 
 
-@pytest.mark.parametrize("run", ["digits_run", "beta_run"])
-@pytest.mark.parametrize(
-    ("args", "name"),
-    [
-        (["manifold", "n=4"], "manifold.png"),
-        (["manifold", "n=3", "dims=[1,0]", "spacing=quantile", "span=2.5"], "manifold.png"),
-        (["traverse"], "traversals.png"),
-        (["traverse", "index=3", "steps=4", "dims=[1]", "split=val"], "traversals.png"),
-        (["interpolate", "to=7"], "interpolation.png"),
-        (["interpolate", "from=5", "to=5", "path=spherical", "split=train", "steps=2"], "interpolation.png"),
-        (["reconstruct", "draws=3", "n=4"], "reconstructions.png"),
-        (["encode"], "latents.png"),
-    ],
-    ids=" ".join,
-)
+PICTURES = [  # a run, or None for both, a command line, and the file
+    ("digits_run", "manifold n=4", "manifold.png"),
+    ("beta_run", "manifold n=3 dims=[1,0] spacing=quantile span=2.5", "manifold.png"),
+    ("beta_run", "traverse", "traversals.png"),
+    ("digits_run", "traverse index=3 steps=4 dims=[1] split=val", "traversals.png"),
+    ("digits_run", "interpolate to=7", "interpolation.png"),
+    ("beta_run", "interpolate from=5 to=5 path=spherical split=train steps=2", "interpolation.png"),
+    (None, "reconstruct draws=3 n=4", "reconstructions.png"),
+    (None, "encode", "latents.png"),
+]
+
+
+@pytest.mark.parametrize(("run", "line", "name"), [
+    pytest.param(run, line, name, marks=pytest.mark.slow if usual not in (None, run) else ())
+    for usual, line, name in PICTURES for run in ("digits_run", "beta_run")
+])  # fmt: skip
 def test_pictures_are_written_into_the_run(
-    run: str, args: list[str], name: str, command: Command, request: pytest.FixtureRequest, tmp_path: Path
+    run: str, line: str, name: str, command: Command, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
+    args = line.split()
     folder = request.getfixturevalue(run)
     (folder / name).unlink(missing_ok=True)
     assert f"wrote {folder / name}" in command(*args, f"run={folder}")

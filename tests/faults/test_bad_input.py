@@ -1,6 +1,7 @@
 """Command lines that must be refused: what was wrong, what is allowed, exit code 1, nothing left behind."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,30 +52,44 @@ def words(line: str, digits_run: Path, beta_run: Path) -> list[str]:
     return line.replace("RUN", str(digits_run)).replace("BETA", str(beta_run)).replace("LONG", "x" * 5000).split(" ")
 
 
-SAMPLE = [pytest.param(*case, marks=() if i % 3 == 0 else pytest.mark.faults) for i, case in enumerate(REFUSED)]
-
-
-@pytest.mark.parametrize(("line", "message"), SAMPLE)
-def test_refused(
-    line: str, message: str, place: Path, digits_run: Path, beta_run: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+@pytest.fixture
+def check(
+    place: Path, digits_run: Path, beta_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str, str], None]:
+    """Runs a command line, which must say so and leave nothing."""
     monkeypatch.chdir(place)
     monkeypatch.delenv("VAE_DATA", raising=False)
     monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of the tests before
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):  # nothing is downloaded here
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setattr(sys, "argv", ["vae", *words(line, digits_run, beta_run)])
-    before = files(place) | files(digits_run)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    printed = capsys.readouterr()
-    assert message in printed.err
-    assert printed.err.startswith("error: ")
-    assert len(printed.err.strip().splitlines()) <= 2
-    assert "Traceback" not in printed.err
-    assert stopped.value.code == 1
-    assert files(place) | files(digits_run) == before
+
+    def run(line: str, message: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["vae", *words(line, digits_run, beta_run)])
+        before = files(place) | files(digits_run)
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        printed = capsys.readouterr()
+        assert message in printed.err
+        assert printed.err.startswith("error: ")
+        assert len(printed.err.strip().splitlines()) <= 2
+        assert "Traceback" not in printed.err
+        assert stopped.value.code == 1
+        assert files(place) | files(digits_run) == before
+
+    return run
+
+
+@pytest.mark.usefixtures("without_hydra")
+@pytest.mark.parametrize(("line", "message"), REFUSED[::3])
+def test_every_third_is_refused(line: str, message: str, check: Callable[[str, str], None]) -> None:
+    check(line, message)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("line", "message"), REFUSED)
+def test_refused(line: str, message: str, check: Callable[[str, str], None]) -> None:
+    """As Hydra composes it."""
+    check(line, message)
 
 
 SEVERAL = [pytest.param(*case, marks=() if i == 0 else pytest.mark.faults) for i, case in enumerate(REFUSED[1::9])]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.processes import in_child
 from support.runs import train
 
 from vaecli import __main__ as cli
@@ -90,19 +91,31 @@ def jobs(n: int) -> int:
     return 0
 
 
-LONG = [pytest.param(epochs, 2000, marks=pytest.mark.faults), pytest.param(jobs, 200, marks=pytest.mark.faults)]
+Work = Callable[[int], int]
 
 
-@pytest.mark.parametrize(("work", "n"), [(epochs, 60), *LONG])
-def test_nothing_grows(
-    work: Callable[[int], int], n: int, tmp_path: Path, measured: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a process of its own."""
-    monkeypatch.chdir(tmp_path)
+def in_a_process(work: Work, n: int) -> int:
+    """The exit code of `work` in a process of its own."""
     here = Path(__file__).parent
     code = f"import sys; sys.path[:0] = {[str(here), str(here.parent)]!r}; import test_long_runs as t; "
-    done = subprocess.run([sys.executable, "-c", f"{code} sys.exit(t.{work.__name__}({n}))"], stdout=subprocess.DEVNULL)
-    assert done.returncode == 0
+    code += f"sys.exit(t.{work.__name__}({n}))"
+    return subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode
+
+
+def in_a_copy(work: Work, n: int) -> int:
+    return in_child(lambda: work(n))
+
+
+LONG = [pytest.param(in_a_process, *one, marks=pytest.mark.faults) for one in ((epochs, 2000), (jobs, 200))]
+
+
+@pytest.mark.parametrize(("run", "work", "n"), [(in_a_copy, epochs, 60), *LONG])
+def test_nothing_grows(
+    run: Callable[[Work, int], int], work: Work, n: int, tmp_path: Path, measured: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run(work, n) == 0
     assert_flat(json.loads(Path("readings.json").read_text()), f"{n} {work.__name__}", measured)
     if work is epochs:
         sizes = {path.name: path.stat().st_size for path in Path("run").iterdir() if path.is_file()}

@@ -92,6 +92,7 @@ def all_of(names: tuple[str, ...], place: Path) -> None:
     every_command(folder, run)
 
 
+@pytest.mark.usefixtures("without_hydra")
 def test_every_command_with_nasty_names(tmp_path: Path) -> None:
     all_of(WORST, tmp_path)
 
@@ -105,6 +106,7 @@ def images(folder: Path, names: tuple[str, ...]) -> None:
             Image.fromarray(picture).save(folder / name / f"{name[:200]}{i}.png")
 
 
+@pytest.mark.usefixtures("without_hydra")
 def test_nasty_folders_and_files(tmp_path: Path) -> None:
     folder = folder_in(tmp_path)
     names = tuple(dict.fromkeys(name.replace("/", "")[:200] for name in NASTY if name.strip(".~")))

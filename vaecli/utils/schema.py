@@ -1,6 +1,7 @@
 """Values checked against the annotations of the function or class that takes them."""
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -42,7 +43,7 @@ def check_arguments(
 def check_value(key: str, value: Any, hint: Any) -> Any:
     """`value` as the annotation `hint` asks for it; UserError with the key, the value and what is allowed."""
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return adapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         # Union branches and list positions are noise to a reader; the keys of nested groups are not.
@@ -59,6 +60,12 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
         if first["type"] == "list_type" and not isinstance(value, Mapping | None):
             message += f", as in {key}=[{plain(value)}]"
         raise UserError(f"{'.'.join([key, *inner])}={plain(shown)}: {message}") from None
+
+
+@functools.cache
+def adapter(hint: Any) -> TypeAdapter[Any]:
+    """What checks values against an annotation; a millisecond to make."""
+    return TypeAdapter(hint)
 
 
 def unknown_key(key: str, known: Collection[str]) -> str:
