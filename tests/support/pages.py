@@ -99,14 +99,16 @@ def stopped_run() -> None:
 def runs_to_look_into() -> None:
     """A run of curves and two of digits, the newest with 20 latents; codes and a picture of a digit."""
     few = ("dataset.limit=40", "epochs=1")
+    digits = ("dataset=digits",)
     curves = ("dataset=beta", "decoder=gaussian_identity", "latent_dim=2", "output=outputs/curves")
-    for words in (curves, ("output=outputs/a",), ("output=outputs/b",)):
+    for words in (curves, (*digits, "output=outputs/a"), (*digits, "output=outputs/b")):
         assert train(*few, *words) == 0
     np.save("codes.npy", np.zeros((3, 20), dtype=np.float32))
     Image.fromarray(np.full((8, 8), 100, dtype=np.uint8)).save("digit.png")
 
 
 BEFORE: dict[str, Callable[[], None]] = {
+    "README.md": tables,
     "docs/own-data.md": tables,
     "docs/resuming.md": stopped_run,
     "docs/inspecting.md": runs_to_look_into,

@@ -19,7 +19,7 @@ MOST_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
 LONGEST = 2000  # characters of one of them
 MOST_JUNK = 1000  # lines that may be unusable
 DEEPEST = 50  # mappings and lists within each other
-MOST_VALUES = 120_000  # of a YAML text
+MOST_VALUES = 250_000  # of a YAML text: the names of so many columns
 LONGEST_NUMBER = 40  # characters
 INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,18})", re.ASCII)
 REAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", re.ASCII)

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.datasets.split import Split, Splits
 from vaecli.models import build
+from vaecli.models.inference import observed_dtype
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
 from vaecli.runs.config import RunConfig
@@ -61,6 +62,8 @@ def prepare(config: RunConfig) -> TrainingSetup:
     model = build.build_vae(options, config.latent_dim, splits.train.x_shape)
     warning = build.check_data(model.decoder, splits.train, dataset.recipe, config.dataset)
     refuse_shared_scores(config, model, objective)
+    if device.type == "mps" and observed_dtype(model) == torch.float64:
+        raise UserError("device=mps has no float64, which these data need: give device=cpu or dataset.precision=single")
     initialise(model, splits.train, config)
     average = averaged(model.to(device), config.ema.decay)
     draws = config.batch_size * config.samples * objective.k
