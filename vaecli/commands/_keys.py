@@ -44,7 +44,7 @@ class RunKeys(Keys):
     def prepare(self) -> list[Run]:
         """Load the runs and find out what to write; UserError where that is impossible."""
         runs = self.load()
-        if not self.FILE:
+        if not self.file_name:
             if self.output is not None:
                 raise UserError(f"output={self.output}: this command writes no file; leave output out")
             return runs
