@@ -64,7 +64,7 @@ def test_a_command_is_given_the_same(command: str, both: Callable[..., tuple[Giv
 
 
 def test_what_is_refused_is_left_to_hydra(both: Callable[..., tuple[Given, Given]]) -> None:
-    lines = "output=", "m=1", "+epochs=1", "seed=[", "dataset=x", "output=${oc.env:HOME}"
+    lines = "output=", "m=1", "+latent_dim=1", "seed=[", "dataset=x", "output=${oc.env:HOME}"
     one, other = both(*(f"train {line}" for line in lines))
     assert one == other
     assert [code for code, *_ in one] == [1, 1, 1, 1, 1, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from vaecli.runs import checkpoint
 from vaecli.training.totals import mean_metrics
 from vaecli.utils.errors import UserError
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/python.md"
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +73,16 @@ def test_flat_names_and_one_json_text(state: State, saved: Path) -> None:
             assert same(file.get_tensor(f"model.{name}"), tensor)
 
 
-def test_the_readme_opens_the_weights_without_vaecli(state: State, saved: Path) -> None:
-    (block,) = re.findall(r"```python\n((?:(?!```).)*load_file.*?)```", README.read_text(), re.DOTALL)
+def test_the_page_opens_the_weights_without_vaecli(
+    state: State, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = re.findall(r"```python\n((?:(?!```).)*load_file.*?)```", PAGE.read_text(), re.DOTALL)
     assert "vaecli" not in block
+    (tmp_path / "outputs").mkdir()
+    shutil.copy(saved, tmp_path / "outputs/best.safetensors")
+    monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
-    exec(block.replace("outputs/mnist/RUN/checkpoints/best.safetensors", str(saved)), found)
+    exec(block, found)
     assert same(found["weights"], {name: state["model"][name] for name in found["weights"]})
     assert found["weights"].keys() == state["model"].keys()
 

@@ -157,7 +157,7 @@ def test_a_complete_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 def test_more_epochs_train_on(scheduler: str, capsys: pytest.CaptureFixture[str]) -> None:
     now: list[float] = []
     assert train(*small(f"scheduler={scheduler}"), "output=run") == 0
-    stopped_at = checkpoint.load(Path("run/checkpoints/last.pt"))["optimizer"]["param_groups"][0]["lr"]
+    stopped_at = checkpoint.load(Path("run/checkpoints/last.safetensors"))["optimizer"]["param_groups"][0]["lr"]
     capsys.readouterr()
     with at_step(17, lambda trainer: now.append(trainer.update.optimizer.param_groups[0]["lr"])):
         assert train("resume=run", "epochs=7") == 0
@@ -182,7 +182,7 @@ def test_epochs_that_follow_from_the_data(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(config, "SHOWN", 4000)
     words = [*(word for word in SMALL if not word.startswith(("epochs=", "batch_size="))), "batch_size=100"]
     assert train(*words, "output=run") == 0
-    assert "100 observations, 40 epochs, " in capsys.readouterr().out.splitlines()[0]
+    assert "100 observations, 40 epochs, " in capsys.readouterr().out
     stored = read_config(Path("run"))
     assert (stored["epochs"], stored["validate"]["every_epochs"]) == (40, None)
     assert epochs_of("run", "val") == list(range(1, 41))

@@ -26,7 +26,7 @@ SMALL = (
 def train(*overrides: str) -> tuple[TrainingSetup, Trainer, Recorder]:
     """A real model, trained in this process."""
     job, recorder = prepare(composed(*SMALL, *overrides)), Recorder()
-    how = plan(job.config)
+    how = plan(job)
     trainer = Trainer(
         Update(job.model, job.objective, job.optimizer, job.scheduler), job.splits, how, recorder,
         quiet(len(job.splits.train), how.epochs), SimpleNamespace(requested=None),  # type: ignore[arg-type]
