@@ -10,7 +10,7 @@ BIN := .venv/bin
 .PHONY: run test test-slow test-faults lint docs wheel clean
 
 run: .venv/installed
-	$(BIN)/vae-train decoder=gaussian_fixed decoder.sigma=0.2 epochs=200 images.every_epochs=100
+	$(BIN)/vae-train prior=flow
 	$(BIN)/vae sample
 	$(BIN)/vae reconstruct
 	@echo
