@@ -5,9 +5,11 @@ SHELL := /bin/bash
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+LOWEST ?= $(shell for p in python3.11 python3 "$(PYTHON)"; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: run test test-slow test-faults lint docs wheel clean
+.PHONY: run test test-slow test-faults lint docs wheel test-lowest clean
 
 run: .venv/installed
 	$(BIN)/vae-train prior=flow
@@ -26,6 +28,14 @@ test-slow: .venv/installed
 # kills, signals, full disks, broken numbers, hostile files, two at once, long runs: every promise of docs/reliability.md
 test-faults: .venv/installed
 	$(BIN)/python -m pytest -m "faults or not slow" tests/faults tests/runs
+
+# every command, in an environment of its own with the lowest version of every dependency (some 5 GB, build/lowest)
+test-lowest:
+	@test -n "$(LOWEST)" || { echo "error: Python 3.11 is needed (make test-lowest LOWEST=/path/to/python3.11)"; exit 1; }
+	$(LOWEST) -m venv --clear build/lowest
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lowest/bin/uv pip install --python build/lowest/bin/python --resolution lowest-direct -e '.[dev,docs,export]'
+	build/lowest/bin/python -m pytest -m "not faults" tests/test_pages.py tests/commands/test_completion.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -12,6 +12,10 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before any import that fails there; Hydra 1.3 fails under 3.14
+    this = ".".join(map(str, sys.version_info[:2]))
+    sys.exit(f"error: vaecli needs Python 3.11, 3.12 or 3.13, and this is {this}: install it into one of those")
+
 from vaecli.config.catalog import commands
 from vaecli.utils import streams
 from vaecli.utils.errors import UserError, nearest

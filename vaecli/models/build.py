@@ -33,7 +33,7 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
 
     UserError where they would not fit into memory; on the meta device none is taken.
     """
-    on_meta = torch.get_default_device().type == "meta"
+    on_meta = torch.empty(0).is_meta  # torch.get_default_device does not see `with torch.device` in torch 2.6
     known = None if on_meta else refuse_too_large(options, latent_dim, x_shape)
     architecture = options.make("architecture")
     posterior = options.make("posterior", latent_dim=latent_dim)
