@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecli.commands._keys import run_view
 from vaecli.datasets.checks import existing, refuse_infinite
 from vaecli.datasets.images import KINDS, UNREADABLE, is_image, read_image
 from vaecli.datasets.reading import READERS, TABLES, held, load_npy, load_npz, read, zeros_and_ones
@@ -33,11 +32,21 @@ class Observations(NamedTuple):
     rows: Tensor | None = None  # (N,): which rows of the data's file they are, where they came shuffled from one
 
 
-def choose(run: Run, part: Part, n: int, indices: Sequence[int] | None, seed: int = 0) -> Observations:
-    """The first n observations of a split, or those with the given indices."""
+def choose(run: Run, part: Part, n: int | None, indices: Sequence[int] | None, seed: int = 0) -> Observations:
+    """The first n observations of a split (None: all), or those with the given indices."""
     split = load_split(run, part)
-    chosen = list(range(min(n, len(split)))) if indices is None else list(indices)
+    chosen = range(len(split))[:n] if indices is None else indices
     return pick(run, split, part, [("indices", i) for i in chosen], seed)
+
+
+def taken(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
+    """The first n of a file's observations (None: all), or those with the given indices; what: the file's key."""
+    if wrong := [i for i in indices or () if i >= len(seen.x)]:
+        raise UserError(f"indices={wrong[0]}: beyond the data; {what} has {len(seen.x)} observations, from 0 on")
+    chosen = torch.tensor(list(range(len(seen.x))[:n] if indices is None else indices))
+    y, rows = (None if part is None else part[chosen.to(part.device)] for part in (seen.y, seen.rows))
+    names = [seen.names[i] for i in chosen.tolist()]
+    return seen._replace(x=seen.x[chosen.to(seen.x.device)], y=y, rows=rows, names=names)
 
 
 def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0) -> Observations:
@@ -62,7 +71,7 @@ def read_input(run: Run, name: str) -> Observations:
     x = _read_image(what, path, run) if is_image(path.name) else _read_numbers(what, path, run)
     refuse_infinite(what, Split(x), run.dataset.gaps)
     low, high, _ = Split(x).range
-    if len(shape) == 3 and (low < 0 or high > 1) and run_view(run).shown == (0.0, 1.0):
+    if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.shown == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"
         raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:

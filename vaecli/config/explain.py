@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -10,14 +12,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from vaecli.config.catalog import Key, conf_folder, groups, keys
+from vaecli.config.catalog import Key, conf_folder, groups, keys, option_file
 from vaecli.utils.errors import nearest
 from vaecli.utils.schema import flatten, unknown_key
 
 
-def explain(error: Exception, command: str, words: list[str]) -> str:
-    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one."""
-    found = groups() if command == "train" else {}
+def explain(error: Exception, command: str, words: list[str], places: Sequence[Path] = ()) -> str:
+    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one.
+
+    places: folders with options of the user's own
+    """
+    found = groups(places) if command == "train" else {}
     for word in words:
         problem = malformed(word) or no_such_option(word, found, str(error))
         if problem:
@@ -26,7 +31,7 @@ def explain(error: Exception, command: str, words: list[str]) -> str:
     if unknown and unknown[1] in found:
         return f"{unknown[1]} takes the name of an option: {', '.join(found[unknown[1]])}"
     if unknown:
-        return elsewhere(unknown[1], found) or unknown_key(unknown[1], known_keys(command, words))
+        return elsewhere(unknown[1], found, places) or unknown_key(unknown[1], known_keys(command, words))
     several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
     if several:
         key, value = several.groups()
@@ -63,15 +68,16 @@ def no_such_option(word: str, found: dict[str, list[str]], error: str) -> str | 
     return f"{key}={wrong[0]}: no such option{hint}\nThere are: {', '.join(found[key])}"
 
 
-def elsewhere(key: str, found: dict[str, list[str]]) -> str | None:
+def elsewhere(key: str, found: dict[str, list[str]], places: Sequence[Path]) -> str | None:
     """The message for a key that belongs to options of its group which were not chosen."""
     group = key.split(".")[0]
-    names = [name for name in found.get(group, []) if any(k.name == key for k in option_keys(group, name))]
+    names = [name for name in found.get(group, []) if any(k.name == key for k in option_keys(places, group, name))]
     return f"unknown key {key} here: it belongs to {group}={' or '.join(names)}" if names else None
 
 
-def option_keys(group: str, name: str) -> list[Key]:
-    return keys(conf_folder() / group / f"{name}.yaml", prefix=f"{group}.")
+def option_keys(places: Sequence[Path], group: str, name: str) -> list[Key]:
+    path = option_file([*places, conf_folder()], group, name)
+    return [] if path is None else keys(path, prefix=f"{group}.")
 
 
 def known_keys(command: str, words: list[str]) -> list[str]:

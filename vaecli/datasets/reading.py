@@ -126,15 +126,19 @@ def reason(error: BaseException) -> str:
 
 
 def observations(what: str, values: np.ndarray) -> np.ndarray:
-    """The array as (N, d) or (N, C, H, W): a channel axis for (N, H, W), channels first for (N, H, W, 1 or 3)."""
+    """The array as (N, d) or (N, C, H, W): a channel axis for (N, H, W), channels first for (N, H, W, C).
+
+    Of the second and the last axis the channels are the one of length 1 or 3, else the shorter one.
+    """
     shape = values.shape
     if values.ndim == 3:
         return values[:, None]
-    if values.ndim == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
-        return values.transpose(0, 3, 1, 2)
-    if values.ndim == 2 or (values.ndim == 4 and shape[1] in (1, 3)):
+    if values.ndim == 4:
+        first, last = ((length not in (1, 3), length) for length in (shape[1], shape[3]))
+        return values.transpose(0, 3, 1, 2) if last < first else values
+    if values.ndim == 2:
         return values
-    expected = "(N, d), (N, H, W) or (N, C, H, W) with one or three channels"
+    expected = "(N, d), (N, H, W) or (N, C, H, W)"
     advice = "; reshape it to (N, 1)" if values.ndim == 1 else ""
     raise UserError(f"{what}: has shape {shape}; expected {expected}{advice}")
 

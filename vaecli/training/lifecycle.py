@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 
 from rich.console import Console
 
 from vaecli.config.compose import Invocation
 from vaecli.models.build import calibrate
+from vaecli.plots.columns import Reference
 from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
 from vaecli.runs.config import RunConfig
@@ -18,6 +20,7 @@ from vaecli.runs.folder import RunFolder, checkpoint_name, lock_run, new_folder,
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
 from vaecli.runs.rewind import rewind
+from vaecli.runs.tensorboard import SINGLE
 from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
@@ -72,7 +75,7 @@ def start_new(config: RunConfig, invocation: Invocation) -> float:
     make_setup = cache(partial(new_setup, config, invocation))
     if invocation.sweep_folder is None:
         config = make_setup().config
-        folder = new_folder(config.output, config.dataset.name)
+        folder = new_folder(config.folder, config.dataset.name)
     else:
         folder = RunFolder(invocation.sweep_folder)
     with lock_run(folder):
@@ -85,6 +88,10 @@ def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
     """What a new run trains with."""
     if invocation.sweep_folder is not None and config.output is not None:
         raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
+    if config.output is not None and config.name is not None:
+        raise UserError(f"output={config.output} name={config.name}: both say where the run goes; give one of them")
+    if invocation.sweep_folder is not None:
+        config = replace(config, name=None)  # which is that of the whole sweep
     return prepare(asked_for(config, invocation.overrides))
 
 
@@ -94,6 +101,8 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         raise UserError(f"resume={given.resume}: a sweep cannot go on with a run; resume its runs one by one")
     if given.output is not None:
         raise UserError(f"output={given.output}: a run goes on in its own folder; leave output out")
+    if given.name is not None:
+        raise UserError(f"name={given.name}: a run goes on in its own folder; leave name out")
     folder = find_resumable(str(given.resume))
     refuse_links(folder)
     with lock_run(folder):
@@ -144,7 +153,7 @@ def run(
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.epochs:
             raise SystemExit(128 + signal)
-        complete(setup, folder, logger, trainer, invocation)
+        complete(setup, folder, logger, trainer)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         break_off(folder, logger, error)
         raise
@@ -158,7 +167,8 @@ def run(
 def train(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, resume: ResumeState | None) -> Trainer:
     """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
     announce(setup, folder, logger, resume)
-    config, look = setup.config, view_of(setup.dataset, setup.splits.train.x_shape)
+    config, data = setup.config, setup.splits.train
+    look = view_of(setup.dataset, data.x_shape, config.images.channels, lambda: Reference.of(data))
     pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.epochs)
     pictures.data()
     done = observations_done(setup, resume)
@@ -247,18 +257,16 @@ def resumption(resume: ResumeState) -> Values:
     return {"resumed": [*(earlier if isinstance(earlier, list) else []), resumed]}
 
 
-def complete(
-    setup: TrainingSetup, folder: RunFolder, logger: RunLogger, trainer: Trainer, invocation: Invocation
-) -> None:
+def complete(setup: TrainingSetup, folder: RunFolder, logger: RunLogger, trainer: Trainer) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
     own, *others = trainer.candidates
     test = {}
     for candidate in [*others, own]:  # the model keeps the weights evaluated last
         test[f"test{candidate.suffix}"] = test_figures(setup, folder, trainer, candidate.name)
     test = dict(reversed(test.items()))
-    figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
-    figures["best/elbo"] = or_nan(own.best.elbo)
-    logger.hparams(hyperparameters(setup.config, invocation.sweep_over), figures, trainer.epoch)
+    figures = {f"{SINGLE}{name}_{key}": value for name, means in test.items() for key, value in means.items()}
+    figures[f"{SINGLE}best_elbo"] = or_nan(own.best.elbo)
+    logger.hparams(hyperparameters(setup.config), figures, trainer.epoch)
     latents, warning = latents_in_use(setup)
     logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(status="completed", epochs=trainer.epoch, **test, **latents)

@@ -14,6 +14,7 @@ from vaecli.datasets.split import Split, Splits
 from vaecli.models import build
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
+from vaecli.plots.view import check_channels
 from vaecli.runs.config import RunConfig
 from vaecli.runs.folder import RunFolder, refuse_occupied
 from vaecli.utils.device import pick_device
@@ -49,12 +50,13 @@ def prepare(config: RunConfig) -> TrainingSetup:
     """Check everything and build everything; raises UserError before anything is written."""
     trust = trust_in(config)
     options = OptionFactory(config.options, trust)
-    if config.output is not None:
-        refuse_occupied(RunFolder(Path(config.output)))
+    if config.folder is not None:
+        refuse_occupied(RunFolder(Path(config.folder)))
     device = pick_device(config.device)
     dataset = options.make("dataset")
     config = config.with_paths()
     splits = dataset.load()
+    check_channels(splits.train.x_shape, config.images.channels)
     per_epoch = -(-len(splits.train) // config.batch_size)
     objective = options.make("objective", steps_per_epoch=per_epoch, **samples(config))
     if config.early_stopping.patience and splits.val is None:
