@@ -62,7 +62,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     if "--help" in args or "-h" in args:
         from vaecli.config.help import command_help
 
-        show(command_help(command, [arg for arg in args if not arg.startswith("-")]))
+        show(command_help(command, args))
     if args[:1] in (["-sc"], ["--shell-completion"]) and args[1:2] and args[1].startswith("install="):
         install_completion(args[1].partition("=")[2])
     if not any(name in os.environ for name in WAITS):

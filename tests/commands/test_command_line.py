@@ -104,13 +104,19 @@ def test_tensorboard_reads_every_figure(tmp_path: Path) -> None:
     tags = events.Tags()
     terms = ("elbo", "log_px", "kl", "loss")
     assert {f"{split}/{term}" for split in ("train", "val") for term in terms} | {"train/lr"} <= set(tags["scalars"])
-    assert {f"test/{term}" for term in terms[:3]} <= set(tags["scalars"])
+    single = {f"whole_run/test_{term}" for term in (*terms[:3], "bound")} | {
+        "whole_run/active_units",
+        "whole_run/best_elbo",
+    }
+    cards = sorted([*tags["scalars"], *tags["images"], *tags["histograms"]])  # as TensorBoard sorts them
+    assert set(cards[-6:]) == single
+    assert all(card.startswith(("train/", "val/")) for card in cards[:11])
     assert [event.step for event in events.Scalars("val/elbo")] == [1, 2, 3, 4, 5, 6]
     lines = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
     assert events.Scalars("train/kl")[-1].value == pytest.approx(lines[-2]["kl"], rel=1e-5)
-    assert tags["histograms"] == ["kl_per_dim"]
-    assert [event.step for event in events.Histograms("kl_per_dim")] == [5, 6]
-    assert set(tags["images"]) == {"data", "reconstructions", "samples", "curves"}
+    assert tags["histograms"] == ["view/kl_per_dim"]
+    assert [event.step for event in events.Histograms("view/kl_per_dim")] == [5, 6]
+    assert set(tags["images"]) == {"view/data", "view/reconstructions", "view/samples", "view/curves"}
     assert b"latent_dim: 2" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
     # all of it in one event file, so that TensorBoard sees one run
     start = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaecli.commands._keys import run_view
 from vaecli.datasets.checks import existing, refuse_infinite
 from vaecli.datasets.reading.numpy_files import load_npy
 from vaecli.datasets.reading.report import Reading
@@ -38,11 +37,21 @@ def load_split(run: Run, part: Part) -> Split:
     return part_of(run, splits, part)
 
 
-def choose(run: Run, part: Part, n: int, indices: Sequence[int] | None, seed: int = 0) -> Observations:
-    """The first n observations of a split, or those with the given indices."""
+def choose(run: Run, part: Part, n: int | None, indices: Sequence[int] | None, seed: int = 0) -> Observations:
+    """The first n observations of a split (None: all), or those with the given indices."""
     split = load_split(run, part)
-    chosen = list(range(min(n, len(split)))) if indices is None else list(indices)
+    chosen = range(len(split))[:n] if indices is None else indices
     return pick(run, split, part, [("indices", i) for i in chosen], seed)
+
+
+def taken(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
+    """The first n of a file's observations (None: all), or those with the given indices; what: the file's key."""
+    if wrong := [i for i in indices or () if i >= len(seen.x)]:
+        raise UserError(f"indices={wrong[0]}: beyond the data; {what} has {len(seen.x)} observations, from 0 on")
+    chosen = torch.tensor(list(range(len(seen.x))[:n] if indices is None else indices))
+    y, rows = (None if part is None else part[chosen.to(part.device)] for part in (seen.y, seen.rows))
+    names = [seen.names[i] for i in chosen.tolist()]
+    return seen._replace(x=seen.x[chosen.to(seen.x.device)], y=y, rows=rows, names=names)
 
 
 def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0) -> Observations:
@@ -69,7 +78,7 @@ def read_input(run: Run, name: str) -> Observations:
     x = found.x.to(observed_dtype(run.model)) / found.levels
     refuse_infinite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
     low, high, _ = Split(x).range
-    if len(shape) == 3 and (low < 0 or high > 1) and run_view(run).shown == (0.0, 1.0):
+    if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.shown == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"
         raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:

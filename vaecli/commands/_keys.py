@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -10,14 +12,19 @@ from pydantic import Field
 
 from vaecli.commands._run import Keys
 from vaecli.datasets.reading.choice import Channels, Decimal, Encoding, Pages, Separator, Texts, White
-from vaecli.models.load import Run, load_run
+from vaecli.decoders.wrapped import Standardizer
+from vaecli.models.load import Run, load_run, load_split
+from vaecli.plots.columns import Reference
 from vaecli.plots.view import View, view_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_output, expanded
-from vaecli.utils.types import Values
+from vaecli.utils.schema import check_value
+from vaecli.utils.text import figure
+from vaecli.utils.types import NonNegativeInt, Values
 
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
+MODES: Mapping[Mode, str] = {"mean": "means of p(x|z)", "draw": "draws from p(x|z)"}
 Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
 
 
@@ -41,6 +48,10 @@ class RunKeys(Keys):
         """The run asked for, or the runs of a command that takes several."""
         return [load_run(self.run, self.checkpoint, "cpu", self.trust)]
 
+    def home(self, runs: list[Run]) -> Path:
+        """The folder to write in unless `output` says otherwise."""
+        return runs[0].folder.path
+
     def prepare(self) -> list[Run]:
         """Load the runs and find out what to write; UserError where that is impossible."""
         runs = self.load()
@@ -48,7 +59,7 @@ class RunKeys(Keys):
             if self.output is not None:
                 raise UserError(f"output={self.output}: this command writes no file; leave output out")
             return runs
-        default = runs[0].folder / self.file_name
+        default = self.home(runs) / self.file_name
         self.target = check_output(expanded(self.output) if self.output else default, default.suffix.removeprefix("."))
         return runs
 
@@ -90,6 +101,50 @@ class DataKeys(RunKeys):
         return load_run(run, self.checkpoint, self.device, self.trust, data)
 
 
+@dataclass
+class Images:
+    """What is drawn of images."""
+
+    channels: list[NonNegativeInt] | None = None
+
+    def of(self, run: Run) -> list[int] | None:
+        """The channels asked for, or those that the run was trained with."""
+        if self.channels is not None:
+            return self.channels
+        stored = run.config.get("images")
+        found = stored.get("channels") if isinstance(stored, Mapping) else None
+        return None if found is None else check_value("images.channels", found, list[NonNegativeInt])
+
+
+@dataclass(kw_only=True)
+class DrawKeys(DataKeys):
+    """conf/run.yaml, conf/data.yaml and conf/pictures.yaml: of commands that draw."""
+
+    images: Images = field(default_factory=Images)
+
+    def view(self, run: Run) -> View:
+        """The figures that suit a run's observations."""
+        return view_of(run.dataset, run.model.x_shape, self.images.of(run), partial(reference, run))
+
+    def heading(self, run: Run, what: str) -> str:
+        """A figure's title: what it shows, and whose it is."""
+        return f"{what}\n{source(run)}"
+
+
+def source(run: Run) -> str:
+    """A run's name and epoch, for a figure."""
+    return f"{figure(run.folder.title)}, epoch {run.epoch} ({run.checkpoint} checkpoint)"
+
+
+def reference(run: Run) -> Reference | None:
+    """What pictures of a table are measured by: the training data if they may be read, else the model's units."""
+    try:
+        return Reference.of(load_split(run, "train"))
+    except UserError:
+        units = [part for part in run.model.modules() if isinstance(part, Standardizer)]
+        return Reference(units[0].mean, units[0].scale) if units else None
+
+
 def run_view(run: Run) -> View:
-    """The figures that suit a run's observations."""
-    return view_of(run.dataset, run.model.x_shape)
+    """The figures that suit a run's observations, with the channels that it was trained with."""
+    return view_of(run.dataset, run.model.x_shape, Images().of(run), partial(reference, run))

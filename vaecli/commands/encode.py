@@ -17,17 +17,19 @@ from torch.nn.functional import pad
 from vaecli.analysis.latent_space import Encoded, check_dims, encode, prior_moments
 from vaecli.analysis.metrics import kl_per_dim
 from vaecli.commands._inputs import load_split, read_input
-from vaecli.commands._keys import DataKeys, run_view
+from vaecli.commands._keys import DrawKeys
 from vaecli.commands._outputs import class_names, write_arrays, write_figure, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Part, Split
 from vaecli.models.inference import at_once, batches, evaluating
 from vaecli.models.load import Run
+from vaecli.plots.images import ImagePlots
 from vaecli.plots.latents import latents
+from vaecli.plots.view import View
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import progress_bar
-from vaecli.utils.text import shorten
+from vaecli.utils.text import figure, shorten
 from vaecli.utils.text import tensorboard as as_label
 from vaecli.utils.types import NonNegativeInt, Seed
 
@@ -37,7 +39,7 @@ SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers ta
 
 
 @dataclass
-class Config(DataKeys):
+class Config(DrawKeys):
     FILE = "latents.{format}"
     split: Part
     input: str | None
@@ -56,12 +58,14 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     kl = kl_per_dim(run.model, split, config.seed)
     picture, y = config.target.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
-    write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior=prior_draws(run)))
+    where = f"{config.split} observations" if config.input is None else f"observations of {Path(config.input).name}"
+    title = config.heading(run, f"codes of {len(split):,} {figure(where)}")
+    write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior_draws(run), title))
     WRITERS[config.format](config.target, codes, split, label_names(run))
     yield config.target
     yield picture
     if config.tensorboard:
-        n = embed(run, split, codes, run.folder / "embedding", config.seed)
+        n = embed(run, config.view(run), split, codes, run.folder / "embedding", config.seed)
         yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard(run.folder.path)})")
 
 
@@ -114,16 +118,16 @@ def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
     return ["label"] if d == 1 else [f"label_{i + 1}" for i in range(d)]
 
 
-def embed(run: Run, split: Split, codes: Encoded, folder: Path, seed: int) -> int:
+def embed(run: Run, view: View, split: Split, codes: Encoded, folder: Path, seed: int) -> int:
     """Write codes, labels and, of images, as many as one picture has room for, for TensorBoard's projector.
 
     An embedding that stands there already is replaced when the new one is complete.
     """
     images = None
-    if len(run.model.x_shape) == 3:
+    if isinstance(view, ImagePlots):
         split = split.head((SPRITE_SIZE // max(run.model.x_shape[1:])) ** 2)
         with evaluating(run.model, seed):
-            images = squares(torch.cat([x.cpu() for x in batches(split)]), *run_view(run).shown)
+            images = squares(torch.from_numpy(view.shades(torch.cat([x.cpu() for x in batches(split)]))))
     y = None if split.y is None else split.y.cpu()
     try:
         with tempfile.TemporaryDirectory(dir=run.folder, prefix=".embedding.") as temporary:
@@ -137,10 +141,10 @@ def embed(run: Run, split: Split, codes: Encoded, folder: Path, seed: int) -> in
     return len(split)
 
 
-def squares(x: Tensor, low: float, high: float) -> Tensor:
-    """Images (N, C, H, W) from `low` to `high` as squares in [0, 1] on black; what is missing is grey."""
+def squares(x: Tensor) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] as squares on black; what is missing is grey."""
     down, across = (max(x.shape[-2:]) - side for side in x.shape[-2:])
-    x = torch.where(x.isnan(), 0.5, (x - low) / (high - low)).clamp(0, 1)
+    x = torch.where(x.isnan(), 0.5, x).clamp(0, 1)
     return pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
 
 

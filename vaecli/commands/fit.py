@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaecli.analysis.latent_search import Fit, Method, fit
 from vaecli.commands._inputs import load_split, pick, read_input
-from vaecli.commands._keys import DataKeys, run_view
+from vaecli.commands._keys import DrawKeys
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.checks import refuse_infinite
 from vaecli.datasets.split import Part, Split
@@ -21,7 +21,7 @@ from vaecli.utils.types import NonNegativeInt, PositiveFloat, Seed
 
 
 @dataclass
-class Config(DataKeys):
+class Config(DrawKeys):
     FILE = "fit.png"
     alpha: PositiveFloat | None
     beta: PositiveFloat | None
@@ -44,7 +44,8 @@ def main(config: Config, run: Run) -> Path:
     with Console(stderr=True).status("searching"):
         found = fit(run.model, x, config.method, config.restarts, config.seed)
     report(found)
-    write_figure(config.target, run_view(run).fit(x, found.x, f"{name}: residual norm {found.norm:.4f}"))
+    title = config.heading(run, f"{name}: residual norm {found.norm:.4f}")
+    write_figure(config.target, config.view(run).fit(x, found.x, title))
     return config.target
 
 

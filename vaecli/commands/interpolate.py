@@ -11,7 +11,7 @@ import torch
 
 from vaecli.analysis.latent_space import interpolate
 from vaecli.commands._inputs import load_split, pick
-from vaecli.commands._keys import DataKeys, Steps, run_view
+from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Part
 from vaecli.models.inference import evaluating
@@ -21,7 +21,7 @@ from vaecli.utils.types import NonNegativeInt, Seed
 
 
 @dataclass
-class Config(DataKeys):
+class Config(DrawKeys):
     FILE = "interpolation.png"
     split: Part
     from_: NonNegativeInt  # the key `from`, which Python reserves
@@ -47,6 +47,7 @@ def main(config: Config, run: Run) -> Path:
     x = ends.x.cpu()
     strip = torch.cat([x[:1], between.x, x[1:]]).unsqueeze(0)
     labels = [f"data {config.from_}", *(f"{t:.2f}" for t in torch.linspace(0, 1, config.steps)), f"data {config.to}"]
-    title = f"{config.path} path between the codes of two {config.split} observations"
-    write_figure(config.target, run_view(run).strips(strip, [""], labels, title, mark=[0, -1]))
+    title = f"{config.path} path between the codes of two {config.split} observations, {MODES['mean']}"
+    view = config.view(run)
+    write_figure(config.target, view.strips(strip, [""], labels, config.heading(run, title), mark=[0, -1]))
     return config.target

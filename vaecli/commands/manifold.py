@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from vaecli.analysis.latent_space import manifold, prior_moments
-from vaecli.commands._keys import DataKeys, Steps, run_view
+from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
 from vaecli.models.load import Run
 from vaecli.utils.types import NonNegativeInt, Span
 
 
 @dataclass
-class Config(DataKeys):
+class Config(DrawKeys):
     FILE = "manifold.png"
     n: Steps | None
     span: Span
@@ -24,11 +24,15 @@ class Config(DataKeys):
 
 def main(config: Config, run: Run) -> Path:
     """Write the picture; its path."""
-    view = run_view(run)
+    view = config.view(run)
     grid = manifold(run.model, config.n or view.readable, config.span, config.dims, config.spacing)
     across, up = config.dims
     standard = prior_moments(run.model).standard
-    others = None if run.model.latent_dim == 2 else f"all other latents at {'0' if standard else 'their mean'}"
-    title = others if standard else "; ".join(["in standard deviations from the prior's mean", *filter(None, [others])])
-    write_figure(config.target, view.manifold(grid.x, grid.values, (across, up), title))
+    title = ["a grid of two latents", MODES["mean"]]
+    if run.model.latent_dim > 2:
+        title.append(f"all other latents at {'0' if standard else 'their mean'}")
+    if not standard:
+        title.append("in standard deviations from the prior's mean")
+    heading = config.heading(run, ", ".join(title))
+    write_figure(config.target, view.manifold(grid.x, grid.values, (across, up), heading))
     return config.target

@@ -14,8 +14,8 @@ from rich.table import Table
 from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
-from vaecli.commands._inputs import Observations, choose, read_input
-from vaecli.commands._keys import DataKeys, Mode, run_view
+from vaecli.commands._inputs import Observations, choose, read_input, taken
+from vaecli.commands._keys import MODES, DrawKeys, Mode, source
 from vaecli.commands._outputs import (
     by_title,
     class_names,
@@ -28,6 +28,7 @@ from vaecli.commands._outputs import (
 from vaecli.datasets.split import Part
 from vaecli.models.inference import at_once, decode_all, decode_part, evaluating
 from vaecli.models.load import Run
+from vaecli.plots.style import number
 from vaecli.plots.view import View
 from vaecli.runs.diff import titles
 from vaecli.runs.find import runs_below
@@ -35,20 +36,22 @@ from vaecli.runs.folder import RunFolder
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
+from vaecli.utils.progress import progress_bar
 from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import rich, shorten
 from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
 PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
+DRAWN = 10  # observations in a picture, where the user does not say how many
 
 
 @dataclass
-class Config(DataKeys):
+class Config(DrawKeys):
     FILE = "reconstructions.{format}"
     run: str | list[str]  # type: ignore[assignment]
     split: Part
-    n: PositiveInt
+    n: PositiveInt | None
     indices: list[NonNegativeInt] | None
     input: str | None
     draws: PositiveInt | None
@@ -66,6 +69,12 @@ class Config(DataKeys):
         check_same_shape(runs)
         return runs
 
+    def home(self, runs: list[Run]) -> Path:
+        """A sweep's folder where all of its runs are asked for, else the first run's."""
+        names = [self.run] if isinstance(self.run, str) else self.run
+        whole = len(names) == 1 and expand(names[0]) != names
+        return expanded(names[0]) if whole else runs[0].folder.path
+
 
 class Reconstruction(NamedTuple):
     """One run's view of N observations."""
@@ -81,7 +90,10 @@ def main(config: Config, *runs: Run) -> Path:
     if config.format == "csv" and (len(runs) > 1 or config.draws):
         raise UserError("format=csv: holds one run and no draws; use format=npz")
     titled = column_titles(runs[0]) if config.format == "csv" else []
-    seen = observations(runs[0], config)
+    view = config.view(runs[0])
+    most = view.most_observations(1 + len(runs) * (1 + (config.draws or 0))) if config.format == "png" else None
+    every = observations(runs[0], config)
+    seen = taken(every, "", most, None)
     found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, found, labels, class_names(seen.y, runs[0].dataset.label_names))
@@ -92,8 +104,20 @@ def main(config: Config, *runs: Run) -> Path:
     elif config.format == "csv":
         write_table(config.target, columns(titled, seen, found[0]))
     else:
-        write_figure(config.target, figure(run_view(runs[0]), seen, found, labels))
+        title = heading(config, runs, len(seen.x), len(every.x))
+        write_figure(config.target, figure(view, seen, found, labels, title))
     return config.target
+
+
+def heading(config: Config, runs: Sequence[Run], drawn: int, n: int) -> str:
+    """The picture's title: what it shows, and of which runs; where not all are drawn this is printed too."""
+    where = f"{config.split} observations" if config.input is None else f"observations of {Path(config.input).name}"
+    if drawn < n:
+        print(f"drew the first {drawn} of {n}; format=npz writes them all")
+    shown = f"{drawn}" if drawn == n else f"the first {drawn} of {n}"
+    names = [source(run) for run in runs]
+    what = f"{shown} {as_label(where)} and their reconstructions, {MODES[config.mode]}"
+    return f"{what}\n{shorten('; '.join(names), 250)}"
 
 
 def expand(name: str) -> list[str]:
@@ -105,9 +129,11 @@ def expand(name: str) -> list[str]:
 
 
 def observations(run: Run, config: Config) -> Observations:
-    if config.input is not None:
-        return read_input(run, config.input)
-    return choose(run, config.split, config.n, config.indices, config.seed)
+    """Those asked for; as many as there are where nothing is said and no picture is made."""
+    n = DRAWN if config.n is None and config.format == "png" else config.n
+    if config.input is None:
+        return choose(run, config.split, n, config.indices, config.seed)
+    return taken(read_input(run, config.input), f"input={config.input}", n, config.indices)
 
 
 def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: int = 0) -> Reconstruction:
@@ -120,7 +146,8 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     n = max(1, min(10, run.model.rows_at_once() // TERMS_SAMPLES))
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
-        for part in x.split(n):
+        parts = x.split(n)
+        for part in progress_bar("reconstructing", len(parts))(parts):
             again.append(decode_part(run.model, run.model.encode(part).mean, mode == "draw").cpu())
             terms.append(elbo_terms(run.model, part, TERMS_SAMPLES))
         z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(at_once(run.model))], dim=1)
@@ -158,7 +185,9 @@ def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> di
     }
 
 
-def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str]) -> Figure:
+def figure(
+    view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str], title: str
+) -> Figure:
     """The observations over each run's reconstructions; with one run, each observation's ELBO above it."""
     rows = []
     for label, one in zip(labels, found, strict=True):
@@ -166,8 +195,10 @@ def figure(view: View, seen: Observations, found: Sequence[Reconstruction], labe
         rows.append((label if len(found) > 1 else "reconstruction", one.x))
         before = f"{label}, " if len(found) > 1 else ""
         rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
-    notes = [f"ELBO {elbo:.1f}" for elbo in found[0].terms["elbo"]] if len(found) == 1 else None
-    return view.reconstructions(seen.x.cpu(), rows, notes=notes)
+    if len(rows) > view.most_fits:
+        print(f"drew the first {view.most_fits} of {len(rows)} rows of reconstructions; format=npz writes them all")
+    notes = [f"ELBO {number(float(elbo))}" for elbo in found[0].terms["elbo"]] if len(found) == 1 else None
+    return view.reconstructions(seen.x.cpu(), rows[: view.most_fits], notes, title)
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:

@@ -10,21 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 
 from vaecli.commands._run import Keys, Written
 from vaecli.runs.table import COLUMNS, Row, table
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
 from vaecli.utils.schema import plain
-from vaecli.utils.text import csv_line, printable, say, shorten
+from vaecli.utils.text import csv_line, printable, rich, say, shorten
 
 HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
             "differences": "what differs"}  # fmt: skip
 STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan"}
 SHORT = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
 LONG = ("differences", "error", "folder")
-ERROR, VALUE, ROW = 120, 100, 1000  # characters of a message, a value and all that differ, in the table alone
+ERROR, VALUE, ROW = 120, 60, 240  # characters of a message, a value and all that differ, in the table alone
 NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
 
 
@@ -63,7 +65,10 @@ def main(config: Config) -> list[Written]:
 
 
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
-    """A line for each run; in a terminal too narrow for that, its figures and below them the longer columns."""
+    """A line for each run; in a terminal too narrow for that, its figures and below them the longer columns.
+
+    No line is wider than a terminal: what does not fit is cut.
+    """
     if not rows:
         show(console, f"no runs under {path}; train one: vae train")
         return
@@ -74,17 +79,28 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
     narrow = console.is_terminal and max(map(len, lines)) > console.width
     heading, *lines = short if narrow else lines
     show(console, heading.rstrip(), "bold")
+    cut = narrow and max(map(len, short)) > console.width
     for row, line in zip(rows, lines, strict=True):
         show(console, line.rstrip(), STYLES.get(row["status"], ""))
         cells = {key: cell(key, value) for key, value in row.items() if key in LONG and narrow}
         for key in filter(cells.get, LONG):
-            show(console, f"    {cells[key]}", STYLES["failed"] if key == "error" else "dim")
+            style, whole = STYLES["failed"] if key == "error" else "dim", key == "folder"  # which is copied
+            show(console, f"    {cells[key]}", style, whole)
+            cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
+    if cut:
+        show(console, "cut; format=csv has the rest", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
         show(console, "figures of different data, binarisations or kinds of decoder do not compare", "dim")
 
 
-def show(console: Console, line: str, style: str = "") -> None:
-    say(line, console, style)
+def show(console: Console, line: str, style: str = "", whole: bool = False) -> None:
+    """Print a line; in a terminal cut to its width, or, `whole`, broken into several."""
+    if console.is_terminal:
+        indent = len(line) - len(line.lstrip())
+        text = Padding(rich(line.lstrip()), (0, 0, 0, indent), expand=False)
+        console.print(text, style=style, highlight=False, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+    else:
+        say(line, console, style)
 
 
 def aligned(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:

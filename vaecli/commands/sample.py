@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from vaecli.commands._inputs import read_latents
-from vaecli.commands._keys import DataKeys, Mode, run_view
+from vaecli.commands._keys import MODES, DrawKeys, Mode
 from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_figure, write_table
 from vaecli.models.inference import CHUNK, decode_all, evaluating, observed_dtype
 from vaecli.models.load import Run
@@ -19,15 +19,15 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
-DRAWN = 10_000  # more would not be seen in a picture
+MANY = 64  # samples that are written where the user does not say how many
 
 
 @dataclass
-class Config(DataKeys):
+class Config(DrawKeys):
     FILE = "samples.{format}"
-    n: PositiveInt
+    n: PositiveInt | None
     z: str | None
-    mode: Mode
+    mode: Mode | None
     temperature: Annotated[NonNegativeFloat, Field(le=1e6)]  # beyond, float32 overflows
     seed: Seed
     format: Literal["png", "npz", "csv"]
@@ -37,30 +37,39 @@ def main(config: Config, run: Run) -> Path:
     """Write samples as a picture or as arrays; the path."""
     titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)
+    view = config.view(run)
+    n = config.n or (view.many if config.format == "png" else MANY)
+    most = view.most_samples if config.format == "png" else None
+    mode = config.mode or ("draw" if view.drawn else "mean")
     if given is None:
-        refuse_too_many(run, config)
+        refuse_too_many(run, n, config.format, most)
     with evaluating(run.model, config.seed):
-        z = run.model.sample_latents(config.n, config.temperature) if given is None else given
-        drawn = z[:DRAWN] if config.format == "png" else z
+        z = run.model.sample_latents(n, config.temperature) if given is None else given
+        drawn = z[:most]
         parts = drawn.split(CHUNK)
-        x = (
-            decode_all(run.model, part, draw=config.mode == "draw")
-            for part in progress_bar("decoding", len(parts))(parts)
-        )
+        x = (decode_all(run.model, part, draw=mode == "draw") for part in progress_bar("decoding", len(parts))(parts))
         if config.format == "npz":
             write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x, observed_dtype(run.model)), z=z.cpu())
         elif config.format == "csv":
             write_table(config.target, by_title(titles, torch.cat(list(x))))
         else:
-            what = f"{len(drawn)} samples" if given is None else f"{len(drawn)} given latents, decoded"
-            write_figure(config.target, run_view(run).samples(torch.cat(list(x)), what))
+            title = config.heading(run, f"{what(len(drawn), len(z), config)}, {MODES[mode]}")
+            write_figure(config.target, view.samples(torch.cat(list(x)), title))
     if len(drawn) < len(z):
         print(f"drew the first {len(drawn)} of {len(z)}; format=npz writes them all")
     return config.target
 
 
-def refuse_too_many(run: Run, config: Config) -> None:
+def what(drawn: int, n: int, config: Config) -> str:
+    """What a picture shows: so many of n samples or of the latents given."""
+    shown = f"{drawn:,}" if drawn == n else f"the first {drawn:,} of {n:,}"
+    if config.z is not None:
+        return f"{shown} given latents"
+    return f"{shown} samples" + (f" at temperature {config.temperature:g}" if config.temperature != 1 else "")
+
+
+def refuse_too_many(run: Run, n: int, format: str, most: int | None) -> None:
     """UserError where the latents, and the observations unless they are written as they are made, would not fit."""
-    made = {"png": min(config.n, DRAWN), "csv": config.n, "npz": 0}[config.format]
-    needed = 4 * (config.n * run.model.latent_dim + 2 * made * math.prod(run.model.x_shape))
-    check_memory(needed, f"n={config.n}", "ask for fewer" if made == 0 else "ask for fewer, or use format=npz")
+    made = {"png": min(n, most or n), "csv": n, "npz": 0}[format]
+    needed = 4 * (n * run.model.latent_dim + 2 * made * math.prod(run.model.x_shape))
+    check_memory(needed, f"n={n}", "ask for fewer" if made == 0 else "ask for fewer, or use format=npz")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
-from vaecli.analysis.metrics import kl_per_dim, mean_variances
+from vaecli.analysis.metrics import ACTIVE, kl_per_dim, mean_variances
 from vaecli.commands._inputs import load_split, pick
-from vaecli.commands._keys import DataKeys, Steps, run_view
+from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
-from vaecli.datasets.split import Part
+from vaecli.datasets.split import Part, Split
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
 from vaecli.utils.types import NonNegativeInt, Seed, Span
 
+LEAST_KL = 0.1  # nats: a latent of less says next to nothing about the data, and hardly moves what is decoded
+
 
 @dataclass
-class Config(DataKeys):
+class Config(DrawKeys):
     FILE = "traversals.png"
     split: Part
     steps: Steps
@@ -30,22 +33,46 @@ class Config(DataKeys):
 
 def main(config: Config, run: Run) -> Path:
     """Write the picture, the latents that say most about the data first; its path."""
-    split, start = load_split(run, config.split), None
-    chosen = list(range(run.model.latent_dim)) if config.dims is None else config.dims
-    check_dims(run.model, chosen)
+    split, start, view = load_split(run, config.split), None, config.view(run)
+    if config.dims is not None:
+        check_dims(run.model, config.dims)
     if config.index is not None:
         x = pick(run, split, config.split, [("index", config.index)], config.seed).x
         with evaluating(run.model):
             start = run.model.encode(x).mean[0]
-    kl, name = kl_per_dim(run.model, split, config.seed), "KL"
-    if kl is None:
-        kl, name = mean_variances(run.model, split, config.seed), "variance"
-    chosen = sorted(chosen, key=lambda dim: -float(kl[dim]))
-    found = traverse(run.model, config.steps, config.span, start, chosen)
-    labels = [f"{latent(dim)}   {name} {number(float(kl[dim]), 2)}" for dim in chosen]
-    title = f"from the code of {config.split} observation {config.index}" if start is not None else None
+    shown = choose(run, split, config, view.most_rows(config.steps))
+    found = traverse(run.model, config.steps, config.span, start, shown.dims)
+    title = ["one latent moved at a time", MODES["mean"], *shown.left_out]
+    if start is not None:
+        title.append(f"from the code of {config.split} observation {config.index}")
     if not prior_moments(run.model).standard:
-        title = "; ".join([*filter(None, [title]), "in standard deviations from the prior's mean"])
-    steps = numbers(found.values.numpy())
-    write_figure(config.target, run_view(run).strips(found.x, labels, steps, title))
+        title.append("in standard deviations from the prior's mean")
+    steps, heading = numbers(found.values.numpy()), config.heading(run, ", ".join(title))
+    write_figure(config.target, view.strips(found.x, shown.labels, steps, heading))
+    for line in shown.left_out:
+        print(f"{line}; dims=[...] chooses others")
     return config.target
+
+
+class Shown(NamedTuple):
+    """The latents of a picture, in its order."""
+
+    dims: list[int]
+    labels: list[str]
+    left_out: list[str]  # what is said of the others; nothing where there are none
+
+
+def choose(run: Run, split: Split, config: Config, most: int) -> Shown:
+    """The latents asked for, or those in use, that say most about the data first; at most so many."""
+    says, name, least = kl_per_dim(run.model, split, config.seed), "KL", LEAST_KL
+    if says is None:
+        says, name, least = mean_variances(run.model, split, config.seed), "variance", ACTIVE
+    order = [dim for dim in says.argsort(descending=True, stable=True).tolist() if dim in (config.dims or [dim])]
+    used = order if config.dims else [dim for dim in order if says[dim] >= least] or order[:1]
+    left_out = []
+    if len(used) < len(order):
+        left_out.append(f"{len(order) - len(used)} of {len(order)} latents left out ({name} below {least:g})")
+    if len(used) > most:
+        left_out.append(f"the first {most} of {len(used)}")
+    dims = used[:most]
+    return Shown(dims, [f"{latent(dim)}   {name} {number(float(says[dim]), 2)}" for dim in dims], left_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ FIRST = (
     "train", "sample", "reconstruct", "evaluate", "compare", "encode", "manifold", "traverse", "interpolate", "fit",
     "runs", "data",
 )  # fmt: skip
-PLACES = {"run": 0, "checkpoint": 0, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # of shared keys in the help
+PLACES = {"run": 0, "checkpoint": 0, "images": 2, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # in the help
 
 
 class Key(NamedTuple):
@@ -32,7 +33,7 @@ def conf_folder() -> Path:
 def header(path: Path) -> list[str]:
     """The comment that a file begins with, without its `# `."""
     lines = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8", "replace").splitlines():
         if not line.startswith("#"):
             break
         if not line.startswith("# @package"):
@@ -45,7 +46,7 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
     found: list[Key] = []
     parents: list[tuple[int, str]] = []
     hidden_at = -1
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8", "replace").splitlines():
         match = LINE.match(line)
         if not match:
             continue
@@ -95,11 +96,28 @@ def included(path: Path) -> list[str]:
     return [name for name in re.findall(r"^  - (\w+)$", path.read_text(), re.MULTILINE) if name != "_self_"]
 
 
-def groups() -> dict[str, list[str]]:
-    """The options of each configuration group."""
-    folders = sorted(path for path in conf_folder().iterdir() if path.is_dir() and path.name.isidentifier())
-    found = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
-    return {name: options for name, options in found.items() if options}
+def config_dirs(args: Sequence[str]) -> list[Path]:
+    """Where a command line has options looked for: the folders of the user's own first."""
+    flags = ("--config-dir", "-cd")
+    given = [after for word, after in zip(args, [*args[1:], ""], strict=False) if word in flags]
+    given += [word.partition("=")[2] for word in args if word.startswith(tuple(f"{flag}=" for flag in flags))]
+    return [*(Path(folder).expanduser() for folder in given), conf_folder()]
+
+
+def groups(places: Sequence[Path] = ()) -> dict[str, list[str]]:
+    """The options of each configuration group, those in `places` among them."""
+    found: dict[str, set[str]] = {}
+    for place in (*places, conf_folder()):
+        for path in place.glob("*/*.yaml"):
+            if path.parent.name.isidentifier():
+                found.setdefault(path.parent.name, set()).add(path.stem)
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
+def option_file(places: Sequence[Path], group: str, option: str) -> Path | None:
+    """The first file of an option; None where there is none."""
+    paths = [place / group / f"{option}.yaml" for place in places]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def default_choices(command: str = "train") -> dict[str, str]:

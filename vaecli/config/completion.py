@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vaecli.config.catalog import Key, command_keys, commands, conf_folder, default_choices, keys
+from vaecli.config.catalog import Key, command_keys, commands, config_dirs, default_choices, keys, option_file
 from vaecli.config.paths import files, folders, run_folders
 
 FLAGS = ("--help", "--multirun", "-m", "--cfg", "--config-dir", "--hydra-help")
@@ -57,11 +57,7 @@ class Line(NamedTuple):
 
     @property
     def config_dirs(self) -> list[Path]:
-        """Where options are looked for: the folders of the user's own first."""
-        pairs = zip(self.before, [*self.before[1:], ""], strict=False)
-        given = [after if word == "--config-dir" else word.partition("=")[2]
-                 for word, after in pairs if re.match(r"--config-dir(=|$)", word)]  # fmt: skip
-        return [*(Path(folder).expanduser() for folder in given), conf_folder()]
+        return config_dirs(self.before)
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -74,8 +70,7 @@ class Line(NamedTuple):
         return {group: typed.get(group, option) for group, option in found.items()}
 
     def option_file(self, group: str, option: str) -> Path | None:
-        paths = [folder / group / f"{option}.yaml" for folder in self.config_dirs]
-        return next((path for path in paths if path.is_file()), None)
+        return option_file(self.config_dirs, group, option)
 
     def settable(self) -> list[Key]:
         """The command's keys and those of the options chosen."""

@@ -7,23 +7,22 @@ import re
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaecli.config.catalog import conf_folder
+from vaecli.config.catalog import conf_folder, config_dirs
 from vaecli.config.explain import explain, first_lines
 from vaecli.config.sweep_callback import remove_empty
+from vaecli.config.sweep_folders import refuse_name, register
 from vaecli.runs.access import PATHS, Unasked
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
@@ -36,11 +35,6 @@ class Invocation(NamedTuple):
     command: str  # the command line that repeats it
     overrides: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
-
-    @property
-    def sweep_over(self) -> list[str] | None:
-        """The keys that a sweep was given; None outside of one."""
-        return None if self.sweep_folder is None else self.overrides
 
 
 Main = Callable[[Values, Invocation], Any]  # what a command does with its configuration
@@ -55,7 +49,8 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
     refuse_folder(os.getcwd())
     flags, words = split_arguments(args)
     words = of_stored(words)
-    OmegaConf.register_new_resolver("slug", partial(slug, first=swept(words)), replace=True)
+    register(words)
+    refuse_name(words, "--multirun" in flags)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
     jobs = 0
@@ -78,11 +73,11 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
     except UserError as error:
         raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, command, words)) from None
+        raise UserError(explain(error, command, words, config_dirs(flags))) from None
     except ValueError as error:  # of Hydra's own, about its flags
         if jobs:
             raise
-        raise UserError(explain(error, command, words)) from None
+        raise UserError(explain(error, command, words, config_dirs(flags))) from None
     finally:
         remove_empty()
     if failures:
@@ -155,24 +150,6 @@ def of_stored(words: list[str]) -> list[str]:
     if not any(word.startswith(("resume=", "repeat=")) for word in words):
         return words
     return [f"++{word}" if re.match(rf"dataset\.({'|'.join(PATHS)})=", word) else word for word in words]
-
-
-def swept(words: list[str]) -> set[str]:
-    """The keys that a sweep goes through several values of."""
-    try:
-        return {one.key_or_group for one in OverridesParser.create().parse_overrides(words) if one.is_sweep_override()}
-    except HydraException:  # said in words of ours when the configuration is composed
-        return set()
-
-
-def slug(text: str, length: int = 120, first: Collection[str] = ()) -> str:
-    """`decoder=gaussian,latent_dim=2` -> `decoder-gaussian_latent_dim-2`: safe in file names and on command lines.
-
-    What the sweep varies, the keys `first`, comes before what it does not, and so is not cut off.
-    """
-    parts = [part.lstrip("+") for part in re.split(r",(?=[+~]*[\w./@]+=)", str(text))]
-    text = ",".join(sorted(parts, key=lambda part: part.partition("=")[0] not in first))
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text).replace(",", "_")).strip(".-_")[:length]
 
 
 def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:

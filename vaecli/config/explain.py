@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -10,14 +12,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from vaecli.config.catalog import Key, conf_folder, default_choices, groups, keys
+from vaecli.config.catalog import Key, conf_folder, default_choices, groups, keys, option_file
 from vaecli.utils.errors import nearest
 from vaecli.utils.schema import flatten, unknown_key
 
 
-def explain(error: Exception, command: str, words: list[str]) -> str:
-    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one."""
-    found = offered(command)
+def explain(error: Exception, command: str, words: list[str], places: Sequence[Path] = ()) -> str:
+    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one.
+
+    places: folders with options of the user's own
+    """
+    found = offered(command, places)
     for word in words:
         problem = malformed(word) or no_such_option(word, found, str(error))
         if problem:
@@ -26,7 +31,7 @@ def explain(error: Exception, command: str, words: list[str]) -> str:
     if unknown and unknown[1] in found:
         return f"{unknown[1]} takes the name of an option: {', '.join(found[unknown[1]])}"
     if unknown:
-        return elsewhere(unknown[1], found) or unknown_key(unknown[1], known_keys(command, words))
+        return elsewhere(unknown[1], found, places) or unknown_key(unknown[1], known_keys(command, words))
     several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
     if several:
         key, value = several.groups()
@@ -63,21 +68,22 @@ def no_such_option(word: str, found: dict[str, list[str]], error: str) -> str | 
     return f"{key}={wrong[0]}: no such option{hint}\nThere are: {', '.join(found[key])}"
 
 
-def elsewhere(key: str, found: dict[str, list[str]]) -> str | None:
+def elsewhere(key: str, found: dict[str, list[str]], places: Sequence[Path]) -> str | None:
     """The message for a key that belongs to options of its group which were not chosen."""
     group = key.split(".")[0]
-    names = [name for name in found.get(group, []) if any(k.name == key for k in option_keys(group, name))]
+    names = [name for name in found.get(group, []) if any(k.name == key for k in option_keys(places, group, name))]
     return f"unknown key {key} here: it belongs to {group}={' or '.join(names)}" if names else None
 
 
-def option_keys(group: str, name: str) -> list[Key]:
-    return keys(conf_folder() / group / f"{name}.yaml", prefix=f"{group}.")
+def option_keys(places: Sequence[Path], group: str, name: str) -> list[Key]:
+    path = option_file([*places, conf_folder()], group, name)
+    return [] if path is None else keys(path, prefix=f"{group}.")
 
 
-def offered(command: str) -> dict[str, list[str]]:
+def offered(command: str, places: Sequence[Path] = ()) -> dict[str, list[str]]:
     """The groups that a command knows, with their options."""
     chosen = default_choices(command)
-    return {group: options for group, options in groups().items() if group in chosen}
+    return {group: options for group, options in groups(places).items() if group in chosen}
 
 
 def known_keys(command: str, words: list[str]) -> list[str]:

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from vaecli.config.catalog import Key, command_keys, conf_folder, default_choices, groups, header, keys
+from vaecli.config.catalog import (
+    Key,
+    command_keys,
+    conf_folder,
+    config_dirs,
+    default_choices,
+    groups,
+    header,
+    keys,
+    option_file,
+)
 
 FOOTER = """\
 Flags: -m, --multirun  run every combination of comma-separated values     --cfg job  print the configuration
@@ -40,13 +51,16 @@ def command_help(command: str, args: Sequence[str]) -> str:
 
 def choices(command: str, args: Sequence[str]) -> list[str]:
     """The groups with their options, and the keys of the options chosen."""
+    places = config_dirs(args)
     chosen = default_choices(command) | dict(arg.split("=", 1) for arg in args if arg.count("=") == 1)
     lines, rows = ["Choices (group=option):"], []
     for group, default in default_choices(command).items():
-        options = groups().get(group, [])
-        lines += [f"  {group}={default}", *table([(name, first_line(group, name)) for name in options], indent=6)]
-        if chosen[group] in options and group != "experiment":
-            rows += keys(conf_folder() / group / f"{chosen[group]}.yaml", prefix=f"{group}.")
+        options = groups(places).get(group, [])
+        files = {name: option_file(places, group, name) for name in options}
+        lines += [f"  {group}={default}", *table([(name, first_line(file)) for name, file in files.items()], indent=6)]
+        file = files.get(chosen[group])
+        if file is not None and group != "experiment":
+            rows += keys(file, prefix=f"{group}.")
     visible = [row for row in rows if "${" not in row.default and row.name != "dataset.source"]
     return [
         *lines,
@@ -56,8 +70,8 @@ def choices(command: str, args: Sequence[str]) -> list[str]:
     ]
 
 
-def first_line(group: str, option: str) -> str:
-    lines = header(conf_folder() / group / f"{option}.yaml")
+def first_line(file: Path | None) -> str:
+    lines = [] if file is None else header(file)
     return lines[0] if lines else ""
 
 

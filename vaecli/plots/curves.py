@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,23 +11,21 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
+from vaecli.plots.curve_grid import titled, untitled
 from vaecli.plots.style import (
     BLUE,
     COLOURS,
     DARK,
-    DPI,
     LABEL,
+    SCREEN,
     SMALL,
-    TITLE,
     about_zero,
     array,
     bands,
     canvas,
     grid_shape,
-    latent,
     limits,
     locator,
-    numbers,
     one_each,
     sequential,
     some,
@@ -40,6 +37,8 @@ from vaecli.plots.style import (
 from vaecli.utils import text
 
 SEPARATE = 30  # up to so many samples get axes of their own
+TITLED = 12  # up to so many rows and columns of a manifold get axes of their own, titled with their z
+BANDS, IN_A_ROW = 3, 5  # of observations
 
 
 class CurvePlots:
@@ -50,6 +49,8 @@ class CurvePlots:
 
     readable = 10  # rows and columns of a manifold
     drawn = False  # whether draws from p(x|z) look like data, and its means do not
+    many = 64  # samples that show what there is
+    most_samples = 1000  # more make a picture no clearer
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
         self.grid = array(grid, name="grid")
@@ -58,22 +59,37 @@ class CurvePlots:
         self.label, self.x_label = text.figure(label), x_label
         self.x_shape, self.shown = self.grid.shape, (0.0, 1.0)
 
+    most_fits = 12  # rows of reconstructions over each other
+
+    def most_observations(self, rows: int) -> int:
+        """How many observations fit on a screen, whatever the `rows` of reconstructions over each other."""
+        return BANDS * IN_A_ROW
+
+    def most_rows(self, columns: int) -> int:
+        """How many strips fit on a screen."""
+        return 16
+
     def samples(self, x: Any, title: str | None = None) -> Figure:
         """x (N, P): up to 30 curves each in axes of their own on one scale, more of them together in one."""
         x = array(x, *self.x_shape)
         return self._separate(x, title) if len(x) <= SEPARATE else self._together(x, title)
 
-    def reconstructions(self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None) -> Figure:
+    data = samples
+
+    def reconstructions(
+        self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None, title: str | None = None
+    ) -> Figure:
         """x (N, P) with each (label, curves (N, P)) over it, beneath each the errors, on one scale; notes: N texts."""
         x = array(x, *self.x_shape)
         fits = [(label, array(values, *self.x_shape)) for label, values in rows]
-        parts = bands(len(x), 5)
+        parts = bands(len(x), IN_A_ROW)
         columns = parts[0].stop
-        width = max(1.9 * columns + 0.8, 4.5)
+        width = max(1.9 * columns + 0.8, 5.5)
         names = ["data", *(wrap(label, width - 0.8, LABEL) for label, _ in fits)]
         in_row = _legend_columns(names, width - 0.8)
-        figure = canvas(width, 2.9 * len(parts) + 0.4 + 0.25 * -(-len(names) // in_row))
-        axes = figure.subplots(2 * len(parts), columns, squeeze=False, height_ratios=[5, 3] * len(parts), sharex=True)
+        height = min(2.9, SCREEN[1] / len(parts)) * len(parts) + 0.4 + 0.25 * -(-len(names) // in_row)
+        figure = canvas(width, height, title)
+        axes = figure.subplots(2 * len(parts), columns, squeeze=False, height_ratios=[5, 3] * len(parts))
         scale = limits(*(values - x for _, values in fits), np.zeros(1))
         cells = [(2 * band, column) for band in range(len(parts)) for column in range(columns)]
         for i, (row, column) in enumerate(cells):
@@ -84,7 +100,8 @@ class CurvePlots:
                 continue
             self._reconstruction(upper, lower, x[i], [values[i] for _, values in fits])
             lower.set_ylim(*scale)
-            lower.tick_params(labelbottom=True, labelleft=column == 0)
+            upper.tick_params(labelbottom=False)
+            lower.tick_params(labelleft=column == 0)
             if i + columns >= len(x):
                 lower.set_xlabel(self.x_label, fontsize=LABEL)
             if notes:
@@ -105,44 +122,30 @@ class CurvePlots:
         names = column_labels or [str(s + 1) for s in range(x.shape[1])]
         one_each(row_labels, x.shape[0], "row_labels")
         one_each(names, x.shape[1], "column_labels")
-        columns = 1 if len(x) == 1 else 2
+        columns = int(np.ceil(np.sqrt(len(x))))
         rows = -(-len(x) // columns)
-        figure = canvas(6.0 if columns == 1 else 8.4, max(2.3 * rows, 3.4), title)
+        figure = canvas(max(3.1 * columns + 1.0, 6.0), max(2.05 * rows + 0.2, 3.4), title)
         axes = self._grid(figure, rows, columns, x)
         colours = sequential(x.shape[1])
         thick = {column % x.shape[1] for column in mark or []}
         for ax, label, curves in zip(axes.flat, row_labels, x, strict=False):
             for s, curve in enumerate(curves):
                 ax.plot(self.grid, curve, color=colours(s), linewidth=3.0 if s in thick else 1.3)
-            ax.set_title(wrap(label, 3.2, LABEL), fontsize=LABEL)
+            ax.set_title(wrap(label, 2.8, LABEL), fontsize=LABEL)
         self._finish(figure, axes, len(x))
         _colourbar(figure, names)
         return figure
 
     def manifold(self, x: Any, values: Any, dims: tuple[int, int], title: str | None = None) -> Figure:
-        """x (n, n, P), each in small axes titled with its z; x[i, j] is at the dims (values[j], values[i]).
+        """x (n, n, P), up to 12 x 12 each in small axes titled with its z, more without axes and titles.
 
-        values[j] grows to the right and values[i] upwards; dims count from 0, their labels from 1.
+        x[i, j] is at the dims (values[j], values[i]): values[j] grows to the right and values[i] upwards; dims count
+        from 0, their labels from 1.
         """
         x, values = array(x, *self.x_shape), array(values, name="values")
-        n, printed = len(values), numbers(values)
-        scales: Mapping[str, Any] = {"xlim": limits(self.grid, pad=0.02), "ylim": about_zero(x)}
-        figure, cells = _cells(n, title)
-        for i in reversed(range(n)):
-            for j in range(n):
-                ax = figure.add_axes(cells[n - 1 - i][j], xticks=[], yticks=[], **scales)
-                ax.plot(self.grid, x[i, j], color=BLUE, linewidth=1.4)
-                ax.set_title(f"({printed[j]}, {printed[i]})", fontsize=SMALL, pad=2)
-                zero_line(ax)
-                tidy(ax)
-                if i == 0:
-                    ax.xaxis.set_major_locator(locator(3))
-                if j == 0:
-                    ax.yaxis.set_major_locator(locator(5))
-        across = f"{self.x_label}      ({latent(dims[0])} grows to the right, {latent(dims[1])} upwards)"
-        figure.supxlabel(across, fontsize=LABEL, y=0.08 / figure.get_figheight(), va="bottom")
-        figure.supylabel(self.label, fontsize=LABEL, x=0.08 / figure.get_figwidth(), ha="left")
-        return figure
+        if len(values) > TITLED:
+            return untitled(self.grid, x, values, dims, title)
+        return titled(self.grid, x, values, dims, (self.x_label, self.label), title)
 
     def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure:
         """target and fit (P,) in the left axes, fit - target in the right."""
@@ -224,27 +227,6 @@ def _legend_columns(names: list[str], width: float) -> int:
     widest = max(text_size(name, LABEL)[0] for name in names) + 0.75
     rows = -(-len(names) // max(1, int(width / widest)))
     return -(-len(names) // rows)
-
-
-def _cells(n: int, title: str | None) -> tuple[Figure, list[list[tuple[float, float, float, float]]]]:
-    """A figure without layout, and the rectangles of n rows of n small axes in it, each with room for a title.
-
-    Constrained layout takes seconds to find what is known here beforehand: all axes are alike.
-    """
-    left, bottom, above, right = 0.75, 0.48, 0.22, 0.12  # inches
-    across, up = max(1.16, 3.3 / n), max(1.03, 2.4 / n)
-    width = left + n * across + right
-    lines = wrap(title, width - 0.3, TITLE) if title else ""
-    head = text_size(lines, TITLE)[1] + 0.15 if lines else 0.05
-    height = bottom + n * up + head
-    figure = Figure((width, height), DPI, facecolor="white")
-    if lines:
-        figure.text(0.5, 1 - 0.08 / height, lines, ha="center", va="top", fontsize=TITLE)
-    tops = [height - head - row * up for row in range(n)]
-    size = ((across - 0.28) / width, (up - above - 0.1) / height)
-    return figure, [
-        [((left + column * across) / width, (top - up + 0.1) / height, *size) for column in range(n)] for top in tops
-    ]
 
 
 def _colourbar(figure: Figure, labels: list[str]) -> None:

@@ -1,4 +1,7 @@
-"""Figures of observations that are images, x_shape (C, H, W) with C in {1, 3}; NaN is what is missing."""
+"""Figures of observations that are images, x_shape (C, H, W), of which up to three channels are drawn.
+
+NaN is what is missing.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ from vaecli.plots.sheet import PAD, Band, place, sheet, shrink
 from vaecli.plots.style import (
     DPI,
     LABEL,
+    SCREEN,
     SMALL,
     TITLE,
     array,
     bands,
     canvas,
     grid_shape,
+    heading,
     latent,
-    locator,
-    numbers,
     one_each,
-    some,
-    text_size,
-    wrap,
+    round_ticks,
 )
 
 GAP, GAP_GREY = 3, 88  # pixels between tiles, and a grey that both black and white backgrounds stand out from
 MISSING = (150, 190, 230)  # a light blue, which no grey is taken for
 WIDTH, TILE = 720, 240  # pixels: what a picture and one of its tiles are enlarged towards
-LABELLED = 46  # pixels: the least width of a tile with a text above it
+SMALLEST = 64  # pixels: no tile is scaled down further
+LABELLED, HEADER = 46, 40  # pixels: the least width of a tile with a text above it, and the height of that text
+IN_A_ROW = 10  # observations
 
 
 def tile(images: Any, columns: int, zoom: int = 1, gap: int = GAP) -> np.ndarray:
@@ -64,30 +67,63 @@ class ImagePlots:
     """Figures of images: every method takes tensors or arrays and returns a matplotlib Figure.
 
     shown: the values that are drawn black and white
+    channels: those that are drawn, counted from 0: one as grey, two as red and green, three as red, green and blue;
+        None: the first three
     """
 
-    drawn, readable = False, 20  # as in CurvePlots
+    drawn, readable, many = False, 20, 64  # as in CurvePlots
 
-    def __init__(self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0)) -> None:
+    def __init__(
+        self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0), channels: Sequence[int] | None = None
+    ) -> None:
         self.x_shape, self.shown = tuple(x_shape), shown
-        if len(self.x_shape) != 3 or self.x_shape[0] not in (1, 3):
-            raise ValueError(f"expected the x_shape (C, H, W) with C 1 or 3, got {self.x_shape}")
+        if len(self.x_shape) != 3:
+            raise ValueError(f"expected the x_shape (C, H, W), got {self.x_shape}")
+        self.channels = list(range(self.x_shape[0])[:3]) if channels is None else list(channels)
+        self.tile_shape = (1 if len(self.channels) == 1 else 3, *self.x_shape[1:])
+
+    @property
+    def most_samples(self) -> int:
+        """How many fit on a screen."""
+        height, width = self._pitch()
+        return max(1, int(SCREEN[1] * DPI / height)) * max(1, int(SCREEN[1] * DPI / width))
+
+    @property
+    def most_fits(self) -> int:
+        """How many rows of reconstructions fit on a screen."""
+        return max(1, self.most_rows(IN_A_ROW) - 1)
+
+    def most_observations(self, rows: int) -> int:
+        """Of how many observations `rows` rows of pictures fit on a screen, labelled, in bands of ten."""
+        _, height, width = self.x_shape
+        pitch = self._pitch()[0] if width >= LABELLED else height * -(-LABELLED // width) + GAP
+        return IN_A_ROW * max(1, int(SCREEN[1] * DPI / (rows * pitch + HEADER)))
+
+    def most_rows(self, columns: int) -> int:
+        """How many rows of so many pictures fit on a screen."""
+        _, height, width = self.x_shape
+        scale = min(SMALLEST / max(height, width), (SCREEN[0] * DPI / columns - GAP) / width, 1.0)
+        return max(1, int(SCREEN[1] * DPI / (height * scale + GAP)))
 
     def samples(self, x: Any, title: str | None = None) -> Figure:
         """x (N, C, H, W) in a nearly square picture."""
-        x = self._array(x)
+        x = self.shades(x)
         rows, columns = grid_shape(len(x), self.x_shape[1] / self.x_shape[2])
         zoom = self._zoom(rows, columns)
-        return sheet([Band(_rgb(tile(x, columns, zoom)), rows, columns, GAP, [], [], [])], title)
+        return sheet([Band(_rgb(tile(x, columns, zoom)), rows, columns, GAP, [], [], [])], self._titled(title))
 
-    def reconstructions(self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None) -> Figure:
+    data = samples
+
+    def reconstructions(
+        self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None, title: str | None = None
+    ) -> Figure:
         """x (N, C, H, W) in the top row, below it a row per (label, images (N, C, H, W)); notes: a text per column."""
-        images = np.stack([self._array(values) for _, values in [("data", x), *rows]])  # (R, N, C, H, W)
+        images = np.stack([self.shades(values) for _, values in [("data", x), *rows]])  # (R, N, C, H, W)
         labels = ["data", *(label for label, _ in rows)]
-        parts = bands(images.shape[1], 10)
-        zoom = self._zoom(len(labels), parts[0].stop, LABELLED if notes else 0)
+        parts = bands(images.shape[1], IN_A_ROW)
+        zoom = self._zoom(len(labels), parts[0].stop, LABELLED if notes else 0, len(parts))
         pieces = [self._band(images[:, part], zoom, labels, (notes or [])[part]) for part in parts]
-        return sheet(pieces)
+        return sheet(pieces, self._titled(title))
 
     def strips(
         self,
@@ -98,50 +134,75 @@ class ImagePlots:
         mark: list[int] | None = None,
     ) -> Figure:
         """x (R, S, C, H, W) as R rows of S images, the columns in `mark` framed (-1 is the last)."""
-        x = self._array(x)
+        x = self.shades(x)
         one_each(row_labels, x.shape[0], "row_labels")
         one_each(column_labels or [""] * x.shape[1], x.shape[1], "column_labels")
         zoom = self._zoom(x.shape[0], x.shape[1], LABELLED if column_labels else 0)
-        return sheet([self._band(x, zoom, row_labels, column_labels or [], mark or [])], title)
+        return sheet([self._band(x, zoom, row_labels, column_labels or [], mark or [])], self._titled(title))
 
     def manifold(self, x: Any, values: Any, dims: tuple[int, int], title: str | None = None) -> Figure:
         """x (n, n, C, H, W) as one seamless picture; x[i, j] is p(x|z)'s mean at the dims (values[j], values[i]).
 
         values[j] grows to the right and values[i] upwards; dims count from 0, their labels from 1.
         """
-        x, values = self._array(x), array(values, name="values")
+        x, values = self.shades(x), array(values, name="values")
         n = len(values)
-        picture = tile(x[::-1].reshape(-1, *self.x_shape), n, self._zoom(n, n), gap=0)
-        return _ticked(_rgb(picture), values, dims, title)
+        picture = tile(x[::-1].reshape(-1, *self.tile_shape), n, self._zoom(n, n), gap=0)
+        return _ticked(_rgb(picture), values, dims, self._titled(title))
 
     def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure:
         """target and fit (C, H, W) and, beside them, fit - target (the mean over channels)."""
         target, fit = array(target, *self.x_shape), array(fit, *self.x_shape)
         difference = (fit - target).mean(0)
         most = max(float(np.abs(difference[~np.isnan(difference)]).max(initial=0.0)), 1e-3)
-        figure = canvas(8.0, 2.4 * self.x_shape[1] / self.x_shape[2] + 0.5, title)
+        height = min(2.4 * self.x_shape[1] / self.x_shape[2] + 0.5, SCREEN[1])
+        figure = canvas(8.0, height, self._titled(title))
         axes = figure.subplots(1, 3)
         names = ["target", "fit", "fit \N{MINUS SIGN} target" + (", mean of channels" if len(target) > 1 else "")]
         for ax, name, image in zip(axes, names, [target, fit, None], strict=True):
             ax.set_title(name, fontsize=LABEL)
             ax.set(xticks=[], yticks=[])
             if image is not None:
-                ax.imshow(_rgb(tile(self._array(image[None]), 1, gap=0)), interpolation="nearest")
+                ax.imshow(_rgb(tile(self.shades(image[None]), 1, gap=0)), interpolation="nearest")
         shown = axes[2].imshow(difference, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
         bar = figure.colorbar(shown, cax=axes[2].inset_axes((1.04, 0.0, 0.06, 1.0)))
         bar.ax.tick_params(labelsize=SMALL)
         return figure
 
-    def _array(self, x: Any) -> np.ndarray:
-        """Images (..., C, H, W) with 0 for black and 1 for white."""
+    def shades(self, x: Any) -> np.ndarray:
+        """The channels that are drawn, (..., 1 or 3, H, W), with 0 for black and 1 for white."""
         low, high = self.shown
-        return (array(x, *self.x_shape) - low) / (high - low)
+        chosen = (array(x, *self.x_shape)[..., self.channels, :, :] - low) / (high - low)
+        if len(self.channels) == 2:
+            chosen = np.concatenate([chosen, 0.0 * chosen[..., :1, :, :]], axis=-3)  # no blue; NaN stays NaN
+        return chosen
 
-    def _zoom(self, rows: int, columns: int, least: int = 0) -> int:
-        """How many times to enlarge so that the picture fills the page, and a tile is at least `least` wide."""
+    def _titled(self, title: str | None) -> str | None:
+        """The title, with a word on the channels where they are not those of a grey or a colour image."""
+        n = self.x_shape[0]
+        if self.channels == list(range(n)) and n in (1, 3):
+            return title
+        names = ", ".join(map(str, self.channels))
+        kinds = " as red and green" if len(self.channels) == 2 else " as red, green, blue"
+        said = f"channel {names} of {n}" if len(self.channels) == 1 else f"channels {names} of {n}{kinds}"
+        what, _, source = (title or "").partition("\n")
+        return f"{what}\n{', '.join(filter(None, [source, said]))}"
+
+    def _pitch(self) -> tuple[float, float]:
+        """Height and width in pixels that a picture takes at the least."""
         _, height, width = self.x_shape
-        page = min(WIDTH // (columns * width), 2 * WIDTH // (rows * height), TILE // max(height, width))
-        return max(1, page, -(-least // width))
+        scale = min(1.0, SMALLEST / max(height, width))
+        return height * scale + GAP, width * scale + GAP
+
+    def _zoom(self, rows: int, columns: int, least: int = 0, parts: int = 1) -> int:
+        """How many times to enlarge so that the picture fills the page, and a tile is at least `least` wide.
+
+        rows, columns: of each of the `parts` below one another
+        """
+        _, height, width = self.x_shape
+        page = max(min(WIDTH // (columns * width), TILE // max(height, width)), -(-least // width))
+        across, down = SCREEN[0] * DPI / columns - GAP, (SCREEN[1] * DPI / parts - HEADER) / rows - GAP
+        return max(1, min(page, int(across / width), int(down / height)))
 
     def _band(
         self,
@@ -153,7 +214,7 @@ class ImagePlots:
     ) -> Band:
         """Images (R, S, C, H, W) as R labelled rows."""
         rows, columns = x.shape[:2]
-        picture = _rgb(tile(x.reshape(-1, *self.x_shape), columns, zoom))
+        picture = _rgb(tile(x.reshape(-1, *self.tile_shape), columns, zoom))
         return Band(picture, rows, columns, GAP, row_labels, column_labels, list(marks))
 
 
@@ -164,16 +225,16 @@ def _rgb(picture: np.ndarray) -> np.ndarray:
 
 def _ticked(picture: np.ndarray, values: np.ndarray, dims: tuple[int, int], title: str | None) -> Figure:
     """A seamless n x n picture with the values (n,) of two latents on its axes."""
-    scale, n = shrink(picture), len(values)
+    scale, n = shrink(*picture.shape[:2]), len(values)
     height, width = (size * scale / DPI for size in picture.shape[:2])
     left, bottom = 0.85, 0.6
-    total = max(left + width + 2 * PAD, 3.0)
-    heading = wrap(title, total - 2 * PAD, TITLE) if title else ""
-    top = 2 * PAD + (text_size(heading, TITLE)[1] if heading else 0.0)
+    total = max(left + width + 2 * PAD, 4.0)
+    above = heading(title, total)
+    top = above.height + PAD
     figure = Figure((total, top + height + bottom), DPI, facecolor="white")
-    figure.text(0.5, 1 - PAD / (top + height + bottom), heading, ha="center", va="top", fontsize=TITLE)
-    ax = place(figure, picture, left, top, scale)
-    places, labels = _ticks(values)
+    above.draw(figure)
+    ax = place(figure, picture, (total + left - 2 * PAD - width) / 2, top, scale)
+    places, labels = round_ticks(values)
     across, down = picture.shape[1] / n, picture.shape[0] / n
     ax.set_xticks((places + 0.5) * across - 0.5, labels)
     ax.set_yticks((n - places - 0.5) * down - 0.5, labels)
@@ -181,14 +242,3 @@ def _ticked(picture: np.ndarray, values: np.ndarray, dims: tuple[int, int], titl
     ax.set_xlabel(latent(dims[0]), fontsize=TITLE)
     ax.set_ylabel(latent(dims[1]), fontsize=TITLE)
     return figure
-
-
-def _ticks(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Where on an axis of n tiles to put ticks, and their labels: round values if the tiles are evenly spaced."""
-    n = len(values)
-    if n < 6 or np.ptp(np.diff(values)) > 1e-3 * abs(values[1] - values[0]):
-        places, labels = some(n), numbers(values)
-        return np.array(places), [labels[i] for i in places]
-    low, high = values[0], values[-1]
-    shown = np.array([v for v in locator(8).tick_values(low, high) if low - 1e-6 <= v <= high + 1e-6])
-    return (shown - low) / (high - low) * (n - 1), numbers(shown)

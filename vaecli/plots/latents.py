@@ -11,7 +11,21 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from vaecli.plots.style import BLUE, DARK, LABEL, SMALL, array, canvas, latent, number, some, text_size, tidy, wrap
+from vaecli.plots.style import (
+    BLUE,
+    DARK,
+    LABEL,
+    SCREEN,
+    SMALL,
+    array,
+    canvas,
+    latent,
+    number,
+    some,
+    text_size,
+    tidy,
+    wrap,
+)
 from vaecli.utils import text
 
 # Petroff (2021), ten colours told apart with colour blindness; the next ten classes have another marker.
@@ -21,6 +35,7 @@ CLASSES = (
 )
 MARKERS = ("o", "^")
 LONGEST = 40  # characters of a label
+PARAMETERS = 4  # labels that are numbers, each with a scatter of its own
 
 
 class Colouring(NamedTuple):
@@ -43,6 +58,7 @@ def latents(
     kl: Any = None,
     label_names: Sequence[str] | None = None,
     prior: Any = None,
+    title: str | None = None,
 ) -> Figure:
     """Histograms of up to eight latents beside the prior, and a scatter of two, coloured by their labels.
 
@@ -50,16 +66,21 @@ def latents(
 
     loc (N, D) are posterior means; labels (N,) integers are classes, (N, d) or (N,) floats are parameters with a
     scatter each; kl (D,) in nats picks the latents that say most. dims count from 0, the printed latents from 1.
-    label_names name the classes, or the parameters. prior (M, D) are draws from the prior; None: it is N(0, I).
+    label_names name the classes, or the parameters, of which the first four are drawn.
+    prior (M, D) are draws from the prior; None: it is N(0, I).
     """
     loc = array(loc)
     if loc.ndim != 2:
         raise ValueError(f"loc: expected the shape (N, D), got {loc.shape}")
     colourings = _colourings(labels, label_names)
+    if len(colourings) > PARAMETERS:
+        what, end, source = (title or "").partition("\n")
+        title = f"{what}, by the first {PARAMETERS} of {len(colourings)} labels{end}{source}"
+        colourings = colourings[:PARAMETERS]
     rows, columns = (len(colourings), 1) if len(colourings) <= 2 else (-(-len(colourings) // 2), 2)
     right_width = 5.2 * columns + (0.9 if colourings[0].classes else 0.0)
     legend = 0.0 if colourings[0].many else sum(text_size(name, LABEL)[1] + 0.08 for name in colourings[0].classes)
-    figure = canvas(4.0 + right_width, max(4.8, 4.4 * rows, legend + 0.4))
+    figure = canvas(4.0 + right_width, min(max(4.8, 4.4 * rows, legend + 0.4), SCREEN[1]), title)
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[4.0, right_width]))
     priors = None if prior is None else array(prior, loc.shape[1], name="prior")
     _histograms(left, loc, None if kl is None else array(kl, loc.shape[1], name="kl"), priors)

@@ -6,6 +6,7 @@ unequal size. Here the figure is made to fit the picture, whose pixels are the s
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vaecli.plots.style import DPI, LABEL, ORANGE, SMALL, TITLE, check_size, text_size, wrap
+from vaecli.plots.style import DPI, LABEL, ORANGE, SCREEN, SMALL, check_size, heading, text_size, wrap
 
 PAD = 0.12  # inches
-MAX_PICTURE_WIDTH = 1280  # pixels: a wider picture is scaled down
 
 
 class Band(NamedTuple):
@@ -48,25 +48,26 @@ def place(figure: Figure, picture: np.ndarray, left: float, top: float, scale: f
     return ax
 
 
-def shrink(picture: np.ndarray) -> float:
-    """The scale that keeps a picture within `MAX_PICTURE_WIDTH` pixels of width; 1 where it can be."""
-    return min(1.0, MAX_PICTURE_WIDTH / int(picture.shape[1]))
+def shrink(height: float, width: float) -> float:
+    """The scale that keeps pictures of so many pixels together within a screen; 1 where they fit."""
+    across, down = (side * DPI for side in SCREEN)
+    return min(1.0, across / width, down / height)
 
 
 def sheet(pieces: list[Band], title: str | None = None) -> Figure:
     """The bands below one another under a title."""
-    scale = shrink(pieces[0].picture)
-    sizes = np.array([piece.picture.shape[:2] for piece in pieces]) * scale / DPI
-    check_size(sizes[:, 1].max(), sizes[:, 0].sum())  # before the labels are measured, which takes its time
+    shapes = [piece.picture.shape[:2] for piece in pieces]
+    scale = shrink(sum(height for height, _ in shapes), max(width for _, width in shapes))
     pieces = [_wrapped(piece, scale) for piece in pieces]
     left = PAD + max((text_size(label, LABEL)[0] + PAD for piece in pieces for label in piece.row_labels), default=0.0)
-    content = left + max(piece.picture.shape[1] for piece in pieces) * scale / DPI + PAD
-    width = max(content, 3.0)
-    heading = wrap(title, width - 2 * PAD, TITLE) if title else ""
-    top = PAD + (text_size(heading, TITLE)[1] + PAD / 2 if heading else 0.0)
+    content = left + max(width for _, width in shapes) * scale / DPI + PAD
+    width = max(content, 4.0)
+    above = heading(title, width)
+    top = max(above.height, PAD)
     heights = [_header(piece) + piece.picture.shape[0] * scale / DPI + PAD for piece in pieces]
+    check_size(width, top + sum(heights))
     figure = Figure((width, top + sum(heights)), DPI, facecolor="white")
-    figure.text(0.5, 1 - PAD / (top + sum(heights)), heading, ha="center", va="top", fontsize=TITLE)
+    above.draw(figure)
     for piece, height in zip(pieces, heights, strict=True):
         _draw(figure, piece, left + (width - content) / 2, top + _header(piece), scale)
         top += height
@@ -74,22 +75,32 @@ def sheet(pieces: list[Band], title: str | None = None) -> Figure:
 
 
 def _wrapped(piece: Band, scale: float) -> Band:
-    """The band with its labels broken into lines that fit beside a row and above a column."""
+    """The band with its labels broken into lines that fit beside a row and above a column, every k-th of many."""
     cell_width = piece.picture.shape[1] / piece.columns * scale / DPI
     cell_height = piece.picture.shape[0] / piece.rows * scale / DPI
+    widest = max((_longest_word(label) for label in piece.column_labels), default=0.0)
+    every = max(1, math.ceil(widest / (0.96 * cell_width)))
+    columns = [wrap(label, 0.96 * every * cell_width, SMALL) if i % every == 0 else ""
+               for i, label in enumerate(piece.column_labels)]  # fmt: skip
     return piece._replace(
         row_labels=[_beside(label, cell_height) for label in piece.row_labels],
-        column_labels=[wrap(label, 0.96 * cell_width, SMALL) for label in piece.column_labels],
+        column_labels=columns,
     )
 
 
+def _longest_word(label: str) -> float:
+    return max(text_size(word, SMALL)[0] for word in label.split() or [""])
+
+
 def _beside(label: str, height: float) -> str:
-    """The label in as narrow a column of lines as is no taller than its row, and at least 1.3 inches wide."""
-    for width in np.arange(1.3, 12.0, 0.4):
+    """The label in as narrow a column of lines as is no taller than its row, 1.3 to 4 inches wide; cut if need be."""
+    for width in np.arange(1.3, 4.0, 0.3):
         lines = wrap(label, width, LABEL)
         if text_size(lines, LABEL)[1] <= height:
             return lines
-    return label
+    most = max(1, int(height / text_size("", LABEL)[1]))
+    shown = lines.split("\n")
+    return lines if len(shown) <= most else "\n".join([*shown[: most - 1], f"{shown[most - 1]} ..."])
 
 
 def _header(piece: Band) -> float:

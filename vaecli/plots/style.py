@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -23,9 +23,10 @@ from vaecli.utils.errors import UserError
 
 DPI = 100
 MAX_FIGURE_PIXELS = 2**16  # pixels of a figure's side, matplotlib's limit
+SCREEN = (13.0, 8.4)  # inches, width and height: what a screen shows, headings and labels apart
 TITLE, LABEL, SMALL = 12, 10, 8.5  # text sizes in points
 
-DARK, GREY = "#222222", "#8c8c8c"
+DARK, GREY, FAINT = "#222222", "#8c8c8c", "#666666"  # the last for small texts
 BLUE, ORANGE = "#0072b2", "#d55e00"
 # Okabe & Ito (2008) without its yellow and black: told apart with any common colour blindness, on white.
 COLOURS = (ORANGE, BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -97,18 +98,37 @@ def _fits(text: str, width: float, size: float) -> bool:
     return text_size(text.rstrip(), size)[0] <= width
 
 
+class Heading(NamedTuple):
+    """What stands above a figure."""
+
+    title: str  # what it shows
+    source: str  # whose it is: smaller, below
+    height: float  # inches, with the space around
+
+    def draw(self, figure: Figure) -> None:
+        height = figure.get_figheight()
+        top = 1 - 0.12 / height
+        figure.text(0.5, top, self.title, ha="center", va="top", fontsize=TITLE)
+        below = top - (text_size(self.title, TITLE)[1] + 0.03 if self.title else 0.0) / height
+        figure.text(0.5, below, self.source, ha="center", va="top", fontsize=SMALL, color=FAINT)
+
+
+def heading(title: str | None, width: float) -> Heading:
+    """A title broken into lines that fit in `width` inches; what follows its first line break is the source."""
+    what, _, source = (title or "").partition("\n")
+    shown, below = (wrap(text, width - 0.3, size) for text, size in ((what, TITLE), (source, SMALL)))
+    heights = [text_size(text, size)[1] + 0.05 for text, size in ((shown, TITLE), (below, SMALL)) if text]
+    return Heading(shown, below, sum(heights) + 0.12 if heights else 0.0)
+
+
 def canvas(width: float, height: float, title: str | None = None) -> Figure:
-    """An empty figure of width x height inches, with constrained layout, its title wrapped to fit."""
-    lines = wrap(title, width - 0.3, TITLE) if title else ""
-    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
-    figure = Figure((width, height + _extra(lines)), DPI, facecolor="white", layout=layout)
-    if lines:
-        figure.suptitle(lines, fontsize=TITLE)
+    """An empty figure of width x height inches below its heading, with constrained layout."""
+    above = heading(title, width)
+    room = height / (height + above.height)
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, rect=(0, 0, 1, room))
+    figure = Figure((width, height + above.height), DPI, facecolor="white", layout=layout)
+    above.draw(figure)
     return figure
-
-
-def _extra(title: str) -> float:
-    return text_size(title, TITLE)[1] + 0.1 if title else 0.0
 
 
 def check_size(width: float, height: float) -> None:
@@ -157,9 +177,20 @@ def locator(most: int) -> MaxNLocator:
     return MaxNLocator(most, steps=[1, 2, 5, 10])
 
 
-def some(n: int) -> list[int]:
-    """Which of n neighbouring places to label, evenly spaced: all up to 12, then every second, and so on."""
-    return list(range(0, n, -(-n // 12)))
+def some(n: int, most: int = 12) -> list[int]:
+    """Which of n neighbouring places to label, evenly spaced: all up to `most`, then every second, and so on."""
+    return list(range(0, n, -(-n // most)))
+
+
+def round_ticks(values: np.ndarray, most: int = 8) -> tuple[np.ndarray, list[str]]:
+    """Where on an axis of n tiles to put ticks, and their labels: round values if the tiles are evenly spaced."""
+    n = len(values)
+    if n < 6 or np.ptp(np.diff(values)) > 1e-3 * abs(values[1] - values[0]):
+        places, labels = some(n, most), numbers(values)
+        return np.array(places), [labels[i] for i in places]
+    low, high = values[0], values[-1]
+    shown = np.array([v for v in locator(most).tick_values(low, high) if low - 1e-6 <= v <= high + 1e-6])
+    return (shown - low) / (high - low) * (n - 1), numbers(shown)
 
 
 def grid_shape(n: int, aspect: float = 1.0) -> tuple[int, int]:

@@ -1,88 +1,101 @@
-"""Figures of observations that are rows of a table: x_shape (d,), a few numbers, each with a name and a unit."""
+"""Figures of observations that are rows of a table: x_shape (d,), numbers that have names and units of their own.
+
+All but the histograms are in standard units, those of the training data, so that no column drowns the others: a column
+has a row, its name at the left and its own units at the right.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
+from vaecli.plots.columns import MOST, UNITS, Columns, Reference, label_size, name_width, one_line, plain
+from vaecli.plots.histograms import show_rows
 from vaecli.plots.style import (
-    BLUE,
     COLOURS,
     DARK,
+    FAINT,
+    GREY,
     LABEL,
+    SCREEN,
     SMALL,
     array,
+    bands,
     canvas,
+    grid_shape,
     latent,
     limits,
     locator,
-    numbers,
     one_each,
+    round_ticks,
     sequential,
-    some,
     text_size,
     tidy,
     wrap,
 )
-from vaecli.utils import text
 
-LONGEST = 100  # characters of a column's name
-PAIRS = 5  # up to so many columns every two are drawn against each other
-MARGIN = 0.15  # of the height: room for whole dots
-LONG = 10_000  # from here on numbers are too long for small axes
+ROW, LEAST_ROW = 0.27, 0.145  # inches: the height of a column's row, and where there are many
+HEAD = 0.75  # inches above and below the rows of a panel
+IN_A_ROW = 10  # observations
+STRIP = 1.25  # inches: the least width of a strip
+RIGHT, NAMES = 1.2, 2.3  # inches: the width of the columns' own units, and the most that names get
+FARTHEST = 3.0  # standard units: colours go no further
+CELL = 0.36  # inches: from here on a cell has room for its number
 
 
 class TablePlots:
     """Figures of rows of a table: every method takes tensors or arrays and returns a matplotlib Figure.
 
-    Every column has axes and a scale of its own; what is missing (NaN) is left out.
+    Up to 24 columns are drawn at once, those that vary most; what is missing (NaN) is left out.
+    reference: the training data's moments, and observations to compare samples with; None: not to be had
     """
 
     shown = (0.0, 1.0)
     drawn, readable = True, 20  # as in CurvePlots; draws scatter as rows of a table do
+    many, most_samples = 1000, 10_000
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = [text.figure(name, LONGEST) for name in names]
+    def __init__(self, names: Sequence[str], reference: Reference | None = None) -> None:
+        self.names, self.reference = list(names), reference
         self.x_shape: tuple[int, ...] = (len(names),)
 
-    def samples(self, x: Any, title: str | None = None) -> Figure:
-        """x (N, d): a histogram of each column, and up to 5 columns every two against each other."""
-        x = array(x, *self.x_shape)
-        if 1 < len(self.names) <= PAIRS:
-            return self._pairs(x, title)
-        figure, axes = self._axes(title, 2.6, 2.0)
-        for ax, column, name in zip(axes, x.T, self.names, strict=True):
-            _histogram(ax, column)
-            ax.set_xlabel(wrap(name, 2.3, LABEL), fontsize=LABEL)
-        return figure
+    most_fits = 12  # rows of reconstructions over each other
 
-    def reconstructions(self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None) -> Figure:
-        """x (N, d): axes for each column with the observations side by side, over them each (label, (N, d))."""
+    def most_observations(self, rows: int) -> int:
+        """How many observations fit on a screen, whatever the `rows` of reconstructions over each other."""
+        return IN_A_ROW * self._most_bands()
+
+    def most_rows(self, columns: int) -> int:
+        """How many strips fit on a screen."""
+        return int((SCREEN[0] - NAMES - RIGHT - 0.8) / STRIP) * self._most_bands()
+
+    def data(self, x: Any, title: str | None = None) -> Figure:
+        """x (N, d): a histogram of each column, and the correlations between them."""
         x = array(x, *self.x_shape)
-        again = [(label, array(values, *self.x_shape)) for label, values in rows]
-        n = len(x)
-        width = float(np.clip(0.55 * n + 1.6, 5.0, 14.0))
-        figure = canvas(width, 1.25 * len(self.names) + 1.2)
-        axes = figure.subplots(len(self.names), 1, squeeze=False, sharex=True)[:, 0]
-        colours = COLOURS if len(again) <= len(COLOURS) else sequential(len(again))(range(len(again)))
-        for k, (ax, name) in enumerate(zip(axes, self.names, strict=True)):
-            ax.plot(range(n), x[:, k], "o", color=DARK, markersize=8, alpha=0.45, label="data")
-            for colour, (label, values) in zip(colours, again, strict=False):
-                ax.plot(range(n), values[:, k], "_", color=colour, markersize=11, markeredgewidth=2.2, label=label)
-            ax.set_ylabel(wrap(name, 1.1, LABEL), fontsize=LABEL)
-            ax.margins(y=MARGIN)
-            _ticks(ax, y=4)
-        axes[-1].set_xlim(-0.6, n - 0.4)
-        shown = range(n) if notes and n <= 12 else []
-        axes[-1].set_xticks(shown, [wrap(notes[i], (width - 1.0) / n, SMALL) for i in shown] if notes else [])
-        figure.align_ylabels(axes)
-        _legend(figure, axes[0], width)
-        return figure
+        return show_rows(self._columns(x), title, data=x)
+
+    def samples(self, x: Any, title: str | None = None) -> Figure:
+        """x (N, d): for each column a histogram over that of the data, and the correlations of both."""
+        x = array(x, *self.x_shape)
+        data = None if self.reference is None or self.reference.x is None else array(self.reference.x, *self.x_shape)
+        return show_rows(self._columns(x), title, data, x)
+
+    def reconstructions(
+        self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None, title: str | None = None
+    ) -> Figure:
+        """x (N, d): a panel for each observation, over its columns each (label, (N, d)); notes: N texts."""
+        x = array(x, *self.x_shape)
+        fits = [(label, array(values, *self.x_shape)) for label, values in rows]
+        columns = self._columns(np.concatenate([values for _, values in fits]))
+        return self._panels(columns, [("data", x), *fits], notes, title)
+
+    def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure:
+        """target and fit (d,), over each other."""
+        pair = [(label, array(values, *self.x_shape)[None]) for label, values in (("target", target), ("fit", fit))]
+        return self._panels(self._columns(np.concatenate([values for _, values in pair]), "differ"), pair, None, title)
 
     def strips(
         self,
@@ -92,122 +105,158 @@ class TablePlots:
         title: str | None = None,
         mark: list[int] | None = None,
     ) -> Figure:
-        """x (R, S, d): axes for each column, in them a line for each of the R rows over its S steps.
+        """x (R, S, d): a map for each of the R rows, the columns below one another, its S steps to the right.
 
-        The steps in `mark` (-1 the last) are dots apart from the line.
+        The steps in `mark` (-1 the last) stand apart. Where a cell has room, its number is in the column's own units.
         """
         x = array(x, *self.x_shape)
-        rows, steps = x.shape[:2]
+        steps = x.shape[1]
         names = column_labels or [str(s + 1) for s in range(steps)]
-        one_each(row_labels, rows, "row_labels")
+        one_each(row_labels, x.shape[0], "row_labels")
         one_each(names, steps, "column_labels")
-        figure, axes = self._axes(title, 3.4, 2.2)
-        colours = COLOURS if rows <= len(COLOURS) else sequential(rows)(range(rows))
-        marked = [step % steps for step in mark or []]
-        path = [step for step in range(steps) if step not in marked]
-        places = [*some(steps)[:: 1 if steps <= 4 else 2][:-1], steps - 1]
-        for k, (ax, name) in enumerate(zip(axes, self.names, strict=True)):
-            for colour, label, values in zip(colours, row_labels, x[..., k], strict=False):
-                ax.plot(path, values[path], color=colour, linewidth=1.5, label=label)
-                ax.plot(marked, values[marked], "o", color=colour, markersize=6)
-            ax.set_title(wrap(name, 3.0, LABEL), fontsize=LABEL)
-            _ticks(ax, y=4)
-            ax.set_xticks(places, [names[i] for i in places], rotation=30 if max(map(len, names)) > 5 else 0)
-        if any(row_labels):
-            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=LABEL,
-                          frameon=False)  # fmt: skip
+        columns = self._columns(x)
+        across = min(len(x), int((SCREEN[0] - NAMES - RIGHT - 0.8) / STRIP))
+        width = min(0.5 * steps, (SCREEN[0] - NAMES - RIGHT - 0.8) / -(-len(x) // -(-len(x) // across)))
+        figure, axes, size = self._grid(columns, len(x), across, max(width, STRIP), title)
+        reach, shown = self._reach(columns.standard(x)), None
+        for ax, label, values in zip(axes, row_labels, columns.standard(x), strict=True):
+            shown = _map(ax, values.T, reach, aspect="auto")
+            ax.set_title(wrap(label, max(width, STRIP), LABEL), fontsize=LABEL, pad=4)
+            _steps(ax, names, max(width, STRIP))
+            for step in {s % steps for s in mark or []}:
+                ax.axvline(step - 0.5 if step else 0.5, color="white", linewidth=4)
+            if width / steps >= CELL and size >= SMALL:
+                _write(ax, columns, values.T, reach)
+        self._colourbar(figure, axes, shown, reach)
         return figure
 
     def manifold(self, x: Any, values: Any, dims: tuple[int, int], title: str | None = None) -> Figure:
         """x (n, n, d): a map for each column over two latents; x[i, j] is at the dims (values[j], values[i])."""
         x, values = array(x, *self.x_shape), array(values, name="values")
-        printed, places = numbers(values), some(len(values))[:: 1 if len(values) <= 6 else 2]
-        figure, axes = self._axes(title, 3.2, 2.6)
-        for k, (ax, name) in enumerate(zip(axes, self.names, strict=True)):
-            shown = ax.imshow(x[..., k], origin="lower", cmap="viridis", interpolation="nearest")
-            ax.set_title(wrap(name, 2.8, LABEL), fontsize=LABEL)
-            ax.set_xticks(places, [printed[i] for i in places])
-            ax.set_yticks(places, [printed[i] for i in places])
-            ax.set_xlabel(latent(dims[0]), fontsize=LABEL)
-            ax.set_ylabel(latent(dims[1]), fontsize=LABEL)
-            ax.tick_params(labelsize=SMALL, length=3)
-            figure.colorbar(shown, ax=ax, fraction=0.05, pad=0.03).ax.tick_params(labelsize=SMALL)
+        columns, (places, labels) = self._columns(x), round_ticks(values, 4)
+        k = len(columns.names)
+        rows, across = (1, k) if k <= 3 else grid_shape(k, 1.4)
+        side = min(2.6, (SCREEN[0] - 1.5) / across, (SCREEN[1] - 0.4) / rows - 0.45)
+        figure = canvas(max((side + 0.12) * across + 1.5, 4.5), (side + 0.45) * rows + 0.4, columns.title(title))
+        axes = figure.subplots(rows, across, squeeze=False)
+        maps = columns.standard(x)
+        reach, shown = self._reach(maps), None
+        for i, ax in enumerate(axes.flat):
+            if i >= k:
+                ax.remove()
+                continue
+            shown = _map(ax, maps[..., i], reach, origin="lower")
+            ax.set_title(f"{one_line(columns.names[i], side, SMALL)}\n{columns.own_units()[i]}", fontsize=SMALL, pad=3)
+            ax.set_xticks(places, labels if i + across >= k else [])
+            ax.set_yticks(places, labels if i % across == 0 else [])
+            ax.tick_params(labelsize=SMALL, length=2)
+        figure.supxlabel(latent(dims[0]), fontsize=LABEL)
+        figure.supylabel(latent(dims[1]), fontsize=LABEL)
+        self._colourbar(figure, list(axes.flat[:k]), shown, reach, f"standard units; below the names {UNITS}")
         return figure
 
-    def fit(self, target: Any, fit: Any, title: str | None = None) -> Figure:
-        """target and fit (d,), a column's two values in axes of their own."""
-        target, fit = array(target, *self.x_shape), array(fit, *self.x_shape)
-        figure, axes = self._axes(title, 1.9, 2.2, most=6)
-        for k, (ax, name) in enumerate(zip(axes, self.names, strict=True)):
-            ax.plot([0], target[k], "o", color=DARK, markersize=9, alpha=0.45, label="target")
-            ax.plot([0], fit[k], "_", color=COLOURS[0], markersize=14, markeredgewidth=2.2, label="fit")
-            ax.set_title(wrap(name, 1.6, LABEL), fontsize=LABEL)
-            ax.set_xlim(-1, 1)
-            ax.margins(y=MARGIN)
-            _ticks(ax, y=4)
-            ax.set_xticks([])
-        _legend(figure, axes[0], 4.0)
+    def _most_bands(self) -> int:
+        return max(1, int(SCREEN[1] / (LEAST_ROW * min(len(self.names), MOST) + HEAD)))
+
+    def _columns(self, drawn: np.ndarray, word: str = "vary") -> Columns:
+        return Columns.choose(self.names, self.reference, drawn, word)
+
+    def _grid(
+        self, columns: Columns, n: int, most: int, width: float, title: str | None, legend: float = 0.0
+    ) -> tuple[Figure, list[Axes], float]:
+        """A figure, n axes in it with a row for each column, at most so many beside one another; their text size."""
+        parts, k = bands(n, most), len(columns.names)
+        across = parts[0].stop
+        row = float(np.clip((SCREEN[1] / len(parts) - HEAD) / k, LEAST_ROW, ROW))
+        size = label_size(row)
+        names = name_width(columns.names, NAMES, size)
+        total = max(names + across * (width + 0.1) + RIGHT + 0.8, 5.5)
+        figure = canvas(total, len(parts) * (k * row + HEAD) + legend, columns.title(title))
+        axes = figure.subplots(len(parts), across, squeeze=False)
+        for i, ax in enumerate(axes.flat):
+            if i >= n:
+                ax.remove()
+                continue
+            tidy(ax)
+            ax.spines["left"].set_visible(False)
+            ax.set_yticks([])
+            if i % across == 0:
+                columns.label_rows(ax, names, size)
+            if i % across == across - 1:
+                columns.label_units(ax, min(size, SMALL))
+        return figure, list(axes.flat[:n]), size
+
+    def _panels(
+        self, columns: Columns, rows: list[tuple[str, np.ndarray]], notes: list[str] | None, title: str | None
+    ) -> Figure:
+        """A panel for each observation: what it is as dots, what is made of it as bars, in standard units."""
+        n, k = len(rows[0][1]), len(columns.names)
+        room = SCREEN[0] - name_width(columns.names, NAMES) - RIGHT
+        width = min(1.0, room / IN_A_ROW - 0.1) if n > 3 else 2.2
+        names = [wrap(label, 5.0, LABEL) for label, _ in rows]
+        figure, axes, _ = self._grid(columns, n, IN_A_ROW, width, title, 0.3 * max(1, len(rows) // 3))
+        drawn = [columns.standard(values) for _, values in rows]
+        reach = limits(*drawn, pad=0.08)
+        colours = COLOURS if len(rows) <= len(COLOURS) else sequential(len(rows))(range(len(rows)))
+        for i, ax in enumerate(axes):
+            ax.hlines(range(k), *reach, color="#e4e4e4", linewidth=0.7, zorder=0)
+            ax.axvline(0.0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+            ax.plot(drawn[0][i], range(k), "o", color=DARK, markersize=6, alpha=0.45, label=names[0])
+            for colour, label, values in zip(colours, names[1:], drawn[1:], strict=False):
+                ax.plot(values[i], range(k), "|", color=colour, markersize=10, markeredgewidth=2.2, label=label)
+            ax.set(xlim=reach, ylim=(k - 0.4, -0.6))
+            ax.xaxis.set_major_locator(locator(3 if width < 2 else 6))
+            if notes:
+                ax.set_title(wrap(notes[i], width, SMALL), fontsize=SMALL, pad=4)
+        below: Mapping[str, Any] = {"xy": (0, 0), "xycoords": "axes fraction", "textcoords": "offset points"}
+        axes[-1 - (n - 1) % bands(n, IN_A_ROW)[0].stop].annotate(  # at the left of the ticks, below the names
+            "standard units", xytext=(-12, -6), ha="right", va="top", fontsize=SMALL, color=FAINT, **below
+        )
+        _legend(figure, axes[0], figure.get_figwidth())
         return figure
 
-    def _pairs(self, x: np.ndarray, title: str | None) -> Figure:
-        d = len(self.names)
-        figure = canvas(1.7 * d + 0.8, 1.6 * d + 0.6, title)
-        axes = figure.subplots(d, d, squeeze=False, sharex="col")
-        size = float(np.clip(4000 / max(len(x), 1), 2, 18))
-        for (i, j), ax in np.ndenumerate(axes):
-            if i == j:
-                _histogram(ax, x[:, j])
-            else:
-                ax.scatter(x[:, j], x[:, i], size, color=BLUE, alpha=0.5, linewidths=0)
-                ax.set(xlim=limits(x[:, j]), ylim=limits(x[:, i]))
-                _ticks(ax, x=2, y=4)
-            ax.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0)
-            if i == d - 1:
-                ax.set_xlabel(wrap(self.names[j], 1.5, LABEL), fontsize=LABEL)
-            if j == 0:
-                ax.set_ylabel(wrap(self.names[i], 1.4, LABEL), fontsize=LABEL)
-        figure.align_ylabels(axes[:, 0])
-        return figure
+    def _reach(self, standard: np.ndarray) -> float:
+        """How far colours go: to the farthest value, but not beyond FARTHEST."""
+        known = np.abs(standard[np.isfinite(standard)])
+        return float(np.clip(known.max(initial=0.0), 0.5, FARTHEST))
 
-    def _axes(self, title: str | None, width: float, height: float, most: int = 4) -> tuple[Figure, list[Axes]]:
-        """A figure with axes for each column, at most so many beside one another, each of that size in inches."""
-        d = len(self.names)
-        rows = -(-d // most)
-        columns = -(-d // rows)
-        figure = canvas(max(width * columns + 0.4, 4.0), height * rows + 0.6, title)
-        axes = figure.subplots(rows, columns, squeeze=False)
-        for ax in axes.flat[d:]:
-            ax.remove()
-        return figure, list(axes.flat[:d])
+    def _colourbar(
+        self, figure: Figure, axes: list[Axes], shown: Any, reach: float, said: str = "standard units"
+    ) -> None:
+        ends, size = "both" if reach == FARTHEST else "neither", min(1.0, 5 / figure.get_figheight())
+        bar = figure.colorbar(shown, ax=axes, fraction=0.04, pad=0.02, aspect=25, shrink=size, extend=ends)
+        bar.ax.tick_params(labelsize=SMALL)
+        bar.set_label(said, fontsize=LABEL)
 
 
-def _histogram(ax: Axes, column: np.ndarray) -> None:
-    known = column[np.isfinite(column)]
-    low, high = limits(known)
-    bins = int(np.clip(1.5 * len(known) ** 0.5, 8, 60))
-    ax.hist(known, bins, range=(low, high), color=BLUE, alpha=0.7)
-    ax.set_xlim(low, high)
-    _ticks(ax, x=2)
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
+def _map(ax: Axes, values: np.ndarray, reach: float, **how: Any) -> Any:
+    """Values (k, S) in standard units, grey where there is none."""
+    ax.set_facecolor("#dddddd")
+    return ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest", **how)
+
+
+def _steps(ax: Axes, names: Sequence[str], width: float) -> None:
+    """The names of steps below a map, as many as have room, the first and the last among them."""
+    widest = max(text_size(name, SMALL)[0] for name in names) + 0.08
+    fitting = max(2, min(len(names), int(width / widest)))
+    places = np.unique(np.linspace(0, len(names) - 1, fitting).round().astype(int))
+    ax.set_xticks(places, [names[i] for i in places], fontsize=SMALL)
+    ax.tick_params(axis="x", length=2)
+
+
+def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float) -> None:
+    """Each cell's number in its column's own units."""
+    for (row, step), value in np.ndenumerate(standard):
+        scale = float(columns.scale[row])
+        own = float(columns.mean[row] + scale * value)
+        colour = "white" if abs(value) > 0.65 * reach else DARK
+        if np.isfinite(value):
+            ax.text(step, row, plain(own, scale), ha="center", va="center", fontsize=7, color=colour)
 
 
 def _legend(figure: Figure, ax: Axes, width: float) -> None:
     """What the markers are, below, in as many columns as fit."""
     handles, labels = ax.get_legend_handles_labels()
-    labels = [wrap(label, width - 1.0, LABEL) for label in labels]
     widest = max(text_size(label, LABEL)[0] for label in labels) + 0.75
     columns = max(1, min(len(labels), int(width / widest)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=LABEL, frameon=False)
-
-
-def _ticks(ax: Axes, x: int | None = None, y: int | None = None) -> None:
-    """Small labels, and at most so many intervals on either axis."""
-    tidy(ax)
-    if x is not None:
-        ax.xaxis.set_major_locator(locator(x))
-    if y is not None:
-        ax.yaxis.set_major_locator(locator(y))
-    for axis, ends in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
-        if max(map(abs, ends)) >= LONG:
-            axis.set_major_formatter(EngFormatter(sep=""))  # 250k: six digits would run into the next axes'

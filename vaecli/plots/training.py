@@ -16,13 +16,14 @@ PANELS = (("elbo", "ELBO"), ("log_px", "log p(x|z)"), ("kl", "KL"))
 SPLITS = (("train", BLUE, "-"), ("val", ORANGE, "--"))
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+def curves(history: Sequence[Mapping[str, Any]], run: str = "") -> Figure:
     """ELBO, log p(x|z) and KL in nats per observation over epochs, training solid and validation dashed.
 
     history: a dict per epoch and split with the keys epoch, split and the three terms; a bound that is not the ELBO
-    (IWAE's) is drawn beside it.
+        (IWAE's) is drawn beside it
+    run: its name
     """
-    figure = canvas(6.4, 7.2)
+    figure = canvas(6.4, 7.2, f"training\n{run}" if run else None)
     axes = figure.subplots(3, 1, sharex=True)
     bounds = [("elbo", "ELBO"), ("bound", "bound")] if _has_own_bound(history) else [("elbo", "ELBO")]
     for ax, (key, name) in zip(axes, PANELS, strict=True):

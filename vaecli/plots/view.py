@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vaecli.plots.columns import Reference
 from vaecli.plots.curves import CurvePlots
 from vaecli.plots.images import ImagePlots
 from vaecli.plots.style import DPI
 from vaecli.plots.tables import TablePlots
+from vaecli.utils.errors import UserError
 
-FEW = 12  # up to so many numbers without a grid are columns of a table, more of them a curve
+FEW, SOME = 12, 64  # up to so many numbers are columns of a table: without names, and with names that say nothing
 
 
 View = ImagePlots | CurvePlots | TablePlots  # figures of observations of one shape: the same methods, by the same names
@@ -29,17 +31,20 @@ def view(
     label: str = "",
     names: Sequence[str] | None = None,
     shown: tuple[float, float] = (0.0, 1.0),
+    channels: Sequence[int] | None = None,
+    reference: Reference | None = None,
 ) -> View:
     """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1.
 
-    Up to FEW numbers without a grid are the columns of a table, called `names`; `shown` is drawn black and white.
+    Numbers without a grid are the columns of a table where they have `names` or are few; `shown` is drawn black and
+    white, of images of many channels those named in `channels`.
     """
     if len(x_shape) == 3:
-        return ImagePlots(x_shape, shown)
+        return ImagePlots(x_shape, shown, channels)
     if len(x_shape) != 1:
         raise ValueError(f"expected the x_shape (C, H, W) of images or (P,) of curves, got {tuple(x_shape)}")
-    if grid is None and x_shape[0] <= FEW:
-        return TablePlots(names or [f"x_{i + 1}" for i in range(x_shape[0])])
+    if grid is None and is_table(x_shape[0], names):
+        return TablePlots(names or unnamed(x_shape[0]), reference)
     if grid is None:
         return CurvePlots(np.arange(x_shape[0]), label, "index")
     plots = CurvePlots(grid, label)
@@ -48,11 +53,46 @@ def view(
     return plots
 
 
-def view_of(dataset: Any, x_shape: tuple[int, ...]) -> View:
-    """The figures for the observations of a data set, which may have a grid, a label, names and a range of its own."""
+def is_table(n: int, names: Sequence[str] | None) -> bool:
+    """Whether n numbers are columns, not points of a curve: names that a file has not given say nothing of many."""
+    return n <= FEW or (names is not None and (n <= SOME or list(names) != unnamed(n)))
+
+
+def unnamed(n: int) -> list[str]:
+    return [f"x_{i + 1}" for i in range(n)]
+
+
+def view_of(
+    dataset: Any,
+    x_shape: tuple[int, ...],
+    channels: Sequence[int] | None = None,
+    reference: Callable[[], Reference | None] = lambda: None,
+) -> View:
+    """The figures for the observations of a data set, which may have a grid, a label, names and a range of its own.
+
+    channels: of images, those to draw; reference: asked for where the observations are rows of a table
+    UserError for channels that the images have not.
+    """
+    check_channels(x_shape, channels)
     names = dataset.names if dataset.names and len(dataset.names) == x_shape[0] else None
-    shown = dataset.shown if len(x_shape) == 3 else (0.0, 1.0)
-    return view(x_shape, dataset.grid, dataset.label, names, shown)
+    if len(x_shape) == 3:
+        return view(x_shape, shown=dataset.shown, channels=channels)
+    measure = reference() if dataset.grid is None and is_table(x_shape[0], names) else None
+    return view(x_shape, dataset.grid, dataset.label, names, reference=measure)
+
+
+def check_channels(x_shape: tuple[int, ...], channels: Sequence[int] | None) -> None:
+    """UserError unless `channels`, None apart, are one to three of those that the images have."""
+    if channels is None:
+        return
+    given = f"images.channels=[{','.join(map(str, channels))}]"
+    if len(x_shape) != 3:
+        raise UserError(f"{given}: these observations are no images; leave it out")
+    if not 1 <= len(channels) <= 3:
+        raise UserError(f"{given}: expected one channel (grey), two (red, green) or three (red, green, blue)")
+    if max(channels) >= x_shape[0]:
+        have = "one channel, 0" if x_shape[0] == 1 else f"the channels 0 to {x_shape[0] - 1}"
+        raise UserError(f"{given}: these images have {have}")
 
 
 def figure_array(figure: Figure, dpi: int = DPI) -> np.ndarray:

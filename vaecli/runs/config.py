@@ -20,7 +20,7 @@ from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.schema import check_arguments, flatten, plain, unknown_key
-from vaecli.utils.types import PositiveFloat, PositiveInt, Seed, UserPath, Values
+from vaecli.utils.types import FolderName, NonNegativeInt, PositiveFloat, PositiveInt, Seed, UserPath, Values
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class CheckpointSchedule:
 @dataclass(frozen=True)
 class Images:
     every_epochs: Annotated[PositiveInt | None, SAYS_NOTHING] = None
+    channels: Annotated[list[NonNegativeInt] | None, SAYS_NOTHING] = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class RunConfig:
     clip_grad_norm: PositiveFloat | None = None
     device: Annotated[str, SAYS_NOTHING] = "auto"
     output: Annotated[UserPath | None, Rule(request=True, distinguishes=False)] = None
+    name: Annotated[FolderName | None, Rule(request=True, distinguishes=False)] = None
     resume: Annotated[UserPath | None, REQUEST] = None
     repeat: Annotated[UserPath | None, REQUEST] = None
     trust: Annotated[list[str], REQUEST] = field(default_factory=list)
@@ -180,6 +182,11 @@ class RunConfig:
     def with_paths(self) -> RunConfig:
         """The same with the data's paths as every later command will find them, from whichever folder."""
         return dataclasses.replace(self, dataset=Choice(absolute_paths(self.dataset)))
+
+    @property
+    def folder(self) -> str | None:
+        """Where a new run is asked to be; None: in a folder called by the time."""
+        return self.output if self.name is None else str(Path("outputs", self.dataset.name, self.name))
 
     @property
     def options(self) -> Mapping[str, Choice]:

@@ -59,6 +59,11 @@ class RunFolder:
         return self.path.name
 
     @property
+    def title(self) -> str:
+        """Its name and that of the folder around it, as in mnist/2026-01-31_12-00-00-000000."""
+        return str(Path(*self.path.absolute().parts[-2:]))
+
+    @property
     def config(self) -> Path:
         return self.path / CONFIG
 

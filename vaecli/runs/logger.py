@@ -14,7 +14,7 @@ from rich.console import Console
 
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.records import Summary
-from vaecli.runs.tensorboard import EventFile
+from vaecli.runs.tensorboard import PICTURES, EventFile
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, replace_bytes
 from vaecli.utils.text import lines, printable, say
@@ -84,7 +84,7 @@ class RunLogger:
         """A .png file's content, size = (height, width), to images/<name>[_epoch_<epoch>].png and to TensorBoard."""
         file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
         replace_bytes(self.folder.image(file_name), content)
-        self.events.image(name, content, *size, epoch)
+        self.events.image(f"{PICTURES}{name}", content, *size, epoch)
 
     def config(self, yaml: str) -> None:
         """The resolved configuration to TensorBoard's text page."""

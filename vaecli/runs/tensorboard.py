@@ -23,7 +23,12 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, replace_bytes
 from vaecli.utils.memory import check_memory
 
-WRITTEN_AGAIN = ("config", "data", "test", "best/", "_hparams_", "curves")  # tags of a run's beginning and end
+# TensorBoard sorts cards by their tags: the terms of the bound (train/, val/) come before these.
+PICTURES, SINGLE = "view/", "whole_run/"
+WRITTEN_AGAIN = (  # tags of a run's beginning and end, and what earlier versions called them
+    "config", "_hparams_", f"{PICTURES}data", f"{PICTURES}curves", f"{SINGLE}test", f"{SINGLE}best",
+    "data", "curves", "test", "best/",
+)  # fmt: skip
 
 
 class EventFile:
@@ -58,7 +63,16 @@ class EventFile:
         self.add(self.make.text(tag, markdown), 0)
 
     def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float]) -> None:
-        for part in self.make.hparams(values, metrics):
+        """The settings and the final figures, whose names are shown without the path of their tags."""
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+        experiment, *session = self.make.hparams(values, metrics)
+        plugin = experiment.value[0].metadata.plugin_data
+        content = HParamsPluginData.FromString(plugin.content)
+        for metric in content.experiment.metric_infos:
+            metric.display_name = metric.name.tag.rpartition("/")[2]
+        plugin.content = content.SerializeToString()
+        for part in (experiment, *session):
             self.add(part, 0)
 
     def add(self, summary: Any, step: int) -> None:

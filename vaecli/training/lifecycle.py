@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from vaecli.config.compose import Invocation
 from vaecli.models.build import calibrate
+from vaecli.plots.columns import Reference
 from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
 from vaecli.runs.config import RunConfig
@@ -20,6 +22,7 @@ from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
 from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
+from vaecli.runs.tensorboard import SINGLE
 from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
@@ -74,7 +77,7 @@ def start_new(config: RunConfig, invocation: Invocation) -> float:
     if invocation.sweep_folder is None:
         setup = make_setup()
         config, make_setup = setup.config, lambda: setup
-        folder = new_folder(config.output, config.dataset.name)
+        folder = new_folder(config.folder, config.dataset.name)
     else:
         folder = RunFolder(invocation.sweep_folder)
     with lock_run(folder):
@@ -87,9 +90,13 @@ def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
     """What a new run trains with."""
     if invocation.sweep_folder is not None and config.output is not None:
         raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
+    if config.output is not None and config.name is not None:
+        raise UserError(f"output={config.output} name={config.name}: both say where the run goes; give one of them")
+    if invocation.sweep_folder is not None:
+        config = replace(config, name=None)  # which is that of the whole sweep
     config = asked_for(config, invocation.overrides)
-    if config.output is not None:
-        refuse_occupied(RunFolder(Path(config.output)))
+    if config.folder is not None:
+        refuse_occupied(RunFolder(Path(config.folder)))
     return prepare(config)
 
 
@@ -99,6 +106,8 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         raise UserError(f"resume={given.resume}: a sweep cannot go on with a run; resume its runs one by one")
     if given.output is not None:
         raise UserError(f"output={given.output}: a run goes on in its own folder; leave output out")
+    if given.name is not None:
+        raise UserError(f"name={given.name}: a run goes on in its own folder; leave name out")
     folder = find_resumable(str(given.resume))
     refuse_links(folder)
     with lock_run(folder):
@@ -147,7 +156,7 @@ def run(
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
-        complete(setup, logger, trainer, invocation)
+        complete(setup, logger, trainer)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         break_off(logger, error)
         raise
@@ -161,7 +170,8 @@ def run(
 def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> Trainer:
     """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
     announce(setup, logger, resume)
-    config, look = setup.config, view_of(setup.dataset, setup.splits.train.x_shape)
+    config, data = setup.config, setup.splits.train
+    look = view_of(setup.dataset, data.x_shape, config.images.channels, lambda: Reference.of(data))
     pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.n_epochs)
     pictures.data()
     done = observations_done(setup, resume)
@@ -252,16 +262,16 @@ def resumption(resume: ResumeState) -> Summary:
     return Summary(resumed=[*(resume.summary.resumed or []), resumed])
 
 
-def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer, invocation: Invocation) -> None:
+def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
     own, *others = trainer.candidates
     test = {}
     for candidate in [*others, own]:  # the model keeps the weights evaluated last
         test[f"test{candidate.suffix}"] = test_figures(setup, logger.folder, trainer, candidate.name)
     test = dict(reversed(test.items()))
-    figures = {f"{name}/{key}": value for name, means in test.items() for key, value in means.items()}
-    figures["best/elbo"] = or_nan(own.best.elbo)
-    logger.hparams(hyperparameters(setup.config, invocation.sweep_over), figures, trainer.epoch)
+    figures = {f"{SINGLE}{name}_{key}": value for name, means in test.items() for key, value in means.items()}
+    figures[f"{SINGLE}best_elbo"] = or_nan(own.best.elbo)
+    logger.hparams(hyperparameters(setup.config), figures, trainer.epoch)
     latents, used, few = latents_in_use(setup)
     logger.flush()  # once the run is called completed, nothing writes its figures again
     logger.summarise(latents, status="completed", epochs=trainer.epoch, **test)

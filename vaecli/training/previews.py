@@ -12,8 +12,10 @@ from vaecli.models.vae import VAE
 from vaecli.plots.training import curves
 from vaecli.plots.view import View, figure_array, png
 from vaecli.runs.logger import RunLogger
+from vaecli.runs.tensorboard import PICTURES, SINGLE
+from vaecli.utils.text import figure as figure_text
 
-N_DATA, N_RECONSTRUCTED, N_SAMPLED = 64, 10, 64
+N_RECONSTRUCTED = 10
 LOOKED_AT = 10_000  # observations from which the latents in use are told
 MOST = 10  # times that a run is looked at, unless the user says how often
 
@@ -24,14 +26,15 @@ class Pictures:
     def __init__(
         self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int | None, epochs: int
     ) -> None:
+        self.run = figure_text(logger.folder.title)
         self.model, self.splits, self.view, self.logger = model, splits, view, logger
         self.every, self.epochs = every or max(5, -(-epochs // MOST)), epochs
         self.watched = (splits.val or splits.train).head(LOOKED_AT)
 
     def data(self) -> None:
         with evaluating(self.model):
-            x = self.splits.train.batch(slice(0, N_DATA)).cpu()
-        self.write("data", self.view.samples(x, f"{len(x)} training observations"), 0, numbered=False)
+            x = self.splits.train.batch(slice(0, self.view.many)).cpu()
+        self.write("data", self.view.data(x, f"{len(x):,} training observations\n{self.run}"), 0, numbered=False)
 
     def epoch_done(self, epoch: int) -> None:
         if epoch % self.every and epoch != self.epochs:
@@ -39,22 +42,26 @@ class Pictures:
         with evaluating(self.model):
             x = self.watched.batch(slice(0, N_RECONSTRUCTED))
             again = self.model.decode(self.model.encode(x).mean).mean
-            p_x = self.model.sample(N_SAMPLED)
+            p_x = self.model.sample(self.view.many)
             new = p_x.sample() if self.view.drawn else p_x.mean
         self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
         kl = kl_per_dim(self.model, self.watched)
         if kl is not None:
-            self.logger.events.histogram("kl_per_dim", kl, epoch)
-        self.logger.events.scalar("active_units", float(active_units(self.model, self.watched).sum()), epoch)
+            self.logger.events.histogram(f"{PICTURES}kl_per_dim", kl, epoch)
+        active = int(active_units(self.model, self.watched).sum())
+        self.logger.events.scalar(f"{SINGLE}active_units", active, epoch)
 
     def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
-        self.write("reconstructions", self.view.reconstructions(x, [("reconstruction", again)]), epoch)
-        self.write("samples", self.view.samples(new, f"samples after epoch {epoch}"), epoch)
+        what, source = "validation" if self.splits.val else "training", f"{self.run}, epoch {epoch}"
+        title = f"{len(x)} {what} observations and their reconstructions, means of p(x|z)\n{source}"
+        self.write("reconstructions", self.view.reconstructions(x, [("reconstruction", again)], title=title), epoch)
+        mode = "draws from" if self.view.drawn else "means of"
+        self.write("samples", self.view.samples(new, f"{len(new):,} samples, {mode} p(x|z)\n{source}"), epoch)
 
     def curves(self) -> None:
         if not self.logger.history:  # interrupted before the first epoch's end
             return
-        self.write("curves", curves(self.logger.history), self.logger.history[-1]["epoch"], numbered=False)
+        self.write("curves", curves(self.logger.history, self.run), self.logger.history[-1]["epoch"], numbered=False)
 
     def write(self, name: str, figure: Figure, epoch: int, numbered: bool = True) -> None:
         pixels = figure_array(figure)

@@ -14,6 +14,7 @@ from vaecli.models import build
 from vaecli.models.inference import observed_dtype
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
+from vaecli.plots.view import check_channels
 from vaecli.runs.config import RunConfig
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
@@ -52,6 +53,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     dataset = options.make("dataset")
     config = config.with_paths()
     splits = dataset.load()
+    check_channels(splits.train.x_shape, config.images.channels)
     per_epoch = -(-len(splits.train) // config.batch_size)
     objective = options.make("objective", steps_per_epoch=per_epoch, **samples(config))
     if config.early_stopping.patience and splits.val is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Collection
 from importlib.metadata import version
 
 import torch
@@ -117,7 +116,9 @@ def large_values(setup: TrainingSetup) -> str | None:
 
 
 def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> str:
-    names = (setup.config.options[group].name for group in ("dataset", "architecture", "decoder", "objective"))
+    groups = ("dataset", "architecture", "decoder", "posterior", "prior", "objective")
+    names = [setup.config.options[group].name for group in groups]
+    names[3:5] = [f"{name} {group}" for name, group in zip(names[3:5], groups[3:5], strict=True)]
     n = sum(p.numel() for p in setup.model.parameters())
     return (
         f"{', '.join(names)}: {len(setup.splits.train):,} observations, {setup.config.n_epochs} epochs, "
@@ -125,11 +126,9 @@ def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> s
     )
 
 
-def hyperparameters(config: RunConfig, sweep_over: Collection[str] | None) -> dict[str, bool | int | float | str]:
-    """The settings for TensorBoard's HParams page: in a sweep those it was given, otherwise all that say something."""
+def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
+    """The settings for TensorBoard's HParams page: all that say something, the same in sweeps and single runs."""
     found = {key: value for key, value in config.flat().items() if key not in NON_DISTINGUISHING_KEYS}
-    if sweep_over is not None:
-        found = {key: value for key, value in found.items() if key in sweep_over} or found
     return {key: value if isinstance(value, bool | int | float) else plain(value) for key, value in found.items()}
 
 

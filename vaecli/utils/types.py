@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from vaecli.utils.files import expanded
+
+
+def folder_name(name: str) -> str:
+    """The name, if that is plain; raises ValueError."""
+    if not re.fullmatch(r"(?!\.)[\w.-]{1,100}", name, re.ASCII):
+        raise ValueError("should be a plain name of letters, digits, . _ and -")
+    return name
+
 
 Values = Mapping[str, Any]  # of a command line or a file, nested, as they came
 
@@ -34,6 +43,9 @@ NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False
 
 
 UserPath = Annotated[str, AfterValidator(lambda path: str(expanded(path)))]  # as typed; ~ becomes the home folder
+
+
+FolderName = Annotated[str, AfterValidator(folder_name)]  # of one folder, without a way to it
 
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]

@@ -1,0 +1,102 @@
+"""Sweeps: what their folders are called, what they leave in them, and how TensorBoard sees them beside other runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.command_line import called
+
+from vaecli.config.sweep_folders import job_folder
+
+QUICK = ("epochs=1", "dataset=digits", "dataset.limit=100", "architecture.hidden=[8]", "device=cpu")
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two jobs of a named sweep, a named run beside them; the folder in which they were trained."""
+    folder = tmp_path_factory.mktemp("sweep")
+    done = called("train", "-m", *QUICK, "latent_dim=2,3", "decoder=bernoulli", "name=first_try", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert called("train", *QUICK, "name=alone", cwd=folder).returncode == 0
+    return folder
+
+
+def test_folders_are_named_for_what_differs(sweep: Path) -> None:
+    jobs = sorted(path.name for path in (sweep / "outputs/sweeps/first_try").iterdir() if path.is_dir())
+    assert jobs == ["0_latent_dim-2", "1_latent_dim-3"]
+    assert (sweep / "outputs/digits/alone/summary.json").is_file()
+    given = job_folder(3, "a.list=[1,2],b=3,c=4,+d=[5,6]", typed={"a.list", "b"})
+    assert given == "3_c-4_d-5_6"
+    assert job_folder(0, "epochs=1", typed={"epochs"}) == "0"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("-m", "latent_dim=2,3", "name=first_try"), "name=first_try: there is a sweep of this name already"),
+        (("name=alone",), "this folder already holds a run"),
+        (("-m", "name=a,b"), "name=a,b: a sweep has one name"),
+        (("-m", "latent_dim=2,3", "name=../up"), "name=../up: should be a plain name"),
+        (("name='a b'",), "name=a b: should be a plain name"),
+        (("name=a", "output=b"), "output=b name=a: both say where the run goes"),
+        (("resume=outputs/digits/alone", "name=a"), "name=a: a run goes on in its own folder"),
+    ],
+)
+def test_names_that_are_refused(sweep: Path, args: tuple[str, ...], message: str) -> None:
+    before = sorted(sweep.rglob("*"))
+    done = called("train", *QUICK, *args, cwd=sweep)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert sorted(sweep.rglob("*")) == before
+
+
+def test_a_sweeps_picture_lies_in_its_folder(sweep: Path) -> None:
+    done = called("reconstruct", "run=outputs/sweeps/first_try", cwd=sweep)
+    assert done.returncode == 0, done.stderr
+    assert "wrote outputs/sweeps/first_try/reconstructions.png" in done.stdout
+    assert not list(sweep.glob("outputs/sweeps/first_try/*/reconstructions.png"))
+    one = called("reconstruct", "run=outputs/sweeps/first_try/0_latent_dim-2", cwd=sweep)
+    assert "wrote outputs/sweeps/first_try/0_latent_dim-2/reconstructions.png" in one.stdout
+
+
+def test_hparams_of_sweeps_and_runs_are_alike(sweep: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    def content(run: str, tag: str) -> HParamsPluginData:
+        events = EventAccumulator(str(sweep / "outputs" / run))
+        events.Reload()
+        return HParamsPluginData.FromString(events.SummaryMetadata(tag).plugin_data.content)
+
+    job, alone = "sweeps/first_try/1_latent_dim-3", "digits/alone"
+    settings = [content(run, metadata.SESSION_START_INFO_TAG).session_start_info.hparams for run in (job, alone)]
+    assert settings[0].keys() == settings[1].keys()
+    assert (settings[0]["latent_dim"].number_value, settings[1]["latent_dim"].number_value) == (3, 20)
+    shown = content(job, metadata.EXPERIMENT_TAG).experiment
+    assert "test_elbo" in [info.display_name for info in shown.metric_infos]
+
+
+def test_the_first_line_names_posterior_and_prior(tmp_path: Path) -> None:
+    done = called("train", *QUICK, "posterior=gaussian_full", "prior=mixture", "output=r", cwd=tmp_path)
+    assert done.stdout.startswith(
+        "digits, mlp, bernoulli, gaussian_full posterior, mixture prior, elbo: 100 observations"
+    )
+
+
+def test_help_knows_options_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "mine/decoder").mkdir(parents=True)
+    text = "# noise with heavy tails\n_target_: mine.StudentT\nname: student_t\nscale: 2.5            # of the noise\n"
+    (tmp_path / "mine/decoder/student_t.yaml").write_text(text)
+    for args in (("--config-dir", "mine"), ("--config-dir=mine",)):
+        shown = called("train", *args, "--help", cwd=tmp_path).stdout
+        assert "student_t" in shown
+        assert "noise with heavy tails" in shown
+        assert "decoder.scale" not in shown
+        assert "bernoulli" in shown
+        shown = called("train", *args, "decoder=student_t", "--help", cwd=tmp_path).stdout
+        assert "decoder.scale=2.5" in shown
+        assert "of the noise" in shown
+    done = called("train", "--config-dir", "mine", "decoder=studentt", cwd=tmp_path)
+    assert "did you mean student_t?" in done.stderr

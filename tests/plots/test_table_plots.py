@@ -1,0 +1,113 @@
+"""Figures of rows of a table: columns by name, in standard units, 24 at most."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from support.figures import check, words
+
+from vaecli.plots.columns import Columns, Reference, moments, plain
+from vaecli.plots.histograms import correlations
+from vaecli.plots.style import SCREEN
+from vaecli.plots.tables import TablePlots
+
+LONG = "the diameter of the largest of all spots on the leaf, in millimetres, as two people have measured it"
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def table(d: int, n: int = 200) -> tuple[TablePlots, np.ndarray]:
+    """Columns of all magnitudes, one that never varies, some values missing, and the plots of them."""
+    x = RNG.standard_normal((n, d)) * 10.0 ** RNG.integers(-6, 7, d) + 10.0 ** RNG.integers(0, 6, d)
+    x[:, d // 2] = 3.0
+    x[::7, 0] = np.nan
+    names = [LONG if i == 1 else f"column {i}" for i in range(d)]
+    return TablePlots(names, Reference(*moments(x), x)), x
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 13, 30])
+def test_all_figures_of_a_table(d: int) -> None:
+    view, x = table(d)
+    title = f"what it shows, and that at some length, {LONG}\nrun, epoch 3"
+    grid = x[:25].reshape(5, 5, d)
+    rows = view.most_rows(7)
+    strips = np.tile(x[:7], (rows, 1, 1))
+    labels = [f"$z_{{{r}}}$   KL 0.00" for r in range(rows)]
+    n = view.most_observations(3)
+    for figure in (
+        view.data(x, title),
+        view.samples(x[:100] + 1, title),
+        view.reconstructions(x[:n], [("reconstruction", x[:n]), (LONG, x[:n])], ["ELBO -1234.5"] * n, title),
+        view.strips(strips, labels, None, title),
+        view.strips(strips[:1], [""], ["data 3", *"12345", "data 8"], title, mark=[0, -1]),
+        view.manifold(grid, np.linspace(-3, 3, 5), (0, 1), title),
+        view.fit(x[0], x[1], title),
+    ):
+        check(figure)
+        width, height = figure.get_size_inches()
+        assert width <= SCREEN[0] + 1
+        assert height <= SCREEN[1] + 1.5
+        assert "column" in words(figure)
+
+
+def test_columns_that_vary_most_are_drawn() -> None:
+    names = [f"c{i}" for i in range(40)]
+    x = RNG.standard_normal((300, 40))
+    x[:, ::3] *= 0.1  # 14 of 40 hardly vary in the data's units
+    chosen = Columns.choose(names, Reference(np.zeros(40), np.ones(40)), x)
+    assert len(chosen.names) == 24
+    assert all(int(name[1:]) % 3 for name in chosen.names)
+    assert chosen.note == "the 24 of 40 columns that vary most"
+    assert chosen.names == sorted(chosen.names, key=lambda name: int(name[1:]))
+    assert Columns.choose(names[:24], None, x[:, :24]).note == ""
+
+
+def test_standard_and_own_units() -> None:
+    x = np.array([[1.0, 700.0], [3.0, 900.0]])
+    chosen = Columns.choose(["a", "b"], None, x)
+    assert chosen.standard(x).tolist() == [[-1, -1], [1, 1]]
+    assert chosen.own_units() == ["2.0 ± 1.0", "800 ± 100"]
+    assert [plain(v, s) for v, s in [(5.843, 0.828), (-12.3456, 0.0123), (250_000, 30_000), (-3e-9, 2e-9)]] == [
+        "5.84", "\N{MINUS SIGN}12.346", "250.0k", "\N{MINUS SIGN}3.0n",
+    ]  # fmt: skip
+
+
+def test_correlations_leave_out_what_is_missing() -> None:
+    x = RNG.standard_normal((500, 3))
+    x[:, 1] = 2 * x[:, 0] + 5
+    assert np.allclose(correlations(x), np.corrcoef(x, rowvar=False))
+    x[:100, 1] = np.nan
+    found = correlations(x)
+    assert found[0, 1] == pytest.approx(1, abs=0.01)
+    assert found[0, 2] == pytest.approx(np.corrcoef(x[:, 0], x[:, 2])[0, 1])
+    x[:, 2] = 1.0
+    assert np.isnan(correlations(x)[0, 2])
+
+
+def test_samples_stand_against_the_data() -> None:
+    x = RNG.standard_normal((1000, 3))
+    view = TablePlots(["a", "b", "c"], Reference(*moments(x), x))
+    figure = check(view.samples(x + 100, None))
+    assert "correlations of the data" in words(figure)
+    assert "correlations of the samples" in words(figure)
+    assert "100.0 %\nbeyond" in words(figure)  # and the data are still to be seen
+    assert "data" not in words(check(TablePlots(["a", "b", "c"]).samples(x)))
+
+
+def test_cells_show_own_units_where_there_is_room() -> None:
+    x = np.array([[[2010.0, 5.0], [2030.0, 5.0]]])
+    view = TablePlots(["a", "b"], Reference(np.array([2020.0, 5.0]), np.array([10.0, 1.0])))
+    figure = check(view.strips(np.repeat(x, 3, axis=1), ["$z_{1}$"]))
+    assert words(figure).split().count("2030") == 3
+    assert "2020 ± 10" in words(figure)
+    many = view.strips(np.repeat(x, 40, axis=1), ["$z_{1}$"])
+    assert words(many).split().count("2030") == 0

@@ -1,0 +1,119 @@
+"""The columns of a table in a figure: which are drawn, in which units, and how they are labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from vaecli.plots.style import FAINT, LABEL, SMALL, array, text_size, wrap
+from vaecli.utils import text
+
+MOST = 24  # columns in a figure
+COMPARED = 10_000  # observations that samples are compared with
+LONGEST = 100  # characters of a column's name
+UNITS = "mean ± sd"  # what columns' own units are given as
+LONG, TINY = 10_000, 1e-3  # numbers beyond are written with a letter for thousands and so on
+
+
+class Reference(NamedTuple):
+    """The data that a table's figures are measured by."""
+
+    mean: Any  # (d,): of each column
+    scale: Any  # (d,): its standard deviation
+    x: Any = None  # (M, d): observations to compare samples with; None: there are none to be had
+
+    @classmethod
+    def of(cls, train: Any) -> Self:
+        """By the training split."""
+        return cls(train.moments.mean, train.moments.scale, train.batch(slice(0, COMPARED)))
+
+
+class Columns(NamedTuple):
+    """The columns that a figure shows."""
+
+    places: np.ndarray  # (k,): their places in the table, in its order
+    names: list[str]  # (k,)
+    mean: np.ndarray  # (k,), in the columns' own units
+    scale: np.ndarray  # (k,)
+    note: str  # what is left out; empty where all are shown
+
+    @classmethod
+    def choose(cls, names: Sequence[str], reference: Reference | None, x: np.ndarray, word: str = "vary") -> Self:
+        """At most MOST of a table's columns: those that vary most in what is drawn, x (..., d), in standard units.
+
+        reference: where the units are from; None: from x itself; word: for `vary` in the note
+        """
+        d = len(names)
+        mean, scale = moments(x) if reference is None else (array(reference.mean, d), array(reference.scale, d))
+        scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)  # a column that never varies
+        index, note = np.arange(d), ""
+        if d > MOST:
+            varies = moments((x - mean) / scale)[1]
+            index = np.sort(np.argsort(-varies, kind="stable")[:MOST])
+            note = f"the {MOST} of {d} columns that {word} most"
+        shown = [text.figure(names[i], LONGEST) for i in index.tolist()]
+        return cls(index, shown, mean[index], scale[index], note)
+
+    def standard(self, x: np.ndarray) -> np.ndarray:
+        """These columns of x (..., d) in standard units (..., k)."""
+        standard: np.ndarray = (x[..., self.places] - self.mean) / self.scale
+        return standard
+
+    def title(self, title: str | None) -> str | None:
+        """The title, with a word on what is left out."""
+        what, end, source = (title or "").partition("\n")
+        return "; ".join(filter(None, [what, self.note])) + end + source or None
+
+    def own_units(self) -> list[str]:
+        """What 0 and a step of 1 in standard units are in the columns' own, as in 5.84 ± 0.83."""
+        return [f"{plain(m, s)} ± {plain(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
+
+    def label_rows(self, ax: Axes, width: float, size: float = LABEL) -> None:
+        """The names at the left of axes that have a row for each column, the first on top."""
+        ax.set_yticks(range(len(self.names)), [one_line(name, width, size) for name in self.names], fontsize=size)
+        ax.tick_params(axis="y", length=0)
+
+    def label_units(self, ax: Axes, size: float = SMALL) -> None:
+        """Their own units at the right of such axes, and what these are above."""
+        right = ax.secondary_yaxis("right")
+        right.set_yticks(range(len(self.names)), self.own_units(), fontsize=size, color=FAINT)
+        right.tick_params(length=0)
+        right.spines["right"].set_visible(False)
+        place: Mapping[str, Any] = {"xy": (1, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
+        ax.annotate(UNITS, xytext=(5, 4), fontsize=SMALL - 1, color=FAINT, **place)
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column of x (..., d) over what is not missing; 0 where all is."""
+    known = np.isfinite(x)
+    axes, n = tuple(range(x.ndim - 1)), np.maximum(known.sum(tuple(range(x.ndim - 1))), 1)
+    mean = np.where(known, x, 0.0).sum(axes) / n
+    return mean, np.sqrt(np.where(known, (x - mean) ** 2, 0.0).sum(axes) / n)
+
+
+def plain(value: float, scale: float) -> str:
+    """A number with two of the digits that tell numbers so far apart as `scale`."""
+    if max(abs(value), scale) >= LONG or scale < TINY:
+        return EngFormatter(places=1, sep="")(value).replace("-", "\N{MINUS SIGN}")
+    digits = max(0, 1 - int(np.floor(np.log10(scale))))
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def one_line(name: str, width: float, size: float) -> str:
+    """A name cut to `width` inches."""
+    first, *rest = wrap(name, width, size).split("\n")
+    return f"{first}\N{HORIZONTAL ELLIPSIS}" if rest else first
+
+
+def name_width(names: Sequence[str], most: float, size: float = LABEL) -> float:
+    """Inches for the longest of the names, at most so many."""
+    return min(most, max(text_size(name, size)[0] for name in names) + 0.1)
+
+
+def label_size(row: float) -> float:
+    """The text size in points that suits rows of so many inches."""
+    return min(float(LABEL), 54 * row)

@@ -1,0 +1,144 @@
+"""Rows of a table as a histogram for each column and a map of the correlations between them: data, samples or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import EngFormatter
+
+from vaecli.plots.columns import LONG, TINY, Columns, label_size, one_line
+from vaecli.plots.style import (
+    DARK,
+    GREY,
+    LABEL,
+    ORANGE,
+    SCREEN,
+    SMALL,
+    canvas,
+    limits,
+    locator,
+    number,
+    tidy,
+    wrap,
+)
+
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "data": {"histtype": "stepfilled", "color": GREY, "alpha": 0.6},
+    "samples": {"histtype": "step", "color": ORANGE, "linewidth": 1.6},
+}
+MAP = 3.9  # inches: the largest side of a map of correlations
+
+
+def show_rows(
+    columns: Columns, title: str | None, data: np.ndarray | None = None, samples: np.ndarray | None = None
+) -> Figure:
+    """data (M, d) grey, samples (N, d) orange; of two columns the points themselves, not their correlation."""
+    drawn = {"data": data, "samples": samples}
+    parts = {name: x[:, columns.places] for name, x in drawn.items() if x is not None}
+    k, legend = len(columns.names), 0.3 if len(parts) > 1 else 0.0
+    across = min(k, 8, int(np.ceil(np.sqrt(2.7 * k))))
+    rows = -(-k // across)
+    width = float(np.clip(2.3 * across, 6.0, SCREEN[0]))
+    upper = rows * min(1.9, 4.2 / rows) + legend
+    lower = 0.0 if k == 1 else 3.2 if k == 2 else min(MAP, max(2.2, 0.2 * k)) + 0.35
+    figure = canvas(width, upper + lower, columns.title(title))
+    if k == 1:
+        _histograms(figure, columns, parts, rows, across, width)
+        return figure
+    above, below = np.asarray(figure.subfigures(2, 1, height_ratios=[upper, lower]))
+    _histograms(above, columns, parts, rows, across, width)
+    if k == 2:
+        _points(below, columns, parts)
+    else:
+        _correlations(below, columns, parts, width)
+    return figure
+
+
+def _histograms(
+    figure: Figure | SubFigure, columns: Columns, parts: dict[str, np.ndarray], rows: int, across: int, width: float
+) -> None:
+    axes = figure.subplots(rows, across, squeeze=False)
+    size = LABEL if across <= 5 else SMALL
+    for i, ax in enumerate(axes.flat):
+        if i >= len(columns.names):
+            ax.remove()
+            continue
+        _histogram(ax, {name: x[:, i] for name, x in parts.items()})
+        lines = wrap(columns.names[i], width / across - 0.2, size).split("\n")
+        ax.set_title("\n".join(lines[:2]) + ("\N{HORIZONTAL ELLIPSIS}" if len(lines) > 2 else ""), fontsize=size, pad=3)
+    if len(parts) > 1:
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=LABEL, frameon=False)
+
+
+def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
+    """The first part filled, the second an outline; what lies far from the first is counted in words."""
+    known = {name: x[np.isfinite(x)] for name, x in parts.items()}
+    first = next(iter(known.values()))
+    low, high = limits(first)
+    reach = low - 0.3 * (high - low), high + 0.3 * (high - low)
+    low, high = limits(*(x[(x >= reach[0]) & (x <= reach[1])] for x in known.values()))
+    bins = np.linspace(low, high, int(np.clip(1.5 * min(map(len, known.values())) ** 0.5, 8, 40)) + 1).tolist()
+    outside = 0.0
+    for name, x in known.items():
+        ax.hist(x, bins, weights=np.full(len(x), 1 / max(len(x), 1)), label=name, **STYLES[name])
+        outside = float(((x < low) | (x > high)).mean()) if len(x) else 0.0
+    if outside > 0.001:
+        said = f"{number(100 * outside, 1)} %\nbeyond"
+        ax.text(1, 0.98, said, transform=ax.transAxes, ha="right", va="top", fontsize=SMALL - 1.5, color=ORANGE)
+    ax.set_xlim(low, high)
+    small_ticks(ax, 3)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+
+
+def small_ticks(ax: Axes, most: int) -> None:
+    """Few ticks on the x axis, their numbers short."""
+    tidy(ax)
+    ax.xaxis.set_major_locator(locator(most))
+    low, high = ax.get_xlim()
+    if max(abs(low), abs(high)) >= LONG or high - low < TINY:
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))  # 250k: six digits would run into the next axes'
+
+
+def _points(figure: SubFigure, columns: Columns, parts: dict[str, np.ndarray]) -> None:
+    """Two columns against each other, each part in axes of its own on the first's scale."""
+    axes = figure.subplots(1, len(parts), squeeze=False)[0]
+    first = next(iter(parts.values()))
+    for ax, (name, x) in zip(axes, parts.items(), strict=True):
+        size = float(np.clip(4000 / max(len(x), 1), 2, 18))
+        ax.scatter(x[:, 0], x[:, 1], size, color=DARK if name == "data" else ORANGE, alpha=0.5, linewidths=0)
+        ax.set(xlim=limits(first[:, 0], pad=0.15), ylim=limits(first[:, 1], pad=0.15))
+        ax.set_title(name, fontsize=LABEL)
+        ax.set_xlabel(one_line(columns.names[0], 3.0, LABEL), fontsize=LABEL)
+        small_ticks(ax, 4)
+        ax.yaxis.set_major_locator(locator(4))
+    axes[0].set_ylabel(one_line(columns.names[1], 2.5, LABEL), fontsize=LABEL)
+
+
+def _correlations(figure: SubFigure, columns: Columns, parts: dict[str, np.ndarray], width: float) -> None:
+    """Maps of the correlations, white where there is none, grey where a column never varies."""
+    axes = figure.subplots(1, len(parts), squeeze=False)[0]
+    size = label_size(min(MAP, max(2.2, 0.2 * len(columns.names))) / len(columns.names))
+    for ax, (name, x), side in zip(axes, parts.items(), "EW" if len(parts) > 1 else "C", strict=True):
+        shown = ax.imshow(correlations(x), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        ax.set(xticks=[], yticks=[], facecolor="#dddddd", anchor=side)
+        ax.set_title(f"correlations of the {name}", fontsize=LABEL)
+    columns.label_rows(axes[0], min(2.4, 0.3 * width), size)
+    bar = figure.colorbar(shown, cax=axes[-1].inset_axes((1.04, 0.0, 0.04, 1.0)), ticks=[-1, 0, 1])
+    bar.ax.tick_params(labelsize=SMALL)
+
+
+def correlations(x: np.ndarray) -> np.ndarray:
+    """(d, d) of x (N, d), over the rows in which neither of two columns is missing; NaN for one that never varies."""
+    known = np.isfinite(x)
+    n = np.maximum(known.sum(0), 1)
+    z = np.where(known, x - np.where(known, x, 0.0).sum(0) / n, 0.0)
+    squares = (z**2).T @ known  # [i, j]: of column i where j is known
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: np.ndarray = (z.T @ z) / np.sqrt(squares * squares.T)
+    return found
