@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import forked
+from support.command_line import forked
 
 DOCUMENT = Path(__file__).parents[2] / "docs/data.md"
 
