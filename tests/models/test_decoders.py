@@ -396,7 +396,7 @@ def test_a_step_that_is_given_has_to_hold_the_data(option: str) -> None:
 def test_bernoulli_warns_of_grey_values_only() -> None:
     decoder = make("bernoulli", (1,))
     assert decoder.check(BINARY) is None
-    for word in ("dataset.binarize=dynamic", "decoder=continuous_bernoulli", "discretized_logistic"):
+    for word in ("dataset.binarize=dynamic", "decoder=discretized_logistic"):
         assert word in (decoder.check(IMAGES) or "")
 
 
