@@ -80,9 +80,7 @@ def test_hparams_of_sweeps_and_runs_are_alike(sweep: Path) -> None:
 
 def test_the_first_line_names_posterior_and_prior(tmp_path: Path) -> None:
     done = called("train", *QUICK, "posterior=gaussian_full", "prior=mixture", "output=r", cwd=tmp_path)
-    assert done.stdout.startswith(
-        "digits, mlp, bernoulli, gaussian_full posterior, mixture prior, elbo: 100 observations"
-    )
+    assert "\ndigits, mlp, bernoulli, gaussian_full posterior, mixture prior, elbo: 100 observations" in done.stdout
 
 
 def test_help_knows_options_of_the_users_own(tmp_path: Path) -> None:

@@ -517,7 +517,6 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "cut array": ("x.npy", raw(saved(np.eye(40))[:900]), {}, "it is cut short: 900 bytes of 12,928"),
     "objects": ("x.npy", raw(saved(np.array([None, 1]))), {}, "holds Python objects.*save numbers"),
     "channels either way": ("x.npy", array(pixels(9, 3, 5, 3)), {}, "give dataset.channels=first or dataset.channels="),
-    "four channels": ("x.npy", array(pixels(9, 6, 8, 4)), {}, r"leave the fourth channel out \(x\[..., :3\]\)"),
     "beyond white": ("x.npy", array(pixels(9, 6, 8, top=999, kind="u2")), {"white": 255}, "beyond dataset.white=255"),
     "an archive without x": ("x.npz", archive(a=np.eye(3), b=np.eye(3)), {}, "holds a, b; save the observations under"),
     "a sparse matrix that lies": ("x.npz", archive(indices=np.array([99]), indptr=np.array([0, 1]), shape=[1, 3],

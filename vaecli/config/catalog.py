@@ -53,7 +53,7 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
         depth, key, value = len(match["indent"]), match["key"], (match["value"] or "").strip()
         if 0 <= hidden_at < depth:
             continue
-        hidden_at = depth if key in HIDDEN else -1
+        hidden_at = depth if key in HIDDEN and (key != "name" or prefix) else -1
         if hidden_at >= 0:
             continue
         parents = [(d, k) for d, k in parents if d < depth]

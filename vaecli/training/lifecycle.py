@@ -32,6 +32,7 @@ from vaecli.training.resume import (
     describe_changes,
     fitting,
     nothing_left,
+    observations_done,
     permitted,
     read_state,
     resume_command,
@@ -219,15 +220,6 @@ def plan(setup: TrainingSetup) -> Plan:
         config.n_epochs, config.batch_size, config.seed, validate, save, config.checkpoint.every_seconds,
         config.early_stopping.patience, large_values(setup),
     )  # fmt: skip
-
-
-def observations_done(setup: TrainingSetup, resume: ResumeState | None) -> int:
-    """How many observations a run has been trained on before."""
-    if resume is None or resume.training is None:
-        return 0
-    n, size = len(setup.splits.train), setup.config.batch_size
-    epoch, step = resume.training.epoch, resume.training.step
-    return epoch * n + (step - epoch * -(-n // size)) * size
 
 
 def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState, logger: RunLogger) -> None:

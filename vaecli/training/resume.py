@@ -15,7 +15,8 @@ from vaecli.runs.choice import Choice
 from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import BEST, LAST
-from vaecli.training.state import Best, TrainingState
+from vaecli.training.setup import TrainingSetup
+from vaecli.training.state import Best, ResumeState, TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import plain
@@ -98,3 +99,12 @@ def describe_changes(changes: Values) -> str:
 def resume_command(folder: RunFolder) -> str:
     """What to type to go on with a run."""
     return command(["vae-train", setting("resume", folder.path)])
+
+
+def observations_done(setup: TrainingSetup, resume: ResumeState | None) -> int:
+    """How many observations a run has been trained on before."""
+    if resume is None or resume.training is None:
+        return 0
+    n, size = len(setup.splits.train), setup.config.batch_size
+    epoch, step = resume.training.epoch, resume.training.step
+    return epoch * n + (step - epoch * -(-n // size)) * size

@@ -18,7 +18,7 @@ from vaecli.datasets.split import CHUNK
 from vaecli.utils.errors import UserError
 
 COLOURS = (1, 3)  # numbers of channels
-EXPECTED = "(N, d), (N, H, W) or (N, C, H, W) with one or three channels"
+EXPECTED = "(N, d), (N, H, W) or (N, C, H, W)"
 SOME = 1000  # numbers of an observation that are looked at for their digits
 
 
@@ -57,19 +57,21 @@ def observations(what: str, values: np.ndarray, choice: Choice) -> tuple[np.ndar
     if values.ndim != 4:
         advice = "; reshape it to (N, 1)" if values.ndim == 1 else ""
         raise UserError(f"{what}: has shape {shape}; expected {EXPECTED}{advice}")
-    fits = [name for name, axis in (("first", 1), ("last", 3)) if shape[axis] in COLOURS]
+    fits = [name for name, axis in (("first", 1), ("last", 3)) if shape[axis] in COLOURS] or more_channels(shape)
     if choice.channels != "auto" and choice.channels not in fits:
         axis = "second" if choice.channels == "first" else "last"
-        raise UserError(f"{what}: has shape {shape}, whose {axis} axis is not the one or three channels that "
+        raise UserError(f"{what}: has shape {shape}, whose {axis} axis is not the channels that "
                         f"dataset.channels={choice.channels} says")  # fmt: skip
-    if not fits:
-        advice = "; leave the fourth channel out (x[..., :3])" if 4 in (shape[1], shape[3]) else ""
-        raise UserError(f"{what}: has shape {shape}; expected {EXPECTED}{advice}")
     if choice.channels == "auto" and len(fits) > 1:
         raise UserError(f"{what}: has shape {shape}, in which the channels may be the second axis or the last; "
                         "give dataset.channels=first or dataset.channels=last")  # fmt: skip
     last = choice.channels == "last" or fits == ["last"]
     return values.transpose(0, 3, 1, 2) if last else values, None
+
+
+def more_channels(shape: tuple[int, ...]) -> list[str]:
+    """Which axis the channels are where neither has one or three: the shorter one, or both."""
+    return ["first"] * (shape[1] <= shape[3]) + ["last"] * (shape[3] <= shape[1])
 
 
 def expected(what: str, values: np.ndarray, x_shape: tuple[int, ...], choice: Choice) -> np.ndarray:
