@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ def beta_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     args = ("dataset=beta", "decoder=gaussian_identity", "latent_dim=2", "architecture.hidden=[32,32]", "epochs=8",
             "images.every_epochs=8")  # fmt: skip
     return trained(tmp_path_factory.mktemp("beta"), *args)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Ten thousand files are written here, each with milliseconds of waiting that only a power failure rewards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -36,12 +36,12 @@ MODEL_GROUPS = ("architecture", "decoder", "posterior", "prior", "objective")
 
 def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Combinations, one of each of `choices`, among which every pair of options of two groups occurs."""
-    everything = list(itertools.product(*choices))
-    wanted = {pair for one in everything for pair in itertools.combinations(enumerate(one), 2)}
+    pairs = {one: set(itertools.combinations(enumerate(one), 2)) for one in itertools.product(*choices)}
+    wanted = set().union(*pairs.values())
     found = []
     while wanted:
-        best = max(everything, key=lambda one: len(wanted.intersection(itertools.combinations(enumerate(one), 2))))
-        wanted -= set(itertools.combinations(enumerate(best), 2))
+        best = max(pairs, key=lambda one: len(wanted & pairs[one]))
+        wanted -= pairs[best]
         found.append(best)
     return found
 

@@ -109,6 +109,7 @@ TEXTS: dict[str, tuple[Write, dict[str, tuple[float, float]], list[str]]] = {
                               {**dict(zip(("400.0", "400.5", "401.0"), ABC.values(), strict=True)),
                                "401.5": (1, 1), "402": (7, 7)}, ["is taken for names"]),
     "thousands": (text(grouped()), {**ABC, "c": (1000, 24000)}, ["thousands, 1,000 for 1000; dataset.decimal=comma"]),
+    "pandas, two lines of names": (text(lines(header="a,b,c\nmean,std,mean")), ABC, ["(mean,std,mean)"]),
     "names twice": (text(lines(header="a,a,c")), dict(zip(("a", "a_2", "c"), ABC.values(), strict=True)),
                     ["more than one column is called a; the later ones are a_2"]),
 }  # fmt: skip
@@ -507,6 +508,8 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "units": ("x.csv", text(lines().replace("\n", " mm\n").replace("c mm", "c")), {}, "no plain numbers: '0.0 mm' in"),
     "dates": ("x.csv", text("a,when\n" + "".join(f"{i},2020-01-{i + 1:02d}\n" for i in range(20))), {},
               "column when: not all numbers, but '2020-01-01' in row 1; leave it out"),
+    "two files in one": ("x.csv", text(lines() + lines()), {},
+                         "column a: the header stands again in row 25; take it out"),
     "two of text": ("x.csv", text("a,b,c\n" + "".join(f"{i},{'xy'[i % 2]},{'pq'[i % 2]}\n" for i in range(20))), {},
                     r"columns b, c: not all numbers, but 'x' in row 1; leave them out \('dataset.leave_out=\[b,c\]'\)"),
     "a separator that is not there": ("x.csv", text(lines()), {"separator": "semicolon"},

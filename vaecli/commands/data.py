@@ -80,7 +80,8 @@ def main(config: Config, dataset: Dataset) -> Iterator[Written]:
 def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> Iterator[str]:
     """What is printed below the first lines: columns, labels, and the first rows."""
     for key, file in reading.files.items():
-        yield from ["", *([f"{key}: {file.path}"] if len(reading.files) > 1 else [])]
+        if len(reading.files) > 1:
+            yield from ["", f"{key}: {file.path}"]
         yield from columns(file)
         yield from left_out(file)
     found = [file.labels for file in reading.files.values()] + [reading.labels]
@@ -102,7 +103,7 @@ def columns(file: FileReading) -> list[str]:
         return []
     heading = ["column", "kind", "lowest", "highest", "missing"]
     lines = [heading, *map(cells, file.columns[:LISTED])]
-    return [*aligned(lines, right=(2, 3, 4)), *more(len(file.columns))]
+    return ["", *aligned(lines, right=(2, 3, 4)), *more(len(file.columns))]
 
 
 def cells(column: Column) -> list[str]:

@@ -72,10 +72,8 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(task)()
     except UserError as error:
         raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, command, words, config_dirs(flags))) from None
-    except ValueError as error:  # of Hydra's own, about its flags
-        if jobs:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # a ValueError of Hydra's is about its flags
+        if jobs and not isinstance(error, HydraException | OmegaConfBaseException):
             raise
         raise UserError(explain(error, command, words, config_dirs(flags))) from None
     finally:

@@ -72,11 +72,7 @@ def latents(
     loc = array(loc)
     if loc.ndim != 2:
         raise ValueError(f"loc: expected the shape (N, D), got {loc.shape}")
-    colourings = _colourings(labels, label_names)
-    if len(colourings) > PARAMETERS:
-        what, end, source = (title or "").partition("\n")
-        title = f"{what}, by the first {PARAMETERS} of {len(colourings)} labels{end}{source}"
-        colourings = colourings[:PARAMETERS]
+    colourings, title = _first(_colourings(labels, label_names), title)
     rows, columns = (len(colourings), 1) if len(colourings) <= 2 else (-(-len(colourings) // 2), 2)
     right_width = 5.2 * columns + (0.9 if colourings[0].classes else 0.0)
     legend = 0.0 if colourings[0].many else sum(text_size(name, LABEL)[1] + 0.08 for name in colourings[0].classes)
@@ -95,6 +91,14 @@ def latents(
     for ax in axes.flat[len(colourings) :]:
         ax.remove()
     return figure
+
+
+def _first(colourings: list[Colouring], title: str | None) -> tuple[list[Colouring], str | None]:
+    """As many as a figure has room for; the title says where that is not all."""
+    if len(colourings) <= PARAMETERS:
+        return colourings, title
+    what, end, source = (title or "").partition("\n")
+    return colourings[:PARAMETERS], f"{what}, by the first {PARAMETERS} of {len(colourings)} labels{end}{source}"
 
 
 def _colourings(labels: Any, names: Sequence[str] | None) -> list[Colouring]:

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from vaecli.runs.read import load_json
@@ -89,7 +91,7 @@ def encode(state: Values) -> bytes:
     tensors: dict[str, Tensor] = {}
     text = json.dumps(describe(state, (), tensors), allow_nan=False)
     sealed = f'{{"sha256": "{sha256(text, tensors)}", "state": {text}}}'
-    return safetensors.torch.save(dict(with_own_memory(tensors)), {STATE: sealed})
+    return save_tensors(dict(with_own_memory(tensors)), {STATE: sealed})
 
 
 def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
@@ -105,8 +107,8 @@ def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
     if any(len(one["shape"]) > MOST_DIMENSIONS for one in header.values()):
         raise ValueError(f"a tensor of more than {MOST_DIMENSIONS} dimensions")
     try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
+        tensors = read_tensors(content)
+    except SafetensorError as error:
         raise ValueError(f"it is cut short or changed ({str(error).rpartition(': ')[2]})") from None
     text = metadata.get(STATE, "")
     begun = SEALED.match(text)

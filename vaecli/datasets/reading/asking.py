@@ -48,6 +48,8 @@ def strays(name: str, found: Texts, choice: Choice) -> str:
         return f"column {name}: {where}: {decimals(plain(cells[0][0]))}; {others}"
     if not found.n_numbers:
         return f"column {name}: its cells are no plain numbers: {where}; write them as such (5, not 5%), or {others}"
+    if {plain(cell) for cell, _ in cells} == {name}:
+        return f"column {name}: the header stands again in row {cells[0][1]:,}; take it out, or {others}"
     missing = word("dataset.missing_values", [*choice.missing_values, *[plain(cell) for cell, _ in cells]])
     n, one = found.n_strays, found.n_strays == 1
     some = f"{n:,} of {len(found.codes):,} cells {'is no number' if one else 'are no numbers'}: {where}"

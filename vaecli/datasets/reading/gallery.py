@@ -101,7 +101,7 @@ class Gallery:
         def read(i: int) -> None:
             highest[i] = self._read_file(i, [(place, pictures[place].pages) for place in by_file[i]], x, room)
 
-        broken = self._each(list(by_file), read, "reading images")
+        broken = self._each(sorted(by_file), read, "reading images")
         if broken:
             raise self._unreadable(broken, len(by_file))
         self.largest = max(highest.values(), default=0)

@@ -85,7 +85,8 @@ def header_of(best: Candidate, comments: Sequence[str], choice: Choice) -> tuple
     commented = comment_names(comments, best)
     if choice.header is not None:
         return Verdict(choice.header), commented if choice.header else None
-    verdict = Verdict(True) if best.short else judge(first.cells, best.body, best.decimal or ".", is_quoted(best))
+    body = best.body[unit_lines(best.body) :]
+    verdict = Verdict(True) if best.short else judge(first.cells, body, best.decimal or ".", is_quoted(best))
     if commented is not None and (verdict.note or not verdict.header):
         return Verdict(True), commented
     return verdict, None
