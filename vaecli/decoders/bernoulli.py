@@ -42,7 +42,7 @@ class SumLogProb(torch.autograd.Function):
         ctx.save_for_backward(x, output[1], logits if ctx.needs_input_grad[0] else None)
 
     @staticmethod
-    def backward(ctx: Any, up: Tensor | None, up_s: Tensor | None) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, up: Tensor | None, up_s: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """up (...): of the sum; up_s (..., D): of s, where a second derivative is taken."""
         x, s, logits = ctx.saved_tensors
         to_logits = None if up is None else up.unsqueeze(-1) * (x - s)
@@ -71,7 +71,7 @@ class Picture(Independent):
             return self.base_dist.log_prob(value)
         logits = self.base_dist.logits
         log_p, _ = SumLogProb.apply(value.to(logits.dtype).flatten(-n), logits.flatten(-n))
-        return log_p  # type: ignore[no-any-return]
+        return log_p
 
 
 class Bernoulli(Decoder):

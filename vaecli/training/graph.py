@@ -6,7 +6,7 @@ the Python of models and distributions and the bookkeeping of autograd, which fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,11 +37,17 @@ class StepGraph:
         self.names: list[str] = []  # of the metrics
         named = {**dict(loss.named_parameters()), **dict(loss.named_buffers())}
         self.held = [value.detach() for value in named.values()]
-        graph = self.record(loss, named, x, step)
-        self.replay: Callable[..., Sequence[Any]] = compile_graph(graph) if compiled else graph
+        copies = [value.clone() for value in self.held]  # some are changed in a pass, as by BatchNorm
+        states = random_states(x.device)
+        try:
+            self.replay: Callable[..., Sequence[Any]] = simplify(self.record(loss, named)(*copies, x, step))
+            if compiled:
+                self.replay = compiled_graph(self.replay, *copies, x, step)
+        finally:
+            set_random_states(states, x.device)
 
-    def record(self, loss: nn.Module, named: dict[str, Tensor], x: Tensor, step: Tensor) -> GraphModule:
-        """The pass as a function of all weights and buffers, x and step; leaves them and the random numbers alone."""
+    def record(self, loss: nn.Module, named: Mapping[str, Tensor]) -> Callable[..., GraphModule]:
+        """Makes the graph of a pass from values of all weights and buffers, x and step."""
         where = {name: i for i, name in enumerate(named)}
         trained = [where[name] for name, p in loss.named_parameters() if p.requires_grad]
 
@@ -49,16 +55,13 @@ class StepGraph:
             values = [value.detach() for value in inputs[:-2]]
             leaves = [values[i].requires_grad_() for i in trained]
             estimate: Estimate = functional_call(loss, dict(zip(named, values, strict=True)), inputs[-2:])
-            gradients = torch.autograd.grad(estimate.loss, leaves, allow_unused=True)
+            up = torch.ones((), dtype=estimate.loss.dtype, device=estimate.loss.device)
+            gradients = torch.autograd.grad(estimate.loss, leaves, up, allow_unused=True)
             self.names = list(estimate.metrics)
             return [estimate.loss.detach(), *(m.detach() for m in estimate.metrics.values()), *gradients]
 
-        states = random_states(x.device)
-        try:
-            copies = [value.detach().clone() for value in named.values()]  # some are changed in a pass, as by BatchNorm
-            return simplify(make_fx(one_pass)(*copies, x, step))
-        finally:
-            set_random_states(states, x.device)
+        recorder: Callable[..., GraphModule] = make_fx(one_pass)
+        return recorder
 
     def __call__(self, x: Tensor, step: Tensor) -> tuple[Estimate, Sequence[Tensor | None]]:
         with torch.no_grad():
@@ -66,12 +69,19 @@ class StepGraph:
         n = len(self.names)
         return Estimate(loss, dict(zip(self.names, rest[:n], strict=True))), rest[n:]
 
+    def put(self, gradients: Sequence[Tensor | None]) -> None:
+        """Leave the gradients of a pass at the parameters."""
+        for parameter, gradient in zip(self.trained, gradients, strict=True):
+            parameter.grad = gradient
 
-def compile_graph(graph: GraphModule) -> Callable[..., Sequence[Any]]:
+
+def compiled_graph(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequence[Any]]:
     """The graph in compiled kernels, which draw the same random numbers; results differ in rounding."""
     compiled: Callable[..., Sequence[Any]] = torch.compile(
         graph, fullgraph=True, dynamic=False, options={"fallback_random": True}
     )
+    with torch.no_grad():
+        compiled(*inputs)  # it is compiled when it is called first
     return compiled
 
 
@@ -95,18 +105,18 @@ def drop_identities(graph: Graph) -> None:
 
 def keeps_type(node: Node) -> bool:
     """Whether a node's result has the type of what it is computed from."""
-    before: Any = node.all_input_nodes[0].meta.get("val")
-    after: Any = node.meta.get("val")
+    before, after = (one.meta.get("tensor_meta") for one in (node.all_input_nodes[0], node))
     return before is not None and after is not None and before.dtype == after.dtype
 
 
 def fold_constants(module: GraphModule) -> None:
     """Put the values of nodes that depend on no input in their places."""
     known: dict[Node, Any] = {}
+    written = written_into(module.graph)
     for node in list(module.graph.nodes):
-        if node.op == "call_function" and is_constant(node, known):
+        if node not in written and is_pure(node) and all(one in known for one in node.all_input_nodes):
             args, kwargs = (map_arg(part, known.__getitem__) for part in (node.args, node.kwargs))
-            known[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+            known[node] = node.target(*args, **kwargs)
     for i, (node, value) in enumerate(known.items()):
         if isinstance(value, Tensor) and any(user not in known for user in node.users):
             module.register_buffer(f"constant_{i}", value)
@@ -115,11 +125,20 @@ def fold_constants(module: GraphModule) -> None:
             node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in known)
 
 
-def is_constant(node: Node, known: dict[Node, Any]) -> bool:
-    """Whether a node's value is the same in each pass, and nothing writes into it."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None or schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags:  # type: ignore[union-attr]
-        return False
-    if any(getattr(getattr(user.target, "_schema", None), "is_mutable", True) for user in node.users):
-        return False
-    return all(one in known for one in node.all_input_nodes)
+def is_pure(node: Node) -> bool:
+    """Whether a node computes the same from the same, and writes into nothing."""
+    schema, tags = getattr(node.target, "_schema", None), getattr(node.target, "tags", ())
+    return schema is not None and not schema.is_mutable and torch.Tag.nondeterministic_seeded not in tags
+
+
+def written_into(graph: Graph) -> set[Node]:
+    """The nodes whose values an operation in place changes, themselves or as a view of them."""
+    found: set[Node] = set()
+    for node in graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None and schema.is_mutable:
+            place: Any = node
+            while isinstance(place, Node):
+                found.add(place)
+                place = place.args[0] if place.args else None
+    return found
