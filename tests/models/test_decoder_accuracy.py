@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from vaecli.decoders.base import inverse_softplus, solve
+from vaecli.decoders.bernoulli import Bernoulli
 from vaecli.decoders.categorical import LevelProbabilities
 from vaecli.decoders.continuous_bernoulli import NEAR, UnitInterval
-from vaecli.decoders.bernoulli import Bernoulli
 from vaecli.decoders.discretized_logistic import LogisticBins
 from vaecli.decoders.grid import Multiples, log_softplus
 from vaecli.decoders.negative_binomial import OverdispersedCounts

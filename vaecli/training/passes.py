@@ -20,7 +20,7 @@ Backward = Callable[[], None]  # puts the gradients at the parameters
 class Passes:
     """The passes of a LossModule: eager, or from a graph that is recorded at the first batch of `batch_size`.
 
-    A smaller last batch is always eager. A graph's numbers are those of the eager pass, a compiled one's but for rounding.
+    A smaller last batch is always eager. A graph gives the numbers of the eager pass, a compiled one but for rounding.
     """
 
     loss: nn.Module
