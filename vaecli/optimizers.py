@@ -10,7 +10,7 @@ from vaecli.utils.types import NonNegativeFloat, PositiveFloat
 
 def adam(
     params: Iterable[nn.Parameter],
-    lr: PositiveFloat = 1e-3,
+    lr: PositiveFloat = 4e-3,
     betas: tuple[NonNegativeFloat, NonNegativeFloat] = (0.9, 0.999),
     eps: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 0.0,
@@ -21,7 +21,7 @@ def adam(
 
 def adamw(
     params: Iterable[nn.Parameter],
-    lr: PositiveFloat = 1e-3,
+    lr: PositiveFloat = 4e-3,
     betas: tuple[NonNegativeFloat, NonNegativeFloat] = (0.9, 0.999),
     eps: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 0.01,

@@ -3,9 +3,10 @@
 import warnings
 from bisect import bisect_right
 
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
-from vaecli.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from vaecli.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt, Share
 
 Scheduler = lr_scheduler.LRScheduler
 
@@ -13,6 +14,24 @@ Scheduler = lr_scheduler.LRScheduler
 def constant(optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> Scheduler:
     """The optimizer's own rate throughout."""
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+class Linear(lr_scheduler.LRScheduler):
+    """Up to the optimizer's rate in `warmup_steps` steps, and down in a straight line to nearly nothing at the last."""
+
+    def __init__(self, optimizer: Optimizer, total_steps: int, warmup_steps: int) -> None:
+        self.total_steps, self.warmup_steps = total_steps, warmup_steps
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        done, rising = self.last_epoch, self.warmup_steps
+        left = (self.total_steps - done) / (self.total_steps - rising + 1)
+        return [rate * max(min((done + 1) / (rising + 1), left), 0.0) for rate in self.base_lrs]
+
+
+def linear(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup: Share = 0.1) -> Scheduler:
+    """Up to the optimizer's rate in the first `warmup` of all steps, and down in a straight line to nearly nothing."""
+    return Linear(optimizer, total_steps, int(warmup * total_steps))
 
 
 def cosine(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, min_lr: NonNegativeFloat = 0.0) -> Scheduler:

@@ -224,6 +224,15 @@ def test_cosine_rate_ends_at_min_lr() -> None:
     assert rates("cosine", overrides=["scheduler.min_lr=0.002"])[-1] == pytest.approx(0.002, rel=1e-9)
 
 
+def test_linear_rate_rises_to_the_optimizer_s_and_falls() -> None:
+    found = rates("linear", overrides=["scheduler.warmup=0.1"])
+    expected = [0.01 * (i + 1) / 21 for i in range(20)] + [0.01 * (200 - i) / 181 for i in range(20, 201)]
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert rates("linear", overrides=["scheduler.warmup=0"]) == pytest.approx(
+        [0.01 * (200 - i) / 201 for i in range(201)], abs=1e-12
+    )
+
+
 def test_one_cycle_rate_peaks_at_max_lr() -> None:
     found, max_lr = rates("one_cycle"), composed("scheduler=one_cycle")["scheduler"]["max_lr"]
     peak = max(range(201), key=found.__getitem__)

@@ -111,7 +111,7 @@ def lrs(*overrides: str) -> list[float]:
 
 
 def test_the_rate_after_each_epoch() -> None:
-    assert lrs("epochs=3") == [0.01] * 3
+    assert lrs("epochs=3", "scheduler=constant") == [0.01] * 3
     assert lrs("epochs=3", "scheduler=exponential", "scheduler.gamma=0.5") == pytest.approx([0.005, 0.0025, 0.00125])
     assert lrs("epochs=2", "scheduler=cosine", "scheduler.min_lr=0.001") == pytest.approx([0.0055, 0.001])
     assert lrs("epochs=4", "scheduler=one_cycle", "scheduler.max_lr=0.02")[-1] < 1e-4

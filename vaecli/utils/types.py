@@ -39,6 +39,8 @@ Span = Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)]  
 PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
+Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
