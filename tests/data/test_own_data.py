@@ -30,7 +30,7 @@ from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import Images
 from vaecli.datasets.own import split_rows
 from vaecli.datasets.reading import numpy_files
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.files import read
 from vaecli.datasets.reading.pictures import read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
@@ -178,7 +178,7 @@ def test_a_mapped_file_is_not_copied(tmp_path: Path) -> None:
         data = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
         most = 1024 * int(data.split()[1]) + 300 * 10**6
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        x = read("x", path, Choice()).x
+        x = read("x", path, ReadOptions()).x
         split = FileSplit(x, rows=split_rows("x", len(x), 0.1, 0.1, 0).train)
         split.batch(torch.arange(128))
         assert split.head(5000).moments.n.tolist() == [5000] * d

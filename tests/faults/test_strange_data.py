@@ -47,7 +47,7 @@ from vaecli.runs.folder import RunFolder
 from vaecli.runs.records import Summary
 from vaecli.utils import memory
 from vaecli.utils.errors import UserError
-from vaecli.utils.memory import Room, available
+from vaecli.utils.memory import MemoryBudget, available
 
 pytestmark = pytest.mark.usefixtures("without_hydra")
 
@@ -190,7 +190,7 @@ def test_what_is_no_file_is_not_read(kind: str, ending: str, digits_run: Path, t
             for paths in ({"path": path}, {"path": tmp_path / "whole.npy", "test_path": path}):
                 with pytest.raises(UserError, match=message):
                     Arrays(**{key: str(value) for key, value in paths.items()}).load()
-            assert Arrays(str(path)).shown == (0.0, 1.0)
+            assert Arrays(str(path)).display_range == (0.0, 1.0)
             assert Arrays(str(path)).names is None
 
 
@@ -365,7 +365,7 @@ def test_threads_share_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_room_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 100)
-    room = Room(beside=40)
+    room = MemoryBudget(beside=40)
     with suppress(ValueError), room.taken(60, "it", "less"):
         assert room.free == 0
         raise ValueError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from vaecli.analysis.pareto import FEWEST, pareto_k, tail_length
+from vaecli.analysis.pareto import MIN_DRAWS, pareto_k, tail_length
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE, VAEOutput
@@ -57,7 +57,7 @@ class LogMean:
 
     def __init__(self, k: int = 0) -> None:
         self.count = 0
-        self.kept = tail_length(k) + 1 if k >= FEWEST else 0
+        self.kept = tail_length(k) + 1 if k >= MIN_DRAWS else 0
         self.total = self.squares = self.shift = torch.zeros(())  # of log w; squares are of log w - shift
         self.log_sum = self.log_squares = torch.full((), -torch.inf)
         self.largest = torch.zeros(())

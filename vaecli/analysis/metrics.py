@@ -11,7 +11,7 @@ from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 
-ACTIVE = 0.01  # the least variance over the data of the posterior mean of a latent that is in use
+ACTIVE_VARIANCE = 0.01  # the least variance over the data of the posterior mean of a latent that is in use
 
 
 def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def mean_variances(model: VAE, split: Split, seed: int = 0) -> Tensor:
     return means.double().var(0, correction=0)
 
 
-def active_units(model: VAE, split: Split, threshold: float = ACTIVE, seed: int = 0) -> Tensor:
+def active_units(model: VAE, split: Split, threshold: float = ACTIVE_VARIANCE, seed: int = 0) -> Tensor:
     """Which latents, (D,) of truth values, have a posterior mean whose variance over the split is above `threshold`.
 
     Burda et al. (2016), section 5.

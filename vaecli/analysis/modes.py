@@ -16,7 +16,7 @@ RADIUS = 0.3  # of its first step, at most
 STILL = 1e-9  # an ascent whose next step gains or moves less has arrived
 DIFFERENCE = 1e-4  # between the gradients from whose differences an ascent takes the curvature
 LIGHTEST = 30.0  # nats of mass below the heaviest mode at which another is left out
-MOST = 8  # modes kept, the heaviest
+MAX_MODES = 8  # modes kept, the heaviest
 DIP = 0.5  # nats that the integrand falls between two modes; less, and they are one
 SAME = 6.0  # standard deviations from each other at which two may be one
 
@@ -79,10 +79,10 @@ def modes(joint: Joint, starts: Tensor) -> list[Mode]:
     for i in heights.argsort(descending=True)[: int(heights.isfinite().sum())].tolist():
         if not any(_is_part_of(joint, mode, ends[i], float(heights[i])) for mode in found):
             found.append(_mode(joint, ends[i], float(heights[i])))
-        if len(found) >= 2 * MOST:
+        if len(found) >= 2 * MAX_MODES:
             break
     found.sort(key=lambda mode: -mode.log_mass)
-    return [mode for mode in found[:MOST] if mode.log_mass > found[0].log_mass - LIGHTEST]
+    return [mode for mode in found[:MAX_MODES] if mode.log_mass > found[0].log_mass - LIGHTEST]
 
 
 def _is_part_of(joint: Joint, mode: Mode, z: Tensor, height: float) -> bool:

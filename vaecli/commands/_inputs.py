@@ -78,7 +78,7 @@ def read_input(run: Run, name: str) -> Observations:
     x = found.x.to(observed_dtype(run.model)) / found.levels
     check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
     low, high, _ = Split(x).range
-    if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.shown == (0.0, 1.0):
+    if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.display_range == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"
         raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:

@@ -33,7 +33,7 @@ from vaecli.utils.files import replace_bytes, replace_text
 from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import say
 
-SHOWN = 10  # observations in the picture
+DRAWN_OBSERVATIONS = 10  # observations in the picture
 
 
 @dataclass(kw_only=True)
@@ -52,7 +52,7 @@ class Config(ScoreKeys):
         return runs
 
 
-class Found(NamedTuple):
+class ScoredRun(NamedTuple):
     """One run's scores, and how it differs from the first one."""
 
     label: str
@@ -96,7 +96,7 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     scores = [estimate(run.model, split, config) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     pairs = [paired(-one.nll, -scores[0].nll, one.nll_mc_stderr, scores[0].nll_mc_stderr) for one in scores]
-    found = [Found(*one) for one in zip(labels, runs, scores, pairs, strict=True)]
+    found = [ScoredRun(*one) for one in zip(labels, runs, scores, pairs, strict=True)]
     report(found, config, len(split), time.perf_counter() - started)
     write_table(config.target.with_suffix(".csv"), columns(found, split))
     yield config.target.with_suffix(".csv")
@@ -106,7 +106,7 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     yield config.target
 
 
-def report(found: Sequence[Found], config: Config, n: int, seconds: float) -> None:
+def report(found: Sequence[ScoredRun], config: Config, n: int, seconds: float) -> None:
     """Each run's NLL, and its difference from the first run's."""
     console, what = Console(highlight=False), config.input or config.split
     say(f"{found[0].run.config['dataset']['name']} {what}, {n:,} observations, k = {config.k:,}", console, "bold")
@@ -126,7 +126,7 @@ def report(found: Sequence[Found], config: Config, n: int, seconds: float) -> No
     console.print(f"{seconds:.1f} s")
 
 
-def columns(found: Sequence[Found], split: Split) -> dict[str, Tensor | None]:
+def columns(found: Sequence[ScoredRun], split: Split) -> dict[str, Tensor | None]:
     """A row for each observation: every run's -log p(x), and its difference from the first."""
     table: dict[str, Tensor | None] = {"index": torch.arange(len(split)), "row": split.rows}
     for i, one in enumerate(found):
@@ -136,10 +136,10 @@ def columns(found: Sequence[Found], split: Split) -> dict[str, Tensor | None]:
     return table
 
 
-def picture(found: Sequence[Found], split: Split) -> bytes:
+def picture(found: Sequence[ScoredRun], split: Split) -> bytes:
     """Histograms of the differences above the observations that differ most, with both reconstructions."""
     first, other = found[0], max(found[1:], key=lambda one: abs(one.against_first.mean))
-    index = other.against_first.order[:SHOWN]
+    index = other.against_first.order[:DRAWN_OBSERVATIONS]
     x = split.batch(index.to(split.device))
     rows = [(as_label(one.label), reconstruction(one.run, x)) for one in (first, other)]
     notes = [f"{value:+.1f}" for value in other.against_first.difference[index].tolist()]
@@ -166,7 +166,7 @@ def stack(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
-def record(found: Sequence[Found], config: Config, n: int) -> Comparison:
+def record(found: Sequence[ScoredRun], config: Config, n: int) -> Comparison:
     """What comparison.json says."""
     runs = [
         Compared(

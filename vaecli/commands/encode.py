@@ -33,8 +33,8 @@ from vaecli.utils.text import figure, shorten
 from vaecli.utils.text import tensorboard as as_label
 from vaecli.utils.types import NonNegativeInt, Seed
 
-DRAWS = 10_000  # from the prior, for histograms of it
-SHOWN = 200  # characters of a label's name: as an array, each would take as much as the longest
+PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
+MAX_LABEL_LENGTH = 200  # characters of a label's name: as an array, each would take as much as the longest
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
@@ -76,7 +76,7 @@ def prior_draws(run: Run) -> Tensor | None:
     if prior_moments(run.model).standard:
         return None
     with evaluating(run.model):
-        return run.model.sample_latents(DRAWS).cpu()
+        return run.model.sample_latents(PRIOR_DRAWS).cpu()
 
 
 def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
@@ -92,7 +92,7 @@ def label_names(run: Run) -> Sequence[str] | None:
 
 def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
     classes = class_names(split.y, names)
-    named = None if classes is None else np.array([shorten(name, SHOWN) for name in classes])
+    named = None if classes is None else np.array([shorten(name, MAX_LABEL_LENGTH) for name in classes])
     write_arrays(path, loc=codes.loc, scale=codes.scale, labels=split.y, label_names=named, rows=split.rows)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
-from vaecli.analysis.pareto import FEWEST, threshold
+from vaecli.analysis.pareto import MIN_DRAWS, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
 from vaecli.commands._outputs import write_arrays, write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
@@ -35,7 +35,7 @@ from vaecli.utils.progress import Countdown
 from vaecli.utils.text import say
 from vaecli.utils.version import __version__
 
-K = 5000  # draws, of which a file's name says nothing
+DEFAULT_K = 5000  # draws, of which a file's name says nothing
 
 
 @dataclass(kw_only=True)
@@ -54,7 +54,7 @@ class Config(ScoreKeys):
     def other_name(self) -> str:
         what = self.split if self.input is None else Path(self.input).stem
         parts = {
-            what: True, f"limit{self.limit}": self.limit, f"k{self.k}": self.k != K,
+            what: True, f"limit{self.limit}": self.limit, f"k{self.k}": self.k != DEFAULT_K,
             self.checkpoint: self.checkpoint != "best", "prior": self.estimator == "prior",
         }  # fmt: skip
         return "_".join(["evaluation", *(part for part, said in parts.items() if said)]) + ".json"
@@ -75,7 +75,7 @@ def evaluated_k(folder: RunFolder) -> int:
         return 0
 
 
-class Found(NamedTuple):
+class Evaluated(NamedTuple):
     """What was found: per observation, by quadrature where asked for, and over all."""
 
     scores: Scores
@@ -111,7 +111,7 @@ def check_exact(run: Run, exact: bool) -> None:
         )
 
 
-def evaluate(run: Run, split: Split, config: Config) -> Found:
+def evaluate(run: Run, split: Split, config: Config) -> Evaluated:
     """Compute everything; UserError for a mean that is not finite."""
     model = run.model
     scores = estimate(in_double(model) if config.exact else model, split, config)
@@ -125,7 +125,7 @@ def evaluate(run: Run, split: Split, config: Config) -> Found:
         figures = figures.with_exact(
             None if refused.any() else -float(exact.log_px.mean()), float(exact.error.mean()), int(refused.sum())
         )
-    return Found(scores, exact, refused, figures)
+    return Evaluated(scores, exact, refused, figures)
 
 
 def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
@@ -183,7 +183,7 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
     )
 
 
-def write_scores(path: Path, found: Found, split: Split) -> None:
+def write_scores(path: Path, found: Evaluated, split: Split) -> None:
     """A row for each observation."""
     scores = dict(found.scores._asdict())
     if found.exact is not None and found.refused is not None:
@@ -210,7 +210,7 @@ def headline(p: Protocol) -> tuple[str, str]:
     )
 
 
-def report(found: Found, protocol: Protocol, warning: str | None) -> None:
+def report(found: Evaluated, protocol: Protocol, warning: str | None) -> None:
     """The table for the user."""
     figures, console = found.figures, Console(highlight=False)
     for line in headline(protocol):
@@ -245,7 +245,7 @@ def report(found: Found, protocol: Protocol, warning: str | None) -> None:
         say(f"warning: {warning}", console, "yellow")
 
 
-def remarks(found: Found, k: int) -> Iterator[tuple[str, str | None]]:
+def remarks(found: Evaluated, k: int) -> Iterator[tuple[str, str | None]]:
     """What has to be said of the figures for log p(x), and in which style."""
     figures, limit, n = found.figures, threshold(k), len(found.scores.nll)
     if figures.exact_nll is not None:
@@ -254,7 +254,7 @@ def remarks(found: Found, k: int) -> Iterator[tuple[str, str | None]]:
         refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or lie below what the"
         yield f"{refused} draws say, so that no exact figure is given; scores=true tells which", "yellow"
     if limit is None:
-        yield f"k={k}: below {FEWEST} draws nothing says how far log p(x) can be trusted", None
+        yield f"k={k}: below {MIN_DRAWS} draws nothing says how far log p(x) can be trusted", None
     elif figures.pareto_k_high:
         high = f"{round(figures.pareto_k_high * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
         yield f"{high}: their log p(x) is off by more than the error says, as a rule too low; raise k", "yellow"

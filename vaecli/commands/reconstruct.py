@@ -41,9 +41,9 @@ from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import rich, shorten
 from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
-PRINTED = 50  # observations; the files have more
+MAX_PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
-DRAWN = 10  # observations in a picture, where the user does not say how many
+DEFAULT_DRAWN = 10  # observations in a picture, where the user does not say how many
 
 
 @dataclass
@@ -130,7 +130,7 @@ def expand(name: str) -> list[str]:
 
 def observations(run: Run, config: Config) -> Observations:
     """Those asked for; as many as there are where nothing is said and no picture is made."""
-    n = DRAWN if config.n is None and config.format == "png" else config.n
+    n = DEFAULT_DRAWN if config.n is None and config.format == "png" else config.n
     if config.input is None:
         return choose(run, config.split, n, config.indices, config.seed)
     return taken(read_input(run, config.input), f"input={config.input}", n, config.indices)
@@ -227,12 +227,12 @@ def print_terms(
         )
         for heading in ("ELBO", "log p(x|z)", "KL"):
             table.add_column(heading, justify="right")
-        for i, name in enumerate(seen.names[:PRINTED]):
+        for i, name in enumerate(seen.names[:MAX_PRINTED]):
             y = [rich(label_text(seen.y[i], classes))] if seen.y is not None else []
             table.add_row(name, *y, *(f"{value[i]:.2f}" for value in one.terms.values()))
         Console().print(table)
-        if len(seen.names) > PRINTED:
-            print(f"the first {PRINTED} of {len(seen.names)}; format=csv (or npz) writes them all")
+        if len(seen.names) > MAX_PRINTED:
+            print(f"the first {MAX_PRINTED} of {len(seen.names)}; format=csv (or npz) writes them all")
 
 
 def label_text(y: Tensor, classes: Sequence[str] | None) -> str:

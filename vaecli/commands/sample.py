@@ -19,7 +19,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
-MANY = 64  # samples that are written where the user does not say how many
+DEFAULT_SAMPLES = 64  # samples that are written where the user does not say how many
 
 
 @dataclass
@@ -38,9 +38,9 @@ def main(config: Config, run: Run) -> Path:
     titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)
     view = config.view(run)
-    n = config.n or (view.many if config.format == "png" else MANY)
+    n = config.n or (view.default_samples if config.format == "png" else DEFAULT_SAMPLES)
     most = view.most_samples if config.format == "png" else None
-    mode = config.mode or ("draw" if view.drawn else "mean")
+    mode = config.mode or ("draw" if view.show_draws else "mean")
     if given is None:
         check_memory_for_samples(run, n, config.format, most)
     with evaluating(run.model, config.seed):

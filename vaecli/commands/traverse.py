@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
-from vaecli.analysis.metrics import ACTIVE, kl_per_dim, mean_variances
+from vaecli.analysis.metrics import ACTIVE_VARIANCE, kl_per_dim, mean_variances
 from vaecli.commands._inputs import load_split, pick
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
@@ -66,7 +66,7 @@ def choose(run: Run, split: Split, config: Config, most: int) -> Shown:
     """The latents asked for, or those in use, that say most about the data first; at most so many."""
     says, name, least = kl_per_dim(run.model, split, config.seed), "KL", LEAST_KL
     if says is None:
-        says, name, least = mean_variances(run.model, split, config.seed), "variance", ACTIVE
+        says, name, least = mean_variances(run.model, split, config.seed), "variance", ACTIVE_VARIANCE
     order = [dim for dim in says.argsort(descending=True, stable=True).tolist() if dim in (config.dims or [dim])]
     used = order if config.dims else [dim for dim in order if says[dim] >= least] or order[:1]
     left_out = []

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *(?P<comment>.*))?$")
+KEY_LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *(?P<comment>.*))?$")
 HIDDEN = ("_target_", "name", "hydra", "defaults")
-FIRST = (
+COMMAND_ORDER = (
     "train", "sample", "reconstruct", "evaluate", "compare", "encode", "manifold", "traverse", "interpolate", "fit",
     "runs", "data",
 )  # fmt: skip
-PLACES = {"run": 0, "checkpoint": 0, "images": 2, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # in the help
+KEY_ORDER = {"run": 0, "checkpoint": 0, "images": 2, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # in the help
 
 
 class Key(NamedTuple):
@@ -47,7 +47,7 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
     parents: list[tuple[int, str]] = []
     hidden_at = -1
     for line in path.read_text("utf-8", "replace").splitlines():
-        match = LINE.match(line)
+        match = KEY_LINE.match(line)
         if not match:
             continue
         depth, key, value = len(match["indent"]), match["key"], (match["value"] or "").strip()
@@ -69,7 +69,9 @@ def commands() -> list[str]:
     """What has a file in commands/ and one in conf/, in the order in which one meets them; others follow by name."""
     modules = Path(__file__).resolve().parent.parent / "commands"
     names = {path.stem for path in modules.glob("[a-z]*.py")} & {path.stem for path in conf_folder().glob("*.yaml")}
-    return sorted(names, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    return sorted(
+        names, key=lambda name: (COMMAND_ORDER.index(name) if name in COMMAND_ORDER else len(COMMAND_ORDER), name)
+    )
 
 
 def command_keys(command: str) -> list[Key]:
@@ -86,7 +88,7 @@ def command_keys(command: str) -> list[Key]:
     behind = names[names.index("output") :] if "output" in names else []
 
     def place(key: Key) -> int:
-        return PLACES.get(key.name.split(".")[0], PLACES["output"] if key.name in behind else 1)
+        return KEY_ORDER.get(key.name.split(".")[0], KEY_ORDER["output"] if key.name in behind else 1)
 
     return sorted({**shared, **own}.values(), key=place)
 

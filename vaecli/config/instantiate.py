@@ -13,7 +13,7 @@ from typing import Any
 
 from vaecli.config.bases import based, check_made
 from vaecli.utils.errors import UserError
-from vaecli.utils.schema import check_arguments, plain
+from vaecli.utils.schema import as_typed, check_arguments
 from vaecli.utils.types import Values
 
 NEVER_TRUSTED = {
@@ -43,7 +43,7 @@ class Trust:
     def __post_init__(self) -> None:
         for name in self.packages:
             if not re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)*", name, re.ASCII):
-                raise UserError(f"trust={plain(name)}: should be names of packages, as in trust=[mypackage]")
+                raise UserError(f"trust={as_typed(name)}: should be names of packages, as in trust=[mypackage]")
             if name.partition(".")[0] in NEVER_TRUSTED:
                 raise UserError(f"trust={name}: not a package with classes for vaecli; name one of your own")
 
@@ -65,7 +65,9 @@ class OptionFactory:
         arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
         if not isinstance(node.get("name"), str) or not re.fullmatch(r"\w[\w.-]{0,99}", node["name"]):
             # it becomes part of file names
-            raise UserError(f"{group}.name={plain(node.get('name'))}: should be a name of letters, digits, . - and _")
+            raise UserError(
+                f"{group}.name={as_typed(node.get('name'))}: should be a name of letters, digits, . - and _"
+            )
         try:
             made = target(**arguments, **supplied)
         except ValueError as error:  # a combination that only the class itself can judge

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 
 from vaecli.runs.names import CHECKPOINTS, CONFIG
-from vaecli.utils.command_line import MEANT
+from vaecli.utils.command_line import RESERVED_WORDS
 
-PLAIN = re.compile(r"[\w./:@+ -]*", re.ASCII)
+UNQUOTED = re.compile(r"[\w./:@+ -]*", re.ASCII)
 SECONDS = 0.1  # at most, for looking which folders hold runs
 
 
@@ -46,8 +46,8 @@ def listed(
 
 def in_quotes(path: str, done: bool, quote: str) -> str:
     """A path with quotes where Hydra would not read its very text; open ones where it is to go on."""
-    meant = path.lower() in MEANT or re.fullmatch(r"[\d._]*(e\d+)?", path)  # null, a number
-    quote = quote or ("" if PLAIN.fullmatch(path) and not meant else "'")
+    meant = path.lower() in RESERVED_WORDS or re.fullmatch(r"[\d._]*(e\d+)?", path)  # null, a number
+    quote = quote or ("" if UNQUOTED.fullmatch(path) and not meant else "'")
     return f"{quote}{path}{quote} " if done else f"{quote}{path}/"
 
 

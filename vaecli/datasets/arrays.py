@@ -13,17 +13,27 @@ from torch import Tensor
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.checks import check_columns_observed, check_finite
 from vaecli.datasets.own import TestFraction, ValFraction, code_labels, limited, split_rows
-from vaecli.datasets.reading.choice import Channels, Choice, Decimal, Encoding, Name, Precision, Separator, Texts, White
+from vaecli.datasets.reading.choice import (
+    Channels,
+    Decimal,
+    Encoding,
+    Name,
+    Precision,
+    ReadOptions,
+    Separator,
+    Texts,
+    White,
+)
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import TABLES, read, read_observations
-from vaecli.datasets.reading.gallery import Wanted
+from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
 
-LOOK = 1000  # observations from whose range it is known how to draw images
+RANGE_SAMPLE = 1000  # observations from whose range it is known how to draw images
 PARTS = ("train", "val", "test")
 
 
@@ -70,7 +80,7 @@ class Arrays(Dataset):
         limit: PositiveInt | None = None,
     ) -> None:
         self.paths = {"path": path, "val_path": val_path, "test_path": test_path}
-        self.choice = Choice(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
+        self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
                              tuple(missing_values or ()), channels, None, white, precision)  # fmt: skip
         self.standardize, self.gaps = standardize, missing == "mask"
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
@@ -118,7 +128,7 @@ class Arrays(Dataset):
         x = content.x if content.mapped else content.x.to(torch.float32)
         return content._replace(x=x, double=False, reading=content.reading.noting(note))
 
-    def _same(self, first: Content) -> Choice:
+    def _same(self, first: Content) -> ReadOptions:
         """How other files are read, when one has been: what was decided is decided."""
         self.filled = {"white": 255} if first.levels == 255 else {}
         if self.standardize and self.choice.precision is None:
@@ -136,7 +146,7 @@ class Arrays(Dataset):
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         double = "double" if self.standardize and self.choice.precision == "double" else "single"
         choice = self.choice._replace(columns=self.names, labels=False, precision=double)  # type: ignore[arg-type]
-        return read_observations(what, path, choice, x_shape, Wanted())
+        return read_observations(what, path, choice, x_shape, ImageOptions())
 
     @cached_property
     def names(self) -> tuple[str, ...] | None:  # type: ignore[override]
@@ -152,7 +162,7 @@ class Arrays(Dataset):
             return None
 
     @cached_property
-    def shown(self) -> tuple[float, float]:  # type: ignore[override]
+    def display_range(self) -> tuple[float, float]:  # type: ignore[override]
         """The values to draw black and white: 0 and 1, or where they lie beyond, the ends of the data's range."""
         try:
             content = read(*self._place("path"), self.choice)
@@ -160,7 +170,7 @@ class Arrays(Dataset):
             return 0.0, 1.0
         if content.levels > 1 or content.x.dtype == torch.uint8:
             return 0.0, 1.0
-        low, high, _ = Split(content.x[:LOOK]).range
+        low, high, _ = Split(content.x[:RANGE_SAMPLE]).range
         return (0.0, 1.0) if 0 <= low <= high <= 1 else (low, high)
 
     def _place(self, key: str) -> tuple[str, Path]:

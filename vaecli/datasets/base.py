@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import read_observations
-from vaecli.datasets.reading.gallery import Wanted
+from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import Labels, Part, Reading, counted
 from vaecli.datasets.split import Splits
@@ -27,7 +27,7 @@ class Dataset(Option, abstract=True):
     label: what a curve's numbers are
     names: of a table's columns; None: no table
     label_names: of the classes, or of the columns of numbers, in y; None: none
-    shown: the values to draw black and white
+    display_range: the values to draw black and white
     gaps: whether NaN stands for what is missing
     resizes: whether images of any size are scaled to x_shape
     recipe: the experiment=NAME that suits the data; None: none
@@ -39,7 +39,7 @@ class Dataset(Option, abstract=True):
     label: str = ""
     names: Sequence[str] | None = None
     label_names: Sequence[str] | None = None
-    shown: tuple[float, float] = (0.0, 1.0)
+    display_range: tuple[float, float] = (0.0, 1.0)
     gaps: bool = False
     resizes: bool = False
     recipe: ClassVar[str | None] = None
@@ -83,7 +83,7 @@ class Dataset(Option, abstract=True):
         what: how a message begins. UserError for what cannot be read, or has another shape.
         """
         size = (x_shape[1], x_shape[2]) if self.resizes and len(x_shape) == 3 else None
-        return read_observations(what, path, Choice(), x_shape, Wanted(size=size))
+        return read_observations(what, path, ReadOptions(), x_shape, ImageOptions(size=size))
 
     @classmethod
     def localise(cls, settings: Values, keep: bool) -> dict[str, str]:

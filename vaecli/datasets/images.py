@@ -13,11 +13,11 @@ from torch import Tensor
 
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.own import TestFraction, ValFraction, limited, named_labels, split_rows
-from vaecli.datasets.reading.choice import Choice, Colour, Pages, Subfolders, White
+from vaecli.datasets.reading.choice import Colour, Pages, ReadOptions, Subfolders, White
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import read_observations
 from vaecli.datasets.reading.folders import File, Folder, all_passed_over, as_text, labels_of, parts_of, walk
-from vaecli.datasets.reading.gallery import COLOURS, Gallery, Picture, Wanted
+from vaecli.datasets.reading.gallery import CHANNELS, Gallery, ImageOptions, Picture
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import FileReading, Labels, Part, Reading, counted
 from vaecli.datasets.split import Binarize, Splits, image_splits
@@ -69,7 +69,7 @@ class Images(Dataset):
     ) -> None:
         self.path, self.what, self.folder = path, f"dataset.path={path}", expanded(path)
         sides = (size, size) if isinstance(size, int) else None if size is None else (size[0], size[1])
-        self.wanted = Wanted(colour, sides, pages, white)
+        self.wanted = ImageOptions(colour, sides, pages, white)
         self.resizes = size is not None
         self.subfolders: Subfolders | None = subfolders
         self.fractions, self.split_seed = (val_fraction, test_fraction), split_seed
@@ -102,7 +102,7 @@ class Images(Dataset):
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         size = x_shape[1:] if self.resizes else None
         wanted = self.wanted._replace(size=(size[0], size[1]) if size else None)
-        return read_observations(what, path, Choice(white=self.wanted.white), x_shape, wanted)
+        return read_observations(what, path, ReadOptions(white=self.wanted.white), x_shape, wanted)
 
     def _folders(self) -> tuple[dict[str, Folder], list[str]]:
         """The files to train on, and those of the splits that have a folder of their own, before any is opened."""
@@ -142,7 +142,7 @@ class Images(Dataset):
         """What was read."""
         n, files = sum(map(len, parts.values())), sum(len(folder.files) for folder in folders.values())
         height, width = gallery.size
-        shape = (COLOURS[self.wanted.colour], height, width)
+        shape = (CHANNELS[self.wanted.colour], height, width)
         said = f"{n:,} pictures of {sizes(shape)}, of {files:,} file{'s' * (files != 1)}"
         labels = None
         if codes is not None and self.label_names is not None:

@@ -133,7 +133,7 @@ class MNIST(Dataset):
             if kind := irregular(place):
                 raise UserError(self._advice(folder, "cannot be read", f"{place.name} is {kind}"))
         if path.is_file():
-            if readable(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
+            if is_whole(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
                 return
         else:
             self._download(folder, packed, known.mirrors, md5)
@@ -167,7 +167,7 @@ class MNIST(Dataset):
         )
 
 
-def readable(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Whether an IDX file is as long as its header says."""
     try:
         read_idx(path)

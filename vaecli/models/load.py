@@ -16,7 +16,7 @@ from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 from vaecli.runs import checkpoint
-from vaecli.runs.access import Unasked, is_own, readable
+from vaecli.runs.access import Unasked, is_own, restrict_paths
 from vaecli.runs.find import find_run
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import BEST, LAST
@@ -63,7 +63,7 @@ def load_run(
         model = rebuild(state, allowed)
         own = is_own(folder.known_summary().id, state["config"]["dataset"])
         chosen: Any = OptionFactory(state["config"], allowed).option_class("dataset")
-        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {}, chosen.localise)
+        node, unread = restrict_paths(state["config"]["dataset"], folder.path, own, data or {}, chosen.localise)
         dataset = OptionFactory({"dataset": node}, allowed).make("dataset")
     except UserError:
         raise

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaecli.utils.memory import check_memory
 
-SMALL = 2**27  # bytes that are taken without a look at what there is
+UNCHECKED_BYTES = 2**27  # bytes that are taken without a look at what there is
 COPIES = 2  # of a network's largest layer: what a distribution, or a convolution, makes beside its own output
 
 
@@ -22,7 +22,7 @@ class Sizes(NamedTuple):
     def check(self, rows: int, what: str) -> None:
         """UserError where so many observations at once would not fit into memory."""
         needed = rows * (self.all if torch.is_grad_enabled() else COPIES * self.largest)
-        if needed > SMALL:
+        if needed > UNCHECKED_BYTES:
             check_memory(needed, f"{what} {rows:,} observations at once",
                          "ask for fewer (n, limit, batch_size, samples), or train on smaller ones")  # fmt: skip
 

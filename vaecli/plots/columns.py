@@ -12,11 +12,11 @@ from matplotlib.ticker import EngFormatter
 from vaecli.plots.style import FAINT, LABEL, SMALL, array, text_size, wrap
 from vaecli.utils import text
 
-MOST = 24  # columns in a figure
-COMPARED = 10_000  # observations that samples are compared with
-LONGEST = 100  # characters of a column's name
+MAX_COLUMNS = 24  # columns in a figure
+COMPARED_ROWS = 10_000  # observations that samples are compared with
+MAX_NAME_LENGTH = 100  # characters of a column's name
 UNITS = "mean ± sd"  # what columns' own units are given as
-LONG, TINY = 10_000, 1e-3  # numbers beyond are written with a letter for thousands and so on
+LARGE_NUMBER, SMALL_NUMBER = 10_000, 1e-3  # numbers beyond are written with a letter for thousands and so on
 
 
 class Reference(NamedTuple):
@@ -29,7 +29,7 @@ class Reference(NamedTuple):
     @classmethod
     def of(cls, train: Any) -> Self:
         """By the training split."""
-        return cls(train.moments.mean, train.moments.scale, train.batch(slice(0, COMPARED)))
+        return cls(train.moments.mean, train.moments.scale, train.batch(slice(0, COMPARED_ROWS)))
 
 
 class Columns(NamedTuple):
@@ -43,7 +43,7 @@ class Columns(NamedTuple):
 
     @classmethod
     def choose(cls, names: Sequence[str], reference: Reference | None, x: np.ndarray, word: str = "vary") -> Self:
-        """At most MOST of a table's columns: those that vary most in what is drawn, x (..., d), in standard units.
+        """At most MAX_COLUMNS of a table's columns: those that vary most in the drawn x (..., d), in standard units.
 
         reference: where the units are from; None: from x itself; word: for `vary` in the note
         """
@@ -51,11 +51,11 @@ class Columns(NamedTuple):
         mean, scale = moments(x) if reference is None else (array(reference.mean, d), array(reference.scale, d))
         scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)  # a column that never varies
         index, note = np.arange(d), ""
-        if d > MOST:
+        if d > MAX_COLUMNS:
             varies = moments((x - mean) / scale)[1]
-            index = np.sort(np.argsort(-varies, kind="stable")[:MOST])
-            note = f"the {MOST} of {d} columns that {word} most"
-        shown = [text.figure(names[i], LONGEST) for i in index.tolist()]
+            index = np.sort(np.argsort(-varies, kind="stable")[:MAX_COLUMNS])
+            note = f"the {MAX_COLUMNS} of {d} columns that {word} most"
+        shown = [text.figure(names[i], MAX_NAME_LENGTH) for i in index.tolist()]
         return cls(index, shown, mean[index], scale[index], note)
 
     def standard(self, x: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ class Columns(NamedTuple):
 
     def own_units(self) -> list[str]:
         """What 0 and a step of 1 in standard units are in the columns' own, as in 5.84 ± 0.83."""
-        return [f"{plain(m, s)} ± {plain(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
+        return [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
 
     def label_rows(self, ax: Axes, width: float, size: float = LABEL) -> None:
         """The names at the left of axes that have a row for each column, the first on top."""
@@ -95,9 +95,9 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(np.where(known, (x - mean) ** 2, 0.0).sum(axes) / n)
 
 
-def plain(value: float, scale: float) -> str:
+def short_number(value: float, scale: float) -> str:
     """A number with two of the digits that tell numbers so far apart as `scale`."""
-    if max(abs(value), scale) >= LONG or scale < TINY:
+    if max(abs(value), scale) >= LARGE_NUMBER or scale < SMALL_NUMBER:
         return EngFormatter(places=1, sep="")(value).replace("-", "\N{MINUS SIGN}")
     digits = max(0, 1 - int(np.floor(np.log10(scale))))
     return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -47,9 +47,9 @@ class CurvePlots:
     grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
     """
 
-    readable = 10  # rows and columns of a manifold
-    drawn = False  # whether draws from p(x|z) look like data, and its means do not
-    many = 64  # samples that show what there is
+    default_grid_size = 10  # rows and columns of a manifold
+    show_draws = False  # whether samples are draws from p(x|z); False: its means, which look more like data
+    default_samples = 64
     most_samples = 1000  # more make a picture no clearer
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
@@ -57,7 +57,7 @@ class CurvePlots:
         if self.grid.ndim != 1:
             raise ValueError(f"grid: expected the shape (P,), got {self.grid.shape}")
         self.label, self.x_label = text.figure(label), x_label
-        self.x_shape, self.shown = self.grid.shape, (0.0, 1.0)
+        self.x_shape, self.display_range = self.grid.shape, (0.0, 1.0)
 
     most_fits = 12  # rows of reconstructions over each other
 

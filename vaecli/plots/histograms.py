@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter
 
-from vaecli.plots.columns import LONG, TINY, Columns, label_size, one_line
+from vaecli.plots.columns import LARGE_NUMBER, SMALL_NUMBER, Columns, label_size, one_line
 from vaecli.plots.style import (
     DARK,
     GREY,
@@ -101,7 +101,7 @@ def small_ticks(ax: Axes, most: int) -> None:
     tidy(ax)
     ax.xaxis.set_major_locator(locator(most))
     low, high = ax.get_xlim()
-    if max(abs(low), abs(high)) >= LONG or high - low < TINY:
+    if max(abs(low), abs(high)) >= LARGE_NUMBER or high - low < SMALL_NUMBER:
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))  # 250k: six digits would run into the next axes'
 
 

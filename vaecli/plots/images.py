@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from vaecli.plots.sheet import PAD, Band, place, sheet, shrink
+from vaecli.plots.sheet import PAD, Band, place_picture, sheet, shrink
 from vaecli.plots.style import (
     DPI,
     LABEL,
@@ -66,17 +66,20 @@ def in_bytes(images: np.ndarray) -> np.ndarray:
 class ImagePlots:
     """Figures of images: every method takes tensors or arrays and returns a matplotlib Figure.
 
-    shown: the values that are drawn black and white
+    display_range: the values that are drawn black and white
     channels: those that are drawn, counted from 0: one as grey, two as red and green, three as red, green and blue;
         None: the first three
     """
 
-    drawn, readable, many = False, 20, 64  # as in CurvePlots
+    show_draws, default_grid_size, default_samples = False, 20, 64  # as in CurvePlots
 
     def __init__(
-        self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0), channels: Sequence[int] | None = None
+        self,
+        x_shape: Sequence[int],
+        display_range: tuple[float, float] = (0.0, 1.0),
+        channels: Sequence[int] | None = None,
     ) -> None:
-        self.x_shape, self.shown = tuple(x_shape), shown
+        self.x_shape, self.display_range = tuple(x_shape), display_range
         if len(self.x_shape) != 3:
             raise ValueError(f"expected the x_shape (C, H, W), got {self.x_shape}")
         self.channels = list(range(self.x_shape[0])[:3]) if channels is None else list(channels)
@@ -171,7 +174,7 @@ class ImagePlots:
 
     def shades(self, x: Any) -> np.ndarray:
         """The channels that are drawn, (..., 1 or 3, H, W), with 0 for black and 1 for white."""
-        low, high = self.shown
+        low, high = self.display_range
         chosen = (array(x, *self.x_shape)[..., self.channels, :, :] - low) / (high - low)
         if len(self.channels) == 2:
             chosen = np.concatenate([chosen, 0.0 * chosen[..., :1, :, :]], axis=-3)  # no blue; NaN stays NaN
@@ -233,7 +236,7 @@ def _ticked(picture: np.ndarray, values: np.ndarray, dims: tuple[int, int], titl
     top = above.height + PAD
     figure = Figure((total, top + height + bottom), DPI, facecolor="white")
     above.draw(figure)
-    ax = place(figure, picture, (total + left - 2 * PAD - width) / 2, top, scale)
+    ax = place_picture(figure, picture, (total + left - 2 * PAD - width) / 2, top, scale)
     places, labels = round_ticks(values)
     across, down = picture.shape[1] / n, picture.shape[0] / n
     ax.set_xticks((places + 0.5) * across - 0.5, labels)

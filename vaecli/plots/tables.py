@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.plots.columns import MOST, UNITS, Columns, Reference, label_size, name_width, one_line, plain
+from vaecli.plots.columns import MAX_COLUMNS, UNITS, Columns, Reference, label_size, name_width, one_line, short_number
 from vaecli.plots.histograms import show_rows
 from vaecli.plots.style import (
     COLOURS,
@@ -54,9 +54,9 @@ class TablePlots:
     reference: the training data's moments, and observations to compare samples with; None: not to be had
     """
 
-    shown = (0.0, 1.0)
-    drawn, readable = True, 20  # as in CurvePlots; draws scatter as rows of a table do
-    many, most_samples = 1000, 10_000
+    display_range = (0.0, 1.0)
+    show_draws, default_grid_size = True, 20  # as in CurvePlots; draws scatter as rows of a table do
+    default_samples, most_samples = 1000, 10_000
 
     def __init__(self, names: Sequence[str], reference: Reference | None = None) -> None:
         self.names, self.reference = list(names), reference
@@ -156,7 +156,7 @@ class TablePlots:
         return figure
 
     def _most_bands(self) -> int:
-        return max(1, int(SCREEN[1] / (LEAST_ROW * min(len(self.names), MOST) + HEAD)))
+        return max(1, int(SCREEN[1] / (LEAST_ROW * min(len(self.names), MAX_COLUMNS) + HEAD)))
 
     def _columns(self, drawn: np.ndarray, word: str = "vary") -> Columns:
         return Columns.choose(self.names, self.reference, drawn, word)
@@ -251,7 +251,7 @@ def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float) -> No
         own = float(columns.mean[row] + scale * value)
         colour = "white" if abs(value) > 0.65 * reach else DARK
         if np.isfinite(value):
-            ax.text(step, row, plain(own, scale), ha="center", va="center", fontsize=7, color=colour)
+            ax.text(step, row, short_number(own, scale), ha="center", va="center", fontsize=7, color=colour)
 
 
 def _legend(figure: Figure, ax: Axes, width: float) -> None:

@@ -105,7 +105,7 @@ def state_file() -> Path:
 Localise = Callable[[Values, bool], Mapping[str, str]]
 
 
-def readable(
+def restrict_paths(
     dataset: Values, folder: Path, own: bool, given: Values, localise: Localise
 ) -> tuple[Values, Mapping[str, str]]:
     """A data set's configuration with its paths as they may be read, and those that may not, which lead nowhere in it.
@@ -113,13 +113,13 @@ def readable(
     own: whether the user has trained the run here; given: the paths that the user names, by their keys
     localise: `Dataset.localise` of its class
     """
-    dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
+    dataset, unread = {**dataset, **given}, {} if own else unreadable_paths(folder, dataset, given)
     ours = {key: path for key, path in localise(dataset, own).items() if key not in given}
     dataset, unread = {**dataset, **ours}, {key: path for key, path in unread.items() if key not in ours}
-    return absolute_paths(closed(dataset, unread)), unread
+    return absolute_paths(with_dead_paths(dataset, unread)), unread
 
 
-def refused(folder: Path, dataset: Mapping[str, Any], given: Values) -> dict[str, str]:
+def unreadable_paths(folder: Path, dataset: Mapping[str, Any], given: Values) -> dict[str, str]:
     """The paths of a stranger's data set that may not be read: neither given by the user nor in the run's folder."""
     paths = paths_of(dataset)
     return {key: str(path) for key, path in paths.items() if key not in given and not inside(folder, str(path))}
@@ -137,7 +137,7 @@ def inside(folder: Path, path: str) -> bool:
         return False
 
 
-def closed(dataset: Values, paths: Values) -> Values:
+def with_dead_paths(dataset: Values, paths: Values) -> Values:
     """A data set's configuration with paths that lead nowhere in the place of these."""
     return {**dataset, **{key: os.path.join(NOWHERE, Path(str(path)).name) for key, path in paths.items()}}
 

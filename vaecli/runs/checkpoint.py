@@ -26,17 +26,17 @@ from vaecli.utils.types import StateDict, Values
 FORMAT = 2  # 1 was torch.save's
 STATE = "vaecli"  # the one key of the header's metadata: the order of several would change from file to file
 SEALED = re.compile(r'\{"sha256": "([0-9a-f]{64})", "state": ')  # how its JSON text begins
-KINDS = {
+ENTRY_TYPES = {
     "format": int, "config": dict, "x_shape": list, "model": dict, "optimizer": dict, "scheduler": dict, "step": int,
     "epoch": int, "best": dict, "rng": dict,
 }  # fmt: skip
-KEYS = set(KINDS)  # what every checkpoint has; there may be more
-PLAIN = (type(None), bool, int, float, str)
-MOST_HEADER = 2**24  # bytes: names and settings, not the tensors
-MOST_VALUES = 10**6  # in the header
-MOST_DIMENSIONS = 16  # of a tensor; with very many torch takes the square of their number
-LARGE = 2**27  # bytes of a file that is not read without a look at the memory there is
-MOST_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
+KEYS = set(ENTRY_TYPES)  # what every checkpoint has; there may be more
+PLAIN_TYPES = (type(None), bool, int, float, str)
+MAX_HEADER_BYTES = 2**24  # bytes: names and settings, not the tensors
+MAX_VALUES = 10**6  # in the header
+MAX_DIMENSIONS = 16  # of a tensor; with very many torch takes the square of their number
+CHECK_MEMORY_ABOVE = 2**27  # bytes of a file that is not read without a look at the memory there is
+MAX_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
 
 
 def save(path: Path, state: Values) -> None:
@@ -53,14 +53,14 @@ def load(path: Path) -> StateDict:
         raise UserError(f"there is no checkpoint {path}")
     if kind := irregular(path):
         raise UserError(f"{path} is damaged or not a vaecli checkpoint: it is {kind}, no regular file")
-    if path.stat().st_size > LARGE:
+    if path.stat().st_size > CHECK_MEMORY_ABOVE:
         check_memory(2 * path.stat().st_size, str(path), "use another checkpoint")
-    with understood(path):
+    with damage_as_user_error(path):
         text, digest, tensors = decode(path.read_bytes())
         described = parse(text)
         intact = digest == sha256(text, tensors)
     check_own_format(path, described, intact)
-    with understood(path):
+    with damage_as_user_error(path):
         state: StateDict = restore(described, tensors)
         if tensors:
             raise ValueError(f"nothing refers to its tensor {min(tensors)}")
@@ -69,7 +69,7 @@ def load(path: Path) -> StateDict:
 
 
 @contextmanager
-def understood(path: Path) -> Iterator[None]:
+def damage_as_user_error(path: Path) -> Iterator[None]:
     """UserError for any exception: a damaged or foreign file can fail anywhere, in any way."""
     try:
         yield
@@ -100,12 +100,12 @@ def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
     safetensors checks that the tensors fill the file without gap or overlap, each as large as its type and shape say.
     """
     length = int.from_bytes(content[:8], "little")
-    if length > min(MOST_HEADER, len(content) - 8):
-        raise ValueError(f"its header is cut short, or longer than {MOST_HEADER} bytes")
+    if length > min(MAX_HEADER_BYTES, len(content) - 8):
+        raise ValueError(f"its header is cut short, or longer than {MAX_HEADER_BYTES} bytes")
     header = parse(content[8 : 8 + length].decode())
     metadata = header.pop("__metadata__", {})
-    if any(len(one["shape"]) > MOST_DIMENSIONS for one in header.values()):
-        raise ValueError(f"a tensor of more than {MOST_DIMENSIONS} dimensions")
+    if any(len(one["shape"]) > MAX_DIMENSIONS for one in header.values()):
+        raise ValueError(f"a tensor of more than {MAX_DIMENSIONS} dimensions")
     try:
         tensors = read_tensors(content)
     except SafetensorError as error:
@@ -119,7 +119,7 @@ def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
 
 def parse(text: str) -> Any:
     """The value of a JSON text; ValueError where there is none, or one of more values than any checkpoint has."""
-    if sum(map(text.count, ",[{")) > MOST_VALUES:
+    if sum(map(text.count, ",[{")) > MAX_VALUES:
         raise ValueError("more values than any checkpoint has")
     return load_json(text)
 
@@ -153,7 +153,7 @@ def describe(value: Any, path: tuple[str | int, ...], tensors: dict[str, Tensor]
     if isinstance(value, list | tuple):
         items = [describe(item, (*path, i), tensors) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
-    if type(value) not in PLAIN:
+    if type(value) not in PLAIN_TYPES:
         raise TypeError(f"a checkpoint holds plain values and tensors, not {type(value).__name__}")
     return {"$float": repr(value)} if type(value) is float and not math.isfinite(value) else value
 
@@ -210,7 +210,7 @@ def check_own_format(path: Path, described: Any, intact: bool) -> None:
 
 def check_kinds(path: Path, state: Values) -> None:
     """UserError where an entry is not of its kind; says nothing about whether the entries fit together."""
-    for key, kind in KINDS.items():
+    for key, kind in ENTRY_TYPES.items():
         if type(state[key]) is not kind:
             raise UserError(f"{path} is not a vaecli checkpoint: its {key} is not of type {kind.__name__}")
     if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state["model"].items()):
@@ -220,12 +220,12 @@ def check_kinds(path: Path, state: Values) -> None:
     shape = state["x_shape"]
     if not 1 <= len(shape) <= 4 or not all(type(n) is int and n > 0 for n in shape):
         raise UserError(f"{path} is not a vaecli checkpoint: its x_shape is not one to four positive whole numbers")
-    if math.prod(shape) > MOST_NUMBERS:
-        raise UserError(f"{path}: observations of shape {tuple(shape)}, more than {MOST_NUMBERS} numbers: refused")
+    if math.prod(shape) > MAX_NUMBERS:
+        raise UserError(f"{path}: observations of shape {tuple(shape)}, more than {MAX_NUMBERS} numbers: refused")
 
 
 def is_plain(value: Any) -> bool:
     """Whether a value is made of what YAML holds."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
-    return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, PLAIN)
+    return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, PLAIN_TYPES)

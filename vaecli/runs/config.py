@@ -19,7 +19,7 @@ from vaecli.runs.names import CONFIG
 from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
-from vaecli.utils.schema import check_arguments, flatten, plain, unknown_key
+from vaecli.utils.schema import as_typed, check_arguments, flatten, unknown_key
 from vaecli.utils.types import FolderName, NonNegativeInt, PositiveFloat, PositiveInt, Seed, UserPath, Values
 
 
@@ -39,8 +39,8 @@ class Rule:
     distinguishes: bool = True
 
 
-SHOWN, MIN_EPOCHS = 500_000, 10  # training observations, and epochs, that a run shows at least: epochs=null
-MOST_LOOKS = 50  # validations, or writes of last.pt, of a run that does not say how often
+MIN_OBSERVATIONS, MIN_EPOCHS = 500_000, 10  # training observations, and epochs, that a run shows at least: epochs=null
+MAX_VALIDATIONS = 50  # validations, or writes of last.pt, of a run that does not say how often
 
 IMMUTABLE, REQUEST, SAYS_NOTHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
 
@@ -157,7 +157,7 @@ class RunConfig:
         changes = {key: value for key, value in typed.items() if value != before.get(key)}
         refused = [key for key in changes if is_immutable(key)]
         if refused:
-            was = ", ".join(f"{key}={plain(before.get(key))}" for key in refused)
+            was = ", ".join(f"{key}={as_typed(before.get(key))}" for key in refused)
             raise UserError(
                 f"resume={given.resume}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
                 "leave it out, or start a new run"
@@ -166,7 +166,9 @@ class RunConfig:
 
     def with_epochs(self, n_train: int) -> RunConfig:
         """The same with as many epochs as suit the number of training observations, unless it says how many."""
-        return self if self.epochs else dataclasses.replace(self, epochs=max(MIN_EPOCHS, -(-SHOWN // n_train)))
+        return (
+            self if self.epochs else dataclasses.replace(self, epochs=max(MIN_EPOCHS, -(-MIN_OBSERVATIONS // n_train)))
+        )
 
     @property
     def n_epochs(self) -> int:
@@ -176,8 +178,8 @@ class RunConfig:
         return self.epochs
 
     def every_epochs(self, wanted: int | None) -> int:
-        """Epochs between two of what `wanted` says how often to do; None: every one, but at most MOST_LOOKS times."""
-        return wanted or -(-self.n_epochs // MOST_LOOKS)
+        """The interval `wanted`, in epochs; None: each epoch, or an interval that gives at most MAX_VALIDATIONS."""
+        return wanted or -(-self.n_epochs // MAX_VALIDATIONS)
 
     def with_paths(self) -> RunConfig:
         """The same with the data's paths as every later command will find them, from whichever folder."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS
-from vaecli.utils.schema import flatten, plain
+from vaecli.utils.schema import as_typed, flatten
 from vaecli.utils.types import Values
 
 
@@ -22,7 +22,7 @@ def differing(flat: Sequence[Values]) -> Sequence[Values]:
     for one in flat:
         for key in keys:
             if key in one:
-                values[key].setdefault(option(one, key), set()).add(plain(one[key]))
+                values[key].setdefault(option(one, key), set()).add(as_typed(one[key]))
     order = {key: i for i, key in enumerate(keys)}
     entries = [
         {key: one[key] for key in sorted(one.keys() & order.keys(), key=order.__getitem__)
@@ -37,7 +37,7 @@ def differing(flat: Sequence[Values]) -> Sequence[Values]:
 def option(flat: Values, key: str) -> str | None:
     """The option that was chosen of the group that a dotted key belongs to; None for a key of no group."""
     group, dot, _ = key.partition(".")
-    return plain(flat[group]) if dot and group in flat else None
+    return as_typed(flat[group]) if dot and group in flat else None
 
 
 def varies(values: dict[Any, set[str]], chosen: str | None) -> bool:
@@ -49,7 +49,7 @@ def varies(values: dict[Any, set[str]], chosen: str | None) -> bool:
 def differences(configs: Sequence[Values]) -> list[dict[str, str]]:
     """For each configuration, the keys (as one types them) in which it differs from the others, and its values."""
     found = differing([flatten(config) for config in configs])
-    return [{key: plain(value) for key, value in one.items()} for one in found]
+    return [{key: as_typed(value) for key, value in one.items()} for one in found]
 
 
 def titles(configs: Sequence[Values], otherwise: Sequence[str]) -> list[str]:

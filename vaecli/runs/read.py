@@ -15,12 +15,12 @@ from vaecli.utils.files import amount
 from vaecli.utils.types import Values
 
 MAX_TEXT_BYTES = 2**22  # bytes of a file; a config.yaml has under 100 kB, and 2 MB with the names of 100,000 columns
-MOST_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
-LONGEST = 2000  # characters of one of them
-MOST_JUNK = 1000  # lines that may be unusable
-DEEPEST = 50  # mappings and lists within each other
-MOST_VALUES = 250_000  # of a YAML text: the names of so many columns
-LONGEST_NUMBER = 40  # characters
+MAX_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
+MAX_LINE_LENGTH = 2000  # characters of one of them
+MAX_BAD_LINES = 1000  # lines that may be unusable
+MAX_DEPTH = 50  # mappings and lists within each other
+MAX_VALUES = 250_000  # of a YAML text: the names of so many columns
+MAX_NUMBER_LENGTH = 40  # characters
 INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,18})", re.ASCII)
 REAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", re.ASCII)
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False,
@@ -62,21 +62,21 @@ def read(path: Path) -> str:
 def json_lines(path: Path, usable: Callable[[Values], bool]) -> Iterator[Values]:
     """The usable mappings in a file with one on each line; of other lines a few are passed over, as a half written one.
 
-    Damaged where there are more than MOST_JUNK of them, or more lines than any run has.
+    Damaged where there are more than MAX_BAD_LINES of them, or more lines than any run has.
     """
     junk = 0
     try:
         if not path.is_file():
             raise Damaged(f"{path.name} cannot be read (it is no regular file)")
         with path.open(encoding="utf-8", errors="replace") as file:
-            for n, line in enumerate(iter(lambda: file.readline(LONGEST), "")):
+            for n, line in enumerate(iter(lambda: file.readline(MAX_LINE_LENGTH), "")):
                 found = line_of_json(line)
                 if found is not None and usable(found):
                     yield found
                 else:
                     junk += 1
-                if junk > MOST_JUNK or n > MOST_LINES:
-                    raise Damaged(f"{path.name} is " + ("damaged" if junk > MOST_JUNK else "too large"))
+                if junk > MAX_BAD_LINES or n > MAX_LINES:
+                    raise Damaged(f"{path.name} is " + ("damaged" if junk > MAX_BAD_LINES else "too large"))
     except OSError as error:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
 
@@ -96,7 +96,7 @@ def load_json(content: str) -> Any:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     level = [found]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [inner for value in level if isinstance(value, dict | list) for inner in entries(value)]
         if not level:
             return found
@@ -114,7 +114,7 @@ def load_yaml(content: str) -> Any:
     one document, deep nesting and more values than any run has.
     """
     try:
-        events = at_most(MOST_VALUES, yaml.parse(content, Loader))
+        events = at_most(MAX_VALUES, yaml.parse(content, Loader))
         nodes = (event for event in events if not isinstance(event, STRUCTURE))
         found = [value_of(event, nodes) for event in nodes]
     except yaml.YAMLError as error:
@@ -135,7 +135,7 @@ def at_most(n: int, events: Iterator[Any]) -> Iterator[Any]:
 
 def value_of(event: Any, nodes: Iterator[Any], depth: int = 0) -> Any:
     """The value that begins with an event, the others of which are taken from `nodes`."""
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
         raise ValueError("a tag or an alias")
@@ -157,7 +157,7 @@ def scalar(text: str) -> Any:
     """The value of a text without quotes: null, a truth value or a number in the usual form; else it is text."""
     if text in WORDS:
         return WORDS[text]
-    if len(text) > LONGEST_NUMBER:
+    if len(text) > MAX_NUMBER_LENGTH:
         return text
     return int(text) if INTEGER.fullmatch(text) else float(text) if REAL.fullmatch(text) else text
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vaecli.runs.read import Damaged, load_json, mapping
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 from vaecli.utils.text import printable, shorten
 from vaecli.utils.types import NonNegativeInt, Seed
 
@@ -21,7 +21,7 @@ EXPECTED = {  # by the first word of pydantic's name for an error
     "greater": "a number in the usual range", "string": "text", "list": "a list", "dict": "a mapping",
     "model": "a mapping",
 }  # fmt: skip
-MOST_NAMED = 3
+MAX_NAMED = 3
 
 
 def null_if_not_finite(value: object) -> object:
@@ -64,8 +64,8 @@ def problems_named() -> Iterator[None]:
         yield
     except ValidationError as error:
         problems = [problem(one["type"], one["loc"], one["input"], one.get("ctx")) for one in error.errors()]
-        more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
-        raise ValueError(", ".join(problems[:MOST_NAMED]) + more) from None
+        more = f" and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
+        raise ValueError(", ".join(problems[:MAX_NAMED]) + more) from None
 
 
 def problem(kind: str, place: tuple[int | str, ...], value: object, context: dict[str, Any] | None) -> str:
@@ -74,7 +74,7 @@ def problem(kind: str, place: tuple[int | str, ...], value: object, context: dic
     if kind == "missing":
         return f"{key} is missing"
     expected = (context or {}).get("expected") if kind == "literal_error" else EXPECTED.get(kind.partition("_")[0])
-    return f"{key} is {shorten(plain(value), 40)}, not {expected or 'of its kind'}"
+    return f"{key} is {shorten(as_typed(value), 40)}, not {expected or 'of its kind'}"
 
 
 class Best(Record):

@@ -11,7 +11,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.schema import is_number
 from vaecli.utils.types import Values
 
-AS_VALUES = 20  # times its size is what a text of numbers takes as dicts and floats
+PARSED_SIZE_FACTOR = 20  # times its size is what a text of numbers takes as dicts and floats
 FIGURES = ("step", "elbo", "bound", "log_px", "kl", "loss", "lr", "seconds")  # in every line of metrics.jsonl
 
 
@@ -20,7 +20,7 @@ def rewind(folder: RunFolder, epoch: int) -> list[Values]:
     remove_leftovers(folder.path)
     path = folder.metrics
     if path.is_file():
-        check_memory(AS_VALUES * path.stat().st_size, str(path), "use a copy of the run without it")
+        check_memory(PARSED_SIZE_FACTOR * path.stat().st_size, str(path), "use a copy of the run without it")
     try:
         kept = [line for line in folder.read_metrics(usable) if line["epoch"] <= epoch]
     except Damaged as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from vaecli.training.state import OTHERS, Best
+from vaecli.training.state import OTHER_CANDIDATES, Best
 
 
 @dataclass
@@ -44,7 +44,7 @@ def candidates(model: nn.Module, average: AveragedModel | None) -> list[Candidat
     own = Candidate("best", model, model)
     if average is None:
         return [own]
-    return [own, Candidate(*OTHERS, average.module, average, "_ema", " (averaged weights)")]
+    return [own, Candidate(*OTHER_CANDIDATES, average.module, average, "_ema", " (averaged weights)")]
 
 
 def or_nan(figure: float | None) -> float:

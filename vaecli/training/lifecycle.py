@@ -28,15 +28,15 @@ from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
 from vaecli.training.resume import (
-    asked_for,
     describe_changes,
-    fitting,
+    misfit_as_user_error,
+    new_or_repeated,
     nothing_left,
     observations_done,
-    permitted,
     read_state,
     resume_command,
     with_newer_best,
+    with_permitted_paths,
 )
 from vaecli.training.setup import TrainingSetup, prepare
 from vaecli.training.state import ResumeState
@@ -95,7 +95,7 @@ def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
         raise UserError(f"output={config.output} name={config.name}: both say where the run goes; give one of them")
     if invocation.sweep_folder is not None:
         config = replace(config, name=None)  # which is that of the whole sweep
-    config = asked_for(config, invocation.typed_keys)
+    config = new_or_repeated(config, invocation.typed_keys)
     if config.folder is not None:
         check_unoccupied(RunFolder(Path(config.folder)))
     return prepare(config)
@@ -116,7 +116,7 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         stored, given = RunConfig.from_stored(values, given), given.with_paths()
         keys = stored.changed_keys(given, invocation.typed_keys)
         changes = stored.changed_values(given, keys)
-        config = permitted(stored, stored.with_changes(given, keys), folder.path, invocation.typed_keys)
+        config = with_permitted_paths(stored, stored.with_changes(given, keys), folder.path, invocation.typed_keys)
         epoch = state.epoch if state else 0
         if summary.status == "completed":
             if state is None:
@@ -157,9 +157,9 @@ def run(
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
-        complete(setup, logger, trainer)
+        report_test_figures(setup, logger, trainer)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        break_off(logger, error)
+        record_failure(logger, error)
         raise
     finally:
         logger.close()
@@ -229,7 +229,7 @@ def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState,
         logger.say("it was stopped before its first step: starting from there")
         return
     schedule = setup.scheduler.state_dict()
-    with fitting(logger.folder.checkpoint(LAST)):
+    with misfit_as_user_error(logger.folder.checkpoint(LAST)):
         before = state.optimizer["param_groups"][0]["lr"]
         trainer.restore(state, resume.replanned)
     logger.say(f"going on after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
@@ -254,7 +254,7 @@ def resumption(resume: ResumeState) -> Summary:
     return Summary(resumed=[*(resume.summary.resumed or []), resumed])
 
 
-def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
+def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
     own, *others = trainer.candidates
     test = {}
@@ -287,7 +287,7 @@ def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, whic
     return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 
-def break_off(logger: RunLogger, error: BaseException) -> None:
+def record_failure(logger: RunLogger, error: BaseException) -> None:
     """Leave the reason why a run was not completed in its folder, as far as that can be written."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         with suppress(UserError):

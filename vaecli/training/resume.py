@@ -10,7 +10,7 @@ from typing import Any
 
 from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.runs import checkpoint
-from vaecli.runs.access import Unasked, is_own, paths_of, readable
+from vaecli.runs.access import Unasked, is_own, paths_of, restrict_paths
 from vaecli.runs.choice import Choice
 from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.folder import RunFolder
@@ -19,7 +19,7 @@ from vaecli.training.setup import TrainingSetup
 from vaecli.training.state import Best, ResumeState, TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 from vaecli.utils.types import Values
 
 
@@ -29,12 +29,12 @@ def read_state(folder: RunFolder) -> tuple[Values, TrainingState | None]:
         return read_config(folder.path), None
     path = folder.checkpoint(LAST)
     stored = checkpoint.load(path)
-    with fitting(path):
+    with misfit_as_user_error(path):
         return stored["config"], TrainingState.from_dict(stored)
 
 
 @contextmanager
-def fitting(path: Path) -> Iterator[None]:
+def misfit_as_user_error(path: Path) -> Iterator[None]:
     """UserError for whatever goes wrong with the contents of a checkpoint: they can fail to fit in any way."""
     try:
         yield
@@ -44,23 +44,27 @@ def fitting(path: Path) -> Iterator[None]:
         raise UserError(f"{path.name} does not fit its own configuration: {checkpoint.summary(error)}") from None
 
 
-def asked_for(config: RunConfig, keys: Sequence[str]) -> RunConfig:
+def new_or_repeated(config: RunConfig, keys: Sequence[str]) -> RunConfig:
     """The configuration of a new run: as composed, or that of the run that it repeats, with the keys typed in place."""
     if config.repeat is None:
         return config
     path = Path(config.repeat)
     stored = RunConfig.from_stored(read_config(path), config)
     changed = stored.with_changes(config, keys)
-    return changed if "dataset" in keys else permitted(stored, changed, path if path.is_dir() else path.parent, keys)
+    return (
+        changed
+        if "dataset" in keys
+        else with_permitted_paths(stored, changed, path if path.is_dir() else path.parent, keys)
+    )
 
 
-def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence[str]) -> RunConfig:
+def with_permitted_paths(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence[str]) -> RunConfig:
     """`config` with the data's paths as they may be read; UserError where the run in `folder`, whose configuration
     was `stored`, would read what no key typed names."""
     own = is_own(RunFolder(folder).known_summary().id, stored.dataset)
     given = {key: path for key, path in paths_of(config.dataset).items() if f"dataset.{key}" in keys}
     chosen: Any = OptionFactory(config.options, Trust(tuple(config.trust))).option_class("dataset")
-    dataset, unread = readable(config.dataset, folder, own, given, chosen.localise)
+    dataset, unread = restrict_paths(config.dataset, folder, own, given, chosen.localise)
     if unread:
         raise Unasked(folder, unread)
     return replace(config, dataset=Choice(dataset))
@@ -77,7 +81,7 @@ def newer_best(folder: RunFolder, which: str, best: Best) -> Best:
     if not folder.has(which):
         return best
     path = folder.checkpoint(which)
-    with fitting(path):
+    with misfit_as_user_error(path):
         found = Best.from_dict(checkpoint.load(path)["best"])
     return found if found.epoch > best.epoch else best
 
@@ -93,7 +97,7 @@ def nothing_left(config: RunConfig, state: TrainingState) -> str | None:
 
 
 def describe_changes(changes: Values) -> str:
-    return "".join(f", {key}={plain(value)}" for key, value in changes.items())
+    return "".join(f", {key}={as_typed(value)}" for key, value in changes.items())
 
 
 def resume_command(folder: RunFolder) -> str:

@@ -16,7 +16,7 @@ from vaecli.schedulers import Scheduler, advance
 from vaecli.utils.schema import is_number
 from vaecli.utils.types import StateDict, Values
 
-OTHERS = ("ema",)  # the candidates there may be besides the model's own weights
+OTHER_CANDIDATES = ("ema",)  # the candidates there may be besides the model's own weights
 PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
 
 
@@ -89,7 +89,7 @@ class TrainingState(NamedTuple):
     def from_dict(cls, stored: StateDict) -> TrainingState:
         """From a checkpoint that `checkpoint.load` has read; ValueError where its entries are of another form."""
         found = {key: stored[key] for key in ("model", "optimizer", "scheduler", "step", "epoch", "rng")}
-        others = {name: CandidateState.from_dict(stored[name]) for name in OTHERS if name in stored}
+        others = {name: CandidateState.from_dict(stored[name]) for name in OTHER_CANDIDATES if name in stored}
         return cls(**found, best=Best.from_dict(stored["best"]), partial=stored.get("partial"), others=others)
 
 

@@ -17,16 +17,16 @@ from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.records import DataSet, Summary
-from vaecli.training.previews import LOOKED_AT, Pictures
+from vaecli.training.previews import PREVIEW_OBSERVATIONS, Pictures
 from vaecli.training.setup import TrainingSetup
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 from vaecli.utils.types import StateDict
 from vaecli.utils.version import __version__
 
 
 def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
     """Active units and the KL of each latent for summary.json; a line about them, and whether it is a warning."""
-    split = (setup.splits.val or setup.splits.train).head(LOOKED_AT)
+    split = (setup.splits.val or setup.splits.train).head(PREVIEW_OBSERVATIONS)
     active, kl = int(active_units(setup.model, split).sum()), kl_per_dim(setup.model, split)
     found = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
     dim = setup.model.latent_dim
@@ -46,8 +46,8 @@ def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
     return Summary(id=run_id)
 
 
-FEW = 200  # steps
-LARGE = 200.0  # of a value that a network is given as it is
+FEW_STEPS = 200  # steps
+LARGE_VALUE = 200.0  # of a value that a network is given as it is
 
 
 def description(setup: TrainingSetup, device: torch.device) -> Summary:
@@ -70,7 +70,7 @@ def description(setup: TrainingSetup, device: torch.device) -> Summary:
         seed=setup.config.seed,
         versions=versions,
         git_commit=git_commit(),
-        reading=dict(reading_of(setup).plain()),
+        reading=dict(reading_of(setup).to_dict()),
         data=DataSet(name=setup.config.dataset.name, train=train, val=val, test=test, sha256=setup.splits.sha256()),
     )
 
@@ -98,7 +98,7 @@ def few_steps(setup: TrainingSetup) -> str | None:
     n, size = len(setup.splits.train), setup.config.batch_size
     steps = -(-n // size)
     total = steps * setup.config.n_epochs
-    if total >= FEW:
+    if total >= FEW_STEPS:
         return None
     remedy = "a smaller batch_size or more epochs" if size > 16 else "more epochs"
     return f"only {total} steps in total ({steps} per epoch): use {remedy}"
@@ -108,7 +108,7 @@ def large_values(setup: TrainingSetup) -> str | None:
     """A hint where a table's values are far larger than what networks and optimizers are made for."""
     low, high, _ = setup.splits.train.range
     wanted = setup.config.dataset.get("standardize") is False and setup.model.decoder.step is None
-    if not wanted or max(-low, high) <= LARGE:
+    if not wanted or max(-low, high) <= LARGE_VALUE:
         return None
     counts = low >= 0 and data_facts(setup.splits.train).step == 1
     other = ", or decoder=poisson or negative_binomial for counts" if counts else ""
@@ -129,7 +129,7 @@ def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> s
 def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
     """The settings for TensorBoard's HParams page: all that say something, the same in sweeps and single runs."""
     found = {key: value for key, value in config.flat().items() if key not in NON_DISTINGUISHING_KEYS}
-    return {key: value if isinstance(value, bool | int | float) else plain(value) for key, value in found.items()}
+    return {key: value if isinstance(value, bool | int | float) else as_typed(value) for key, value in found.items()}
 
 
 class RunRecorder:

@@ -31,7 +31,7 @@ from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
 from vaecli.utils.types import StateDict
 
-FIRST = 20  # steps in which a loss that is not finite comes from the data rather than from training
+FIRST_STEPS = 20  # steps in which a loss that is not finite comes from the data rather than from training
 LOSS_CHECK_INTERVAL = 50  # steps between looks at the loss on a device that computes while the program goes on
 
 
@@ -142,7 +142,11 @@ class Trainer:
         if (loss.device.type == "cpu" or self.step % LOSS_CHECK_INTERVAL == 0) and not math.isfinite(loss.item()):
             self.totals.add(estimate)
             raise broken_step(
-                self.model, self.totals, self.epoch + 1, self.step + 1, self.plan.hint if self.step < FIRST else None
+                self.model,
+                self.totals,
+                self.epoch + 1,
+                self.step + 1,
+                self.plan.hint if self.step < FIRST_STEPS else None,
             )
 
     def raise_if_weights_nonfinite(self, epoch: int) -> None:

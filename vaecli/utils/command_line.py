@@ -8,14 +8,21 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-MEANT = ("null", "true", "false", "nan", "inf", "latest")  # words that stand for something else than a file's name
-PLAIN = re.compile(r"/[\w./-]*|[a-z_.][\w.-]*/[\w./-]*|[a-z_][\w.-]*", re.ASCII | re.IGNORECASE)
+RESERVED_WORDS = (
+    "null",
+    "true",
+    "false",
+    "nan",
+    "inf",
+    "latest",
+)  # words that stand for something else than a file's name
+UNQUOTED = re.compile(r"/[\w./-]*|[a-z_.][\w.-]*/[\w./-]*|[a-z_][\w.-]*", re.ASCII | re.IGNORECASE)
 
 
 def setting(key: str, path: str | Path) -> str:
     """`key=path`, in quotes where Hydra would not read the path's very text; a name that means more gets ./ before."""
     text = str(path)
-    if PLAIN.fullmatch(text) and text.lower() not in MEANT:
+    if UNQUOTED.fullmatch(text) and text.lower() not in RESERVED_WORDS:
         return f"{key}={text}"
     text = text if Path(text).is_absolute() or text.startswith(("./", "../")) else f"./{text}"
     return f"{key}={within_quotes(text)}"
@@ -47,7 +54,7 @@ def word(key: str, value: str | Sequence[str]) -> str:
 
 def item(text: str) -> str:
     """A text as Hydra reads it as that very text, alone or in a list."""
-    if re.fullmatch(r"[a-z_][\w.-]*", text, re.ASCII | re.IGNORECASE) and text.lower() not in MEANT:
+    if re.fullmatch(r"[a-z_][\w.-]*", text, re.ASCII | re.IGNORECASE) and text.lower() not in RESERVED_WORDS:
         return text
     plain = text.isprintable() and not re.search(r'["\\]|\$\{', text)  # double quotes spare the shell's own
     return f'"{text}"' if plain else within_quotes(text)

@@ -97,7 +97,7 @@ def too_much(needed: int, room: int, what: str, remedy: str) -> UserError:
     return UserError(f"{what} would take {size(needed)} of memory, and {size(room)} are free: {remedy}")
 
 
-class Room:
+class MemoryBudget:
     """Memory that threads share: one waits where what it needs is not free until others have given theirs back."""
 
     def __init__(self, beside: int = 0) -> None:

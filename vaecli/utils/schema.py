@@ -58,8 +58,8 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
         if first["type"] == "missing" and isinstance(value, list):
             message = f"should have {len(typing.get_args(hint))} values"
         if first["type"] == "list_type" and not isinstance(value, Mapping | None):
-            message += f", as in {key}=[{plain(value)}]"
-        raise UserError(f"{'.'.join([key, *inner])}={plain(shown)}: {message}") from None
+            message += f", as in {key}=[{as_typed(value)}]"
+        raise UserError(f"{'.'.join([key, *inner])}={as_typed(shown)}: {message}") from None
 
 
 @functools.cache
@@ -74,14 +74,14 @@ def unknown_key(key: str, known: Collection[str]) -> str:
     return f"unknown key {key}{hint or '; known here: ' + (', '.join(sorted(known)) or 'none')}"
 
 
-def plain(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A configuration value the way it is typed on a command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return "[" + ",".join(plain(item) for item in value) + "]"
+        return "[" + ",".join(as_typed(item) for item in value) + "]"
     return printable(str(value))
 
 

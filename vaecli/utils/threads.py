@@ -65,7 +65,7 @@ def _alone() -> None:
 SMALL_STEP = 1e8  # floating-point operations: one or two milliseconds of one core
 
 
-DEFAULT = torch.get_num_threads()
+DEFAULT_THREADS = torch.get_num_threads()
 
 
 def set_cpu_threads(model: nn.Module, draws: int) -> None:
@@ -77,4 +77,4 @@ def set_cpu_threads(model: nn.Module, draws: int) -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         operations = 6 * draws * sum(p.numel() for p in model.parameters())
-        torch.set_num_threads(1 if operations < SMALL_STEP else DEFAULT)
+        torch.set_num_threads(1 if operations < SMALL_STEP else DEFAULT_THREADS)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vaecli.datasets.reading.cells import BY_COMMA, COMMA, form, plain, value
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.cells import BY_COMMA, COMMA, form, normalise, value
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.columns import Texts, first_text
-from vaecli.datasets.reading.names import shown
+from vaecli.datasets.reading.names import list_columns
 from vaecli.datasets.reading.table import Columns
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 
-LONGEST = 1000  # characters of a label: what is longer names no class
-LISTED, ASKED = 3, 10  # different cells that are shown, and that a remedy names
+MAX_LABEL_LENGTH = 1000  # characters of a label: what is longer names no class
+CELLS_SHOWN, CELLS_NAMED = 3, 10  # different cells that are shown, and that a remedy names
 
 
-def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], choice: Choice) -> None:
+def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], choice: ReadOptions) -> None:
     """UserError, with a remedy to type, where a column is neither numbers nor the labels."""
     wrong = [i for i in taken if not columns.is_numbers(i)]
     if not wrong:
@@ -34,23 +34,23 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
         remedy = (
             f"leave them out ({leave}) or, if one of them is the labels, name it ({word('dataset.labels', names[0])})"
         )
-    raise UserError(f"{what}: {shown(names)}: not all numbers, but {example[:40]!r} in row {row:,}; {remedy}")
+    raise UserError(f"{what}: {list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}; {remedy}")
 
 
-def strays(name: str, found: Texts, choice: Choice) -> str:
+def strays(name: str, found: Texts, choice: ReadOptions) -> str:
     """Which cells of a column of numbers are none, and what could be done about them."""
-    cells = found.strays(ASKED)
-    where = ", ".join(f"{cell[:30]!r} in row {row:,}" for cell, row in cells[:LISTED])
-    where += ", ..." if found.values.count(None) > LISTED else ""
+    cells = found.strays(CELLS_NAMED)
+    where = ", ".join(f"{cell[:30]!r} in row {row:,}" for cell, row in cells[:CELLS_SHOWN])
+    where += ", ..." if found.values.count(None) > CELLS_SHOWN else ""
     leave, labels = word("dataset.leave_out", [*choice.leave_out, name]), word("dataset.labels", name)
     others = f"{leave} leaves the column out, {labels} takes it for the labels"
     if all(is_comma(cell) for cell, _ in cells):
-        return f"column {name}: {where}: {decimals(plain(cells[0][0]))}; {others}"
+        return f"column {name}: {where}: {decimals(normalise(cells[0][0]))}; {others}"
     if not found.n_numbers:
         return f"column {name}: its cells are no plain numbers: {where}; write them as such (5, not 5%), or {others}"
-    if {plain(cell) for cell, _ in cells} == {name}:
+    if {normalise(cell) for cell, _ in cells} == {name}:
         return f"column {name}: the header stands again in row {cells[0][1]:,}; take it out, or {others}"
-    missing = word("dataset.missing_values", [*choice.missing_values, *[plain(cell) for cell, _ in cells]])
+    missing = word("dataset.missing_values", [*choice.missing_values, *[normalise(cell) for cell, _ in cells]])
     n, one = found.n_strays, found.n_strays == 1
     some = f"{n:,} of {len(found.codes):,} cells {'is no number' if one else 'are no numbers'}: {where}"
     mask = f"{missing} dataset.missing=mask takes {'it' if one else 'them'} for missing"
@@ -58,7 +58,7 @@ def strays(name: str, found: Texts, choice: Choice) -> str:
 
 
 def is_comma(cell: str) -> bool:
-    return bool(COMMA.fullmatch(plain(cell)) or BY_COMMA.fullmatch(plain(cell)))
+    return bool(COMMA.fullmatch(normalise(cell)) or BY_COMMA.fullmatch(normalise(cell)))
 
 
 def decimals(cell: str) -> str:
@@ -71,8 +71,8 @@ def decimals(cell: str) -> str:
 
 def check_label_length(what: str, longest: int, remedy: str | None = None) -> None:
     """UserError for texts that are no labels."""
-    if longest > LONGEST:
-        long = f"holds a text of {longest:,} characters, too long for a label (at most {LONGEST:,})"
+    if longest > MAX_LABEL_LENGTH:
+        long = f"holds a text of {longest:,} characters, too long for a label (at most {MAX_LABEL_LENGTH:,})"
         remedy = remedy or ("name other labels (dataset.labels=NAME), or none and the columns to take "
                             "(dataset.labels=false 'dataset.columns=[A,B]')")  # fmt: skip
         raise UserError(f"{what}: {long}; {remedy}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vaecli.datasets.reading.cells import decimal_of, form
-from vaecli.datasets.reading.choice import SEPARATORS, Choice, Separator
+from vaecli.datasets.reading.choice import SEPARATORS, ReadOptions, Separator
 from vaecli.datasets.reading.header import NUMBERS
 from vaecli.datasets.reading.names import cleaned, written
 from vaecli.utils.errors import UserError
@@ -51,7 +51,7 @@ class Candidate(NamedTuple):
 
 
 def best_of(
-    what: str, lines: Sequence[str], start: int, whole: bool, choice: Choice, said: Separator | None
+    what: str, lines: Sequence[str], start: int, whole: bool, choice: ReadOptions, said: Separator | None
 ) -> Candidate:
     """The table that the lines of a file from `start` on are; UserError where there is none.
 
@@ -128,7 +128,7 @@ def merit(one: Candidate, names: Sequence[str] | None) -> tuple[bool, float, boo
     return one.holds(names), round(one.numbers * one.regular, 2), not one.short, alike, order
 
 
-def is_cut(one: Candidate, choice: Choice) -> bool:
+def is_cut(one: Candidate, choice: ReadOptions) -> bool:
     """Whether commas cannot separate, since the user says that they are decimal signs, and none stands in quotes."""
     decimals = choice.decimal == "comma" and choice.separator is None and one.name == "comma"
     return decimals and not any("," in cell for row in one.body for cell in row)

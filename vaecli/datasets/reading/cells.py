@@ -20,20 +20,20 @@ COMMA = re.compile(rf"[+-]?\d*,\d+{EXPONENT}")  # 1,5
 BY_COMMA = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")  # 1,234 or 1,234.5
 BY_POINT = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?")  # 1.234 or 1.234,5
 BY_BLANK = re.compile(r"[+-]?[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d+)?")  # 1 234,5
-CLOTHED = re.compile(r"[<>≤≥~≈±]*\s*[$€£¥]?\s*[+-]?\d[\d.,' ]*(?:[eE][+-]?\d+)?\s*(?:%|‰|[$€£¥]|[a-zA-Zµ°/²³]{1,5})?")
-LONGEST = 100  # characters of a number
+DECORATED = re.compile(r"[<>≤≥~≈±]*\s*[$€£¥]?\s*[+-]?\d[\d.,' ]*(?:[eE][+-]?\d+)?\s*(?:%|‰|[$€£¥]|[a-zA-Zµ°/²³]{1,5})?")
+MAX_NUMBER_LENGTH = 100  # characters of a number
 TRANSLATED = str.maketrans({"−": "-", "\xa0": " ", "\u202f": " ", "\u2009": " "})
 
 
-def plain(cell: str) -> str:
+def normalise(cell: str) -> str:
     """A cell without blanks around it, with the signs that ASCII has in the place of those that look like them."""
     return (cell if cell.isascii() else cell.translate(TRANSLATED)).strip()
 
 
 def form(cell: str) -> Form:
     """How a cell is written; `either`: with one comma that could be a decimal comma or set off thousands."""
-    cell = plain(cell)
-    if len(cell) > LONGEST:
+    cell = normalise(cell)
+    if len(cell) > MAX_NUMBER_LENGTH:
         return "text"
     if cell in MISSING:
         return "missing"
@@ -55,8 +55,8 @@ def value(cell: str, decimal: str) -> float | None:
 
     The other of the two signs may set off thousands.
     """
-    cell = plain(cell)
-    if len(cell) > LONGEST:
+    cell = normalise(cell)
+    if len(cell) > MAX_NUMBER_LENGTH:
         return None
     if BY_BLANK.fullmatch(cell):
         cell = cell.replace(" ", "")
@@ -73,10 +73,10 @@ def value(cell: str, decimal: str) -> float | None:
     return None
 
 
-def is_clothed(cell: str) -> bool:
+def is_decorated(cell: str) -> bool:
     """Whether a text is a number with something about it, as in 5%, <0.1, $3 or 12 kg."""
-    cell = plain(cell)
-    return len(cell) < LONGEST and (bool(CLOTHED.fullmatch(cell)) or not any(map(str.isalpha, cell)))
+    cell = normalise(cell)
+    return len(cell) < MAX_NUMBER_LENGTH and (bool(DECORATED.fullmatch(cell)) or not any(map(str.isalpha, cell)))
 
 
 def decimal_of(forms: Iterable[Form]) -> str | None:

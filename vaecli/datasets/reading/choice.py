@@ -47,7 +47,7 @@ White = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 
 
-class Choice(NamedTuple):
+class ReadOptions(NamedTuple):
     """What the user says of a file; None where the file itself should say it."""
 
     columns: Sequence[str] | None = None  # of a table, in this order; None: all numbers but the labels

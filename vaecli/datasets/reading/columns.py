@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaecli.datasets.reading.cells import MISSING, form, is_clothed, plain, value
+from vaecli.datasets.reading.cells import MISSING, form, is_decorated, normalise, value
 
-FIRST = 1000  # different texts from which it is told whether any number is among them
-FEW = 20  # different texts are classes however few rows there are, if not each row has its own
-DIGITS, WHOLE = 1e-4, 1e-7  # of a column's spread: rounding beyond is too much, where all are whole numbers too
+SAMPLED_TEXTS = 1000  # different texts from which it is told whether any number is among them
+ALWAYS_CLASSES = 20  # different texts are classes however few rows there are, if not each row has its own
+ROUNDING_OF_REALS, ROUNDING_OF_INTEGERS = (
+    1e-4,
+    1e-7,
+)  # of a column's spread: rounding beyond is too much, where all are whole numbers too
 
 
 class Texts(NamedTuple):
@@ -48,7 +51,7 @@ class Texts(NamedTuple):
     def repeat(self) -> bool:
         """Whether few rows, if any, have a text of their own."""
         n, k = len(self.codes) - self.n_missing, len(self.cells)
-        return k <= max(n / 2, min(n - 1, FEW))
+        return k <= max(n / 2, min(n - 1, ALWAYS_CLASSES))
 
     @property
     def are_classes(self) -> bool:
@@ -85,17 +88,17 @@ def texts(column: Any, decimal: str | None, missing: Sequence[str]) -> Texts:
     index = coded.indices.fill_null(len(cells)).to_numpy()
     counts = np.bincount(index, minlength=len(cells) + 1)[: len(cells)]
     gaps = {*MISSING, *missing}
-    start = [value_or_gap(cell, decimal, gaps) for cell in cells[:FIRST]]
-    some = any(one is not None for one in start) or any(map(is_clothed, cells[:FIRST]))
-    values = start + [value_or_gap(cell, decimal, gaps) if some else None for cell in cells[FIRST:]]
+    start = [value_or_gap(cell, decimal, gaps) for cell in cells[:SAMPLED_TEXTS]]
+    some = any(one is not None for one in start) or any(map(is_decorated, cells[:SAMPLED_TEXTS]))
+    values = start + [value_or_gap(cell, decimal, gaps) if some else None for cell in cells[SAMPLED_TEXTS:]]
     pairs = zip(cells, values, counts, strict=True)
-    clothed = sum(int(n) for cell, one, n in pairs if some and one is None and is_clothed(cell))
+    clothed = sum(int(n) for cell, one, n in pairs if some and one is None and is_decorated(cell))
     return Texts(cells, counts, index, values, clothed)
 
 
 def value_or_gap(cell: str, decimal: str | None, gaps: set[str]) -> float | None:
     """The number in a cell; NaN where it is missing, None where it is text."""
-    if plain(cell) in gaps:
+    if normalise(cell) in gaps:
         return np.nan
     if decimal is None and form(cell) == "either":
         return None
@@ -150,7 +153,7 @@ def needs_double(values: np.ndarray) -> bool:
         return False
     low, middle, high = np.percentile(some, [25, 50, 75])
     spread, step = high - low or float(np.ptp(some)), float(np.spacing(np.float32(abs(middle))))
-    return step > (WHOLE if bool((some == np.rint(some)).all()) else DIGITS) * spread > 0
+    return step > (ROUNDING_OF_INTEGERS if bool((some == np.rint(some)).all()) else ROUNDING_OF_REALS) * spread > 0
 
 
 def counts_rows(name: str, column: Any) -> bool:

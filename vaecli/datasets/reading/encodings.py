@@ -9,17 +9,17 @@ from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import shorten
 
-MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+BYTE_ORDER_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
          (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8"))  # fmt: skip
-OTHERS = {
+OTHER_FORMATS = {
     b"pk\x03\x04": "a workbook (.xlsx, .ods) or another archive", b"\xd0\xcf\x11\xe0": "an old workbook (.xls)",
     b"\x1f\x8b": "compressed (.gz)", b"bzh": "compressed (.bz2)", b"\xfd7zxz": "compressed (.xz)",
     b"\x89hdf": "an HDF5 file", b"par1": "a .parquet file", b"\x93numpy": "a .npy file", b"%pdf": "a PDF",
     b"<!doctype": "a web page", b"<html": "a web page", b"<?xml": "XML", b'{"': "JSON", b"[{": "JSON",
 }  # fmt: skip
-LINES, MOST = 60, 4_000_000  # lines from which a file is known, and characters where they are long
-FEWEST, LONGEST = 4, 2**26  # lines that are read however long they are, and characters of one
-COMMON = ("windows-1252", "shift_jis", "gb18030", "windows-1251")
+HEAD_LINES, HEAD_CHARACTERS = 60, 4_000_000  # lines from which a file is known, and characters where they are long
+MIN_HEAD_LINES, MAX_LINE_LENGTH = 4, 2**26  # lines that are read however long they are, and characters of one
+COMMON_ENCODINGS = ("windows-1252", "shift_jis", "gb18030", "windows-1251")
 
 
 def encoding_of(what: str, path: Path, given: str | None) -> str:
@@ -31,10 +31,10 @@ def encoding_of(what: str, path: Path, given: str | None) -> str:
             start = file.read(4096)
     except OSError as error:
         raise UserError(f"{what}: cannot be read ({error.strerror})") from None
-    for mark, kind in OTHERS.items():
+    for mark, kind in OTHER_FORMATS.items():
         if start.lstrip().lower().startswith(mark):
             raise UserError(f"{what}: is {kind}, no table of text; save it as .csv")
-    for mark, name in MARKS:
+    for mark, name in BYTE_ORDER_MARKS:
         if start.startswith(mark):
             return name
     if b"\0" in start:
@@ -50,8 +50,8 @@ def head(what: str, path: Path, encoding: str) -> tuple[list[str], bool]:
     size = 0
     try:
         with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
-            while len(found) < FEWEST or (len(found) < LINES and size < MOST):
-                line = file.readline(LONGEST)
+            while len(found) < MIN_HEAD_LINES or (len(found) < HEAD_LINES and size < HEAD_CHARACTERS):
+                line = file.readline(MAX_LINE_LENGTH)
                 if not line:
                     break
                 found.append(line)
@@ -91,7 +91,7 @@ def not_utf8(what: str, number: int, line: bytes, at: int) -> UserError:
         stop += 1
     cell = line[start:stop]
     readings = []
-    for name in COMMON:
+    for name in COMMON_ENCODINGS:
         try:
             read = cell.decode(name)
         except UnicodeError:

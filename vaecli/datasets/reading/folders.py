@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.datasets.reading.choice import Subfolders
-from vaecli.datasets.reading.pictures import KINDS
-from vaecli.datasets.reading.report import some
+from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES
+from vaecli.datasets.reading.report import first_names
 from vaecli.utils.errors import UserError
 
 SPLITS = {
@@ -60,10 +60,10 @@ def walk(what: str, folder: Path) -> Folder:
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX")) and name not in links]
         pictures = [name for name in names if is_image(name) and not name.startswith(".")]
         found += [Path(place, name) for name in pictures]
-        other.update(ending(name) for name in names if name not in pictures and not is_litter(name))
+        other.update(ending(name) for name in names if name not in pictures and not is_system_file(name))
     if not found:
         there = f"; it holds {counts(other)}" if +other else ""
-        raise UserError(f"{what}: is a folder with no image in it or below ({' '.join(KINDS)}){there}")
+        raise UserError(f"{what}: is a folder with no image in it or below ({' '.join(IMAGE_SUFFIXES)}){there}")
     inner = [(path, path.relative_to(folder)) for path in found]
     inner.sort(key=lambda pair: pair[1].as_posix())
     files = [File(path, as_text(name.parts[0]) if len(name.parts) > 1 else "") for path, name in inner]
@@ -77,13 +77,13 @@ def ending(name: str) -> str:
     return Path(name).suffix.lower() or "files without an ending"
 
 
-def is_litter(name: str) -> bool:
+def is_system_file(name: str) -> bool:
     """Whether a file is none of the user's, as .DS_Store."""
     return (name.startswith(".") and not is_image(name)) or name in ("Thumbs.db", "desktop.ini")
 
 
 def counts(passed_over: Counter[str] | dict[str, int]) -> str:
-    return some([f"{n:,} {kind}" for kind, n in passed_over.items() if n])
+    return first_names([f"{n:,} {kind}" for kind, n in passed_over.items() if n])
 
 
 def as_text(name: str) -> str:
@@ -92,7 +92,7 @@ def as_text(name: str) -> str:
 
 
 def is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in KINDS
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def parts_of(what: str, folder: Path, given: Subfolders | None) -> Parts:
@@ -110,8 +110,8 @@ def parts_of(what: str, folder: Path, given: Subfolders | None) -> Parts:
     if "train" not in found:
         raise UserError(f"{what}: dataset.subfolders=splits needs a folder train in it, and val or test beside it")
     others = [as_text(path.name) for path in below if path not in found.values()]
-    note = f"the folders {some([as_text(path.name) for path in found.values()])} are the splits"
-    note += f", {some(others)} beside them left out" if others else ""
+    note = f"the folders {first_names([as_text(path.name) for path in found.values()])} are the splits"
+    note += f", {first_names(others)} beside them left out" if others else ""
     return Parts(found, (f"{note}; dataset.subfolders=labels takes all folders for classes",) if others else ())
 
 

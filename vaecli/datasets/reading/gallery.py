@@ -19,13 +19,13 @@ from rich.progress import track
 from torch import Tensor
 
 from vaecli.datasets.reading.choice import Colour, Pages
-from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, Look, look_at, read_pages, why
+from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, ImageInfo, image_info, read_pages, why
 from vaecli.utils.errors import UserError
-from vaecli.utils.memory import Room, check_memory
+from vaecli.utils.memory import MemoryBudget, check_memory
 from vaecli.utils.text import printable
 
-COLOURS = {"grey": 1, "rgb": 3}
-BITS = (10, 12, 14)  # that cameras and microscopes write in 16
+CHANNELS = {"grey": 1, "rgb": 3}
+SENSOR_BITS = (10, 12, 14)  # that cameras and microscopes write in 16
 
 
 class Picture(NamedTuple):
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
     pages: tuple[int, ...]
 
 
-class Wanted(NamedTuple):
+class ImageOptions(NamedTuple):
     """How pictures are to be read."""
 
     colour: Colour = "rgb"
@@ -50,13 +50,15 @@ class Gallery:
     what: how a message begins
     """
 
-    def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: Wanted) -> None:
+    def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: ImageOptions) -> None:
         self.what, self.folder, self.paths, self.wanted = what, folder, paths, wanted
-        looks: dict[int, Look] = {}
-        room = None if wanted.size else Room()  # taken here too, where a picture's size decides how all are read
+        looks: dict[int, ImageInfo] = {}
+        room = (
+            None if wanted.size else MemoryBudget()
+        )  # taken here too, where a picture's size decides how all are read
 
         def look(i: int) -> None:
-            looks[i] = look_at(paths[i], room)
+            looks[i] = image_info(paths[i], room)
 
         broken = self._each(range(len(paths)), look, "looking at images")
         if broken and not wanted.size:
@@ -81,18 +83,18 @@ class Gallery:
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
         for i, several in pages:
-            if len(several) != COLOURS[self.wanted.colour]:
-                name, n = self._name(i), len(several)
+            if len(several) != CHANNELS[self.wanted.colour]:
+                name, n, colour = self._name(i), len(several), self.wanted.colour
                 raise UserError(f"{self.what}: {name} has {n} page{'s' * (n > 1)}, but dataset.pages=channels with "
-                                f"dataset.colour={self.wanted.colour} needs {COLOURS[self.wanted.colour]}")  # fmt: skip
+                                f"dataset.colour={colour} needs {CHANNELS[colour]}")  # fmt: skip
         return [Picture(i, several) for i, several in pages]
 
     def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
         """The observations (N, C, H, W), uint8, or int32 where a picture has more than 8 bits a channel."""
-        shape = (len(pictures), COLOURS[self.wanted.colour], *self.size)
+        shape = (len(pictures), CHANNELS[self.wanted.colour], *self.size)
         needed = math.prod(shape) * (4 if self.deep else 1)
         check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
-        x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), Room(needed)
+        x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), MemoryBudget(needed)
         by_file: dict[int, list[int]] = {}
         for place, picture in enumerate(pictures):
             by_file.setdefault(picture.file, []).append(place)
@@ -110,7 +112,7 @@ class Gallery:
             raise UserError(f"{self.what}: {name} holds {self.largest:,}, beyond dataset.white={self.white}")
         return x
 
-    def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: Room) -> int:
+    def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: MemoryBudget) -> int:
         """Put a file's observations into their places in x; the largest value of them."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
@@ -180,7 +182,7 @@ class Gallery:
             found.append("dataset.pages=channels takes the pages of a file for the channels of one picture")
         if self.wanted.white and self.wanted.white != self.white:
             found.append(f"dataset.white={self.wanted.white} says nothing of pictures of 8 bits, of which 255 is white")
-        bits = next((bits for bits in BITS if self.largest < 2**bits), None)
+        bits = next((bits for bits in SENSOR_BITS if self.largest < 2**bits), None)
         if self.deep and not self.wanted.white and self.white == WHITE16 and bits:
             found.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
                          f"dataset.white={2**bits - 1} takes that for white")  # fmt: skip

@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from vaecli.datasets.reading.cells import Form, form, value
-from vaecli.datasets.reading.report import some
+from vaecli.datasets.reading.report import first_names
 
-LOOKED_AT = 500  # columns of a wide table from which it is told
+MAX_COLUMNS_JUDGED = 500  # columns of a wide table from which it is told
 NUMBERS = ("whole", "point", "comma", "either")
-OBSERVATION, NAMES = "dataset.header=false takes it for an observation", "dataset.header=true takes it for names"
+AS_OBSERVATION, AS_NAMES = "dataset.header=false takes it for an observation", "dataset.header=true takes it for names"
 Row = Sequence[str]
 
 
@@ -28,19 +28,19 @@ def judge(first: Row, body: Sequence[Row], decimal: str, quoted: bool) -> Verdic
     Words above numbers are names. Numbers are names only where no observation looks like that: they count the columns,
     go up in equal steps, or stand in quotes.
     """
-    first = first[:LOOKED_AT]
+    first = first[:MAX_COLUMNS_JUDGED]
     forms = [form(cell) for cell in first]
     below = [column_forms(body, i) for i in range(len(first))]
     numeric = [i for i, found in enumerate(below) if is_numeric(found)]
     n_numbers = sum(one in NUMBERS for one in forms)
     words = [i for i in numeric if is_word(first[i], forms[i])]
-    shown = f"the first line ({some(list(first), 4)})"
+    shown = f"the first line ({first_names(list(first), 4)})"
     if not n_numbers:
         distinct = len(set(first)) == len(first) and any(map(is_word, first, forms))
         return Verdict(bool(words) or distinct)
     if words:
         header = len(words) >= n_numbers
-        taken, other = ("names", OBSERVATION) if header else ("an observation", NAMES)
+        taken, other = ("names", AS_OBSERVATION) if header else ("an observation", AS_NAMES)
         return Verdict(header, f"{shown} holds words and numbers and is taken for {taken}; {other}")
     fresh = any(is_word(cell, one) and all(cell != row[i] for row in body if i < len(row))
                 for i, (cell, one) in enumerate(zip(first, forms, strict=True)))  # fmt: skip
@@ -50,8 +50,8 @@ def judge(first: Row, body: Sequence[Row], decimal: str, quoted: bool) -> Verdic
         return Verdict(False)
     unnamed = forms[0] == "missing" and not first[0].strip()
     if names_of_numbers(cells, rows, decimal, quoted, fresh or unnamed):
-        return Verdict(True, f"{shown} is taken for names; {OBSERVATION}")
-    return Verdict(False, f"{shown} is taken for an observation; {NAMES}" if is_odd(cells, rows, decimal) else None)
+        return Verdict(True, f"{shown} is taken for names; {AS_OBSERVATION}")
+    return Verdict(False, f"{shown} is taken for an observation; {AS_NAMES}" if is_odd(cells, rows, decimal) else None)
 
 
 def names_of_numbers(cells: Row, rows: Sequence[Row], decimal: str, quoted: bool, beside_words: bool) -> bool:
@@ -59,7 +59,7 @@ def names_of_numbers(cells: Row, rows: Sequence[Row], decimal: str, quoted: bool
     if counts(cells) and not any(map(counts, rows)):
         if beside_words or len(cells) > 2:
             return True
-        return any_fraction(rows) and not goes_on(cells, rows, decimal)
+        return any_fraction(rows) and not continues(cells, rows, decimal)
     even = is_even(values(cells, decimal)) and not any(is_even(values(row, decimal)) for row in rows)
     return quoted or (even and len(cells) > (1 if beside_words else 4))
 
@@ -72,7 +72,7 @@ def is_odd(cells: Row, rows: Sequence[Row], decimal: str) -> bool:
     return rising and not any(is_rising(values(row, decimal)) for row in rows)
 
 
-def goes_on(cells: Row, rows: Sequence[Row], decimal: str) -> bool:
+def continues(cells: Row, rows: Sequence[Row], decimal: str) -> bool:
     """Whether some column goes on from its first cell in equal steps, as the time of a curve does."""
     columns = zip(cells, *[row for row in rows if len(row) == len(cells)], strict=True)
     return any(is_even(values(column, decimal)) for column in columns if len(column) > 2)
@@ -113,7 +113,7 @@ def is_rising(numbers: Sequence[float]) -> bool:
 def unit_lines(body: Sequence[Row], most: int = 3) -> int:
     """How many rows below the names say more of the columns, as their units, and are no observations."""
     for n in range(min(most, len(body) - 1), 0, -1):
-        width = min(len(body[n]), LOOKED_AT)
+        width = min(len(body[n]), MAX_COLUMNS_JUDGED)
         numeric = [i for i in range(width) if is_numeric(column_forms(body[n:], i))]
         above = [[form(row[i]) for i in numeric if i < len(row)] for row in body[:n]]
         if numeric and all("text" in row and not set(row) & set(NUMBERS) for row in above):

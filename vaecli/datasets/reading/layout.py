@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.datasets.reading.candidates import PIECE, Candidate, Record, best_of
-from vaecli.datasets.reading.choice import DECIMALS, SEPARATORS, Choice, Separator
+from vaecli.datasets.reading.choice import DECIMALS, SEPARATORS, ReadOptions, Separator
 from vaecli.datasets.reading.encodings import head
 from vaecli.datasets.reading.header import Verdict, judge, unit_lines
 from vaecli.datasets.reading.names import cleaned
-from vaecli.datasets.reading.report import some
+from vaecli.datasets.reading.report import first_names
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import distinct
 
@@ -38,7 +38,7 @@ class Layout(NamedTuple):
         return SEPARATORS[self.name]
 
 
-def find_layout(what: str, path: Path, choice: Choice, encoding: str) -> Layout:
+def find_layout(what: str, path: Path, choice: ReadOptions, encoding: str) -> Layout:
     """A text file's layout as the user or its first lines say it; UserError where there is no table."""
     lines, whole = head(what, path, encoding)
     said, start = separator_line(lines)
@@ -77,7 +77,7 @@ def comment_lines(lines: Sequence[str], start: int) -> tuple[list[str], int]:
     return [], start
 
 
-def header_of(best: Candidate, comments: Sequence[str], choice: Choice) -> tuple[Verdict, list[str] | None]:
+def header_of(best: Candidate, comments: Sequence[str], choice: ReadOptions) -> tuple[Verdict, list[str] | None]:
     """Whether there is a header, and the names where they stand in a comment."""
     first = best.records[0]
     if best.holds(choice.columns):
@@ -114,7 +114,7 @@ def is_quoted(best: Candidate) -> bool:
 def check_header_width(what: str, best: Candidate, header: bool) -> None:
     """UserError where the first line has cells of its own number, and the lines below have no names."""
     if best.preamble and not header and len(best.preamble[-1].cells) > 1:
-        two = [f"line {one.before + 1} has {len(one.cells)} cells ({some(one.cells)})"
+        two = [f"line {one.before + 1} has {len(one.cells)} cells ({first_names(one.cells)})"
                for one in (best.preamble[-1], best.records[0])]  # fmt: skip
         raise UserError(f"{what}: {' and '.join(two)}; give them the same, or take the first line out")
 
@@ -124,7 +124,7 @@ def left_out(records: Sequence[Record], where: str) -> list[str]:
     if not records:
         return []
     n = len(records)
-    return [f"{n} line{'s' * (n > 1)} {where} left out ({some([record.text.strip() for record in records], 2)})"]
+    return [f"{n} line{'s' * (n > 1)} {where} left out ({first_names([record.text.strip() for record in records], 2)})"]
 
 
 def fitted(names: list[str], best: Candidate) -> tuple[list[str], list[str]]:
@@ -145,11 +145,11 @@ def doubled(names: Sequence[str]) -> list[str]:
     pairs = [(old, new) for old, new in zip(names, distinct(names), strict=True) if old != new]
     if not pairs:
         return []
-    olds, news = some(list(dict.fromkeys(old for old, _ in pairs))), some([new for _, new in pairs])
+    olds, news = first_names(list(dict.fromkeys(old for old, _ in pairs))), first_names([new for _, new in pairs])
     return [f"more than one column is called {olds}; the later ones are {news}"]
 
 
-def decimal_of(best: Candidate, choice: Choice) -> str | None:
+def decimal_of(best: Candidate, choice: ReadOptions) -> str | None:
     """The decimal sign: what the user says, but no comma where commas separate cells without quotes."""
     if choice.decimal is None:
         return best.decimal

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import headings, printable, shorten
 
-SHOWN, LETTERS = 5, 100  # names in a message, and characters of one
+MAX_NAMES, MAX_LETTERS = 5, 100  # names in a message, and characters of one
 
 
 def cleaned(cell: str) -> str:
@@ -20,15 +20,17 @@ def written(names: Sequence[str]) -> list[str]:
     return [cleaned(heading) for heading in headings(names)]
 
 
-def place(what: str, key: str, name: str, names: Sequence[str]) -> int:
+def column_index(what: str, key: str, name: str, names: Sequence[str]) -> int:
     """Where a column is; UserError where there is none of that name."""
     if name not in names:
-        raise UserError(f"{what}: has no column {name} ({key}){nearest(name, names) or '; it has ' + shown(names)}")
+        raise UserError(
+            f"{what}: has no column {name} ({key}){nearest(name, names) or '; it has ' + list_columns(names)}"
+        )
     return list(names).index(name)
 
 
-def shown(names: Sequence[str]) -> str:
+def list_columns(names: Sequence[str]) -> str:
     """The columns, or the first of them."""
-    listed = ", ".join(shorten(printable(name), LETTERS) for name in names[:SHOWN])
-    listed += ", ..." if len(names) > SHOWN else ""
+    listed = ", ".join(shorten(printable(name), MAX_LETTERS) for name in names[:MAX_NAMES])
+    listed += ", ..." if len(names) > MAX_NAMES else ""
     return f"{'column' if len(names) == 1 else 'columns'} {listed}"

@@ -15,18 +15,27 @@ import numpy as np
 
 from vaecli.datasets.checks import check_numbers
 from vaecli.datasets.reading.asking import check_label_length
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.content import AS_NEEDED, Content, classes
 from vaecli.datasets.reading.pixels import array_content
 from vaecli.datasets.reading.report import Labels
 from vaecli.datasets.reading.sparse import is_sparse, read_sparse
 from vaecli.datasets.reading.table import Table
-from vaecli.datasets.reading.tables import pick, whole_labels
+from vaecli.datasets.reading.tables import table_content, whole_labels
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 
-LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
-MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index
+MAP_ABOVE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
+MAPPED_TYPES = (
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+)  # types that torch can index
 DATA_KEYS = ("x", "X", "data", "images")  # of an .npz file
 LABEL_KEYS = ("y", "Y", "label", "labels", "target", "targets", "class", "classes")
 UNREADABLE = (  # what NumPy raises for damaged files of one kind or another
@@ -46,7 +55,7 @@ def load_npy(what: str, path: Path) -> np.ndarray:
         raise UserError(f"{what}: is an .npz archive; name it so")
     if values.dtype.names is None:
         check_numbers(what, values)
-    if path.stat().st_size > LARGE:
+    if path.stat().st_size > MAP_ABOVE:
         return values
     check_memory(needed(values), what, AS_NEEDED)
     return np.array(values)
@@ -74,18 +83,18 @@ def needed(values: np.ndarray) -> int:
     return values.nbytes + 2 * values.size * (1 if values.dtype.kind == "b" or values.dtype == np.uint8 else 4)
 
 
-def read_npy(what: str, path: Path, choice: Choice) -> Content:
+def read_npy(what: str, path: Path, choice: ReadOptions) -> Content:
     values = load_npy(what, path)
     if values.dtype.names is not None:
         return named_fields(what, path, values, choice)
     mapped = isinstance(values, np.memmap)
-    if mapped and (values.dtype.name not in MAPPED or not values.dtype.isnative):
+    if mapped and (values.dtype.name not in MAPPED_TYPES or not values.dtype.isnative):
         raise UserError(f"{what}: {values.dtype} cannot be read from the file as needed; save it as float32")
     with warnings.catch_warnings(action="ignore"):  # that the tensor must not be written to
         return array_content(what, path, values, choice, mapped=mapped)
 
 
-def named_fields(what: str, path: Path, values: np.ndarray, choice: Choice) -> Content:
+def named_fields(what: str, path: Path, values: np.ndarray, choice: ReadOptions) -> Content:
     """An array of rows with named fields, as numpy.genfromtxt makes them: a table."""
     import pyarrow as pa
 
@@ -95,10 +104,10 @@ def named_fields(what: str, path: Path, values: np.ndarray, choice: Choice) -> C
     plain = [field.astype(str) if field.dtype.kind in "US" else np.ascontiguousarray(field) for _, field in fields]
     columns = [pa.chunked_array([pa.array(field)]) for field in plain]
     table = Table([name.strip() for name, _ in fields], columns, ".", typed=True)
-    return pick(what, path, table, choice)
+    return table_content(what, path, table, choice)
 
 
-def read_npz(what: str, path: Path, choice: Choice) -> Content:
+def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
     values, labels, name, notes = load_npz(what, path, choice)
     check_numbers(what, values)
     if labels is not None and (labels.ndim not in (1, 2) or labels.dtype.kind not in "buifO"):
@@ -119,7 +128,7 @@ def read_npz(what: str, path: Path, choice: Choice) -> Content:
     return found._replace(labels=labels, reading=reading.labelled(said))
 
 
-def load_npz(what: str, path: Path, choice: Choice) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
+def load_npz(what: str, path: Path, choice: ReadOptions) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
     """The observations of an archive and their labels, both as they are, where these are from, and what to say."""
     try:
         if not zipfile.is_zipfile(path):
@@ -147,7 +156,7 @@ def texts(what: str, labels: np.ndarray) -> np.ndarray:
     return labels.astype(object)
 
 
-def npz_keys(what: str, there: Sequence[str], choice: Choice) -> tuple[str, str | None]:
+def npz_keys(what: str, there: Sequence[str], choice: ReadOptions) -> tuple[str, str | None]:
     """Which arrays of an archive are the data and, if any, the labels."""
     labels = choice.labels
     if isinstance(labels, str) and labels not in there:

@@ -18,14 +18,14 @@ from PIL.TiffImagePlugin import COMPRESSION, TiffImageFile
 
 from vaecli.datasets.reading.choice import Colour
 from vaecli.utils.files import irregular
-from vaecli.utils.memory import Room
+from vaecli.utils.memory import MemoryBudget
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # by content; Pillow opens many more, some with other programs
-KINDS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of TIFF: none, LZW, Deflate, PackBits, and Deflate by its older number
 PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # what several pictures of one file are pages of
-AT_ONCE = 28  # bytes that a pixel takes at most while an image is read: 26 in a WebP file, 16 in others
-DEEP = 3  # times that for a picture of more than 8 bits a channel
+BYTES_PER_PIXEL = 28  # bytes that a pixel takes at most while an image is read: 26 in a WebP file, 16 in others
+DEEP_FACTOR = 3  # times that for a picture of more than 8 bits a channel
 MODES = {"grey": "L", "rgb": "RGB"}
 MAX_SAMPLE, SUBFILE, DESCRIPTION = 281, 254, 270  # tags of TIFF
 WHITE8, WHITE16 = 255, 65535
@@ -40,7 +40,7 @@ class Unusable(ValueError):
     """A picture that is not read, and why, in our words."""
 
 
-class Look(NamedTuple):
+class ImageInfo(NamedTuple):
     """What an image file says of itself."""
 
     size: tuple[int, int]  # height and width as it is looked at: a camera's note on how it was held is followed
@@ -63,7 +63,7 @@ def why(error: BaseException) -> str:
 
 
 @contextmanager
-def open_image(path: Path, room: Room | None, more: int = 0) -> Iterator[Image.Image]:
+def open_image(path: Path, room: MemoryBudget | None, more: int = 0) -> Iterator[Image.Image]:
     """An image file, and memory for its pixels and `more` others (None: for none): every image is opened here.
 
     Whatever its name says, only a file in one of FORMATS is opened, a TIFF only in one of COMPRESSIONS. Raises one of
@@ -79,12 +79,12 @@ def open_image(path: Path, room: Room | None, more: int = 0) -> Iterator[Image.I
             yield image
             return
         what = f"{path}: an image of {image.width}x{image.height} pixels"
-        needed = (DEEP if is_deep(path, image) else 1) * AT_ONCE * (math.prod(image.size) + more)
+        needed = (DEEP_FACTOR if is_deep(path, image) else 1) * BYTES_PER_PIXEL * (math.prod(image.size) + more)
         with room.taken(needed, what, "make it smaller or take it away"):
             yield image
 
 
-def look_at(path: Path, room: Room | None = None) -> Look:
+def image_info(path: Path, room: MemoryBudget | None = None) -> ImageInfo:
     """What an image file says of itself, before its pixels are decoded. Raises what `open_image` raises."""
     with open_image(path, room) as image:
         width, height = image.size
@@ -95,7 +95,7 @@ def look_at(path: Path, room: Room | None = None) -> Look:
         if isinstance(image, TiffImageFile):
             stacked = stack_of(image)
             pages = list(range(stacked)) if frames == 1 and stacked > 1 else full_pages(image, frames)
-        return Look((width, height) if turned else (height, width), tuple(pages), deep, white, kind,
+        return ImageInfo((width, height) if turned else (height, width), tuple(pages), deep, white, kind,
                     frames - len(pages) if len(pages) < frames else 0)  # fmt: skip
 
 
@@ -137,7 +137,9 @@ def tag_white(image: Image.Image) -> int | None:
     return int(found) if isinstance(found, int) and WHITE8 < found < WHITE16 else None
 
 
-def read_image(path: Path, colour: Colour, size: tuple[int, int] | None = None, room: Room | None = None) -> np.ndarray:
+def read_image(
+    path: Path, colour: Colour, size: tuple[int, int] | None = None, room: MemoryBudget | None = None
+) -> np.ndarray:
     """An image's first frame as `read_pages` reads it, with what is deep cut down to 8 bits: uint8 (C, H, W)."""
     pixels = next(read_pages(path, colour, size, (0,), room))
     return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
@@ -148,14 +150,14 @@ def read_pages(
     colour: Colour,
     size: tuple[int, int] | None = None,
     pages: Sequence[int] = (0,),
-    room: Room | None = None,
+    room: MemoryBudget | None = None,
 ) -> Iterator[np.ndarray]:
     """Pictures of a file, each (C, H, W), scaled to cover `size` (height, width) and cut to it about the centre.
 
     uint8, or uint16 where a channel has more bits; what is transparent is white. room: the memory that several threads
     share. Raises what `open_image` raises.
     """
-    with open_image(path, room or Room(), math.prod(size or (0,))) as opened:
+    with open_image(path, room or MemoryBudget(), math.prod(size or (0,))) as opened:
         frames = getattr(opened, "n_frames", 1) if len(pages) > 1 or pages[0] else 1
         for page in pages:
             if page and page < frames:

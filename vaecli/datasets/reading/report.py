@@ -11,9 +11,9 @@ from typing import NamedTuple
 from vaecli.utils.text import printable, shorten
 from vaecli.utils.types import Values
 
-SHOWN, LETTERS = 5, 40  # names in a line, and characters of one
-KEPT = 200  # columns and classes of which summary.json keeps the particulars
-LINE = 1000  # characters
+MAX_NAMES, MAX_LETTERS = 5, 40  # names in a line, and characters of one
+MAX_KEPT = 200  # columns and classes of which summary.json keeps the particulars
+MAX_LINE_LENGTH = 1000  # characters
 
 
 class Column(NamedTuple):
@@ -35,11 +35,11 @@ class Labels(NamedTuple):
     counts: Mapping[str, int] | None = None  # observations of each class, in the classes' order; None for numbers
 
     def __str__(self) -> str:
-        source = f"{self.source} {some([self.name])}" if self.name or self.source == "column" else self.source
+        source = f"{self.source} {first_names([self.name])}" if self.name or self.source == "column" else self.source
         if self.counts is None:
             return f"labels: {source} ({self.kind})"
         n = len(self.counts)
-        return f"labels: {source}, {n:,} class{'es' * (n != 1)} ({some(list(self.counts))})"
+        return f"labels: {source}, {n:,} class{'es' * (n != 1)} ({first_names(list(self.counts))})"
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,15 @@ class FileReading:
     @property
     def details(self) -> list[str]:
         """How it was read, and what of it was not."""
-        left = some([f"{name or repr(name)} ({why})" for name, why in self.left_out.items()], 2, 200)
+        left = first_names([f"{name or repr(name)} ({why})" for name, why in self.left_out.items()], 2, 200)
         over = [f"{n:,} {kind}" for kind, n in self.passed_over.items()]
-        return [*self.how, *([f"left out: {left}"] if left else []), *([f"passed over: {some(over)}"] if over else [])]
+        return [
+            *self.how,
+            *([f"left out: {left}"] if left else []),
+            *([f"passed over: {first_names(over)}"] if over else []),
+        ]
 
-    def plain(self) -> Values:
+    def to_dict(self) -> Values:
         """The same as plain values."""
         return {
             "path": self.path,
@@ -100,25 +104,25 @@ class FileReading:
             "observations": self.observations,
             "shape": list(self.shape),
             **self.layout,
-            "columns": [column._asdict() for column in self.columns[:KEPT]],
+            "columns": [column._asdict() for column in self.columns[:MAX_KEPT]],
             "n_columns": len(self.columns),
-            "labels": None if self.labels is None else plain_labels(self.labels),
+            "labels": None if self.labels is None else labels_to_dict(self.labels),
             "range": [self.low, self.high],
             "missing_cells": self.missing,
-            "left_out": dict(list(self.left_out.items())[:KEPT]),
+            "left_out": dict(list(self.left_out.items())[:MAX_KEPT]),
             "passed_over": dict(self.passed_over),
             "notes": list(self.notes),
         }
 
 
-def plain_labels(labels: Labels) -> Values:
+def labels_to_dict(labels: Labels) -> Values:
     counts = labels.counts
     return {
         "source": labels.source,
         "name": labels.name,
         "kind": labels.kind,
         "classes": None if counts is None else len(counts),
-        "counts": None if counts is None else dict(list(counts.items())[:KEPT]),
+        "counts": None if counts is None else dict(list(counts.items())[:MAX_KEPT]),
     }
 
 
@@ -155,7 +159,7 @@ class Reading:
         found = [first, "; ".join([*details, *self.splits()])]
         if self.notes:
             found.append(f"note: {'; '.join(self.notes)}")
-        return [shorten(line, LINE) for line in map(printable, found) if line]
+        return [shorten(line, MAX_LINE_LENGTH) for line in map(printable, found) if line]
 
     def splits(self) -> list[str]:
         """How many observations are in each part, those of one source together."""
@@ -165,16 +169,16 @@ class Reading:
             by_source.setdefault(part.whence, []).append(f"{part.n:,} to {verbs[name]}")
         return [", ".join(several) + (f" ({whence})" if whence else "") for whence, several in by_source.items()]
 
-    def plain(self) -> Values:
+    def to_dict(self) -> Values:
         """What summary.json keeps."""
         return {
             "name": self.name,
-            "files": {key: file.plain() for key, file in self.files.items()},
+            "files": {key: file.to_dict() for key, file in self.files.items()},
             "splits": {name: part._asdict() for name, part in self.parts.items()},
         }
 
 
-def some(names: Sequence[str], most: int = SHOWN, letters: int = LETTERS) -> str:
+def first_names(names: Sequence[str], most: int = MAX_NAMES, letters: int = MAX_LETTERS) -> str:
     """The first of the names, each of a bearable length."""
     shown = [shorten(printable(name), letters) if name.strip() else repr(printable(name)) for name in names[:most]]
     return ", ".join(shown) + (", ..." if len(names) > most else "")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.columns import Texts, are_numbers, is_coded, is_text, kind_of, numbers, texts
 from vaecli.utils.types import Values
 
@@ -27,10 +27,10 @@ class Table(NamedTuple):
 class Columns:
     """The columns of a table; a text is looked into once, when that is asked for."""
 
-    def __init__(self, table: Table, choice: Choice) -> None:
+    def __init__(self, table: Table, choice: ReadOptions) -> None:
         self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
         self.typed = table.typed
-        self.arrow = [plain(column) for column in table.columns]
+        self.arrow = [decode_dictionary(column) for column in table.columns]
         self.looked: dict[int, Texts] = {}
 
     def text(self, i: int) -> Texts | None:
@@ -56,6 +56,6 @@ class Columns:
         return kind_of(self.arrow[i]) if self.text(i) is None else "numbers"
 
 
-def plain(column: Any) -> Any:
+def decode_dictionary(column: Any) -> Any:
     """A column without dictionary encoding, unless it is text, of which little can stand for much."""
     return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vaecli.datasets.reading.asking import check_label_length, check_numeric_columns
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.columns import (
     are_numbers,
     counts_rows,
@@ -18,15 +18,15 @@ from vaecli.datasets.reading.columns import (
     texts,
 )
 from vaecli.datasets.reading.content import Classes, Content, classes
-from vaecli.datasets.reading.names import place, shown, written
-from vaecli.datasets.reading.report import Column, FileReading, Labels, number, some
+from vaecli.datasets.reading.names import column_index, list_columns, written
+from vaecli.datasets.reading.report import Column, FileReading, Labels, first_names, number
 from vaecli.datasets.reading.table import Columns, Table
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 
 LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
-AT_ONCE = 8192  # rows
-NO_TEXT = "missing"  # what a label is called that is not there
+ROW_BLOCK = 8192  # rows
+MISSING_LABEL = "missing"  # what a label is called that is not there
 
 
 class Roles(NamedTuple):
@@ -37,7 +37,7 @@ class Roles(NamedTuple):
     left_out: dict[str, str]  # names, and why
 
 
-def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
+def table_content(what: str, path: Path, table: Table, choice: ReadOptions) -> Content:
     """The columns of a table that the choice asks for; UserError for one that is no numbers."""
     if not table.columns or not len(table.columns[0]):
         raise UserError(f"{what}: there are no observations in it")
@@ -45,7 +45,7 @@ def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
     roles = roles_of(what, columns, choice)
     check_numeric_columns(what, columns, roles.x, choice)
     if not roles.x:
-        raise UserError(f"{what}: no column of numbers is left; it has {shown(table.names)}")
+        raise UserError(f"{what}: no column of numbers is left; it has {list_columns(table.names)}")
     x, ends = matrix(columns, roles.x, choice)
     names = tuple(table.names[i] for i in roles.x)
     about = f"{what}: column {table.names[roles.label]}" if roles.label is not None else what
@@ -62,15 +62,15 @@ class Ends(NamedTuple):
     missing: int
 
 
-def matrix(columns: Columns, taken: Sequence[int], choice: Choice) -> tuple[np.ndarray, list[Ends]]:
+def matrix(columns: Columns, taken: Sequence[int], choice: ReadOptions) -> tuple[np.ndarray, list[Ends]]:
     """The columns taken (N, d), float32, or float64 where that is wanted or float32 would merge neighbours."""
     found = [columns.values(i) for i in taken]
     double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, found)))
     x = np.empty((len(columns.arrow[0]), len(taken)), np.float64 if double else np.float32)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
-        for start in range(0, len(x), AT_ONCE):  # so many rows of all columns stay near the processor
+        for start in range(0, len(x), ROW_BLOCK):  # so many rows of all columns stay near the processor
             for j, column in enumerate(found):
-                x[start : start + AT_ONCE, j] = column[start : start + AT_ONCE]
+                x[start : start + ROW_BLOCK, j] = column[start : start + ROW_BLOCK]
         return x, [ends_of(column, x.dtype) for column in found]
 
 
@@ -83,11 +83,13 @@ def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
     return Ends(float(str(dtype.type(low))), float(str(dtype.type(high))), missing)
 
 
-def roles_of(what: str, columns: Columns, choice: Choice) -> Roles:
+def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
     """What each column is taken for: what the user says, else numbers are observations and classes are labels."""
     names, n = columns.names, len(columns.names)
     out = {
-        place(what, "dataset.leave_out", name, names) for name in choice.leave_out if not choice.known or name in names
+        column_index(what, "dataset.leave_out", name, names)
+        for name in choice.leave_out
+        if not choice.known or name in names
     }
     label = label_column(what, columns, choice, out)
     if choice.columns is not None:
@@ -95,7 +97,7 @@ def roles_of(what: str, columns: Columns, choice: Choice) -> Roles:
         pairs = zip(choice.columns, written(choice.columns), strict=True)
         taken = [at[own] if own in at else at.get(other, -1) for own, other in pairs]
         if -1 in taken:
-            place(what, "dataset.columns", choice.columns[taken.index(-1)], names)
+            column_index(what, "dataset.columns", choice.columns[taken.index(-1)], names)
         return Roles([i for i in taken if i not in out], label, {})
     why = {names[i]: "as you say" for i in sorted(out)}
     taken = []
@@ -120,13 +122,13 @@ def no_data(columns: Columns, i: int) -> str | None:
     return f"{len(found.cells):,} different texts in {n:,} rows are no classes; {labels} takes them for some"
 
 
-def label_column(what: str, columns: Columns, choice: Choice, out: set[int]) -> int | None:
+def label_column(what: str, columns: Columns, choice: ReadOptions, out: set[int]) -> int | None:
     """The place of the labels: what the user says, a column called so, or the only one of classes."""
     names = columns.names
     if isinstance(choice.labels, str):
         if choice.known and choice.labels not in names:
             return None
-        return place(what, "dataset.labels", choice.labels, names)
+        return column_index(what, "dataset.labels", choice.labels, names)
     if choice.labels is not None:
         return None
     columns_of_x = {*(choice.columns or ()), *written(choice.columns or ())}
@@ -153,7 +155,7 @@ def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Clas
     found = columns.text(i) or texts(column.cast(pa.string()), ".", ())
     check_label_length(what, max(map(len, found.cells), default=0))
     gaps = {"", *columns.missing}
-    named = classes([NO_TEXT if cell.strip() in gaps else cell for cell in [*found.cells, ""]], found.codes)
+    named = classes([MISSING_LABEL if cell.strip() in gaps else cell for cell in [*found.cells, ""]], found.codes)
     return named, Labels(*source, "classes", named.counts)
 
 
@@ -178,7 +180,7 @@ def described(
     )
     missing = sum(end.missing for end in ends)
     how = [*table.how, f"{missing:,} cell{'s' * (missing != 1)} missing" if missing else "none missing"]
-    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({some(names)})"
+    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({first_names(names)})"
     low, high = np.fmin.reduce([end.low for end in ends]), np.fmax.reduce([end.high for end in ends])
     return FileReading(
         str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, found, labels,

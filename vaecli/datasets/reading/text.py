@@ -9,20 +9,20 @@ from typing import Any
 
 from vaecli.datasets.reading.candidates import PIECE, RULE
 from vaecli.datasets.reading.cells import MISSING
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.content import AS_NEEDED, PER_CELL, PER_COLUMN, Content
 from vaecli.datasets.reading.encodings import encoding_of, undecodable
 from vaecli.datasets.reading.layout import COMMENTS, Layout, find_layout
 from vaecli.datasets.reading.table import Table
-from vaecli.datasets.reading.tables import pick
+from vaecli.datasets.reading.tables import table_content
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import available, check_memory
 
-BLOCK, MOST = 2**20, 2**31 - 1  # bytes that are parsed at a time
+BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 2**31 - 1  # bytes that are parsed at a time
 FOOTER = re.compile(r"\(\d+ rows?\)")  # psql's
 
 
-def read_text(what: str, path: Path, choice: Choice) -> Content:
+def read_text(what: str, path: Path, choice: ReadOptions) -> Content:
     """A table of a text file; UserError, which names line and remedy, for what is none."""
     encoding = encoding_of(what, path, choice.encoding)
     layout = find_layout(what, path, choice, encoding)
@@ -41,10 +41,10 @@ def read_text(what: str, path: Path, choice: Choice) -> Content:
         "encoding": encoding, "separator": layout.name, "header": layout.header,
         "decimal": "comma" if layout.decimal == "," else "point",
     })  # fmt: skip
-    return pick(what, path, found, choice)
+    return table_content(what, path, found, choice)
 
 
-def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice, passed: list[str]) -> Any:
+def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: ReadOptions, passed: list[str]) -> Any:
     """pyarrow's Table of the rows, its columns called by their places; lines that are no rows are put into `passed`."""
     import pyarrow as pa
     from pyarrow import csv as arrow
@@ -61,7 +61,7 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice,
         return "error"
 
     blanks = layout.separator == " "
-    lines, comments = by_tabs(path, encoding, layout.skip) if blanks else (b"", [])
+    lines, comments = blanks_to_tabs(path, encoding, layout.skip) if blanks else (b"", [])
     converting = arrow.ConvertOptions(null_values=[*MISSING, *choice.missing_values], strings_can_be_null=False,
                                       decimal_point=layout.decimal or ".")  # fmt: skip
     places = list(map(str, range(len(layout.names))))
@@ -80,7 +80,7 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice,
     except UnicodeError:
         raise undecodable(what, path, encoding) from None
     except (pa.ArrowException, OSError) as error:
-        raise refusal(what, path, layout, encoding, wrong, str(error)) from None
+        raise parse_error(what, path, layout, encoding, wrong, str(error)) from None
 
 
 def in_blocks(read: Callable[[int, bool], Any], size: int, width: int) -> Any:
@@ -91,18 +91,20 @@ def in_blocks(read: Callable[[int, bool], Any], size: int, width: int) -> Any:
     """
     import pyarrow as pa
 
-    block, newlines = max(BLOCK, 64 * width), False
+    block, newlines = max(BLOCK_BYTES, 64 * width), False
     while True:
         try:
-            return read(min(block, MOST), newlines)
+            return read(min(block, MAX_BLOCK_BYTES), newlines)
         except pa.ArrowInvalid as error:
-            short = re.search("straddl|block size|cannot infer number", str(error)) and block <= min(size, MOST)
+            short = re.search("straddl|block size|cannot infer number", str(error)) and block <= min(
+                size, MAX_BLOCK_BYTES
+            )
             if not short and newlines:
                 raise
             block, newlines = (block * 16, newlines) if short else (block, True)
 
 
-def by_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
+def blanks_to_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
     """The lines behind the first `skip` of a file whose columns are lined up with blanks, as UTF-8 with a tab in the
     place of them, and the comments among them, which are left out."""
     content = path.read_bytes()
@@ -122,7 +124,7 @@ def by_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
     return content, [line.decode(errors="replace") for line in comments]
 
 
-def refusal(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], said: str) -> UserError:
+def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], said: str) -> UserError:
     """Which line cannot be read as a row, and what to do about it."""
     if re.search("Empty CSV", said):
         return UserError(f"{what}: there are no observations in it")
