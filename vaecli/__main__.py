@@ -21,7 +21,7 @@ from vaecli.utils import streams
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import lines
 
-WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def main() -> None:
@@ -39,8 +39,8 @@ def main() -> None:
     if args[0] == "--complete" and len(args) > 2:  # asked by the shell at each TAB
         from vaecli.config.completion import answer
 
-        found = answer(*args[1:4])
-        show("\n".join(found)) if found else sys.exit(0)
+        completions = answer(*args[1:4])
+        show("\n".join(completions)) if completions else sys.exit(0)
     if args[0] == "--completion":
         install_completion(args[1] if len(args) > 1 else "")
     if args[0] not in known:
@@ -65,13 +65,13 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         show(command_help(command, args))
     if args[:1] in (["-sc"], ["--shell-completion"]) and args[1:2] and args[1].startswith("install="):
         install_completion(args[1].partition("=")[2])
-    if not any(name in os.environ for name in WAITS):
+    if not any(name in os.environ for name in WAIT_SETTINGS):
         # Threads that wait for each other give up their core after some 100 microseconds. By default they spin for
         # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
         os.environ["GOMP_SPINCOUNT"] = "30000"
     signal.signal(signal.SIGTERM, terminated)
     if command == "train":  # hours of work, and train.log has the lines too
-        streams.keep_going()
+        streams.ignore_write_errors()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name has letters that the terminal's encoding lacks
     try:
@@ -82,10 +82,10 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     except UserError as error:
         stop(str(error))
     except BrokenPipeError:  # `vae runs | head`: the reader has had enough
-        streams.give_up(sys.stdout)
+        streams.discard_output(sys.stdout)
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that vanished
-        streams.give_up(sys.stdout)  # which may be what is full
+        streams.discard_output(sys.stdout)  # which may be what is full
         stop(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -116,9 +116,9 @@ def show(text: str) -> NoReturn:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        streams.give_up(sys.stdout)
+        streams.discard_output(sys.stdout)
     except OSError as error:
-        streams.give_up(sys.stdout)
+        streams.discard_output(sys.stdout)
         stop(f"standard output: {error.strerror or error}")
     sys.exit(0)
 

@@ -14,7 +14,7 @@ from support.making import instantiate, options
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
-from vaecli.config.bases import GROUPS, based
+from vaecli.config.bases import GROUPS, as_option
 from vaecli.config.catalog import groups
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.priors.base import Prior
@@ -136,12 +136,12 @@ class Foreign(nn.Module):
 
 
 def test_a_foreign_class_gets_the_defaults() -> None:
-    made = based(Foreign, "prior")(3, (5,))
+    made = as_option(Foreign, "prior")(3, (5,))
     assert isinstance(made, Foreign)
     assert isinstance(made, Prior)
     assert made.initialise_from(lambda n: torch.zeros(n, 5)) is None  # type: ignore[func-returns-value]
     assert list(made.state_dict()) == ["loc"]
-    assert based(Foreign, "prior") is based(Foreign, "prior")
+    assert as_option(Foreign, "prior") is as_option(Foreign, "prior")
 
 
 def test_an_objective_has_one_draw_by_default() -> None:

@@ -23,7 +23,7 @@ from support.checkpoints import State, make, same
 from support.mutations import BYTES, SEALED, apart, contents, lie, saved, sealed, together
 from support.processes import in_time
 
-from vaecli.commands._inputs import choose
+from vaecli.commands._inputs import split_observations
 from vaecli.models.load import Run, load_run
 from vaecli.runs import checkpoint
 from vaecli.utils.errors import UserError
@@ -90,7 +90,7 @@ class Bench:
     def use(self, run: Run) -> None:
         """Data through the model: a message, or figures."""
         try:
-            x = choose(run, "test", 2, None).x
+            x = split_observations(run, "test", 2, None).x
         except UserError:
             self.counts["of those, data refused in a message"] += 1
             return

@@ -78,11 +78,11 @@ def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int 
     with evaluating(model, seed), one_thread():
         first = starts(model, target, restarts)
         ends, searched = (simplex if method == "nelder-mead" else adam)(distance, first)
-        found = [minimize(distance.gradient, z, jac=True, method="BFGS", options={"gtol": 1e-8}) for z in ends]
-        best = min(found, key=lambda one: one.fun)
+        descents = [minimize(distance.gradient, z, jac=True, method="BFGS", options={"gtol": 1e-8}) for z in ends]
+        best = min(descents, key=lambda one: one.fun)
         x = model.decode(distance.tensor(best.x)).mean[0]
-    norms = sorted(float(np.sqrt(one.fun)) for one in found)
-    iterations = searched + sum(one.nit for one in found)
+    norms = sorted(float(np.sqrt(one.fun)) for one in descents)
+    iterations = searched + sum(one.nit for one in descents)
     return Fit(torch.from_numpy(best.x), x.cpu(), norms[0], norms, iterations, distance.evaluations, method)
 
 
@@ -116,11 +116,11 @@ def simplex(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
     d = first.shape[1]
     around = np.concatenate([np.zeros((1, d)), EDGE * np.eye(d)])
     options: Mapping[str, float | bool] = {"xatol": 1e-5, "fatol": 1e-7, "adaptive": d > SIMPLEX_LATENTS}
-    found = [
+    searches = [
         minimize(distance.norm, z, method="Nelder-Mead", options={**options, "initial_simplex": z + around})
         for z in first.cpu().numpy()
     ]
-    return [one.x for one in found], sum(one.nit for one in found)
+    return [one.x for one in searches], sum(one.nit for one in searches)
 
 
 def adam(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:

@@ -108,8 +108,8 @@ def encode(model: VAE, split: Split, seed: int = 0, progress: Callable[[Iterable
     progress: goes through the batches, to show progress; seed: of dynamic binarisation
     """
     with evaluating(model, seed):
-        found = [model.encode(x) for x in progress(batches(split, inference_batch_size(model)))]
-        loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in found]) for part in ("mean", "stddev"))
+        posteriors = [model.encode(x) for x in progress(batches(split, inference_batch_size(model)))]
+        loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in posteriors]) for part in ("mean", "stddev"))
     return Encoded(finite("what the encoder makes of these observations", loc), scale)
 
 

@@ -20,8 +20,8 @@ def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:
     Where so many do not fit into memory together, they are taken in several passes.
     """
     each = max(1, min(draws, model.rows_at_once() // len(x)))
-    found = [ELBO(each)(model, x, 0).metrics for _ in range(-(-draws // each))]
-    return {key: torch.stack([one[key] for one in found]).mean(0).cpu() for key in ("elbo", "log_px", "kl")}
+    passes = [ELBO(each)(model, x, 0).metrics for _ in range(-(-draws // each))]
+    return {key: torch.stack([one[key] for one in passes]).mean(0).cpu() for key in ("elbo", "log_px", "kl")}
 
 
 def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:

@@ -75,14 +75,14 @@ class Mode(NamedTuple):
 def modes(joint: Joint, starts: Tensor) -> list[Mode]:
     """The modes to which ascents from the starts (N, D) lead, the heaviest first."""
     ends, heights = ascend(joint, starts)
-    found: list[Mode] = []
+    kept: list[Mode] = []
     for i in heights.argsort(descending=True)[: int(heights.isfinite().sum())].tolist():
-        if not any(_is_part_of(joint, mode, ends[i], float(heights[i])) for mode in found):
-            found.append(_mode(joint, ends[i], float(heights[i])))
-        if len(found) >= 2 * MAX_MODES:
+        if not any(_is_part_of(joint, mode, ends[i], float(heights[i])) for mode in kept):
+            kept.append(_mode(joint, ends[i], float(heights[i])))
+        if len(kept) >= 2 * MAX_MODES:
             break
-    found.sort(key=lambda mode: -mode.log_mass)
-    return [mode for mode in found[:MAX_MODES] if mode.log_mass > found[0].log_mass - LIGHTEST]
+    kept.sort(key=lambda mode: -mode.log_mass)
+    return [mode for mode in kept[:MAX_MODES] if mode.log_mass > kept[0].log_mass - LIGHTEST]
 
 
 def _is_part_of(joint: Joint, mode: Mode, z: Tensor, height: float) -> bool:
@@ -125,9 +125,9 @@ def _curvature(joint: Joint, z: Tensor, step: Tensor) -> Tensor:
     away = step.unsqueeze(1) * torch.eye(dim, dtype=z.dtype, device=z.device)
     points = torch.stack([z.unsqueeze(1) + away, z.unsqueeze(1) - away])  # (2, N, D, D)
     slopes = joint.gradient(points.reshape(-1, dim))[1].view(2, n, dim, dim)
-    found = (slopes[1] - slopes[0]) / (2 * step.unsqueeze(1))
-    found = torch.where(found.isfinite(), found, 0.0)
-    return (found + found.mT) / 2
+    curvature = (slopes[1] - slopes[0]) / (2 * step.unsqueeze(1))
+    curvature = torch.where(curvature.isfinite(), curvature, 0.0)
+    return (curvature + curvature.mT) / 2
 
 
 def _mode(joint: Joint, z: Tensor, height: float) -> Mode:

@@ -61,7 +61,7 @@ class Quadrature(NamedTuple):
         )
 
 
-class Manner(NamedTuple):
+class Scheme(NamedTuple):
     """One of the two ways in which each integral is done: the coordinates differ, and so do the rule and the shares.
 
     No rule sees a kink between the edge of a cell and the first node. A mode often lies on a kink of the decoder, and
@@ -74,7 +74,7 @@ class Manner(NamedTuple):
     spread: float  # of the Gaussians that share the integrand out among the modes
 
 
-ROUGH, FINE = Manner("gk15", -0.4, 1.17, 2.0), Manner("gk21", 0.3, 1.0, 1.0)
+ROUGH, FINE = Scheme("gk15", -0.4, 1.17, 2.0), Scheme("gk21", 0.3, 1.0, 1.0)
 
 
 def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: Tick = lambda n: None) -> Quadrature:
@@ -89,13 +89,13 @@ def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: T
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")
     precise, tolerance = in_double(model), tolerance or TOLERANCE[model.latent_dim]
     threads = torch.get_num_threads() if next(precise.parameters()).device.type == "cpu" else 0
-    found = []
+    integrals = []
     with evaluating(precise):
         jobs = ((None, partial(integral, joint, starts, tolerance)) for joint, starts in searches(precise, split))
         for _, pair in ordered_parallel_map(jobs, threads):
-            found.append(pair)
+            integrals.append(pair)
             tick(1)
-    return Quadrature(*torch.tensor(found, dtype=torch.float64).T)
+    return Quadrature(*torch.tensor(integrals, dtype=torch.float64).T)
 
 
 def in_double(model: VAE) -> VAE:
@@ -156,23 +156,23 @@ def peaks(values: Tensor, dim: int) -> Tensor:
 def integral(joint: Joint, starts: Tensor, tolerance: float) -> tuple[float, float]:
     """log p(x) of one observation, and an estimate of its error."""
     for _ in range(AGAIN):
-        around = modes(joint, starts)
-        if not around:
+        all_modes = modes(joint, starts)
+        if not all_modes:
             return -math.inf, math.inf
-        known = max(mode.height for mode in around)
-        (fine, error), (rough, other) = (total(joint, around, manner, tolerance) for manner in (FINE, ROUGH))
+        known = max(mode.height for mode in all_modes)
+        (fine, error), (rough, other) = (total(joint, all_modes, scheme, tolerance) for scheme in (FINE, ROUGH))
         if joint.highest < known + 1e-3:
             break
-        starts = torch.cat([joint.top.unsqueeze(0), torch.stack([mode.middle for mode in around])])
-    rounding = ROUNDING * (1 + max(abs(mode.height) for mode in around))
+        starts = torch.cat([joint.top.unsqueeze(0), torch.stack([mode.middle for mode in all_modes])])
+    rounding = ROUNDING * (1 + max(abs(mode.height) for mode in all_modes))
     return fine, error + other + abs(fine - rough) + rounding
 
 
-def total(joint: Joint, around: list[Mode], manner: Manner, tolerance: float) -> tuple[float, float]:
+def total(joint: Joint, all_modes: list[Mode], scheme: Scheme, tolerance: float) -> tuple[float, float]:
     """The log of the integral, and its error in nats by the rule's own account."""
-    scale = float(torch.logsumexp(torch.tensor([mode.log_mass for mode in around], dtype=torch.float64), 0))
-    around = [turned(mode, manner.turn) for mode in around]
-    shares = [Share(joint, around, i, manner) for i in range(len(around))]
+    scale = float(torch.logsumexp(torch.tensor([mode.log_mass for mode in all_modes], dtype=torch.float64), 0))
+    all_modes = [turned(mode, scheme.turn) for mode in all_modes]
+    shares = [Share(joint, all_modes, i, scheme) for i in range(len(all_modes))]
     value, error = (sum(column) for column in zip(*(one.sum(scale, tolerance) for one in shares), strict=True))
     if not value > error:
         return (scale + math.log(value) if value > 0 else -math.inf), math.inf
@@ -193,14 +193,14 @@ class Share:
     The shares add up to p(x, z) everywhere, so that modes that overlap are not counted twice, and each is smooth.
     """
 
-    def __init__(self, joint: Joint, around: list[Mode], i: int, manner: Manner) -> None:
-        self.joint, self.around, self.i, self.manner = joint, around, i, manner
-        self.mode, self.dim = around[i], len(around[i].middle)
+    def __init__(self, joint: Joint, all_modes: list[Mode], i: int, scheme: Scheme) -> None:
+        self.joint, self.all_modes, self.i, self.scheme = joint, all_modes, i, scheme
+        self.mode, self.dim = all_modes[i], len(all_modes[i].middle)
 
     def __call__(self, u: Tensor) -> Tensor:
         """Its logarithm at the mode's coordinates u (N, D), (N,)."""
-        z, width = self.mode.place(u), self.manner.spread
-        log_g = [one.height - 0.5 * (one.coordinates(z) / width).square().sum(1) for one in self.around]
+        z, width = self.mode.place(u), self.scheme.spread
+        log_g = [one.height - 0.5 * (one.coordinates(z) / width).square().sum(1) for one in self.all_modes]
         return self.joint(z) + torch.stack(log_g, 1).log_softmax(1)[:, self.i]
 
     def sum(self, scale: float, tolerance: float) -> tuple[float, float]:
@@ -210,12 +210,12 @@ class Share:
             values = self(torch.from_numpy(u).to(self.mode.axes)) + (self.mode.log_volume - scale)
             return values.exp().cpu().numpy()
 
-        low, high = self.box(self.manner.wider)
-        found = cubature(
-            integrand, low, high, rule=self.manner.rule, rtol=tolerance, atol=tolerance / len(self.around),
+        low, high = self.box(self.scheme.wider)
+        result = cubature(
+            integrand, low, high, rule=self.scheme.rule, rtol=tolerance, atol=tolerance / len(self.all_modes),
             max_subdivisions=SUBDIVISIONS[self.dim],
         )  # fmt: skip
-        return float(found.estimate), float(found.error)
+        return float(result.estimate), float(result.error)
 
     def box(self, wider: float) -> tuple[np.ndarray, np.ndarray]:
         """The corners of a box outside which the share is negligible, the corners `wider` times as far out.

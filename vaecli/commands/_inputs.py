@@ -37,14 +37,16 @@ def load_split(run: Run, part: Part) -> Split:
     return part_of(run, splits, part)
 
 
-def choose(run: Run, part: Part, n: int | None, indices: Sequence[int] | None, seed: int = 0) -> Observations:
+def split_observations(
+    run: Run, part: Part, n: int | None, indices: Sequence[int] | None, seed: int = 0
+) -> Observations:
     """The first n observations of a split (None: all), or those with the given indices."""
     split = load_split(run, part)
     chosen = range(len(split))[:n] if indices is None else indices
-    return pick(run, split, part, [("indices", i) for i in chosen], seed)
+    return observations_at(run, split, part, [("indices", i) for i in chosen], seed)
 
 
-def taken(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
+def select(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
     """The first n of a file's observations (None: all), or those with the given indices; what: the file's key."""
     if wrong := [i for i in indices or () if i >= len(seen.x)]:
         raise UserError(f"indices={wrong[0]}: beyond the data; {what} has {len(seen.x)} observations, from 0 on")
@@ -54,7 +56,9 @@ def taken(seen: Observations, what: str, n: int | None, indices: Sequence[int] |
     return seen._replace(x=seen.x[chosen.to(seen.x.device)], y=y, rows=rows, names=names)
 
 
-def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0) -> Observations:
+def observations_at(
+    run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0
+) -> Observations:
     """The observations of a split at the indices that keys of the command ask for: pairs of key and index."""
     for key, i in named:
         if i >= len(split):
@@ -72,10 +76,10 @@ def read_input(run: Run, name: str) -> Observations:
     They are read as the run's own data were. NaN is allowed where the run takes it for what is missing.
     """
     what, shape = f"input={name}", run.model.x_shape
-    found = run.dataset.read_input(what, expanded(name), shape)
-    announce(Reading(name, {"input": found.reading}))
-    check_memory(12 * found.x.numel(), what, "give fewer observations at a time")
-    x = found.x.to(observed_dtype(run.model)) / found.levels
+    content = run.dataset.read_input(what, expanded(name), shape)
+    announce(Reading(name, {"input": content.reading}))
+    check_memory(12 * content.x.numel(), what, "give fewer observations at a time")
+    x = content.x.to(observed_dtype(run.model)) / content.levels
     check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
     low, high, _ = Split(x).range
     if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.display_range == (0.0, 1.0):

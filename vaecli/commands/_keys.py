@@ -111,9 +111,9 @@ class Images:
         """The channels asked for, or those that the run was trained with."""
         if self.channels is not None:
             return self.channels
-        stored = run.config.get("images")
-        found = stored.get("channels") if isinstance(stored, Mapping) else None
-        return None if found is None else check_value("images.channels", found, list[NonNegativeInt])
+        images = run.config.get("images")
+        channels = images.get("channels") if isinstance(images, Mapping) else None
+        return None if channels is None else check_value("images.channels", channels, list[NonNegativeInt])
 
 
 @dataclass(kw_only=True)

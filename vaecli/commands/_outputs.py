@@ -95,12 +95,12 @@ def column_titles(run: Run) -> list[str]:
 
 def rename_clashing_columns(titles: Sequence[str], columns: Mapping[str, T]) -> dict[str, T]:
     """Columns of our own beside the data's with these titles: one that is called the same gets another name."""
-    found = {}
+    renamed = {}
     for title, values in columns.items():
         while title in titles:
             title += "_2"
-        found[title] = values
-    return found
+        renamed[title] = values
+    return renamed
 
 
 def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:

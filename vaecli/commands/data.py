@@ -84,8 +84,8 @@ def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> It
             yield from ["", f"{key}: {file.path}"]
         yield from columns(file)
         yield from left_out(file)
-    found = [file.labels for file in reading.files.values()] + [reading.labels]
-    for labels in filter(None, found):
+    all_labels = [file.labels for file in reading.files.values()] + [reading.labels]
+    for labels in filter(None, all_labels):
         yield from ["", str(labels)]
         counts = labels.counts or {}
         lines = [[name, f"{n:,}"] for name, n in list(counts.items())[:MAX_LISTED]]

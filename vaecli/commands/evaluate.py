@@ -89,16 +89,16 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     check_exact(run, config.exact)
     whole, split = config.observations(run)
     started = time.perf_counter()
-    found = evaluate(run, split, config)
+    result = evaluate(run, split, config)
     seconds = time.perf_counter() - started
     protocol = describe(run, config, len(split), len(whole), whole.redraw, seconds)
-    report(found, protocol, check_data(run.model.decoder, split))
+    report(result, protocol, check_data(run.model.decoder, split))
     if config.scores:
         ending = "csv" if config.scores == "csv" else "npz"
         scores = config.target.with_name(f"{config.target.stem}.scores.{ending}")
-        write_scores(scores, found, split)
+        write_scores(scores, result, split)
         yield scores
-    file = Evaluation(**found.figures.model_dump(exclude_unset=True), protocol=protocol)
+    file = Evaluation(**result.figures.model_dump(exclude_unset=True), protocol=protocol)
     replace_text(config.target, file.text())
     yield config.target
 
@@ -183,12 +183,12 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
     )
 
 
-def write_scores(path: Path, found: Evaluated, split: Split) -> None:
+def write_scores(path: Path, result: Evaluated, split: Split) -> None:
     """A row for each observation."""
-    scores = dict(found.scores._asdict())
-    if found.exact is not None and found.refused is not None:
-        scores["exact_nll"] = torch.where(found.refused, torch.nan, -found.exact.log_px)
-        scores["exact_error"] = found.exact.error
+    scores = dict(result.scores._asdict())
+    if result.exact is not None and result.refused is not None:
+        scores["exact_nll"] = torch.where(result.refused, torch.nan, -result.exact.log_px)
+        scores["exact_error"] = result.exact.error
     labels = None if split.y is None else split.y.cpu()
     index = torch.arange(len(split))
     if path.suffix == ".csv":
@@ -210,9 +210,9 @@ def headline(p: Protocol) -> tuple[str, str]:
     )
 
 
-def report(found: Evaluated, protocol: Protocol, warning: str | None) -> None:
+def report(result: Evaluated, protocol: Protocol, warning: str | None) -> None:
     """The table for the user."""
-    figures, console = found.figures, Console(highlight=False)
+    figures, console = result.figures, Console(highlight=False)
     for line in headline(protocol):
         say(line, console, "bold")
     table = Table("quantity")
@@ -220,13 +220,13 @@ def report(found: Evaluated, protocol: Protocol, warning: str | None) -> None:
     table.add_column("± over data", justify="right")
     table.add_column("± over draws", justify="right")
     name = "-log p(x), prior" if protocol.estimator == "prior" else "-log p(x)"
-    table.add_row("ELBO", f"{figures.elbo:.3f}", error(stderr_of_mean(found.scores.elbo)), "")
-    table.add_row("log p(x|z)", f"{figures.log_px:.3f}", error(stderr_of_mean(found.scores.log_px)), "")
-    table.add_row("KL", f"{figures.kl:.3f}", error(stderr_of_mean(found.scores.kl)), "")
+    table.add_row("ELBO", f"{figures.elbo:.3f}", error(stderr_of_mean(result.scores.elbo)), "")
+    table.add_row("log p(x|z)", f"{figures.log_px:.3f}", error(stderr_of_mean(result.scores.log_px)), "")
+    table.add_row("KL", f"{figures.kl:.3f}", error(stderr_of_mean(result.scores.kl)), "")
     least = "at least " if figures.pareto_k_high else ""
     table.add_row(name, f"{figures.nll:.3f}", error(figures.nll_stderr), least + error(figures.nll_mc_stderr))
-    if found.exact is not None and figures.exact_nll is not None:
-        table.add_row("-log p(x), exact", f"{figures.exact_nll:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
+    if result.exact is not None and figures.exact_nll is not None:
+        table.add_row("-log p(x), exact", f"{figures.exact_nll:.3f}", error(stderr_of_mean(result.exact.log_px)), "")
     table.add_row("effective sample size", f"{figures.ess:,.1f}", "", "")
     if figures.pareto_k_high is not None:
         table.add_row("too high a Pareto k", f"{100 * figures.pareto_k_high:.3g} %", "", "")
@@ -237,7 +237,7 @@ def report(found: Evaluated, protocol: Protocol, warning: str | None) -> None:
     console.print(table)
     if figures.kl_per_dim is not None:
         console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures.kl_per_dim), soft_wrap=True)
-    for line, style in remarks(found, protocol.k):
+    for line, style in remarks(result, protocol.k):
         console.print(line, style=style, soft_wrap=True)
     memory = protocol.peak_memory_bytes
     console.print(f"{protocol.seconds:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
@@ -245,9 +245,9 @@ def report(found: Evaluated, protocol: Protocol, warning: str | None) -> None:
         say(f"warning: {warning}", console, "yellow")
 
 
-def remarks(found: Evaluated, k: int) -> Iterator[tuple[str, str | None]]:
+def remarks(result: Evaluated, k: int) -> Iterator[tuple[str, str | None]]:
     """What has to be said of the figures for log p(x), and in which style."""
-    figures, limit, n = found.figures, threshold(k), len(found.scores.nll)
+    figures, limit, n = result.figures, threshold(k), len(result.scores.nll)
     if figures.exact_nll is not None:
         yield f"quadrature: estimated error {figures.exact_error:.0e} nats", None
     if figures.exact_refused:

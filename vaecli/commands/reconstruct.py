@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
-from vaecli.commands._inputs import Observations, choose, read_input, taken
+from vaecli.commands._inputs import Observations, read_input, select, split_observations
 from vaecli.commands._keys import MODES, DrawKeys, Mode, source
 from vaecli.commands._outputs import (
     by_title,
@@ -93,19 +93,23 @@ def main(config: Config, *runs: Run) -> Path:
     view = config.view(runs[0])
     most = view.most_observations(1 + len(runs) * (1 + (config.draws or 0))) if config.format == "png" else None
     every = observations(runs[0], config)
-    seen = taken(every, "", most, None)
-    found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
+    seen = select(every, "", most, None)
+    reconstructions = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
-    print_terms(seen, found, labels, class_names(seen.y, runs[0].dataset.label_names))
+    print_terms(seen, reconstructions, labels, class_names(seen.y, runs[0].dataset.label_names))
     if config.format == "npz":
         write_arrays(
-            config.target, x=seen.x.cpu(), y=seen.y, rows=seen.rows, **arrays(seen.x.cpu(), found, config.draws)
+            config.target,
+            x=seen.x.cpu(),
+            y=seen.y,
+            rows=seen.rows,
+            **arrays(seen.x.cpu(), reconstructions, config.draws),
         )
     elif config.format == "csv":
-        write_table(config.target, columns(titled, seen, found[0]))
+        write_table(config.target, columns(titled, seen, reconstructions[0]))
     else:
         title = heading(config, runs, len(seen.x), len(every.x))
-        write_figure(config.target, figure(view, seen, found, labels, title))
+        write_figure(config.target, figure(view, seen, reconstructions, labels, title))
     return config.target
 
 
@@ -132,8 +136,8 @@ def observations(run: Run, config: Config) -> Observations:
     """Those asked for; as many as there are where nothing is said and no picture is made."""
     n = DEFAULT_DRAWN if config.n is None and config.format == "png" else config.n
     if config.input is None:
-        return choose(run, config.split, n, config.indices, config.seed)
-    return taken(read_input(run, config.input), f"input={config.input}", n, config.indices)
+        return split_observations(run, config.split, n, config.indices, config.seed)
+    return select(read_input(run, config.input), f"input={config.input}", n, config.indices)
 
 
 def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: int = 0) -> Reconstruction:
@@ -159,16 +163,16 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     return Reconstruction(torch.cat(again), metrics, z.cpu(), several)
 
 
-def arrays(x: Tensor, found: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
+def arrays(x: Tensor, reconstructions: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
     """What an .npz file says of the runs, beside the observations x (N, *x_shape) on the CPU.
 
     filled: the observations with what is missing in them (NaN) taken from the reconstruction
     """
-    several = {"draws": stacked([one.draws for one in found])} if draws else {}
-    if draws and len(found) == 1:  # several runs may have different numbers of latents
-        several["z"] = found[0].z
-    terms = {term: stacked([one.terms[term] for one in found]) for term in found[0].terms}
-    again = stacked([one.x for one in found])
+    several = {"draws": stacked([one.draws for one in reconstructions])} if draws else {}
+    if draws and len(reconstructions) == 1:  # several runs may have different numbers of latents
+        several["z"] = reconstructions[0].z
+    terms = {term: stacked([one.terms[term] for one in reconstructions]) for term in reconstructions[0].terms}
+    again = stacked([one.x for one in reconstructions])
     filled = {"filled": torch.where(x.isnan(), again, x)} if bool(x.isnan().any()) else {}
     return {"reconstruction": again, **filled, **terms, **several}
 
@@ -188,18 +192,22 @@ def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> di
 
 
 def figure(
-    view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str], title: str
+    view: View, seen: Observations, reconstructions: Sequence[Reconstruction], labels: Sequence[str], title: str
 ) -> Figure:
     """The observations over each run's reconstructions; with one run, each observation's ELBO above it."""
     rows = []
-    for label, one in zip(labels, found, strict=True):
+    for label, one in zip(labels, reconstructions, strict=True):
         label = as_label(label)
-        rows.append((label if len(found) > 1 else "reconstruction", one.x))
-        before = f"{label}, " if len(found) > 1 else ""
+        rows.append((label if len(reconstructions) > 1 else "reconstruction", one.x))
+        before = f"{label}, " if len(reconstructions) > 1 else ""
         rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
     if len(rows) > view.most_fits:
         print(f"drew the first {view.most_fits} of {len(rows)} rows of reconstructions; format=npz writes them all")
-    notes = [f"ELBO {number(float(elbo))}" for elbo in found[0].terms["elbo"]] if len(found) == 1 else None
+    notes = (
+        [f"ELBO {number(float(elbo))}" for elbo in reconstructions[0].terms["elbo"]]
+        if len(reconstructions) == 1
+        else None
+    )
     return view.reconstructions(seen.x.cpu(), rows[: view.most_fits], notes, title)
 
 
@@ -218,12 +226,14 @@ def check_same_shape(runs: Sequence[Run]) -> None:
 
 
 def print_terms(
-    seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str], classes: Sequence[str] | None
+    seen: Observations, reconstructions: Sequence[Reconstruction], labels: Sequence[str], classes: Sequence[str] | None
 ) -> None:
     """A table with the ELBO's terms of each observation, one for each run; `classes` are the labels' names."""
-    for label, one in zip(labels, found, strict=True):
+    for label, one in zip(labels, reconstructions, strict=True):
         table = Table(
-            "observation", *(["label"] if seen.y is not None else []), title=rich(label) if len(found) > 1 else None
+            "observation",
+            *(["label"] if seen.y is not None else []),
+            title=rich(label) if len(reconstructions) > 1 else None,
         )
         for heading in ("ELBO", "log p(x|z)", "KL"):
             table.add_column(heading, justify="right")

@@ -140,11 +140,11 @@ def as_csv(rows: Sequence[Row]) -> str:
     """The columns, and one more for each key in which the runs differ."""
     keys = list(dict.fromkeys(key for row in rows for key in row["differences"]))
     columns = [key for key in COLUMNS if key != "differences"]
-    found = [csv_line([*columns, *keys])]
+    lines = [csv_line([*columns, *keys])]
     for row in rows:
         values = {key: as_typed(value) for key, value in row["differences"].items()}
-        found.append(csv_line([*map(row.get, columns), *map(values.get, keys)]))
-    return "".join(found)
+        lines.append(csv_line([*map(row.get, columns), *map(values.get, keys)]))
+    return "".join(lines)
 
 
 def as_json(rows: Sequence[Row]) -> str:

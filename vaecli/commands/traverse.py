@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
 from vaecli.analysis.metrics import ACTIVE_VARIANCE, kl_per_dim, mean_variances
-from vaecli.commands._inputs import load_split, pick
+from vaecli.commands._inputs import load_split, observations_at
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Part, Split
@@ -37,18 +37,18 @@ def main(config: Config, run: Run) -> Path:
     if config.dims is not None:
         check_dims(run.model, config.dims)
     if config.index is not None:
-        x = pick(run, split, config.split, [("index", config.index)], config.seed).x
+        x = observations_at(run, split, config.split, [("index", config.index)], config.seed).x
         with evaluating(run.model):
             start = run.model.encode(x).mean[0]
     shown = choose(run, split, config, view.most_rows(config.steps))
-    found = traverse(run.model, config.steps, config.span, start, shown.dims)
+    traversal = traverse(run.model, config.steps, config.span, start, shown.dims)
     title = ["one latent moved at a time", MODES["mean"], *shown.left_out]
     if start is not None:
         title.append(f"from the code of {config.split} observation {config.index}")
     if not prior_moments(run.model).standard:
         title.append("in standard deviations from the prior's mean")
-    steps, heading = numbers(found.values.numpy()), config.heading(run, ", ".join(title))
-    write_figure(config.target, view.strips(found.x, shown.labels, steps, heading))
+    steps, heading = numbers(traversal.values.numpy()), config.heading(run, ", ".join(title))
+    write_figure(config.target, view.strips(traversal.x, shown.labels, steps, heading))
     for line in shown.left_out:
         print(f"{line}; dims=[...] chooses others")
     return config.target

@@ -43,7 +43,7 @@ def header(path: Path) -> list[str]:
 
 def keys(path: Path, prefix: str = "") -> list[Key]:
     """The keys that a user can set, in the file's order."""
-    found: list[Key] = []
+    entries: list[Key] = []
     parents: list[tuple[int, str]] = []
     hidden_at = -1
     for line in path.read_text("utf-8", "replace").splitlines():
@@ -59,10 +59,10 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
         parents = [(d, k) for d, k in parents if d < depth]
         name = prefix + ".".join([*(k for _, k in parents), key])
         if value:
-            found.append(Key(name, value, match["comment"] or ""))
+            entries.append(Key(name, value, match["comment"] or ""))
         else:
             parents.append((depth, key))
-    return found
+    return entries
 
 
 def commands() -> list[str]:
@@ -108,12 +108,12 @@ def config_dirs(args: Sequence[str]) -> list[Path]:
 
 def groups(places: Sequence[Path] = ()) -> dict[str, list[str]]:
     """The options of each configuration group, those in `places` among them."""
-    found: dict[str, set[str]] = {}
+    options: dict[str, set[str]] = {}
     for place in (*places, conf_folder()):
         for path in place.glob("*/*.yaml"):
             if path.parent.name.isidentifier():
-                found.setdefault(path.parent.name, set()).add(path.stem)
-    return {name: sorted(found[name]) for name in sorted(found)}
+                options.setdefault(path.parent.name, set()).add(path.stem)
+    return {name: sorted(options[name]) for name in sorted(options)}
 
 
 def option_file(places: Sequence[Path], group: str, option: str) -> Path | None:

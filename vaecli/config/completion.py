@@ -62,24 +62,24 @@ class Line(NamedTuple):
     @property
     def chosen(self) -> dict[str, str]:
         """The option of each group: the default, what the recipe takes, or what is typed."""
-        found = default_choices(self.command)
+        options = default_choices(self.command)
         typed = dict(word.lstrip("+").split("=", 1) for word in self.before if "=" in word)
         recipe = self.option_file("experiment", typed.get("experiment", ""))
         if recipe is not None:
-            found |= dict(re.findall(r"^  - override /(\w+): (\w+)$", recipe.read_text(), re.MULTILINE))
-        return {group: typed.get(group, option) for group, option in found.items()}
+            options |= dict(re.findall(r"^  - override /(\w+): (\w+)$", recipe.read_text(), re.MULTILINE))
+        return {group: typed.get(group, option) for group, option in options.items()}
 
     def option_file(self, group: str, option: str) -> Path | None:
         return option_file(self.config_dirs, group, option)
 
     def settable(self) -> list[Key]:
         """The command's keys and those of the options chosen."""
-        found = command_keys(self.command)
+        entries = command_keys(self.command)
         for group, option in self.chosen.items():
             path = self.option_file(group, option)
             if path is not None and group != "experiment":
-                found += keys(path, prefix=f"{group}.")
-        return [key for key in found if "${" not in key.default and key.name != "dataset.source"]
+                entries += keys(path, prefix=f"{group}.")
+        return [key for key in entries if "${" not in key.default and key.name != "dataset.source"]
 
 
 def answer(shell: str, text: str, breaks: str = "") -> list[str]:
@@ -89,15 +89,15 @@ def answer(shell: str, text: str, breaks: str = "") -> list[str]:
     """
     words, kept, quoted = split(text, breaks if shell == "bash" else "")
     typed = words[-1].replace("'", "")  # a file's name may have got quotes for Hydra
-    found = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
-    if len(found) > 1:  # quotes come with the last choice: until then all begin as what is typed
-        found = [word if word.startswith(words[-1]) else word.replace("'", "") for word in found]
+    completions = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
+    if len(completions) > 1:  # quotes come with the last choice: until then all begin as what is typed
+        completions = [word if word.startswith(words[-1]) else word.replace("'", "") for word in completions]
     if shell == "fish":
-        return [word.rstrip() for word in found]
-    found = [word[kept:] for word in found]
+        return [word.rstrip() for word in completions]
+    completions = [word[kept:] for word in completions]
     if shell == "zsh" or quoted:
-        return found
-    return [SHELL.sub(r"\\\1", word.rstrip()) + " " * word.endswith(" ") for word in found]
+        return completions
+    return [SHELL.sub(r"\\\1", word.rstrip()) + " " * word.endswith(" ") for word in completions]
 
 
 def split(text: str, breaks: str) -> tuple[list[str], int, bool]:
@@ -159,17 +159,17 @@ def values_of(line: Line) -> list[str]:
     known = {one.name: one for one in line.settable()}
     if key in line.chosen:
         paths = (path for folder in line.config_dirs for path in (folder / key).glob("*.yaml"))
-        found = spaced(sorted({path.stem for path in paths}))
+        values = spaced(sorted({path.stem for path in paths}))
     elif key not in known:
         return []
     elif key in RUNS:
-        found = [*spaced(RUNS[key]), *run_folders(item)]
+        values = [*spaced(RUNS[key]), *run_folders(item)]
     else:
-        found = spaced(choices(known[key]))
-        if not found and key.rpartition(".")[2] in PATHS:
-            found = files(item)
+        values = spaced(choices(known[key]))
+        if not values and key.rpartition(".")[2] in PATHS:
+            values = files(item)
     before = line.word.removesuffix(item)
-    return [before + (one.rstrip() if "[" in before else one) for one in found]
+    return [before + (one.rstrip() if "[" in before else one) for one in values]
 
 
 def choices(key: Key) -> list[str]:

@@ -162,13 +162,13 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     pairs = zip(args, [*args[1:], ""], strict=False)  # no arguments, no pairs
     args = [f"{arg}=all" if arg in ("--info", "-i") and "=" in after else arg for arg, after in pairs]
     try:
-        found, unknown = parser.parse_known_intermixed_args(args)
+        parsed_args, unknown = parser.parse_known_intermixed_args(args)
     except ArgumentError as error:
         raise UserError(wrong_value(error, known)) from None
     for flag in [*unknown, *(arg for arg in args if arg == "--")]:
         name = flag.partition("=")[0]
         raise UserError(f"unknown flag {name}{nearest(name, known) or '; --help lists the flags'}")
-    values = vars(found)
+    values = vars(parsed_args)
     words = values.pop("overrides")
     given = {f"--{key.replace('_', '-')}": value for key, value in values.items() if value}
     return [flag if value is True else f"{flag}={value}" for flag, value in given.items()], words

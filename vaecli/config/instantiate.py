@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaecli.config.bases import based, check_made
+from vaecli.config.bases import as_option, check_made
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import as_typed, check_arguments
 from vaecli.utils.types import Values
@@ -88,11 +88,11 @@ class OptionFactory:
         if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
             raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
         target = node["_target_"]
-        found: Callable[..., Any] = (
+        named: Callable[..., Any] = (
             imported(target) if self.trust.typed_here else resolve(target, f"vaecli.{group}s", self.trust.packages)
         )
         try:
-            return based(found, group)
+            return as_option(named, group)
         except UserError as error:
             raise UserError(f"{group}._target_={target}: {error}") from None
 
@@ -110,15 +110,15 @@ def resolve(target: str, package: str, trust: Sequence[str] = ()) -> Callable[..
     if not own and not theirs:
         raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused"
                         + how_to_trust(target))  # fmt: skip
-    found: Callable[..., Any] = imported(target)
-    place = str(getattr(found, "__module__", None))
+    named: Callable[..., Any] = imported(target)
+    defined_in = str(getattr(named, "__module__", None))
     if theirs:
-        fits = callable(found) and any(f"{place}.".startswith(f"{trusted}.") for trusted in theirs)
+        fits = callable(named) and any(f"{defined_in}.".startswith(f"{trusted}.") for trusted in theirs)
     else:
-        fits = place == module and (inspect.isclass(found) or (inspect.isfunction(found) and module == package))
+        fits = defined_in == module and (inspect.isclass(named) or (inspect.isfunction(named) and module == package))
     if not fits:
         raise UserError(f"the configuration asks for {target!r}, which is not a class defined there: refused")
-    return found
+    return named
 
 
 def imported(target: str) -> Any:

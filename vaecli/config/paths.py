@@ -36,9 +36,9 @@ def listed(
     head, slash, start = typed.rpartition("/")
     try:
         with os.scandir(os.path.expanduser(head + slash) or ".") as entries:
-            found = [entry for entry in entries if entry.name.startswith(start)]
-        found = sorted((one for one in found if start or not one.name.startswith(".")), key=lambda one: one.name)
-        names = [(one.name, is_complete(one.path)) for one in found if keep(one)]
+            matches = [entry for entry in entries if entry.name.startswith(start)]
+        matches = sorted((one for one in matches if start or not one.name.startswith(".")), key=lambda one: one.name)
+        names = [(one.name, is_complete(one.path)) for one in matches if keep(one)]
     except OSError:
         return []
     return [in_quotes(head + slash + name, done, quote) for name, done in names if not set(name) & set("'\\$")]

@@ -10,13 +10,13 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 
 
-class Tidy(Callback):
+class SweepCleanup(Callback):
     """Lets go of each job when it is done, and knows the folder of the sweep."""
 
     folder: ClassVar[Path | None] = None
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        Tidy.folder = Path(config.hydra.sweep.dir)
+        SweepCleanup.folder = Path(config.hydra.sweep.dir)
 
     def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
         """Hydra keeps a job's two configurations until the sweep ends, and its error, whose frames hold the model."""
@@ -29,7 +29,7 @@ class Tidy(Callback):
 
 def remove_empty() -> None:
     """Take away the folder that Hydra has made for a sweep whose jobs wrote nothing there."""
-    folder = Tidy.folder
+    folder = SweepCleanup.folder
     if folder is None or folder.is_absolute() or [path.name for path in folder.glob("*")] != ["multirun.yaml"]:
         return
     (folder / "multirun.yaml").unlink()

@@ -210,6 +210,6 @@ class Arrays(Dataset):
         """What was read."""
         files = {key: content.reading for key, content in contents.items()}
         drawn = f"drawn by dataset.split_seed={self.split_seed}"
-        found = {name: Part(len(part), f"dataset.{name}_path" if apart else drawn)
+        described = {name: Part(len(part), f"dataset.{name}_path" if apart else drawn)
                  for name, (part, apart) in parts.items() if part is not None}  # fmt: skip
-        return Reading(str(self.paths["path"]), files, found)
+        return Reading(str(self.paths["path"]), files, described)

@@ -23,10 +23,10 @@ def check_finite(
     start, wrong, first = 0, 0, None
     for chunk in data.chunks() if data.x.is_floating_point() else ():
         x = chunk.to(torch.float32)
-        found = x.isinf() if gaps else ~x.isfinite()
-        here = int(found.sum())
+        broken = x.isinf() if gaps else ~x.isfinite()
+        here = int(broken.sum())
         if here and first is None:
-            first = found.nonzero()[0].tolist()
+            first = broken.nonzero()[0].tolist()
             first[0] += start
         start, wrong = start + len(chunk), wrong + here
     if first is None:

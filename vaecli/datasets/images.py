@@ -112,11 +112,13 @@ class Images(Dataset):
             problem = "is a file" if self.folder.exists() else "there is no such folder"
             raise UserError(f"{self.what}: {problem}; expected a folder of images, or a file of several pages "
                             "(dataset=arrays reads files of numbers)")  # fmt: skip
-        found = parts_of(self.what, self.folder, self.subfolders)
-        if not found.folders:
+        subfolders = parts_of(self.what, self.folder, self.subfolders)
+        if not subfolders.folders:
             return {"train": walk(self.what, self.folder)}, []
-        inner = {name: path for name in PARTS if (path := found.folders.get(name))}
-        return {name: walk(os.path.join(self.what, path.name), path) for name, path in inner.items()}, [*found.notes]
+        inner = {name: path for name in PARTS if (path := subfolders.folders.get(name))}
+        return {name: walk(os.path.join(self.what, path.name), path) for name, path in inner.items()}, [
+            *subfolders.notes
+        ]
 
     def _parts(self, gallery: Gallery, folders: Mapping[str, Folder], codes: Tensor | None) -> dict[str, list[Picture]]:
         """The pictures of each part, in the order in which they are held."""
@@ -155,8 +157,8 @@ class Images(Dataset):
             self.path, "images", n, shape, said, tuple(how), layout, labels=labels, high=float(gallery.largest),
             passed_over=all_passed_over(folders.values()), notes=(*notes, *gallery.notes),
         )  # fmt: skip
-        found = {name: Part(len(parts[name]), self._whence(name, folders)) for name in PARTS if name in parts}
-        return Reading(self.path, {"path": reading}, found)
+        described = {name: Part(len(parts[name]), self._whence(name, folders)) for name in PARTS if name in parts}
+        return Reading(self.path, {"path": reading}, described)
 
     def _whence(self, name: str, folders: Mapping[str, Folder]) -> str:
         """Where a part's pictures come from."""

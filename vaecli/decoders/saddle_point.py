@@ -52,15 +52,15 @@ class Deviance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        x, excess, found = ctx.saved_tensors
-        of_x = gradient * found / x if ctx.needs_input_grad[0] else None
+        x, excess, deviance = ctx.saved_tensors
+        of_x = gradient * deviance / x if ctx.needs_input_grad[0] else None
         return of_x, gradient * excess, None
 
 
 def deviance(x: Tensor, log_ratio: Tensor, excess: Tensor) -> Tensor:
     """`Deviance` of tensors that are broadcast against each other."""
-    found: Tensor = Deviance.apply(*torch.broadcast_tensors(x, log_ratio, excess))
-    return found
+    result: Tensor = Deviance.apply(*torch.broadcast_tensors(x, log_ratio, excess))
+    return result
 
 
 def log_one_plus(u: Tensor, one_plus_u: Tensor) -> Tensor:

@@ -119,8 +119,8 @@ def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, 
     The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values; how
     many epochs there are, unless the user says it, follows from the number of observations.
     """
-    found = {key: value for key, value in dataset.settings_from_data.items() if key in config.dataset}
-    config = replace(config, dataset=config.dataset.filled(**found)) if found else config
+    decided = {key: value for key, value in dataset.settings_from_data.items() if key in config.dataset}
+    config = replace(config, dataset=config.dataset.filled(**decided)) if decided else config
     decoder = filled_decoder(options, train, dataset.recipe)
     return replace(config, decoder=Choice(decoder)).with_epochs(len(train))
 

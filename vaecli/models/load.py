@@ -111,10 +111,10 @@ def rebuild(state: Values, trust: Trust) -> VAE:
         model = build_vae(OptionFactory(config, trust), latent_dim, tuple(state["x_shape"]))
     model.measure()
     for name, expected in model.state_dict().items():
-        found = weights.get(name)
-        if found is not None and found.dtype != expected.dtype:
-            raise ValueError(f"{name} is of type {found.dtype}, not {expected.dtype}")
-        if found is not None and not bool(found.isfinite().all()):
+        tensor = weights.get(name)
+        if tensor is not None and tensor.dtype != expected.dtype:
+            raise ValueError(f"{name} is of type {tensor.dtype}, not {expected.dtype}")
+        if tensor is not None and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds values that are not finite numbers")
     model.load_state_dict(weights, assign=True)
     missing = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]

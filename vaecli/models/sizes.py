@@ -29,11 +29,11 @@ class Sizes(NamedTuple):
 
 def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
     """What a network takes for one observation of a shape; the network is on the meta device, where nothing is."""
-    found: list[tuple[int, int]] = []
+    numbers: list[tuple[int, int]] = []
 
     def look(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         given = sum(arg.numel() for arg in args if isinstance(arg, Tensor))
-        found.append((given, out.numel() if isinstance(out, Tensor) else 0))
+        numbers.append((given, out.numel() if isinstance(out, Tensor) else 0))
 
     hooks = [module.register_forward_hook(look) for module in network.modules() if not list(module.children())]
     hooks.append(network.register_forward_hook(look))
@@ -44,4 +44,4 @@ def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
         for hook in hooks:
             hook.remove()
     itemsize = 4  # float32
-    return Sizes(itemsize * max(given + out for given, out in found), itemsize * sum(out for _, out in found))
+    return Sizes(itemsize * max(given + out for given, out in numbers), itemsize * sum(out for _, out in numbers))

@@ -140,5 +140,5 @@ def correlations(x: np.ndarray) -> np.ndarray:
     z = np.where(known, x - np.where(known, x, 0.0).sum(0) / n, 0.0)
     squares = (z**2).T @ known  # [i, j]: of column i where j is known
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: np.ndarray = (z.T @ z) / np.sqrt(squares * squares.T)
-    return found
+        matrix: np.ndarray = (z.T @ z) / np.sqrt(squares * squares.T)
+    return matrix

@@ -39,8 +39,8 @@ def view(
 ) -> View:
     """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1.
 
-    Numbers without a grid are the columns of a table where they have `names` or are few; `display_range` is drawn black and
-    white, of images of many channels those named in `channels`.
+    Numbers without a grid are the columns of a table where they have `names` or are few. `display_range` is drawn black
+    and white, of images of many channels those named in `channels`.
     """
     if len(x_shape) == 3:
         return ImagePlots(x_shape, display_range, channels)

@@ -32,8 +32,8 @@ class Mixture(Distribution):
         """z (..., D) -> (...), so many z at a time that the densities under all components have room."""
         rows = z.reshape(-1, 1, z.shape[-1])
         parts = rows.split(max(1, MAX_DENSITIES // (len(self.log_weights) * z.shape[-1])))
-        found = [torch.logsumexp(self.components.log_prob(part) + self.log_weights, -1) for part in parts]
-        return torch.cat(found).view(z.shape[:-1])
+        densities = [torch.logsumexp(self.components.log_prob(part) + self.log_weights, -1) for part in parts]
+        return torch.cat(densities).view(z.shape[:-1])
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:

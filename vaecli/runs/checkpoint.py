@@ -202,8 +202,8 @@ def check_own_format(path: Path, described: Any, intact: bool) -> None:
     if not isinstance(described, dict) or not described.keys() >= KEYS:
         raise UserError(f"{path} is not a vaecli checkpoint: it lacks the keys that one has")
     if described["format"] != FORMAT and type(described["format"]) is int:
-        found = described["format"]
-        raise UserError(f"{path} has checkpoint format {found}; this version of vaecli reads format {FORMAT}")
+        version = described["format"]
+        raise UserError(f"{path} has checkpoint format {version}; this version of vaecli reads format {FORMAT}")
     if not intact:
         raise UserError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
 

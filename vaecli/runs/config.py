@@ -153,8 +153,10 @@ class RunConfig:
     def changed_values(self, given: RunConfig, keys: Sequence[str]) -> Values:
         """What `given` changes at some keys of a run that goes on; UserError for a change of what has been trained."""
         before, below = flatten(self.values()), tuple(f"{key}." for key in keys)
-        typed = {key: value for key, value in flatten(given.values()).items() if key in keys or key.startswith(below)}
-        changes = {key: value for key, value in typed.items() if value != before.get(key)}
+        given_values = {
+            key: value for key, value in flatten(given.values()).items() if key in keys or key.startswith(below)
+        }
+        changes = {key: value for key, value in given_values.items() if value != before.get(key)}
         refused = [key for key in changes if is_immutable(key)]
         if refused:
             was = ", ".join(f"{key}={as_typed(before.get(key))}" for key in refused)
@@ -254,7 +256,7 @@ def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeyOfRun]]:
         if dataclasses.is_dataclass(hint):
             yield from _keys_of(typing.cast(type, hint), f"{one.name}.")
             continue
-        rules = [found for found in getattr(hint, "__metadata__", ()) if isinstance(found, Rule)]
+        rules = [entry for entry in getattr(hint, "__metadata__", ()) if isinstance(entry, Rule)]
         default = one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
         default = None if default is dataclasses.MISSING else default
         yield prefix + one.name, KeyOfRun(default, rules[0] if rules else Rule())
@@ -269,10 +271,10 @@ SECTIONS = tuple(dict.fromkeys(key.partition(".")[0] for key in run_keys() if ".
 def is_immutable(key: str) -> bool:
     """Whether a key, or a key of a group's option, cannot change in a run that goes on."""
     group, _, name = key.partition(".")
-    found = run_keys().get(key) or run_keys().get(group)
-    if found is None:
+    known = run_keys().get(key) or run_keys().get(group)
+    if known is None:
         return False
-    return found.rule.immutable and not (name and key != group and {name, "*"} & {*found.rule.free})
+    return known.rule.immutable and not (name and key != group and {name, "*"} & {*known.rule.free})
 
 
 def read_config(path: Path) -> Values:

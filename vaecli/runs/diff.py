@@ -48,8 +48,8 @@ def varies(values: dict[Any, set[str]], chosen: str | None) -> bool:
 
 def differences(configs: Sequence[Values]) -> list[dict[str, str]]:
     """For each configuration, the keys (as one types them) in which it differs from the others, and its values."""
-    found = differing([flatten(config) for config in configs])
-    return [{key: as_typed(value) for key, value in one.items()} for one in found]
+    entries = differing([flatten(config) for config in configs])
+    return [{key: as_typed(value) for key, value in one.items()} for one in entries]
 
 
 def titles(configs: Sequence[Values], otherwise: Sequence[str]) -> list[str]:
@@ -57,8 +57,8 @@ def titles(configs: Sequence[Values], otherwise: Sequence[str]) -> list[str]:
 
     How the weights began is left out where the rest tells the runs apart.
     """
-    found = differences(configs)
-    short = [{key: value for key, value in one.items() if key != "start_at_mean"} for one in found]
+    entries = differences(configs)
+    short = [{key: value for key, value in one.items() if key != "start_at_mean"} for one in entries]
     apart = len({tuple(one.items()) for one in short}) == len(short)
-    texts = [", ".join(f"{key}={value}" for key, value in one.items()) for one in (short if apart else found)]
+    texts = [", ".join(f"{key}={value}" for key, value in one.items()) for one in (short if apart else entries)]
     return [text or name for text, name in zip(texts, otherwise, strict=True)]

@@ -153,8 +153,8 @@ def folders_below(root: Path, name: str) -> Iterator[RunFolder]:
 
 def checkpoints_below(root: Path, name: str) -> Iterator[Path]:
     """The checkpoints of this file name in `root` and every folder below it; no links that lead nowhere."""
-    found = (folder / name for folder in folders_below(root, name) if folder.name == CHECKPOINTS)
-    return (path for path in found if path.is_file())
+    paths = (folder / name for folder in folders_below(root, name) if folder.name == CHECKPOINTS)
+    return (path for path in paths if path.is_file())
 
 
 @contextmanager

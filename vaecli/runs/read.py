@@ -37,12 +37,12 @@ class Damaged(Exception):
 def mapping(path: Path, parse: Parse) -> Values:
     """What `parse`, load_yaml or load_json, finds in a file; Damaged unless it is a mapping."""
     try:
-        found = parse(read(path))
+        value = parse(read(path))
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise Damaged(f"{path.name} is damaged")
-    return found
+    return value
 
 
 def read(path: Path) -> str:
@@ -70,9 +70,9 @@ def json_lines(path: Path, usable: Callable[[Values], bool]) -> Iterator[Values]
             raise Damaged(f"{path.name} cannot be read (it is no regular file)")
         with path.open(encoding="utf-8", errors="replace") as file:
             for n, line in enumerate(iter(lambda: file.readline(MAX_LINE_LENGTH), "")):
-                found = line_of_json(line)
-                if found is not None and usable(found):
-                    yield found
+                entry = line_of_json(line)
+                if entry is not None and usable(entry):
+                    yield entry
                 else:
                     junk += 1
                 if junk > MAX_BAD_LINES or n > MAX_LINES:
@@ -83,23 +83,23 @@ def json_lines(path: Path, usable: Callable[[Values], bool]) -> Iterator[Values]
 
 def line_of_json(line: str) -> Values | None:
     try:
-        found = load_json(line)
+        value = load_json(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def load_json(content: str) -> Any:
     """The value of a JSON text; ValueError where there is none, or a deeply nested one."""
     try:
-        found = json.loads(content)
+        whole = json.loads(content)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    level = [found]
+    level = [whole]
     for _ in range(MAX_DEPTH):
         level = [inner for value in level if isinstance(value, dict | list) for inner in entries(value)]
         if not level:
-            return found
+            return whole
     raise ValueError("nested too deeply")
 
 
@@ -116,14 +116,14 @@ def load_yaml(content: str) -> Any:
     try:
         events = at_most(MAX_VALUES, yaml.parse(content, Loader))
         nodes = (event for event in events if not isinstance(event, STRUCTURE))
-        found = [value_of(event, nodes) for event in nodes]
+        documents = [value_of(event, nodes) for event in nodes]
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f"line {place.line + 1}: " if place else ""
         raise ValueError(where + str(getattr(error, "problem", None) or "no text")) from None
-    if len(found) > 1:
+    if len(documents) > 1:
         raise ValueError("more than one document")
-    return found[0] if found else None
+    return documents[0] if documents else None
 
 
 def at_most(n: int, events: Iterator[Any]) -> Iterator[Any]:

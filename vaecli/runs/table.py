@@ -66,8 +66,8 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
 
 def run_folders(root: Path) -> list[RunFolder]:
     """Every folder with a summary.json, `root` included."""
-    found = folders_below(root, SUMMARY)
-    return sorted(found, key=lambda folder: [natural(part) for part in folder.path.parts])
+    folders = folders_below(root, SUMMARY)
+    return sorted(folders, key=lambda folder: [natural(part) for part in folder.path.parts])
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -96,14 +96,14 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
     problems: list[str] = []
     summary = attempt(lambda: summary_of(folder), None, problems)
     flat: Values = attempt(lambda: config_of(folder, summary), {}, problems)
-    found = summary or Summary()
-    said = progress_of(found)
-    progress = attempt(lambda: completed_by_metrics(folder, found, said), said, problems)
-    nll = attempt(lambda: nll_of(folder, found), None, problems)
-    test = found.test
+    known = summary or Summary()
+    said = progress_of(known)
+    progress = attempt(lambda: completed_by_metrics(folder, known, said), said, problems)
+    nll = attempt(lambda: nll_of(folder, known), None, problems)
+    test = known.test
     row: Row = {
-        "status": found.status or "damaged",
-        "dataset": text(found.data.name if found.data else flat.get("dataset")),
+        "status": known.status or "damaged",
+        "dataset": text(known.data.name if known.data else flat.get("dataset")),
         "differences": {},
         "epochs": progress.epochs,
         "bound": progress.bound,
@@ -111,9 +111,9 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
         "test_elbo": test.elbo if test else None,
         "test_bound": test.bound if test else None,
         "nll": nll,
-        "seconds": found.seconds,
+        "seconds": known.seconds,
         "folder": str(folder),
-        "error": "; ".join([*filter(None, [text(found.error)]), *problems]) or None,
+        "error": "; ".join([*filter(None, [text(known.error)]), *problems]) or None,
     }
     return row, flat
 
@@ -128,10 +128,10 @@ def attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
 
 
 def summary_of(folder: RunFolder) -> Summary:
-    found = folder.read_summary()
-    if found.status is None:
+    summary = folder.read_summary()
+    if summary.status is None:
         raise Damaged(f"{SUMMARY} has no status")
-    return found
+    return summary
 
 
 def config_of(folder: RunFolder, summary: Summary | None) -> Values:
@@ -175,9 +175,9 @@ def nll_of(folder: RunFolder, summary: Summary) -> float | None:
     """Of the last evaluation, unless the run has been trained on since, so that its checkpoint is another one."""
     if not folder.evaluation.exists():
         return None
-    found = folder.read_evaluation()
-    now = {BEST: summary.best.epoch if summary.best else None, LAST: summary.epochs}.get(found.protocol.checkpoint)
-    return found.nll if now in (None, found.protocol.epoch) else None
+    evaluation = folder.read_evaluation()
+    now = {BEST: summary.best.epoch if summary.best else None, LAST: summary.epochs}.get(evaluation.protocol.checkpoint)
+    return evaluation.nll if now in (None, evaluation.protocol.epoch) else None
 
 
 def finite(value: Any) -> Any:

@@ -29,9 +29,9 @@ def broken_step(model: nn.Module, totals: Totals, epoch: int, step: int, hint: s
     may be the cause, taken for it in the first steps. The gradients still at the parameters are those of the step
     before: where they, or the weights, are not finite, they came first.
     """
-    found = totals.first_broken()
-    assert found is not None
-    row, sums = found
+    broken = totals.first_broken()
+    assert broken is not None
+    row, sums = broken
     before = len(totals.rows) - 1 - row  # how many steps ago: more than none where the loss is looked at now and then
     gradient, weight = (first_broken(tensors) for tensors in gradients_and_weights(model))
     if before == 0 and gradient:

@@ -82,8 +82,8 @@ def newer_best(folder: RunFolder, which: str, best: Best) -> Best:
         return best
     path = folder.checkpoint(which)
     with misfit_as_user_error(path):
-        found = Best.from_dict(checkpoint.load(path)["best"])
-    return found if found.epoch > best.epoch else best
+        stored = Best.from_dict(checkpoint.load(path)["best"])
+    return stored if stored.epoch > best.epoch else best
 
 
 def nothing_left(config: RunConfig, state: TrainingState) -> str | None:

@@ -79,18 +79,18 @@ class TrainingState(NamedTuple):
 
     def to_dict(self) -> StateDict:
         """As checkpoints hold it."""
-        found = {**self._asdict(), "best": self.best.to_dict()}
-        del found["others"]
+        entries = {**self._asdict(), "best": self.best.to_dict()}
+        del entries["others"]
         if self.partial is None:
-            del found["partial"]
-        return found | {name: other.to_dict() for name, other in self.others.items()}
+            del entries["partial"]
+        return entries | {name: other.to_dict() for name, other in self.others.items()}
 
     @classmethod
     def from_dict(cls, stored: StateDict) -> TrainingState:
         """From a checkpoint that `checkpoint.load` has read; ValueError where its entries are of another form."""
-        found = {key: stored[key] for key in ("model", "optimizer", "scheduler", "step", "epoch", "rng")}
+        entries = {key: stored[key] for key in ("model", "optimizer", "scheduler", "step", "epoch", "rng")}
         others = {name: CandidateState.from_dict(stored[name]) for name in OTHER_CANDIDATES if name in stored}
-        return cls(**found, best=Best.from_dict(stored["best"]), partial=stored.get("partial"), others=others)
+        return cls(**entries, best=Best.from_dict(stored["best"]), partial=stored.get("partial"), others=others)
 
 
 class ResumeState(NamedTuple):

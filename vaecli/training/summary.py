@@ -28,11 +28,11 @@ def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
     """Active units and the KL of each latent for summary.json; a line about them, and whether it is a warning."""
     split = (setup.splits.val or setup.splits.train).head(PREVIEW_OBSERVATIONS)
     active, kl = int(active_units(setup.model, split).sum()), kl_per_dim(setup.model, split)
-    found = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
+    entries = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
     dim = setup.model.latent_dim
     if 4 * active >= dim and active >= min(2, dim):
-        return found, f"{active} of {dim} latents are used", False
-    return found, (
+        return entries, f"{active} of {dim} latents are used", False
+    return entries, (
         f"only {active} of {dim} latents are used, the others stay at the prior (posterior collapse): train longer, or "
         "try objective=warm_up or free_bits, or a decoder that is more sure"
     ), True  # fmt: skip
@@ -77,8 +77,8 @@ def description(setup: TrainingSetup, device: torch.device) -> Summary:
 
 def reading_of(setup: TrainingSetup) -> Reading:
     """What the data were read from, and as what."""
-    found: Reading = setup.dataset.described(setup.config.dataset.name, setup.splits)
-    return found
+    reading: Reading = setup.dataset.described(setup.config.dataset.name, setup.splits)
+    return reading
 
 
 def git_commit() -> str | None:
@@ -128,8 +128,8 @@ def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> s
 
 def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
     """The settings for TensorBoard's HParams page: all that say something, the same in sweeps and single runs."""
-    found = {key: value for key, value in config.flat().items() if key not in NON_DISTINGUISHING_KEYS}
-    return {key: value if isinstance(value, bool | int | float) else as_typed(value) for key, value in found.items()}
+    settings = {key: value for key, value in config.flat().items() if key not in NON_DISTINGUISHING_KEYS}
+    return {key: value if isinstance(value, bool | int | float) else as_typed(value) for key, value in settings.items()}
 
 
 class RunRecorder:

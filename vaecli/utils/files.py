@@ -72,13 +72,13 @@ def replace_text(path: Path, text: str) -> None:
 
 def expanded(path: str) -> Path:
     """`path` with ~ replaced by a home folder; UserError where there is none, and for what no path can hold."""
-    found = os.path.expanduser(path)
+    absolute = os.path.expanduser(path)
     if "\0" in path:
         raise UserError(f"{path}: no path holds the character \\0")
-    if found.startswith("~"):
-        user = found.split(os.sep)[0]
+    if absolute.startswith("~"):
+        user = absolute.split(os.sep)[0]
         raise UserError(f"{path}: {user} is no user's home folder here; a name that begins with ~ is given as ./~...")
-    return Path(found)
+    return Path(absolute)
 
 
 def check_utf8_name(what: str, path: str | os.PathLike[str]) -> None:

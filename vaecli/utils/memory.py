@@ -36,8 +36,8 @@ def available() -> int | None:
 def free_here() -> int | None:
     """What the machine has free; all that is installed, or None, where only that is known."""
     try:
-        found = re.search(r"^MemAvailable: +(\d+) kB", (PROC / "meminfo").read_text(), re.MULTILINE)
-        return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        match = re.search(r"^MemAvailable: +(\d+) kB", (PROC / "meminfo").read_text(), re.MULTILINE)
+        return int(match[1]) * 1024 if match else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):  # not Linux; not Unix
         return None
 
@@ -61,8 +61,8 @@ def groups(below: str) -> list[Path]:
     except OSError:
         return []
     paths = [line[2] for line in lines if len(line) == 3 and (below in line[1].split(","))]
-    found = {CGROUPS / below / part for path in paths for part in (path.lstrip("/"), *outer(path.lstrip("/")))}
-    return [folder for folder in found if folder.is_dir()]
+    folders = {CGROUPS / below / part for path in paths for part in (path.lstrip("/"), *outer(path.lstrip("/")))}
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def outer(path: str) -> list[str]:
@@ -80,10 +80,10 @@ def number(path: Path) -> int | None:
 def file_cache(path: Path, prefix: str) -> int:
     """The bytes of files that a group keeps in memory and the kernel gives back when they are needed."""
     try:
-        found = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", path.read_text(), re.MULTILINE)
+        sizes = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", path.read_text(), re.MULTILINE)
     except OSError:
         return 0
-    return sum(map(int, found))
+    return sum(map(int, sizes))
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
@@ -100,10 +100,10 @@ def too_much(needed: int, room: int, what: str, remedy: str) -> UserError:
 class MemoryBudget:
     """Memory that threads share: one waits where what it needs is not free until others have given theirs back."""
 
-    def __init__(self, beside: int = 0) -> None:
-        """All that is available now, but for the bytes `beside` that something else is going to take."""
+    def __init__(self, reserved: int = 0) -> None:
+        """All memory that is available now, less the `reserved` bytes that something else will take."""
         room = available()
-        self.most: float = float("inf") if room is None else max(0, room - beside)
+        self.most: float = float("inf") if room is None else max(0, room - reserved)
         self.free, self.changed = self.most, threading.Condition()
 
     @contextmanager

@@ -35,9 +35,9 @@ class Option:
 
 def check_init(cls: type[Option], base: type) -> None:
     """UserError where a class cannot be made with what every option of its group is given."""
-    found = inspect.getattr_static(cls, "__init__")
-    own = inspect.isfunction(found) and found.__qualname__ != "Module.__init__"
-    takes = inspect.signature(found).parameters if own else {}
+    init = inspect.getattr_static(cls, "__init__")
+    own = inspect.isfunction(init) and init.__qualname__ != "Module.__init__"
+    takes = inspect.signature(init).parameters if own else {}
     if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         return
     refused = [name for name in cls.made_with if name not in takes or takes[name].kind is takes[name].POSITIONAL_ONLY]
@@ -49,15 +49,15 @@ def check_init(cls: type[Option], base: type) -> None:
 
 def check_method(cls: type, base: type, name: str) -> None:
     """UserError where a class lacks an abstract method of `base`, or has one that does not take what it is given."""
-    found, promised = inspect.getattr_static(cls, name), vars(base)[name]
+    method, promised = inspect.getattr_static(cls, name), vars(base)[name]
     call = f"{name}({', '.join(p.name for p in parameters(promised)[1:])})"
-    if getattr(found, "__isabstractmethod__", False):
+    if getattr(method, "__isabstractmethod__", False):
         raise UserError(f"class {cls.__qualname__} does not define {call}, which every {base.__name__} needs")
     open_ended = any(p.kind is p.VAR_POSITIONAL or p.kind is p.VAR_KEYWORD for p in parameters(promised))
-    if open_ended or not inspect.isfunction(found):
+    if open_ended or not inspect.isfunction(method):
         return
     try:
-        inspect.signature(found).bind(*parameters(promised))
+        inspect.signature(method).bind(*parameters(promised))
     except TypeError as error:
         raise UserError(f"class {cls.__qualname__}: every {base.__name__} is called as {call}, but here {name} has "
                         f"other parameters ({error})") from None  # fmt: skip

@@ -19,7 +19,7 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def keep_going() -> None:
+def ignore_write_errors() -> None:
     """Let what the program writes be lost from now on where nobody can take it, instead of ending the program."""
     sys.stdout, sys.stderr = Lossy(sys.stdout), Lossy(sys.stderr)
 
@@ -34,20 +34,20 @@ class Lossy:
         try:
             return self.stream.write(text)
         except OSError:
-            give_up(self.stream)
+            discard_output(self.stream)
         return len(text)
 
     def flush(self) -> None:
         try:
             self.stream.flush()
         except OSError:
-            give_up(self.stream)
+            discard_output(self.stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
-def give_up(stream: IO[str] | TextIO) -> None:
+def discard_output(stream: IO[str] | TextIO) -> None:
     """Let what a stream still holds, and all that is to come, go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     with suppress(io.UnsupportedOperation):  # a stream in memory, of a program that calls this one

@@ -71,15 +71,15 @@ def headings(names: Sequence[str]) -> list[str]:
 
 def distinct(names: Sequence[str]) -> list[str]:
     """The names, with a number behind one that was there before."""
-    found: dict[str, None] = {}
+    taken: dict[str, None] = {}
     used: dict[str, int] = {}
     for name in names:
         other = name
-        while other in found:
+        while other in taken:
             used[name] = used.get(name, 1) + 1
             other = f"{name}_{used[name]}"
-        found[other] = None
-    return list(found)
+        taken[other] = None
+    return list(taken)
 
 
 def csv_line(cells: Sequence[Any]) -> str:

@@ -59,35 +59,35 @@ def best_of(
     """
     names = choice.columns if choice.known else None
     given = choice.separator or said
-    found = [one for name in SEPARATORS if (one := candidate(name, lines, start, whole)) is not None]
-    fit = [one for one in found if one.holds(names) or (given in (None, one.name) and not is_cut(one, choice))]
+    tables = [one for name in SEPARATORS if (one := candidate(name, lines, start, whole)) is not None]
+    fit = [one for one in tables if one.holds(names) or (given in (None, one.name) and not is_cut(one, choice))]
     if not fit:
         raise UserError(f"{what}: there are no observations in it")
     best = max(fit, key=lambda one: merit(one, names))
     if choice.separator is not None and best.width == 1:
-        check_separator_present(what, best, found)
+        check_separator_present(what, best, tables)
     return best
 
 
 def candidate(name: Separator, lines: Sequence[str], start: int, whole: bool) -> Candidate | None:
     """The rows under one separator; None where it cannot be."""
     try:
-        found = records(lines, start, SEPARATORS[name])
+        rows = records(lines, start, SEPARATORS[name])
     except csv.Error:
         return None
-    found = found if whole or len(found) < 2 else found[:-1]  # the last one may be cut
-    found = [one for one in found if not RULE.fullmatch(one.text.strip())]
-    if not found:
+    rows = rows if whole or len(rows) < 2 else rows[:-1]  # the last one may be cut
+    rows = [one for one in rows if not RULE.fullmatch(one.text.strip())]
+    if not rows:
         return None
-    counts = [len(one.cells) for one in found]
+    counts = [len(one.cells) for one in rows]
     width = Counter(counts[1:] or counts).most_common(1)[0][0]
     pairs = zip(counts, [*counts[1:], width], strict=True)
     first = next((i for i, pair in enumerate(pairs) if pair == (width, width)), 0)
     regular = sum(n == width for n in counts[first:]) / len(counts[first:])
-    short = first > 0 and is_short_header(found[first - 1].cells, found[first].cells)
-    table = found[first - short :]
+    short = first > 0 and is_short_header(rows[first - 1].cells, rows[first].cells)
+    table = rows[first - short :]
     share, decimal = numbers_in([one.cells for one in table[1:] or table], width)
-    return Candidate(name, found[: first - short], table, width, regular, share, decimal, short)
+    return Candidate(name, rows[: first - short], table, width, regular, share, decimal, short)
 
 
 def is_short_header(cells: Sequence[str], first: Sequence[str]) -> bool:
@@ -103,13 +103,13 @@ def records(lines: Sequence[str], start: int, separator: str) -> list[Record]:
         return [Record([piece.strip('"') for piece in cells], n, line) for cells, n, line in pieces if cells]
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader(io.StringIO("".join(lines[start:]), newline=""), delimiter=separator)
-    found, before = [], start
+    rows, before = [], start
     for cells in reader:
         end = start + reader.line_num
         if any(map(str.strip, cells)):
-            found.append(Record(cells, before, "".join(lines[before:end])))
+            rows.append(Record(cells, before, "".join(lines[before:end])))
         before = end
-    return found
+    return rows
 
 
 def numbers_in(rows: Sequence[Sequence[str]], width: int) -> tuple[float, str | None]:
@@ -134,9 +134,9 @@ def is_cut(one: Candidate, choice: ReadOptions) -> bool:
     return decimals and not any("," in cell for row in one.body for cell in row)
 
 
-def check_separator_present(what: str, best: Candidate, found: Sequence[Candidate]) -> None:
+def check_separator_present(what: str, best: Candidate, tables: Sequence[Candidate]) -> None:
     """UserError where a file does not have the separator that the user gives, but has another one."""
-    other = next((one for one in found if one.width > 1 and one.regular > 0.9), None)
+    other = next((one for one in tables if one.width > 1 and one.regular > 0.9), None)
     if other is not None:
         raise UserError(f"{what}: there is no {best.name} in {best.records[0].text.strip()[:60]!r}; leave "
                         f"dataset.separator={best.name} out, or give dataset.separator={other.name}")  # fmt: skip

@@ -81,9 +81,9 @@ def is_decorated(cell: str) -> bool:
 
 def decimal_of(forms: Iterable[Form]) -> str | None:
     """The decimal sign that cells of these forms speak for; None where they could have either."""
-    found = set(forms)
-    if "point" in found:
+    kinds = set(forms)
+    if "point" in kinds:
         return "."
-    if "comma" in found:
+    if "comma" in kinds:
         return ","
-    return None if "either" in found else "."
+    return None if "either" in kinds else "."

@@ -66,12 +66,12 @@ class Texts(NamedTuple):
         """The first cells that are no numbers and their rows, counted from 1 below the header."""
         wrong = {k for k, one in enumerate(self.values) if one is None}
         rows = np.flatnonzero(np.isin(self.codes, list(wrong)))
-        found: dict[str, int] = {}
+        first_rows: dict[str, int] = {}
         for row in rows.tolist():
-            found.setdefault(self.cells[self.codes[row]], row + 1)
-            if len(found) == most:
+            first_rows.setdefault(self.cells[self.codes[row]], row + 1)
+            if len(first_rows) == most:
                 break
-        return list(found.items())
+        return list(first_rows.items())
 
     def numbers(self) -> np.ndarray:
         """The column as float64 (N,), NaN for what is missing."""
@@ -140,9 +140,9 @@ def numbers(column: Any, missing: Sequence[str] = ()) -> np.ndarray:
     import pyarrow as pa
 
     column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-    found: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
+    values: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
     sentinels = [float(one) for one in missing if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", one)]
-    return np.where(np.isin(found, sentinels), np.nan, found) if sentinels else found
+    return np.where(np.isin(values, sentinels), np.nan, values) if sentinels else values
 
 
 def needs_double(values: np.ndarray) -> bool:
@@ -162,18 +162,18 @@ def counts_rows(name: str, column: Any) -> bool:
 
     if name not in ("", "Unnamed: 0", "__index_level_0__", "rownames") or not pa.types.is_integer(column.type):
         return False
-    found = column.to_numpy()
-    return len(found) > 0 and bool((found == np.arange(len(found)) + found[0]).all())
+    values = column.to_numpy()
+    return len(values) > 0 and bool((values == np.arange(len(values)) + values[0]).all())
 
 
 def first_text(column: Any) -> tuple[int, str]:
     """The first value of a column that is no number, and its row, counted from 1 below the header."""
     for row, scalar in enumerate(column, 1):
-        found = scalar.as_py()
-        if found is None or found == "":
+        cell = scalar.as_py()
+        if cell is None or cell == "":
             continue
         try:
-            float(found)
+            float(cell)
         except (TypeError, ValueError):
-            return row, str(found)
+            return row, str(cell)
     return 1, str(column[0])

@@ -46,26 +46,26 @@ def encoding_of(what: str, path: Path, given: str | None) -> str:
 
 def head(what: str, path: Path, encoding: str) -> tuple[list[str], bool]:
     """The first lines of a text file, and whether they are all of it; UserError where they are no text."""
-    found: list[str] = []
+    lines: list[str] = []
     size = 0
     try:
         with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
-            while len(found) < MIN_HEAD_LINES or (len(found) < HEAD_LINES and size < HEAD_CHARACTERS):
+            while len(lines) < MIN_HEAD_LINES or (len(lines) < HEAD_LINES and size < HEAD_CHARACTERS):
                 line = file.readline(MAX_LINE_LENGTH)
                 if not line:
                     break
-                found.append(line)
+                lines.append(line)
                 size += len(line)
             whole = not file.read(1)
     except UnicodeError:
         raise undecodable(what, path, encoding) from None
     except OSError as error:
         raise UserError(f"{what}: cannot be read ({error.strerror})") from None
-    if not any(map(str.strip, found)):
+    if not any(map(str.strip, lines)):
         raise UserError(f"{what}: is empty; expected a table of numbers")
-    if any("\0" in line for line in found):
+    if any("\0" in line for line in lines):
         raise UserError(f"{what}: is not text; expected a table of numbers")
-    return found, whole
+    return lines, whole
 
 
 def undecodable(what: str, path: Path, encoding: str) -> UserError:

@@ -50,16 +50,16 @@ def read_observations(what: str, path: Path, choice: ReadOptions, x_shape: Shape
         raise UserError(f"{what}: this run's observations have shape {x_shape}, not that of images; give a .npy")
     if not pictures:
         existing(what, path, [*READERS, *IMAGE_SUFFIXES])
-        found = read(what, path, choice._replace(x_shape=x_shape, known=True))
-        if tuple(found.x.shape[1:]) != x_shape:
-            shape = tuple(found.x.shape)
+        content = read(what, path, choice._replace(x_shape=x_shape, known=True))
+        if tuple(content.x.shape[1:]) != x_shape:
+            shape = tuple(content.x.shape)
             raise UserError(f"{what}: has shape {shape}; expected (N, {', '.join(map(str, x_shape))})")
-        return found
+        return content
     if not path.is_dir():
         existing(what, path, [*READERS, *IMAGE_SUFFIXES])
     white = choice.white if choice.white and choice.white > WHITE8 else None
-    found = read_pictures(what, path, wanted._replace(colour="grey" if x_shape[0] == 1 else "rgb", white=white))
-    if tuple(found.x.shape[1:]) != x_shape:
-        _, height, width = found.x.shape[1:]
+    content = read_pictures(what, path, wanted._replace(colour="grey" if x_shape[0] == 1 else "rgb", white=white))
+    if tuple(content.x.shape[1:]) != x_shape:
+        _, height, width = content.x.shape[1:]
         raise UserError(f"{what}: is {width}x{height} pixels; expected {x_shape[2]}x{x_shape[1]}")
-    return found
+    return content

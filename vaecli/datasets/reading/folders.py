@@ -52,19 +52,19 @@ class Parts(NamedTuple):
 
 def walk(what: str, folder: Path) -> Folder:
     """All images below a folder; hidden files and folders are left out. UserError where there is none."""
-    found: list[Path] = []
+    images: list[Path] = []
     other: Counter[str] = Counter()
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if Path(place, name).is_symlink()]
         other["linked folder" + "s" * (len(links) > 1)] += len(links)
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX")) and name not in links]
         pictures = [name for name in names if is_image(name) and not name.startswith(".")]
-        found += [Path(place, name) for name in pictures]
+        images += [Path(place, name) for name in pictures]
         other.update(ending(name) for name in names if name not in pictures and not is_system_file(name))
-    if not found:
+    if not images:
         there = f"; it holds {counts(other)}" if +other else ""
         raise UserError(f"{what}: is a folder with no image in it or below ({' '.join(IMAGE_SUFFIXES)}){there}")
-    inner = [(path, path.relative_to(folder)) for path in found]
+    inner = [(path, path.relative_to(folder)) for path in images]
     inner.sort(key=lambda pair: pair[1].as_posix())
     files = [File(path, as_text(name.parts[0]) if len(name.parts) > 1 else "") for path, name in inner]
     return Folder(files, dict((+other).most_common()))
@@ -99,20 +99,20 @@ def parts_of(what: str, folder: Path, given: Subfolders | None) -> Parts:
     """The sub-folders that are splits: train, and validation or test beside it, in any usual spelling."""
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     named = [(SPLITS[path.name.lower()], path) for path in below if path.name.lower() in SPLITS]
-    found = dict(named)
-    if given == "labels" or (given is None and ("train" not in found or len(found) < 2)):
+    splits = dict(named)
+    if given == "labels" or (given is None and ("train" not in splits or len(splits) < 2)):
         return Parts({})
     for name, path in named:
-        if found[name] != path:
-            both = f"{path.name} and {found[name].name}"
+        if splits[name] != path:
+            both = f"{path.name} and {splits[name].name}"
             raise UserError(f"{what}: holds {both}, of which only one can be the {name} split; "
                             "rename one, or give dataset.subfolders=labels")  # fmt: skip
-    if "train" not in found:
+    if "train" not in splits:
         raise UserError(f"{what}: dataset.subfolders=splits needs a folder train in it, and val or test beside it")
-    others = [as_text(path.name) for path in below if path not in found.values()]
-    note = f"the folders {first_names([as_text(path.name) for path in found.values()])} are the splits"
+    others = [as_text(path.name) for path in below if path not in splits.values()]
+    note = f"the folders {first_names([as_text(path.name) for path in splits.values()])} are the splits"
     note += f", {first_names(others)} beside them left out" if others else ""
-    return Parts(found, (f"{note}; dataset.subfolders=labels takes all folders for classes",) if others else ())
+    return Parts(splits, (f"{note}; dataset.subfolders=labels takes all folders for classes",) if others else ())
 
 
 def labels_of(files: Sequence[File]) -> tuple[list[str] | None, list[str]]:

@@ -116,10 +116,10 @@ class Gallery:
         """Put a file's observations into their places in x; the largest value of them."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
-        found = read_pages(self.paths[i], "grey" if channels else self.wanted.colour, self.size, pages, room)
+        frames = read_pages(self.paths[i], "grey" if channels else self.wanted.colour, self.size, pages, room)
         highest = 0
         for place, several in wanted:
-            pixels = np.concatenate([next(found) for _ in several])
+            pixels = np.concatenate([next(frames) for _ in several])
             if pixels.shape != tuple(x.shape[1:]):
                 raise ValueError("its pages are of different sizes; give dataset.size")
             if self.deep and pixels.dtype == np.uint8:
@@ -165,28 +165,28 @@ class Gallery:
         """What is said of how they are read."""
         paged = [look for look in self.looks.values() if len(look.pages) > 1]
         more = sum(look.more for look in self.looks.values())
-        found = []
+        phrases = []
         if paged:
             n, role = sum(len(look.pages) for look in paged), self.wanted.pages or "observations"
             held = "file of" if len(paged) == 1 else "files of together"
-            found.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
-        found += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
-        found += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
-        return found
+            phrases.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
+        phrases += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
+        phrases += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
+        return phrases
 
     @property
     def notes(self) -> list[str]:
         """Other readings, and how to take them; once they are read."""
-        found = []
+        notes = []
         if self.wanted.pages is None and any(len(look.pages) > 1 for look in self.looks.values()):
-            found.append("dataset.pages=channels takes the pages of a file for the channels of one picture")
+            notes.append("dataset.pages=channels takes the pages of a file for the channels of one picture")
         if self.wanted.white and self.wanted.white != self.white:
-            found.append(f"dataset.white={self.wanted.white} says nothing of pictures of 8 bits, of which 255 is white")
+            notes.append(f"dataset.white={self.wanted.white} says nothing of pictures of 8 bits, of which 255 is white")
         bits = next((bits for bits in SENSOR_BITS if self.largest < 2**bits), None)
         if self.deep and not self.wanted.white and self.white == WHITE16 and bits:
-            found.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
+            notes.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
                          f"dataset.white={2**bits - 1} takes that for white")  # fmt: skip
-        return found
+        return notes
 
 
 def attempt(do: Callable[[int], None], i: int) -> str | None:

@@ -31,7 +31,7 @@ def judge(first: Row, body: Sequence[Row], decimal: str, quoted: bool) -> Verdic
     first = first[:MAX_COLUMNS_JUDGED]
     forms = [form(cell) for cell in first]
     below = [column_forms(body, i) for i in range(len(first))]
-    numeric = [i for i, found in enumerate(below) if is_numeric(found)]
+    numeric = [i for i, kinds in enumerate(below) if is_numeric(kinds)]
     n_numbers = sum(one in NUMBERS for one in forms)
     words = [i for i in numeric if is_word(first[i], forms[i])]
     shown = f"the first line ({first_names(list(first), 4)})"
@@ -90,8 +90,8 @@ def counts(cells: Row) -> bool:
 
 def values(cells: Row, decimal: str) -> list[float]:
     """The numbers of a row, as far as it holds any."""
-    found = (value(cell, decimal) for cell in cells)
-    return [one for one in found if one is not None]
+    numbers = (value(cell, decimal) for cell in cells)
+    return [one for one in numbers if one is not None]
 
 
 def any_fraction(rows: Sequence[Row]) -> bool:

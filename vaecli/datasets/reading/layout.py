@@ -64,9 +64,9 @@ def find_layout(what: str, path: Path, choice: ReadOptions, encoding: str) -> La
 
 def separator_line(lines: Sequence[str]) -> tuple[Separator | None, int]:
     """What a first line like Excel's `sep=;` says, and how many lines that takes."""
-    found = re.fullmatch(r'"?sep=(.)"?', lines[0].strip("\r\n"), re.IGNORECASE) if lines else None
+    match = re.fullmatch(r'"?sep=(.)"?', lines[0].strip("\r\n"), re.IGNORECASE) if lines else None
     known = {sign: name for name, sign in SEPARATORS.items()}
-    return (known[found[1]], 1) if found and found[1] in known else (None, 0)
+    return (known[match[1]], 1) if match and match[1] in known else (None, 0)
 
 
 def comment_lines(lines: Sequence[str], start: int) -> tuple[list[str], int]:

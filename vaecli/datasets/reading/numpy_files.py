@@ -14,8 +14,8 @@ from tokenize import TokenError
 import numpy as np
 
 from vaecli.datasets.checks import check_numbers
-from vaecli.datasets.reading.asking import check_label_length
 from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.column_checks import check_label_length
 from vaecli.datasets.reading.content import AS_NEEDED, Content, classes
 from vaecli.datasets.reading.pixels import array_content
 from vaecli.datasets.reading.report import Labels
@@ -115,17 +115,17 @@ def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
                         "expected one number or text for each observation (dataset.labels=false: none)")  # fmt: skip
     if labels is not None and len(labels) != len(values):
         raise UserError(f"{what}: has {len(values):,} observations and {len(labels):,} labels")
-    found = array_content(what, path, values, choice)
-    reading = found.reading.noting(*notes)
+    content = array_content(what, path, values, choice)
+    reading = content.reading.noting(*notes)
     if labels is None:
-        return found._replace(reading=reading)
+        return content._replace(reading=reading)
     if labels.dtype.kind == "O" and labels.ndim == 1:
         kinds, codes = np.unique(labels.astype(str), return_inverse=True)
         named = classes([str(kind) for kind in kinds], codes)
-        return found._replace(labels=named, reading=reading.labelled(Labels("array", name, "classes", named.counts)))
+        return content._replace(labels=named, reading=reading.labelled(Labels("array", name, "classes", named.counts)))
     whole = labels.ndim == 1 and labels.dtype.kind in "bui"
     said = whole_labels(("array", name), labels) if whole else Labels("array", name, "numbers")
-    return found._replace(labels=labels, reading=reading.labelled(said))
+    return content._replace(labels=labels, reading=reading.labelled(said))
 
 
 def load_npz(what: str, path: Path, choice: ReadOptions) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:

@@ -101,20 +101,20 @@ def image_info(path: Path, room: MemoryBudget | None = None) -> ImageInfo:
 
 def full_pages(image: TiffImageFile, frames: int) -> list[int]:
     """The pages of a TIFF but for those that say they are thumbnails of others."""
-    found = []
+    pages = []
     for page in range(frames):
         if frames > 1:
             image.seek(page)
         if not image.tag_v2.get(SUBFILE, 0) & 1:
-            found.append(page)
-    return found or [0]
+            pages.append(page)
+    return pages or [0]
 
 
 def stack_of(image: TiffImageFile) -> int:
     """How many pictures lie one after the other behind the first, as its description (ImageJ, tifffile) says."""
     text = str(image.tag_v2.get(DESCRIPTION, ""))[:4000]
-    if found := re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE):
-        return int(found[1]) if text.startswith("ImageJ") else 1
+    if match := re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE):
+        return int(match[1]) if text.startswith("ImageJ") else 1
     shape = re.match(r'\{"shape": \[([\d, ]+)\]', text)
     numbers = [int(n) for n in shape[1].split(",")] if shape else []
     return max(1, math.prod(numbers) // (image.width * image.height * len(image.getbands()))) if numbers else 1
@@ -132,9 +132,9 @@ def is_deep(path: Path, image: Image.Image) -> bool:
 
 def tag_white(image: Image.Image) -> int | None:
     """The largest value that a TIFF's own tag allows, where it says one."""
-    found = image.tag_v2.get(MAX_SAMPLE) if isinstance(image, TiffImageFile) else None
-    found = max(found) if isinstance(found, tuple) else found
-    return int(found) if isinstance(found, int) and WHITE8 < found < WHITE16 else None
+    largest = image.tag_v2.get(MAX_SAMPLE) if isinstance(image, TiffImageFile) else None
+    largest = max(largest) if isinstance(largest, tuple) else largest
+    return int(largest) if isinstance(largest, int) and WHITE8 < largest < WHITE16 else None
 
 
 def read_image(
@@ -225,10 +225,10 @@ def png_pixels(path: Path) -> np.ndarray:
     from imagecodecs import PngError, png_decode
 
     try:
-        found: np.ndarray = png_decode(path.read_bytes())
+        pixels: np.ndarray = png_decode(path.read_bytes())
     except PngError:
         raise Unusable("damaged") from None
-    return found
+    return pixels
 
 
 def tiff_pixels(path: Path, page: int) -> np.ndarray:
@@ -238,14 +238,14 @@ def tiff_pixels(path: Path, page: int) -> np.ndarray:
     try:
         with TiffFile(path) as file:
             pages = file.pages
-            found = pages[page].asarray() if page < len(pages) else behind_first(path, pages[0], page)
+            pixels = pages[page].asarray() if page < len(pages) else behind_first(path, pages[0], page)
     except UNREADABLE as error:
         raise error if isinstance(error, Unusable) else Unusable("damaged") from None
-    if found.ndim == 3 and found.shape[0] <= 4 < found.shape[2]:
-        found = found.transpose(1, 2, 0)  # one plane after the other
-    if found.dtype.kind not in "ui" or found.dtype.itemsize > 2 or found.ndim > 3:
+    if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
+        pixels = pixels.transpose(1, 2, 0)  # one plane after the other
+    if pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2 or pixels.ndim > 3:
         raise Unusable("numbers of which it is not known which is white; save it as .npy")
-    return found.reshape(*found.shape[:2], -1)
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def behind_first(path: Path, first: Any, page: int) -> np.ndarray:

@@ -156,10 +156,10 @@ class Reading:
         if self.labels and not self.files:
             first += f"; {self.labels}"
         details = [detail for file in self.files.values() for detail in file.details]
-        found = [first, "; ".join([*details, *self.splits()])]
+        lines = [first, "; ".join([*details, *self.splits()])]
         if self.notes:
-            found.append(f"note: {'; '.join(self.notes)}")
-        return [shorten(line, MAX_LINE_LENGTH) for line in map(printable, found) if line]
+            lines.append(f"note: {'; '.join(self.notes)}")
+        return [shorten(line, MAX_LINE_LENGTH) for line in map(printable, lines) if line]
 
     def splits(self) -> list[str]:
         """How many observations are in each part, those of one source together."""
@@ -186,8 +186,8 @@ def first_names(names: Sequence[str], most: int = MAX_NAMES, letters: int = MAX_
 
 def counted(values: Sequence[int], names: Sequence[str]) -> dict[str, int]:
     """How many there are of each class, by its name."""
-    found = Counter(values)
-    return {name: found[k] for k, name in enumerate(names)}
+    counts = Counter(values)
+    return {name: counts[k] for k, name in enumerate(names)}
 
 
 def number(value: float) -> float | None:

@@ -38,19 +38,19 @@ class Columns:
         if not is_text(self.arrow[i]):
             return None
         if i not in self.looked:
-            found = texts(self.arrow[i], self.decimal, self.missing)
-            self.looked[i] = found.as_text() if self.typed and found.repeat else found
+            cells = texts(self.arrow[i], self.decimal, self.missing)
+            self.looked[i] = cells.as_text() if self.typed and cells.repeat else cells
         return self.looked[i]
 
     def is_numbers(self, i: int) -> bool:
         """Whether every cell is a number or missing."""
-        found = self.text(i)
-        return are_numbers(self.arrow[i]) if found is None else found.n_strays == 0
+        text = self.text(i)
+        return are_numbers(self.arrow[i]) if text is None else text.n_strays == 0
 
     def values(self, i: int) -> np.ndarray:
         """The numbers of a column, float64 (N,)."""
-        found = self.text(i)
-        return numbers(self.arrow[i], self.missing) if found is None else found.numbers()
+        text = self.text(i)
+        return numbers(self.arrow[i], self.missing) if text is None else text.numbers()
 
     def kind(self, i: int) -> str:
         return kind_of(self.arrow[i]) if self.text(i) is None else "numbers"

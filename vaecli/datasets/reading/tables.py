@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from vaecli.datasets.reading.asking import check_label_length, check_numeric_columns
 from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.column_checks import check_label_length, check_numeric_columns
 from vaecli.datasets.reading.columns import (
     are_numbers,
     counts_rows,
@@ -64,14 +64,14 @@ class Ends(NamedTuple):
 
 def matrix(columns: Columns, taken: Sequence[int], choice: ReadOptions) -> tuple[np.ndarray, list[Ends]]:
     """The columns taken (N, d), float32, or float64 where that is wanted or float32 would merge neighbours."""
-    found = [columns.values(i) for i in taken]
-    double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, found)))
+    values = [columns.values(i) for i in taken]
+    double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, values)))
     x = np.empty((len(columns.arrow[0]), len(taken)), np.float64 if double else np.float32)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
         for start in range(0, len(x), ROW_BLOCK):  # so many rows of all columns stay near the processor
-            for j, column in enumerate(found):
+            for j, column in enumerate(values):
                 x[start : start + ROW_BLOCK, j] = column[start : start + ROW_BLOCK]
-        return x, [ends_of(column, x.dtype) for column in found]
+        return x, [ends_of(column, x.dtype) for column in values]
 
 
 def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
@@ -112,14 +112,14 @@ def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
 
 def no_data(columns: Columns, i: int) -> str | None:
     """Why a column is neither data nor labels; None where it may be either."""
-    name, found = columns.names[i], columns.text(i)
+    name, text = columns.names[i], columns.text(i)
     if counts_rows(name, columns.arrow[i]):
         return "counts the rows"
-    if found is None or found.is_number or found.n_numbers or found.clothed or found.are_classes:
+    if text is None or text.is_number or text.n_numbers or text.clothed or text.are_classes:
         return None
-    n = len(found.codes)
+    n = len(text.codes)
     labels = word("dataset.labels", name)
-    return f"{len(found.cells):,} different texts in {n:,} rows are no classes; {labels} takes them for some"
+    return f"{len(text.cells):,} different texts in {n:,} rows are no classes; {labels} takes them for some"
 
 
 def label_column(what: str, columns: Columns, choice: ReadOptions, out: set[int]) -> int | None:
@@ -137,9 +137,9 @@ def label_column(what: str, columns: Columns, choice: ReadOptions, out: set[int]
     if called:
         return called[0]
     looked = [(i, columns.text(i)) for i in rest]
-    other = [i for i, found in looked if found is not None and found.n_strays and not no_data(columns, i)]
-    found = columns.text(other[0]) if len(other) == 1 else None
-    return other[0] if found is not None and found.are_classes else None
+    other = [i for i, text in looked if text is not None and text.n_strays and not no_data(columns, i)]
+    text = columns.text(other[0]) if len(other) == 1 else None
+    return other[0] if text is not None and text.are_classes else None
 
 
 def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Classes, Labels]:
@@ -152,10 +152,10 @@ def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Clas
         return whole, whole_labels(source, whole)
     if are_numbers(column) and not pa.types.is_boolean(column.type):
         return columns.values(i), Labels(*source, "numbers")
-    found = columns.text(i) or texts(column.cast(pa.string()), ".", ())
-    check_label_length(what, max(map(len, found.cells), default=0))
+    cells = columns.text(i) or texts(column.cast(pa.string()), ".", ())
+    check_label_length(what, max(map(len, cells.cells), default=0))
     gaps = {"", *columns.missing}
-    named = classes([MISSING_LABEL if cell.strip() in gaps else cell for cell in [*found.cells, ""]], found.codes)
+    named = classes([MISSING_LABEL if cell.strip() in gaps else cell for cell in [*cells.cells, ""]], cells.codes)
     return named, Labels(*source, "classes", named.counts)
 
 
@@ -174,7 +174,7 @@ def described(
     """What was read."""
     n, d = shape
     names = [table.names[i] for i in roles.x]
-    found = tuple(
+    described_columns = tuple(
         Column(name, columns.kind(i), number(end.low), number(end.high), end.missing)
         for i, name, end in zip(roles.x, names, ends, strict=True)
     )
@@ -183,8 +183,8 @@ def described(
     rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({first_names(names)})"
     low, high = np.fmin.reduce([end.low for end in ends]), np.fmax.reduce([end.high for end in ends])
     return FileReading(
-        str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, found, labels,
-        number(float(low)), number(float(high)), missing, roles.left_out,
+        str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, described_columns,
+        labels, number(float(low)), number(float(high)), missing, roles.left_out,
         notes=(*table.notes, *thousands(columns, roles)),
     )  # fmt: skip
 
@@ -192,12 +192,12 @@ def described(
 def thousands(columns: Columns, roles: Roles) -> list[str]:
     """What is said of columns whose numbers have thousands set off."""
     sign, other = (".", "point") if columns.decimal == "," else (",", "comma")
-    found = []
+    notes = []
     for i in roles.x:
         text = columns.looked.get(i)
         at = next((k for k, cell in enumerate(text.cells) if sign in cell), None) if text else None
         if text and at is not None:
             read = f"{text.cells[at].strip()} for {text.values[at]:.10g}"
-            found.append(f"column {columns.names[i]} is taken to set off thousands, {read}; "
+            notes.append(f"column {columns.names[i]} is taken to set off thousands, {read}; "
                          f"dataset.decimal={other} takes the {other} for the decimal sign")  # fmt: skip
-    return found
+    return notes

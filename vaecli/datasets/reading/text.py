@@ -37,11 +37,11 @@ def read_text(what: str, path: Path, choice: ReadOptions) -> Content:
     how += [encoding] if encoding != "utf-8" else []
     how += [f"{len(passed):,} comment line{'s' * (len(passed) > 1)} passed over"] if passed else []
     how += [f"{empty:,} empty column{'s' * (empty > 1)} left out"] if empty else []
-    found = Table(names, columns, layout.decimal, tuple(how), layout.notes, {
+    read_table = Table(names, columns, layout.decimal, tuple(how), layout.notes, {
         "encoding": encoding, "separator": layout.name, "header": layout.header,
         "decimal": "comma" if layout.decimal == "," else "point",
     })  # fmt: skip
-    return table_content(what, path, found, choice)
+    return table_content(what, path, read_table, choice)
 
 
 def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: ReadOptions, passed: list[str]) -> Any:

@@ -22,7 +22,7 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
     if not wrong:
         return
     looked = [(i, columns.text(i)) for i in wrong]
-    nearly = [(i, found) for i, found in looked if found is not None and (found.n_numbers or found.clothed)]
+    nearly = [(i, texts) for i, texts in looked if texts is not None and (texts.n_numbers or texts.clothed)]
     if nearly:
         raise UserError(f"{what}: {strays(columns.names[nearly[0][0]], nearly[0][1], choice)}")
     names = [columns.names[i] for i in wrong]
@@ -37,22 +37,22 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
     raise UserError(f"{what}: {list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}; {remedy}")
 
 
-def strays(name: str, found: Texts, choice: ReadOptions) -> str:
+def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
     """Which cells of a column of numbers are none, and what could be done about them."""
-    cells = found.strays(CELLS_NAMED)
+    cells = texts.strays(CELLS_NAMED)
     where = ", ".join(f"{cell[:30]!r} in row {row:,}" for cell, row in cells[:CELLS_SHOWN])
-    where += ", ..." if found.values.count(None) > CELLS_SHOWN else ""
+    where += ", ..." if texts.values.count(None) > CELLS_SHOWN else ""
     leave, labels = word("dataset.leave_out", [*choice.leave_out, name]), word("dataset.labels", name)
     others = f"{leave} leaves the column out, {labels} takes it for the labels"
     if all(is_comma(cell) for cell, _ in cells):
         return f"column {name}: {where}: {decimals(normalise(cells[0][0]))}; {others}"
-    if not found.n_numbers:
+    if not texts.n_numbers:
         return f"column {name}: its cells are no plain numbers: {where}; write them as such (5, not 5%), or {others}"
     if {normalise(cell) for cell, _ in cells} == {name}:
         return f"column {name}: the header stands again in row {cells[0][1]:,}; take it out, or {others}"
     missing = word("dataset.missing_values", [*choice.missing_values, *[normalise(cell) for cell, _ in cells]])
-    n, one = found.n_strays, found.n_strays == 1
-    some = f"{n:,} of {len(found.codes):,} cells {'is no number' if one else 'are no numbers'}: {where}"
+    n, one = texts.n_strays, texts.n_strays == 1
+    some = f"{n:,} of {len(texts.codes):,} cells {'is no number' if one else 'are no numbers'}: {where}"
     mask = f"{missing} dataset.missing=mask takes {'it' if one else 'them'} for missing"
     return f"column {name}: {some}; correct {'it' if one else 'them'}, or {mask}, {others}"
 
