@@ -13,7 +13,7 @@ LAZY_IMPORTS = {
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first used: torch takes seconds."""
+    """Imports a name when it is first used: importing torch takes seconds."""
     if name not in LAZY_IMPORTS:
         raise AttributeError(f"module 'vaecli' has no attribute {name!r}")
     return getattr(import_module(LAZY_IMPORTS[name]), name)

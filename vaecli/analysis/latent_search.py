@@ -16,7 +16,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 
 Method = Literal["nelder-mead", "adam"]
-SIMPLEX_LATENTS = 4  # up to so many, a simplex finds its way
+SIMPLEX_LATENTS = 4  # up to so many a simplex works well
 EDGE = 0.5  # of the first simplex, in standard deviations of the usual prior
 STEPS, RATE = 300, 0.1  # of Adam; the rate falls to zero along a cosine
 
@@ -27,7 +27,7 @@ class Fit(NamedTuple):
     z: Tensor  # (D,), float64, on the CPU
     x: Tensor  # (*x_shape), the mean of p(x|z), float64, on the CPU
     norm: float  # |target - x|, the root of the sum of squares over all dimensions, in the decoder's units
-    norms: list[float]  # the same for each start: how many of them came here
+    norms: list[float]  # the same for each start, ascending
     iterations: int  # of all starts, the final descents included
     evaluations: int  # latents decoded, with or without a gradient
     method: Method
@@ -40,7 +40,7 @@ class Distance:
         self.model, self.target, self.evaluations = model, target, 0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """z (R, D) -> (R,); what is missing (NaN) in the target is at no distance."""
+        """z (R, D) -> (R,); a missing number (NaN) of the target counts as no distance."""
         self.evaluations += len(z)
         away = self.model.decoder.error(self.model.decode(z).mean, self.target)
         return torch.where(self.target.isnan(), 0.0, away).square().flatten(1).sum(1)
@@ -88,7 +88,7 @@ def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A few latents are too little work to share: threads that meet after each layer of it wait for one another."""
+    """One thread: with so little work, several would mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -98,7 +98,7 @@ def one_thread() -> Iterator[None]:
 
 
 def in_double(model: VAE, target: Tensor) -> tuple[VAE, Tensor]:
-    """Copies in double precision, on the model's device, or on the CPU where the device knows no doubles."""
+    """Copies in double precision, on the model's device, or on the CPU if the device has no float64."""
     device = next(model.parameters()).device
     place = torch.device("cpu") if device.type == "mps" else device
     return copy.deepcopy(model).to(place).double(), target.to(place).double()

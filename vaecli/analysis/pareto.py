@@ -19,7 +19,7 @@ def tail_length(k: int) -> int:
 
 
 def threshold(k: int) -> float | None:
-    """The Pareto k up to which an estimate from k draws is reliable; None below 25 draws, which do not tell."""
+    """The Pareto k up to which an estimate from k draws is reliable; None below 25 draws, which are too few to tell."""
     return min(1 - 1 / math.log10(k), 0.7) if k >= MIN_DRAWS else None
 
 

@@ -1,4 +1,4 @@
-"""What commands look at: observations of a split or of a file, and latents."""
+"""Reads what commands work on: observations of a split or of a file, and latents from a file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from vaecli.utils.text import say
 
 
 class Observations(NamedTuple):
-    """What a command looks at."""
+    """The observations that a command works on."""
 
     x: Tensor  # (N, *x_shape), on the model's device
     y: Tensor | None  # labels (N,) or (N, d)
-    names: list[str]  # how to call each in a table: its index in the split, or its position in the file
-    rows: Tensor | None = None  # (N,): which rows of the data's file they are, where they came shuffled from one
+    names: list[str]  # how each is called in a table: its index in the split, or its position in the file
+    rows: Tensor | None = None  # (N,): their rows in the data's file, if they were drawn from one
 
 
 def load_split(run: Run, part: Part) -> Split:
-    """One part of the run's data set, on the model's device; says what was read."""
+    """One part of the run's data set, on the model's device; prints what was read."""
     splits = load_splits(run)
     announce(run.dataset.described(str(run.config["dataset"]["name"]), splits))
     return part_of(run, splits, part)
@@ -59,7 +59,7 @@ def select(seen: Observations, what: str, n: int | None, indices: Sequence[int] 
 def observations_at(
     run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0
 ) -> Observations:
-    """The observations of a split at the indices that keys of the command ask for: pairs of key and index."""
+    """The observations of a split at given indices; named: pairs of the command's key and the index."""
     for key, i in named:
         if i >= len(split):
             raise UserError(f"{key}={i}: beyond the data; split={part} has {len(split)} observations, from 0 on")
@@ -73,7 +73,7 @@ def observations_at(
 def read_input(run: Run, name: str) -> Observations:
     """Observations in the units of the run's data, from an array ((N, *x_shape) or one of them), a table or images.
 
-    They are read as the run's own data were. NaN is allowed where the run takes it for what is missing.
+    They are read as the run's own data were. NaN is allowed if the run reads it as a missing value.
     """
     what, shape = f"input={name}", run.model.x_shape
     content = run.dataset.read_input(what, expanded(name), shape)
@@ -93,7 +93,7 @@ def read_input(run: Run, name: str) -> Observations:
 
 
 def announce(reading: Reading) -> None:
-    """Say what was read."""
+    """Print what was read."""
     for line in reading.lines():
         say(line)
 

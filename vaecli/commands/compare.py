@@ -42,7 +42,7 @@ class Config(ScoreKeys):
     run: list[str]  # type: ignore[assignment]
 
     def load(self) -> list[Run]:
-        """The runs, the first one's data those that are scored."""
+        """The runs; the first one's data are scored."""
         if len(self.run) < 2:
             raise UserError(f"run=[{', '.join(self.run)}]: expected two runs or more, as in run=[A,B]")
         first, *others = self.run
@@ -62,23 +62,27 @@ class ScoredRun(NamedTuple):
 
 
 def check_same_data(first: Run, other: Run) -> None:
-    """UserError for runs whose log p(x) are of different things."""
+    """UserError for runs that were trained on different data."""
     for key in ("binarize", "binarize_seed"):
         one, two = (run.config["dataset"].get(key) for run in (first, other))
         if one != two:
             raise UserError(
-                f"dataset.{key} is {one} in {first.folder}, {two} in {other.folder}: log p(x) do not compare"
+                f"dataset.{key} is {one} in {first.folder}, {two} in {other.folder}: their log p(x) are not comparable"
             )
     ours, theirs = (run.folder.known_summary().data for run in (first, other))
     if first.model.x_shape != other.model.x_shape or (ours and theirs and ours.sha256 != theirs.sha256):
-        raise UserError(f"{other.folder} was trained on other data than {first.folder}: their log p(x) do not compare")
+        raise UserError(
+            f"{other.folder} was trained on other data than {first.folder}: their log p(x) are not comparable"
+        )
 
 
 def check_comparable(first: Run, other: Run, split: Split) -> None:
-    """UserError where one log p(x) is a probability, the other a density or the expectation over binary images."""
+    """UserError if one log p(x) is a probability and the other a density or an expectation over binary images."""
     one, two = (kind(run, split) for run in (first, other))
     if one != two:
-        raise UserError(f"log p(x) of {first.folder} is {one}, that of {other.folder} {two}: they do not compare")
+        raise UserError(
+            f"log p(x) of {first.folder} is {one}, that of {other.folder} is {two}: they are not comparable"
+        )
 
 
 def kind(run: Run, split: Split) -> str:
@@ -122,7 +126,11 @@ def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) 
     say("± of a difference is paired: both models score the same observations", console)
     for one in scored[1:]:
         if one.against_first.mc_stderr > abs(one.against_first.mean) / 2:
-            say(f"{one.label}: the draws alone leave ±{one.against_first.mc_stderr:.2g}: raise k", console, "yellow")
+            say(
+                f"{one.label}: the Monte Carlo error of the difference is ±{one.against_first.mc_stderr:.2g}: raise k",
+                console,
+                "yellow",
+            )
     console.print(f"{seconds:.1f} s")
 
 
@@ -137,7 +145,7 @@ def columns(scored: Sequence[ScoredRun], split: Split) -> dict[str, Tensor | Non
 
 
 def picture(scored: Sequence[ScoredRun], split: Split) -> bytes:
-    """Histograms of the differences above the observations that differ most, with both reconstructions."""
+    """Histograms of the differences; below them the observations that differ most and their reconstructions."""
     first, other = scored[0], max(scored[1:], key=lambda one: abs(one.against_first.mean))
     index = other.against_first.order[:DRAWN_OBSERVATIONS]
     x = split.batch(index.to(split.device))
@@ -167,7 +175,7 @@ def stack(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def record(scored: Sequence[ScoredRun], config: Config, n: int) -> Comparison:
-    """What comparison.json says."""
+    """The content of comparison.json."""
     runs = [
         Compared(
             run=str(one.run.folder), label=one.label, epoch=one.run.epoch, nll=float(one.scores.nll.mean()),

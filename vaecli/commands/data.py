@@ -62,7 +62,7 @@ class Config(Keys):
 
 
 def main(config: Config, dataset: Dataset) -> Iterator[Written]:
-    """Print what was read, and draw it where that is asked for."""
+    """Print what was read, and draw it if `output` is given."""
     splits = dataset.load()
     reading = dataset.described(str(config.dataset["name"]), splits)
     if config.format == "json":
@@ -112,7 +112,7 @@ def cells(column: Column) -> list[str]:
 
 
 def left_out(file: FileReading) -> list[str]:
-    """What of a file is not read."""
+    """The parts of a file that are not read."""
     out = [[name or "''", why] for name, why in list(file.left_out.items())[:MAX_LISTED]]
     over = [[f"{n:,}", kind] for kind, n in list(file.passed_over.items())[:MAX_LISTED]]
     return [
@@ -126,7 +126,7 @@ def more(n: int) -> list[str]:
 
 
 def first_rows(dataset: Dataset, splits: Splits, n: int) -> list[str]:
-    """The observations that come first in the file, or in the training split where that is not known."""
+    """The first observations of the file, or of the training split if their rows are not known."""
     rows, x, y = first_observations(splits, n)
     d = x.shape[1]
     names = list(dataset.names or [f"x_{i + 1}" for i in range(d)])[:MAX_WIDE]
@@ -164,7 +164,7 @@ def number(value: np.floating) -> str:
 
 
 def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int = MAX_LETTERS) -> list[str]:
-    """Cells in columns of one width, some of them to the right."""
+    """Lines with their cells aligned in columns; right: the columns that are aligned to the right."""
     shown = [[shorten(printable(cell), most) for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))] if shown else []
     return ["  " + "  ".join(cell.rjust(width) if i in right else cell.ljust(width)

@@ -50,7 +50,7 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
-    """Write the codes, and their picture beside them."""
+    """Write the codes, and their picture next to them."""
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
@@ -80,7 +80,7 @@ def prior_draws(run: Run) -> Tensor | None:
 
 
 def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
-    """The latents to draw against each other: those asked for, or the two that say most (D,) in their own order."""
+    """The latents to draw against each other: those asked for, or the two with the largest `says` (D,), in order."""
     if dims is None:
         dims = sorted(says.argsort(descending=True)[:2].tolist())
     return dims[0], dims[-1]
@@ -113,7 +113,7 @@ WRITERS = {"npz": write_npz, "csv": write_csv}
 
 
 def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
-    """What to call the columns of labels y (N,) or (N, d)."""
+    """The names of the columns of labels y (N,) or (N, d)."""
     d = y[0].numel()
     if names and y.is_floating_point() and len(names) == d:
         return list(names)
@@ -121,9 +121,9 @@ def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
 
 
 def embed(run: Run, view: View, split: Split, codes: Encoded, folder: Path, seed: int) -> int:
-    """Write codes, labels and, of images, as many as one picture has room for, for TensorBoard's projector.
+    """Write codes, labels and, of images, as many as fit into one picture, for TensorBoard's projector.
 
-    An embedding that stands there already is replaced when the new one is complete.
+    An existing embedding is replaced once the new one is complete.
     """
     images = None
     if isinstance(view, ImagePlots):
@@ -144,7 +144,7 @@ def embed(run: Run, view: View, split: Split, codes: Encoded, folder: Path, seed
 
 
 def squares(x: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] as squares on black; what is missing is grey."""
+    """Images (N, C, H, W) in [0, 1] as squares on black; missing values are grey."""
     down, across = (max(x.shape[-2:]) - side for side in x.shape[-2:])
     x = torch.where(x.isnan(), 0.5, x).clamp(0, 1)
     return pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))

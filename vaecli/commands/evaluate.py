@@ -35,7 +35,7 @@ from vaecli.utils.progress import Countdown
 from vaecli.utils.text import say
 from vaecli.utils.version import __version__
 
-DEFAULT_K = 5000  # draws, of which a file's name says nothing
+DEFAULT_K = 5000  # draws; another number is part of the file's name
 
 
 @dataclass(kw_only=True)
@@ -46,7 +46,7 @@ class Config(ScoreKeys):
 
     @property
     def file_name(self) -> str:
-        """evaluation.json for the figures that runs are ranked by; the others are called for what they are of."""
+        """evaluation.json for the figures that runs are ranked by; other names say what was evaluated."""
         standard = self.split == "test" and self.estimator == "posterior" and self.checkpoint == "best"
         return EVALUATION if standard and self.input is None and self.limit is None else self.other_name
 
@@ -60,7 +60,7 @@ class Config(ScoreKeys):
         return "_".join(["evaluation", *(part for part, said in parts.items() if said)]) + ".json"
 
     def prepare(self) -> list[Run]:
-        """A smaller k never takes the place of a larger one."""
+        """Load the run; a smaller k never replaces an evaluation.json with a larger one."""
         runs = super().prepare()
         if self.output is None and self.target.name == EVALUATION and evaluated_k(runs[0].folder) > self.k:
             self.target = runs[0].folder / self.other_name
@@ -76,11 +76,11 @@ def evaluated_k(folder: RunFolder) -> int:
 
 
 class Evaluated(NamedTuple):
-    """What was found: per observation, by quadrature where asked for, and over all."""
+    """The result: for each observation, by quadrature if asked for, and over all observations."""
 
     scores: Scores
     exact: Quadrature | None
-    refused: Tensor | None  # (N,): which integrals are not exact by what the draws say
+    refused: Tensor | None  # (N,): which integrals are contradicted by the draws
     figures: Figures
 
 
@@ -129,7 +129,7 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluated:
 
 
 def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
-    """The figures over all observations; UserError for one that is not finite: its weights are unusable."""
+    """The figures over all observations; UserError for one that is not finite: the weights are unusable."""
     nll, n_dims = float(scores.nll.mean()), math.prod(model.x_shape)
     try:
         with problems_named():
@@ -154,13 +154,13 @@ def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
 
 
 def share_above(pareto_k: Tensor, k: int) -> Tensor:
-    """The share of the observations whose weights' tail is too heavy for k draws; NaN where these are too few."""
+    """The share of the observations whose weights have too heavy a tail for k draws; NaN for too few draws."""
     limit = threshold(k)
     return torch.tensor(torch.nan) if limit is None else (pareto_k > limit).double().mean()
 
 
 def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: float) -> Protocol:
-    """What has to be known in order to compare the figures with others."""
+    """The protocol: what has to be known to compare the figures with others."""
     data = run.config["dataset"]
     return Protocol(
         dataset=data["name"],
@@ -199,7 +199,7 @@ def write_scores(path: Path, result: Evaluated, split: Split) -> None:
 
 
 def headline(p: Protocol) -> tuple[str, str]:
-    """The protocol in two lines."""
+    """The protocol, in two lines for the user."""
     binarize = f", binarize={p.binarize} (seed {p.binarize_seed})" if p.binarize not in (None, "none") else ""
     grey = ", not binarised" if p.binarize == "none" else ""
     widened = f" with {p.widen:g} times its scale" if p.widen not in (None, 1) else ""
@@ -229,7 +229,7 @@ def report(result: Evaluated, protocol: Protocol, warning: str | None) -> None:
         table.add_row("-log p(x), exact", f"{figures.exact_nll:.3f}", error(stderr_of_mean(result.exact.log_px)), "")
     table.add_row("effective sample size", f"{figures.ess:,.1f}", "", "")
     if figures.pareto_k_high is not None:
-        table.add_row("too high a Pareto k", f"{100 * figures.pareto_k_high:.3g} %", "", "")
+        table.add_row("Pareto k too high", f"{100 * figures.pareto_k_high:.3g} %", "", "")
     table.add_row("active units", f"{figures.active_units} of {figures.latent_dim}", "", "")
     table.add_row("mean squared error", f"{figures.mse:.5f}", "", "")
     if figures.bits_per_dim is not None:
@@ -246,18 +246,18 @@ def report(result: Evaluated, protocol: Protocol, warning: str | None) -> None:
 
 
 def remarks(result: Evaluated, k: int) -> Iterator[tuple[str, str | None]]:
-    """What has to be said of the figures for log p(x), and in which style."""
+    """Remarks on the figures for log p(x), each with its style."""
     figures, limit, n = result.figures, threshold(k), len(result.scores.nll)
     if figures.exact_nll is not None:
         yield f"quadrature: estimated error {figures.exact_error:.0e} nats", None
     if figures.exact_refused:
-        refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or lie below what the"
-        yield f"{refused} draws say, so that no exact figure is given; scores=true tells which", "yellow"
+        refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or lie below what"
+        yield f"{refused} the draws show: no exact figure is given; scores=true lists them", "yellow"
     if limit is None:
-        yield f"k={k}: below {MIN_DRAWS} draws nothing says how far log p(x) can be trusted", None
+        yield f"k={k}: with fewer than {MIN_DRAWS} draws the accuracy of log p(x) cannot be judged", None
     elif figures.pareto_k_high:
         high = f"{round(figures.pareto_k_high * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
-        yield f"{high}: their log p(x) is off by more than the error says, as a rule too low; raise k", "yellow"
+        yield f"{high}: their log p(x) is less accurate than its error says, and usually too low; raise k", "yellow"
 
 
 def error(value: Tensor | float | None) -> str:

@@ -34,7 +34,7 @@ class Config(DrawKeys):
 
     @property
     def factors(self) -> dict[str, float]:
-        """What is given of a curve's parameters."""
+        """The given parameters of a curve."""
         return {name: value for name, value in (("alpha", self.alpha), ("beta", self.beta)) if value is not None}
 
 
@@ -50,10 +50,10 @@ def main(config: Config, run: Run) -> Path:
 
 
 def target(run: Run, config: Config) -> tuple[str, Tensor]:
-    """What to call the target, and the target (*x_shape)."""
+    """The name of the target, and the target (*x_shape)."""
     known, factors = run.dataset.factors, config.factors
     if factors and not known:
-        raise UserError(f"alpha= and beta= name a Beta curve, but {run.folder} is no run on dataset=beta: "
+        raise UserError(f"alpha= and beta= name a Beta curve, but {run.folder} was not trained on dataset=beta: "
                         "give input=FILE or index=i")  # fmt: skip
     if factors and (config.input is not None or config.index is not None):
         raise UserError("more than one target: give alpha= and beta=, or input=FILE, or index=i")

@@ -38,7 +38,7 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Path:
-    """Write the picture, an observation at either end; its path."""
+    """Write the picture, with an observation at each end; returns its path."""
     split = load_split(run, config.split)
     ends = observations_at(run, split, config.split, [("from", config.from_), ("to", config.to)], config.seed)
     with evaluating(run.model):

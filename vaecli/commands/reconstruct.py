@@ -43,7 +43,7 @@ from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
 MAX_PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
-DEFAULT_DRAWN = 10  # observations in a picture, where the user does not say how many
+DEFAULT_DRAWN = 10  # observations in a picture, unless n is given
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Config(DrawKeys):
     format: Literal["png", "npz", "csv"]
 
     def load(self) -> list[Run]:
-        """All runs asked for; the first one's data are those to reconstruct."""
+        """All runs asked for; the first one's data are reconstructed."""
         names = [self.run] if isinstance(self.run, str) else self.run
         if not names:
             raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
@@ -70,14 +70,14 @@ class Config(DrawKeys):
         return runs
 
     def home(self, runs: list[Run]) -> Path:
-        """A sweep's folder where all of its runs are asked for, else the first run's."""
+        """The sweep's folder if all its runs are asked for, else the first run's."""
         names = [self.run] if isinstance(self.run, str) else self.run
         whole = len(names) == 1 and expand(names[0]) != names
         return expanded(names[0]) if whole else runs[0].folder.path
 
 
 class Reconstruction(NamedTuple):
-    """One run's view of N observations."""
+    """One run's reconstruction of N observations."""
 
     x: Tensor  # (N, *x_shape): mean of p(x|z), or a draw, at the posterior's mean
     terms: dict[str, Tensor]  # each (N,), nats: elbo, log_px, kl
@@ -114,7 +114,7 @@ def main(config: Config, *runs: Run) -> Path:
 
 
 def heading(config: Config, runs: Sequence[Run], drawn: int, n: int) -> str:
-    """The picture's title: what it shows, and of which runs; where not all are drawn this is printed too."""
+    """The picture's title: what it shows, and of which runs; a line is printed if not all are drawn."""
     where = f"{config.split} observations" if config.input is None else f"observations of {Path(config.input).name}"
     if drawn < n:
         print(f"drew the first {drawn} of {n}; format=npz writes them all")
@@ -125,7 +125,7 @@ def heading(config: Config, runs: Sequence[Run], drawn: int, n: int) -> str:
 
 
 def expand(name: str) -> list[str]:
-    """A run's folder as it is; a sweep's as the runs in it."""
+    """The runs of a name: a run's folder itself, or all runs of a sweep's folder."""
     folder = expanded(name)
     if name == "latest" or RunFolder(folder).checkpoints.is_dir():
         return [name]
@@ -133,7 +133,7 @@ def expand(name: str) -> list[str]:
 
 
 def observations(run: Run, config: Config) -> Observations:
-    """Those asked for; as many as there are where nothing is said and no picture is made."""
+    """Those asked for; by default DEFAULT_DRAWN in a picture and all in a file."""
     n = DEFAULT_DRAWN if config.n is None and config.format == "png" else config.n
     if config.input is None:
         return split_observations(run, config.split, n, config.indices, config.seed)
@@ -164,9 +164,9 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
 
 
 def arrays(x: Tensor, reconstructions: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
-    """What an .npz file says of the runs, beside the observations x (N, *x_shape) on the CPU.
+    """The runs' arrays of an .npz file for the observations x (N, *x_shape) on the CPU.
 
-    filled: the observations with what is missing in them (NaN) taken from the reconstruction
+    filled: the observations with missing numbers (NaN) taken from the reconstruction
     """
     several = {"draws": stacked([one.draws for one in reconstructions])} if draws else {}
     if draws and len(reconstructions) == 1:  # several runs may have different numbers of latents
@@ -178,7 +178,7 @@ def arrays(x: Tensor, reconstructions: Sequence[Reconstruction], draws: int | No
 
 
 def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> dict[str, Tensor | None]:
-    """What a .csv file says of one run: observations, `filled` where any number is missing, reconstructions, terms."""
+    """One run's columns of a .csv file: observations, `filled` if a number is missing, reconstructions, terms."""
     x = seen.x.cpu()
     places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}
     parts = {"_filled": torch.where(x.isnan(), one.x, x)} if bool(x.isnan().any()) else {}
@@ -246,7 +246,7 @@ def print_terms(
 
 
 def label_text(y: Tensor, classes: Sequence[str] | None) -> str:
-    """A class by its name where it has one, or numbers."""
+    """A label as text: the name of its class, or its numbers."""
     if y.ndim or y.is_floating_point():
         return ", ".join(f"{v:.3f}" for v in y.reshape(-1).tolist())
     return shorten(classes[int(y)], 20) if classes else str(int(y))

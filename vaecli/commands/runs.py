@@ -71,7 +71,7 @@ def main(config: Config) -> list[Written]:
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
     """A line for each run; in a terminal too narrow for that, its figures and below them the longer columns.
 
-    No line is wider than a terminal: what does not fit is cut.
+    Lines are cut to the width of the terminal.
     """
     if not rows:
         show(console, f"no runs under {path}; train one: vae train")
@@ -92,9 +92,9 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
             show(console, f"    {cells[key]}", style, whole)
             cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
     if cut:
-        show(console, "cut; format=csv has the rest", "dim")
+        show(console, "some lines were cut; format=csv writes them whole", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
-        show(console, "figures of different data, binarisations or kinds of decoder do not compare", "dim")
+        show(console, "figures of different data, binarisations or kinds of decoder are not comparable", "dim")
 
 
 def show(console: Console, line: str, style: str = "", whole: bool = False) -> None:

@@ -17,7 +17,7 @@ from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
 from vaecli.utils.types import NonNegativeInt, Seed, Span
 
-LEAST_KL = 0.1  # nats: a latent of less says next to nothing about the data, and hardly moves what is decoded
+LEAST_KL = 0.1  # nats: a latent with less hardly changes what is decoded
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Path:
-    """Write the picture, the latents that say most about the data first; its path."""
+    """Write the picture, the latents with the most information about the data first; returns its path."""
     split, start, view = load_split(run, config.split), None, config.view(run)
     if config.dims is not None:
         check_dims(run.model, config.dims)
@@ -59,11 +59,11 @@ class Shown(NamedTuple):
 
     dims: list[int]
     labels: list[str]
-    left_out: list[str]  # what is said of the others; nothing where there are none
+    left_out: list[str]  # remarks on the latents that are not drawn
 
 
 def choose(run: Run, split: Split, config: Config, most: int) -> Shown:
-    """The latents asked for, or those in use, that say most about the data first; at most so many."""
+    """The latents asked for, or those in use, with the most information first; at most `most`."""
     says, name, least = kl_per_dim(run.model, split, config.seed), "KL", LEAST_KL
     if says is None:
         says, name, least = mean_variances(run.model, split, config.seed), "variance", ACTIVE_VARIANCE

@@ -15,7 +15,7 @@ GROUPS = ("architecture", "dataset", "decoder", "objective", "posterior", "prior
 
 
 def as_option(given: Callable[..., Any], group: str) -> Callable[..., Any]:
-    """The class `found` as an option of a group; UserError where it cannot be one.
+    """The class `found` as an option of a group; UserError if it cannot be one.
 
     A class of a user's own need not inherit from the group's base class: one that has the methods gets the base class
     as a second parent, hence its defaults and its checks.
@@ -26,13 +26,13 @@ def as_option(given: Callable[..., Any], group: str) -> Callable[..., Any]:
     where = f"derive a class from {qualified_name(base)}"
     option: Any = given
     if not inspect.isclass(option):
-        raise UserError(f"{group} cannot be {qualified_name(given)}, which is no class: {where}")
+        raise UserError(f"{group} cannot be {qualified_name(given)}, which is not a class: {where}")
     if not issubclass(option, base):
         if option.__module__.partition(".")[0] == "vaecli":
-            raise UserError(f"{qualified_name(given)} is no {group}")
+            raise UserError(f"{qualified_name(given)} is not a {group}")
         option = with_parent(option, base)  # type: ignore[arg-type]
     if option.abstract:
-        raise UserError(f"{qualified_name(given)} is an abstract class; name one that is made from it")
+        raise UserError(f"{qualified_name(given)} is an abstract class; name a class derived from it")
     result: Callable[..., Any] = option
     return result
 
@@ -42,21 +42,21 @@ def with_parent(cls: Any, base: Any) -> type:
     """A class like `found`, of the same name, that is also one of `base`."""
     missing = [one for one in base.__bases__ if one.__module__.startswith("torch.") and not issubclass(cls, one)]
     if missing:
-        raise UserError(f"{qualified_name(cls)} is no {missing[0].__name__}: derive it from {qualified_name(base)}")
+        raise UserError(f"{qualified_name(cls)} is not a {missing[0].__name__}: derive it from {qualified_name(base)}")
     same = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
     try:
         return types.new_class(cls.__name__, (cls, base), {}, lambda names: names.update(same))
-    except (TypeError, ValueError) as error:  # layouts or metaclasses that do not go together
+    except (TypeError, ValueError) as error:  # incompatible layouts or metaclasses
         raise UserError(
             f"{qualified_name(cls)} cannot be used: derive it from {qualified_name(base)} ({error})"
         ) from None
 
 
 def check_made(made: Any, group: str) -> None:
-    """UserError where an option's object lacks what its class should have set."""
+    """UserError if an option's object lacks an attribute that its class should have set."""
     for name in getattr(type(made), "attributes", ()) if group in GROUPS else ():
         if not hasattr(made, name):
-            raise UserError(f"{group}: {qualified_name(type(made))} sets no {name}, which its __init__ should")
+            raise UserError(f"{group}: {qualified_name(type(made))} does not set {name} in its __init__")
 
 
 def qualified_name(cls: Any) -> str:

@@ -1,4 +1,4 @@
-"""The YAML files, read as text: what is there, what it is for, and what its keys mean."""
+"""The YAML files of conf/, read as text: commands, options, their keys and what these mean."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Key(NamedTuple):
 
 
 def conf_folder() -> Path:
-    """Inside the package when installed from a wheel, beside it in a checkout."""
+    """The folder conf/: inside the package when installed from a wheel, next to it in a checkout."""
     here = Path(__file__).resolve().parent.parent
     return next(folder for folder in (here / "conf", here.parent / "conf") if (folder / "train.yaml").is_file())
 
 
 def header(path: Path) -> list[str]:
-    """The comment that a file begins with, without its `# `."""
+    """The comment at the beginning of a file, without its `# `."""
     lines = []
     for line in path.read_text("utf-8", "replace").splitlines():
         if not line.startswith("#"):
@@ -66,7 +66,7 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
 
 
 def commands() -> list[str]:
-    """What has a file in commands/ and one in conf/, in the order in which one meets them; others follow by name."""
+    """All names with a file in commands/ and one in conf/, in COMMAND_ORDER; others follow in alphabetical order."""
     modules = Path(__file__).resolve().parent.parent / "commands"
     names = {path.stem for path in modules.glob("[a-z]*.py")} & {path.stem for path in conf_folder().glob("*.yaml")}
     return sorted(
@@ -77,7 +77,7 @@ def commands() -> list[str]:
 def command_keys(command: str) -> list[Key]:
     """The keys of a command, as its help lists them: which run, the command's own, then those on how and where.
 
-    Its own from `output` on stay behind that; a shared key that its file sets anew has the comment given there.
+    Its own keys after `output` stay after it; a shared key that its file sets again has the comment given there.
     """
     path = conf_folder() / f"{command}.yaml"
     own = {key.name: key for key in keys(path)}
@@ -94,12 +94,12 @@ def command_keys(command: str) -> list[Key]:
 
 
 def included(path: Path) -> list[str]:
-    """The files beside this one that its defaults name."""
+    """The files in the same folder that its defaults name."""
     return [name for name in re.findall(r"^  - (\w+)$", path.read_text(), re.MULTILINE) if name != "_self_"]
 
 
 def config_dirs(args: Sequence[str]) -> list[Path]:
-    """Where a command line has options looked for: the folders of the user's own first."""
+    """The folders in which options are looked for, those named on the command line first."""
     flags = ("--config-dir", "-cd")
     given = [after for word, after in zip(args, [*args[1:], ""], strict=False) if word in flags]
     given += [word.partition("=")[2] for word in args if word.startswith(tuple(f"{flag}=" for flag in flags))]
@@ -107,7 +107,7 @@ def config_dirs(args: Sequence[str]) -> list[Path]:
 
 
 def groups(places: Sequence[Path] = ()) -> dict[str, list[str]]:
-    """The options of each configuration group, those in `places` among them."""
+    """The options of each configuration group, including those in `places`."""
     options: dict[str, set[str]] = {}
     for place in (*places, conf_folder()):
         for path in place.glob("*/*.yaml"):
@@ -123,6 +123,6 @@ def option_file(places: Sequence[Path], group: str, option: str) -> Path | None:
 
 
 def default_choices(command: str = "train") -> dict[str, str]:
-    """The option of each group that a plain `vae COMMAND` takes, in the order of its file; {}: it knows no groups."""
+    """The option of each group that a plain `vae COMMAND` takes, in the order of its file; {}: it has no groups."""
     text = (conf_folder() / f"{command}.yaml").read_text()
     return dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))

@@ -1,4 +1,4 @@
-"""TAB: what could stand at the cursor, from the YAML files read as text; quick, since it imports no Hydra."""
+"""Completion at TAB, from the YAML files read as text; quick, since Hydra is not imported."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vaecli.config.paths import files, folders, run_folders
 FLAGS = ("--help", "--multirun", "-m", "--cfg", "--config-dir", "--hydra-help")
 RUNS = {"run": ["latest"], "resume": ["latest"], "repeat": []}  # keys that take a run, and words that mean one
 PATHS = ("input", "output", "z", "path", "val_path", "test_path", "root")
-SHELL = re.compile(r"([\s'\"()<>&|;$`!*?#\\])")  # what bash would not take as it is
+SHELL = re.compile(r"([\s'\"()<>&|;$`!*?#\\])")  # what has to be escaped in bash
 
-SCRIPTS = {  # what a shell reads once, for TAB to ask `vae --complete` from then on
+SCRIPTS = {  # evaluated once by a shell, which then calls `vae --complete` at each TAB
     "bash": """\
 _vae() {
     local line
@@ -49,7 +49,7 @@ complete -c vae-train -f -a '(__vae_complete)'
 
 
 class Line(NamedTuple):
-    """A command line up to the cursor, which stands in or behind `word`."""
+    """A command line up to the cursor, which is in or after `word`."""
 
     command: str
     before: list[str]
@@ -61,7 +61,7 @@ class Line(NamedTuple):
 
     @property
     def chosen(self) -> dict[str, str]:
-        """The option of each group: the default, what the recipe takes, or what is typed."""
+        """The option of each group: the default, the recipe's, or the one typed."""
         options = default_choices(self.command)
         typed = dict(word.lstrip("+").split("=", 1) for word in self.before if "=" in word)
         recipe = self.option_file("experiment", typed.get("experiment", ""))
@@ -83,14 +83,14 @@ class Line(NamedTuple):
 
 
 def answer(shell: str, text: str, breaks: str = "") -> list[str]:
-    """What could stand at the end of a command line's text, as the shell takes it.
+    """The completions of a command line, in the form that the shell expects.
 
     breaks: characters before which bash keeps what is typed, as in `key=`, and takes only the rest
     """
     words, kept, quoted = split(text, breaks if shell == "bash" else "")
-    typed = words[-1].replace("'", "")  # a file's name may have got quotes for Hydra
+    typed = words[-1].replace("'", "")  # a file's name may be quoted for Hydra
     completions = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
-    if len(completions) > 1:  # quotes come with the last choice: until then all begin as what is typed
+    if len(completions) > 1:  # quotes are added when one is left: until then all begin with the typed text
         completions = [word if word.startswith(words[-1]) else word.replace("'", "") for word in completions]
     if shell == "fish":
         return [word.rstrip() for word in completions]
@@ -101,8 +101,8 @@ def answer(shell: str, text: str, breaks: str = "") -> list[str]:
 
 
 def split(text: str, breaks: str) -> tuple[list[str], int, bool]:
-    """A line's words without their quotes; how many characters of the last one stand before the shell's last break in
-    it; whether it ends within quotes."""
+    """A line's words without their quotes; how many characters of the last one come before its last word break; whether
+    the line ends within quotes."""
     words, kept, quote, escaped = [""], 0, "", False
     for c in text:
         if escaped or (quote and c not in (quote, "\\")) or (quote == "'" and c == "\\"):
@@ -121,7 +121,7 @@ def split(text: str, breaks: str) -> tuple[list[str], int, bool]:
 
 
 def candidates(words: Sequence[str]) -> list[str]:
-    """What the last of the words could become; one that is complete ends in a space."""
+    """The completions of the last word; a complete one ends in a space."""
     program, *before = words
     if Path(program).name == "vae-train":
         before = ["train", *before]
@@ -144,7 +144,7 @@ def candidates(words: Sequence[str]) -> list[str]:
 
 
 def keys_of(line: Line) -> list[str]:
-    """The keys and groups that are not yet given, after the signs typed before them."""
+    """The keys and groups that are not given yet, after the + signs already typed."""
     signs = re.match(r"\+*", line.word)
     given = {word.lstrip("+").partition("=")[0] for word in line.before}
     names = [*line.chosen, *(key.name for key in line.settable())]
@@ -152,7 +152,7 @@ def keys_of(line: Line) -> list[str]:
 
 
 def values_of(line: Line) -> list[str]:
-    """What can stand behind `key=`; in a list, or with several values for a sweep, as the last of them."""
+    """The values of `key=`; of a list, or of several values for a sweep, the last one is completed."""
     typed, _, value = line.word.partition("=")
     key = typed.lstrip("+")
     item = re.split(r"[\[,]", value)[-1]
@@ -173,7 +173,7 @@ def values_of(line: Line) -> list[str]:
 
 
 def choices(key: Key) -> list[str]:
-    """The words that a key takes, where its comment lists them, as in `a | b` or `a: what it is; b: what it is`."""
+    """The words that a key takes, if its comment lists them, as in `a | b` or `a: what it is; b: what it is`."""
     comment = re.sub(r" \([^)]*\)", "", key.comment)
     if listed := re.match(r"[\w-]+(( \| |, or )[\w-]+)+", comment):
         return re.split(r" \| |, or ", listed[0])

@@ -1,4 +1,4 @@
-"""Hydra's errors in our words: one or two lines that name the nearest valid key or option."""
+"""Rewords Hydra's errors: one or two lines that name the nearest valid key or option."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vaecli.utils.schema import flatten, unknown_key
 
 
 def explain(error: Exception, command: str, words: list[str], places: Sequence[Path] = ()) -> str:
-    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one.
+    """One or two lines for an error of Hydra or OmegaConf; unknown keys and options name the nearest valid one.
 
-    places: folders with options of the user's own
+    places: the user's own folders with options
     """
     offers = offered(command, places)
     for word in words:
@@ -59,7 +59,7 @@ def malformed(word: str) -> str | None:
 
 
 def no_such_option(word: str, offers: dict[str, list[str]], error: str) -> str | None:
-    """The message for a choice that its group does not offer."""
+    """The message for an option that its group does not have."""
     key, _, value = word.partition("=")
     wrong = [option for option in value.split(",") if key in offers and f"{key}/{option}'" in error]
     if not wrong:
@@ -69,7 +69,7 @@ def no_such_option(word: str, offers: dict[str, list[str]], error: str) -> str |
 
 
 def elsewhere(key: str, offers: dict[str, list[str]], places: Sequence[Path]) -> str | None:
-    """The message for a key that belongs to options of its group which were not chosen."""
+    """The message for a key of an option that was not chosen."""
     group = key.split(".")[0]
     names = [name for name in offers.get(group, []) if any(k.name == key for k in option_keys(places, group, name))]
     return f"unknown key {key} here: it belongs to {group}={' or '.join(names)}" if names else None

@@ -1,4 +1,4 @@
-"""Files and folders whose names begin as a text does, as Hydra reads them; one that is complete ends in a space."""
+"""Completion of file and folder names, quoted as Hydra reads them; a complete one ends in a space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaecli.runs.names import CHECKPOINTS, CONFIG
 from vaecli.utils.command_line import RESERVED_WORDS
 
 UNQUOTED = re.compile(r"[\w./:@+ -]*", re.ASCII)
-SECONDS = 0.1  # at most, for looking which folders hold runs
+SECONDS = 0.1  # at most, to find out which folders hold runs
 
 
 def files(text: str) -> list[str]:
@@ -31,7 +31,7 @@ def run_folders(text: str) -> list[str]:
 def listed(
     text: str, keep: Callable[[os.DirEntry[str]], bool], is_complete: Callable[[str], bool] = os.path.isfile
 ) -> list[str]:
-    """What begins with `text`, a path that may be cut off; folders to go on from end in a slash."""
+    """The paths that begin with `text`; those of folders end in a slash."""
     quote, typed = ("'", text[1:]) if text.startswith("'") else ("", text)
     head, slash, start = typed.rpartition("/")
     try:
@@ -45,7 +45,7 @@ def listed(
 
 
 def in_quotes(path: str, done: bool, quote: str) -> str:
-    """A path with quotes where Hydra would not read its very text; open ones where it is to go on."""
+    """A path, quoted where Hydra would not read it literally; after a folder the quote stays open."""
     meant = path.lower() in RESERVED_WORDS or re.fullmatch(r"[\d._]*(e\d+)?", path)  # null, a number
     quote = quote or ("" if UNQUOTED.fullmatch(path) and not meant else "'")
     return f"{quote}{path}{quote} " if done else f"{quote}{path}/"
@@ -56,7 +56,7 @@ def is_run(folder: str) -> bool:
 
 
 def holds_run(folder: str, until: float) -> bool:
-    """Whether a folder is or holds a run; True also where the time is up before one knows."""
+    """Whether a folder is or holds a run; True also if the time runs out first."""
     if is_run(folder) or time.monotonic() > until:
         return True
     try:

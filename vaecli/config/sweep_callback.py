@@ -1,4 +1,4 @@
-"""What Hydra's sweeps leave behind: memory, and folders in which nothing was written."""
+"""Cleans up after Hydra's sweeps: the memory of their jobs, and folders in which nothing was written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 
 
 class SweepCleanup(Callback):
-    """Lets go of each job when it is done, and knows the folder of the sweep."""
+    """Releases the memory of each job when it is done, and remembers the sweep's folder."""
 
     folder: ClassVar[Path | None] = None
 
@@ -28,7 +28,7 @@ class SweepCleanup(Callback):
 
 
 def remove_empty() -> None:
-    """Take away the folder that Hydra has made for a sweep whose jobs wrote nothing there."""
+    """Remove the folder that Hydra created for a sweep whose jobs wrote nothing there."""
     folder = SweepCleanup.folder
     if folder is None or folder.is_absolute() or [path.name for path in folder.glob("*")] != ["multirun.yaml"]:
         return

@@ -1,4 +1,4 @@
-"""A user's own images: all below a folder, or the pages of a file."""
+"""A user's own images: all images below a folder, or the pages of a file."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Images(Dataset):
     A folder with `train` in it, and `val` or `test`, is split so; otherwise the images are shuffled by `split_seed`
     and split by fractions.
 
-    size: side in pixels, or (height, width): each image is scaled until it covers that, and what juts out is cut off
-        on both sides; None: they must be of one size already
-    pages: what the pages of a file are: observations (None: the same, which is said), or channels of one
+    size: side in pixels, or (height, width): each image is scaled to cover that size and cropped about its
+        centre; None: they must all have the same size
+    pages: what the pages of a file are: observations (None: the same, with a note), or channels of one
     white: the value that stands for 1.0; None: 255, and of 16 bits what the files' tags say, else 65,535
-    subfolders: splits or labels; None: splits where they are called so
+    subfolders: splits or labels; None: splits if they have the names of splits
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Images(Dataset):
         return read_observations(what, path, ReadOptions(white=self.wanted.white), x_shape, wanted)
 
     def _folders(self) -> tuple[dict[str, Folder], list[str]]:
-        """The files to train on, and those of the splits that have a folder of their own, before any is opened."""
+        """The files of each split that has a folder, listed before any is opened."""
         if self.folder.is_file() and self.folder.suffix.lower() in (".tif", ".tiff", ".gif", ".webp"):
             return {"train": Folder([File(self.folder, "")], {})}, []
         if not self.folder.is_dir():
@@ -121,7 +121,7 @@ class Images(Dataset):
         ]
 
     def _parts(self, gallery: Gallery, folders: Mapping[str, Folder], codes: Tensor | None) -> dict[str, list[Picture]]:
-        """The pictures of each part, in the order in which they are held."""
+        """The pictures of each split, in the order of the tensor."""
         given, start = {}, 0
         for name, folder in folders.items():
             given[name] = gallery.pictures(range(start, start + len(folder.files)))
@@ -161,7 +161,7 @@ class Images(Dataset):
         return Reading(self.path, {"path": reading}, described)
 
     def _whence(self, name: str, folders: Mapping[str, Folder]) -> str:
-        """Where a part's pictures come from."""
+        """The source of a split's pictures."""
         if len(folders) > 1 and name in folders:
             return f"folder {as_text(folders[name].files[0].path.relative_to(self.folder).parts[0])}"
         return f"drawn by dataset.split_seed={self.split_seed}"

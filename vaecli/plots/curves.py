@@ -44,13 +44,13 @@ BANDS, IN_A_ROW = 3, 5  # of observations
 class CurvePlots:
     """Figures of curves: every method takes tensors or arrays and returns a matplotlib Figure.
 
-    grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
+    grid: (P,), the points of the curves; label: the name of their values; x_label: the name of the grid
     """
 
     default_grid_size = 10  # rows and columns of a manifold
     show_draws = False  # whether samples are draws from p(x|z); False: its means, which look more like data
     default_samples = 64
-    most_samples = 1000  # more make a picture no clearer
+    most_samples = 1000  # a picture of more is no clearer
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
         self.grid = array(grid, name="grid")
@@ -209,7 +209,7 @@ class CurvePlots:
         return axes
 
     def _finish(self, figure: Figure, axes: np.ndarray, n: int) -> None:
-        """Label a grid of axes of which the first n are used, and take the others away."""
+        """Label a grid of axes of which the first n are used, and remove the others."""
         columns = axes.shape[1]
         for i, ax in enumerate(axes.flat):
             if i >= n:

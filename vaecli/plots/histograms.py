@@ -1,4 +1,4 @@
-"""Rows of a table as a histogram for each column and a map of the correlations between them: data, samples or both."""
+"""Histograms of a table's columns and maps of their correlations, for data, samples or both."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _histograms(
 
 
 def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
-    """The first part filled, the second an outline; what lies far from the first is counted in words."""
+    """The first part filled, the second an outline; values far from the first part are counted in a note."""
     known = {name: x[np.isfinite(x)] for name, x in parts.items()}
     first = next(iter(known.values()))
     low, high = limits(first)
@@ -121,7 +121,7 @@ def _points(figure: SubFigure, columns: Columns, parts: dict[str, np.ndarray]) -
 
 
 def _correlations(figure: SubFigure, columns: Columns, parts: dict[str, np.ndarray], width: float) -> None:
-    """Maps of the correlations, white where there is none, grey where a column never varies."""
+    """Maps of the correlations, white for none, grey for a column that never varies."""
     axes = figure.subplots(1, len(parts), squeeze=False)[0]
     size = label_size(min(MAP, max(2.2, 0.2 * len(columns.names))) / len(columns.names))
     for ax, (name, x), side in zip(axes, parts.items(), "EW" if len(parts) > 1 else "C", strict=True):

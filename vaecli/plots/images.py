@@ -1,6 +1,6 @@
 """Figures of observations that are images, x_shape (C, H, W), of which up to three channels are drawn.
 
-NaN is what is missing.
+NaN stands for a missing number.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from vaecli.plots.style import (
     round_ticks,
 )
 
-GAP, GAP_GREY = 3, 88  # pixels between tiles, and a grey that both black and white backgrounds stand out from
-MISSING = (150, 190, 230)  # a light blue, which no grey is taken for
-WIDTH, TILE = 720, 240  # pixels: what a picture and one of its tiles are enlarged towards
+GAP, GAP_GREY = 3, 88  # pixels between tiles, and a grey that differs from black and white backgrounds
+MISSING = (150, 190, 230)  # a light blue, distinct from every grey
+WIDTH, TILE = 720, 240  # pixels: the sizes to which a picture and a tile are enlarged
 SMALLEST = 64  # pixels: no tile is scaled down further
 LABELLED, HEADER = 46, 40  # pixels: the least width of a tile with a text above it, and the height of that text
 IN_A_ROW = 10  # observations
@@ -40,7 +40,7 @@ def tile(images: Any, columns: int, zoom: int = 1, gap: int = GAP) -> np.ndarray
     """Images (N, C, H, W), clipped to [0, 1], side by side: uint8 (H', W', C), row by row, `columns` in a row.
 
     Every pixel becomes zoom x zoom pixels; `gap` dark grey ones lie around every image, and none where it is 0.
-    With NaN in them the picture is in colour, and what is missing light blue.
+    With NaN in them the picture is in colour, and missing pixels are light blue.
     """
     values = in_bytes(array(images))
     n, channels, height, width = values.shape
@@ -59,7 +59,7 @@ def in_bytes(images: np.ndarray) -> np.ndarray:
     values = (np.clip(np.where(missing, 0.0, images), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     if not missing.any():
         return values
-    blank = missing.all(1, keepdims=True)  # of one channel alone it is the others that are seen
+    blank = missing.all(1, keepdims=True)  # where all channels are missing
     return np.where(blank, np.array(MISSING, np.uint8).reshape(3, 1, 1), values)
 
 
@@ -181,7 +181,7 @@ class ImagePlots:
         return chosen
 
     def _titled(self, title: str | None) -> str | None:
-        """The title, with a word on the channels where they are not those of a grey or a colour image."""
+        """The title, with a note on the channels unless they are those of a grey or colour image."""
         n = self.x_shape[0]
         if self.channels == list(range(n)) and n in (1, 3):
             return title

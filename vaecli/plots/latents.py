@@ -1,4 +1,4 @@
-"""The posterior's means: one latent at a time against the prior, and two against each other."""
+"""Figures of the posterior's means: each latent against the prior, and two against each other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_SCATTERS = 4  # labels that are numbers, each with a scatter of its own
 
 
 class Colouring(NamedTuple):
-    """What a scatter is coloured by."""
+    """The colours of a scatter."""
 
     values: np.ndarray | None  # (N,): class numbers from 0, or a parameter
     name: str = ""  # the parameter's
@@ -65,7 +65,7 @@ def latents(
     A single latent, dims (0, 0), is drawn against the labels instead.
 
     loc (N, D) are posterior means; labels (N,) integers are classes, (N, d) or (N,) floats are parameters with a
-    scatter each; kl (D,) in nats picks the latents that say most. dims count from 0, the printed latents from 1.
+    scatter each; kl (D,) in nats: the latents with the largest are drawn. dims count from 0, printed latents from 1.
     label_names name the classes, or the parameters, of which the first four are drawn.
     prior (M, D) are draws from the prior; None: it is N(0, I).
     """
@@ -94,7 +94,7 @@ def latents(
 
 
 def _first(colourings: list[Colouring], title: str | None) -> tuple[list[Colouring], str | None]:
-    """As many as a figure has room for; the title says where that is not all."""
+    """The first colourings that a figure has room for, and the title, which says if these are not all."""
     if len(colourings) <= MAX_SCATTERS:
         return colourings, title
     what, end, source = (title or "").partition("\n")

@@ -20,7 +20,7 @@ PAD = 0.12  # inches
 
 
 class Band(NamedTuple):
-    """One tiled picture and what stands around it."""
+    """One tiled picture and the labels around it."""
 
     picture: np.ndarray  # (H', W', 3) uint8: rows x columns tiles with a gap around each
     rows: int

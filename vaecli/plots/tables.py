@@ -1,7 +1,7 @@
-"""Figures of observations that are rows of a table: x_shape (d,), numbers that have names and units of their own.
+"""Figures of observations that are rows of a table: x_shape (d,), numbers with names and units.
 
-All but the histograms are in standard units, those of the training data, so that no column drowns the others: a column
-has a row, its name at the left and its own units at the right.
+All figures but the histograms are in the standard units of the training data, so that no column dominates. A column has
+a row, with its name at the left and its own units at the right.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ CELL = 0.36  # inches: from here on a cell has room for its number
 class TablePlots:
     """Figures of rows of a table: every method takes tensors or arrays and returns a matplotlib Figure.
 
-    Up to 24 columns are drawn at once, those that vary most; what is missing (NaN) is left out.
-    reference: the training data's moments, and observations to compare samples with; None: not to be had
+    Up to 24 columns are drawn, those that vary most; missing numbers (NaN) are left out.
+    reference: the training data's moments, and observations to compare samples with; None: not available
     """
 
     display_range = (0.0, 1.0)
@@ -189,7 +189,7 @@ class TablePlots:
     def _panels(
         self, columns: Columns, rows: list[tuple[str, np.ndarray]], notes: list[str] | None, title: str | None
     ) -> Figure:
-        """A panel for each observation: what it is as dots, what is made of it as bars, in standard units."""
+        """A panel for each observation: the data as dots, the reconstructions as bars, in standard units."""
         n, k = len(rows[0][1]), len(columns.names)
         room = SCREEN[0] - name_width(columns.names, NAMES) - RIGHT
         width = min(1.0, room / IN_A_ROW - 0.1) if n > 3 else 2.2
@@ -216,7 +216,7 @@ class TablePlots:
         return figure
 
     def _reach(self, standard: np.ndarray) -> float:
-        """How far colours go: to the farthest value, but not beyond FARTHEST."""
+        """The range of the colours: up to the farthest value, at most FARTHEST."""
         known = np.abs(standard[np.isfinite(standard)])
         return float(np.clip(known.max(initial=0.0), 0.5, FARTHEST))
 

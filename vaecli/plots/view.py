@@ -1,4 +1,4 @@
-"""From the shape of an observation to the figures that suit it."""
+"""Chooses the figures for observations of a shape, and renders figures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from vaecli.utils.errors import UserError
 MAX_UNNAMED_COLUMNS, MAX_NUMBERED_COLUMNS = (
     12,
     64,
-)  # up to so many numbers are columns of a table: without names, and with names that say nothing
+)  # up to so many numbers are columns of a table: without names, and with generic names
 
 
-View = ImagePlots | CurvePlots | TablePlots  # figures of observations of one shape: the same methods, by the same names
+View = ImagePlots | CurvePlots | TablePlots  # three classes with the same methods
 
 
 def view(
@@ -57,7 +57,7 @@ def view(
 
 
 def is_table(n: int, names: Sequence[str] | None) -> bool:
-    """Whether n numbers are columns, not points of a curve: names that a file has not given say nothing of many."""
+    """Whether n numbers are columns, not points of a curve: generic names count only for a few."""
     return n <= MAX_UNNAMED_COLUMNS or (names is not None and (n <= MAX_NUMBERED_COLUMNS or list(names) != unnamed(n)))
 
 
@@ -73,8 +73,8 @@ def view_of(
 ) -> View:
     """The figures for the observations of a data set, which may have a grid, a label, names and a range of its own.
 
-    channels: of images, those to draw; reference: asked for where the observations are rows of a table
-    UserError for channels that the images have not.
+    channels: of images, those to draw; reference: called if the observations are rows of a table
+    UserError for channels that the images do not have.
     """
     check_channels(x_shape, channels)
     names = dataset.names if dataset.names and len(dataset.names) == x_shape[0] else None
@@ -85,12 +85,12 @@ def view_of(
 
 
 def check_channels(x_shape: tuple[int, ...], channels: Sequence[int] | None) -> None:
-    """UserError unless `channels`, None apart, are one to three of those that the images have."""
+    """UserError unless `channels`, None apart, are one to three of the images' channels."""
     if channels is None:
         return
     given = f"images.channels=[{','.join(map(str, channels))}]"
     if len(x_shape) != 3:
-        raise UserError(f"{given}: these observations are no images; leave it out")
+        raise UserError(f"{given}: these observations are not images; leave it out")
     if not 1 <= len(channels) <= 3:
         raise UserError(f"{given}: expected one channel (grey), two (red, green) or three (red, green, blue)")
     if max(channels) >= x_shape[0]:

@@ -1,4 +1,4 @@
-"""Which folder a command means by run= or resume=."""
+"""Finds the folder of run= or resume=."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION = re.compile(r"[\w.+-]{1,30}", re.ASCII)
 
 
 def find_resumable(run: str) -> RunFolder:
-    """The folder of a run that has a configuration; `latest` is the one that has written last, anywhere in outputs."""
+    """The folder of a run with a configuration; `latest` is the one written to last, anywhere under outputs."""
     if run == "latest":
         folders = [folder for folder in folders_below(Path("outputs"), CONFIG) if folder.config.is_file()]
         if not folders:
@@ -27,12 +27,12 @@ def find_resumable(run: str) -> RunFolder:
     if not folder.path.is_dir():
         raise UserError(f"resume={run}: there is no such folder; give a run's folder or resume=latest")
     if not folder.config.is_file() and not folder.has(LAST):
-        raise UserError(f"resume={run}: this folder holds no run that could go on; start one there: output={run}")
+        raise UserError(f"resume={run}: this folder holds no run to resume; to train a new one there: output={run}")
     return of_this_version(folder)
 
 
 def of_this_version(folder: RunFolder) -> RunFolder:
-    """The folder; UserError where its checkpoints are those of an earlier version, which this one does not read."""
+    """The folder; UserError if its checkpoints were written by an earlier version, which this one does not read."""
     if not folder.earlier_checkpoints:
         return folder
     version = (folder.known_summary().versions or {}).get("vaecli", "")
@@ -44,7 +44,7 @@ def of_this_version(folder: RunFolder) -> RunFolder:
 
 
 def last_written(folder: RunFolder) -> float:
-    """When a run has written its configuration, its summary or its last checkpoint."""
+    """When a run last wrote its configuration, its summary or its last checkpoint."""
     paths = [folder.config, folder.summary, folder.checkpoint(LAST)]
     return max(path.stat().st_mtime for path in paths if path.is_file())
 

@@ -1,4 +1,4 @@
-"""A run's YAML and JSON: plain values, read within limits that fit what vaecli writes, as their author is unknown."""
+"""Reads a run's YAML and JSON as plain values, within the limits of what vaecli writes: the author is unknown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Damaged(Exception):
 
 
 def mapping(path: Path, parse: Parse) -> Values:
-    """What `parse`, load_yaml or load_json, finds in a file; Damaged unless it is a mapping."""
+    """What `parse`, load_yaml or load_json, reads from a file; Damaged unless it is a mapping."""
     try:
         value = parse(read(path))
     except ValueError:
@@ -49,7 +49,7 @@ def read(path: Path) -> str:
     """The text of a regular file of no more than MAX_TEXT_BYTES bytes; Damaged otherwise."""
     try:
         if not path.is_file():  # a pipe, which would never end
-            raise Damaged(f"{path.name} cannot be read (it is no regular file)")
+            raise Damaged(f"{path.name} cannot be read (it is not a regular file)")
         with path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
@@ -60,14 +60,14 @@ def read(path: Path) -> str:
 
 
 def json_lines(path: Path, usable: Callable[[Values], bool]) -> Iterator[Values]:
-    """The usable mappings in a file with one on each line; of other lines a few are passed over, as a half written one.
+    """The usable mappings in a file with one on each line; a few other lines, such as a half-written one, are skipped.
 
-    Damaged where there are more than MAX_BAD_LINES of them, or more lines than any run has.
+    Damaged if there are more than MAX_BAD_LINES of them, or more lines than any run has.
     """
     junk = 0
     try:
         if not path.is_file():
-            raise Damaged(f"{path.name} cannot be read (it is no regular file)")
+            raise Damaged(f"{path.name} cannot be read (it is not a regular file)")
         with path.open(encoding="utf-8", errors="replace") as file:
             for n, line in enumerate(iter(lambda: file.readline(MAX_LINE_LENGTH), "")):
                 entry = line_of_json(line)
@@ -90,7 +90,7 @@ def line_of_json(line: str) -> Values | None:
 
 
 def load_json(content: str) -> Any:
-    """The value of a JSON text; ValueError where there is none, or a deeply nested one."""
+    """The value of a JSON text; ValueError if it is invalid or nested too deeply."""
     try:
         whole = json.loads(content)
     except RecursionError:
@@ -110,8 +110,8 @@ def entries(value: dict[Any, Any] | list[Any]) -> Any:
 def load_yaml(content: str) -> Any:
     """The value of a YAML text: mappings, lists, and scalars in the forms that `dump_yaml` writes.
 
-    Raises ValueError for tags and aliases, by which little stands for much, for keys that are no text, for more than
-    one document, deep nesting and more values than any run has.
+    Raises ValueError for tags and aliases, by which a small file can stand for a huge value, for keys that are not
+    text, for more than one document, deep nesting and more values than any run has.
     """
     try:
         events = at_most(MAX_VALUES, yaml.parse(content, Loader))
@@ -134,7 +134,7 @@ def at_most(n: int, events: Iterator[Any]) -> Iterator[Any]:
 
 
 def value_of(event: Any, nodes: Iterator[Any], depth: int = 0) -> Any:
-    """The value that begins with an event, the others of which are taken from `nodes`."""
+    """The value that begins with an event; its further events are taken from `nodes`."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
@@ -149,12 +149,12 @@ def value_of(event: Any, nodes: Iterator[Any], depth: int = 0) -> Any:
 
 def key_of(event: Any) -> str:
     if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag:
-        raise ValueError("a key that is no text")
+        raise ValueError("a key that is not text")
     return str(event.value)
 
 
 def scalar(text: str) -> Any:
-    """The value of a text without quotes: null, a truth value or a number in the usual form; else it is text."""
+    """The value of a text without quotes: null, a truth value or a number in the usual form, or else the text."""
     if text in WORDS:
         return WORDS[text]
     if len(text) > MAX_NUMBER_LENGTH:
@@ -163,7 +163,7 @@ def scalar(text: str) -> Any:
 
 
 class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no annotations
-    """Writes what load_yaml reads: no aliases, and quotes around a text that is not one without them."""
+    """Writes what load_yaml reads: no aliases, and quotes around a text that would be read as another value."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

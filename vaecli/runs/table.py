@@ -19,7 +19,7 @@ from vaecli.utils.schema import flatten, is_number
 from vaecli.utils.text import lines as printable_lines
 from vaecli.utils.types import Values
 
-RISING = ("bound", "elbo", "test_elbo", "test_bound")  # the higher the better: these sort from the highest down
+RISING = ("bound", "elbo", "test_elbo", "test_bound")  # higher is better: sorted from the highest down
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
     differences: the configuration keys in which the runs differ, with their values
     epochs: finished ones; bound, elbo: the best checkpoint's, on the validation split (the training split without one)
     test_elbo, test_bound: the best checkpoint's; nll: of evaluation.json; seconds: wall time of the training
-    What a run does not have is None. Raises UserError for a path that is no folder and for an unknown column.
+    What a run does not have is None. UserError if the path is not a folder, and for an unknown column.
     """
     root = expanded(os.fspath(path))
     if root.is_file():
@@ -59,7 +59,7 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
         raise UserError(f"path={path}: there is no such folder; train a first run (vae train) or give another path")
     read = [read_run(folder) for folder in run_folders(root)]
     for (row, _), one in zip(read, differing([flat for _, flat in read]), strict=True):
-        # a key that is a column already says nothing more; JSON has no infinities
+        # keys that are columns are left out; JSON has no infinities
         row["differences"] = {key: finite(value) for key, value in one.items() if key not in COLUMNS}
     return sort_rows([row for row, _ in read], sort)
 
@@ -77,7 +77,7 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 
 def sort_rows(rows: list[Row], column: str) -> list[Row]:
-    """Rows by a column or by a key that differs; a minus before it turns the order round. Empty ones come last."""
+    """Rows by a column or by a key that differs; a minus before it reverses the order. Empty ones come last."""
     name, reverse = column.removeprefix("-"), column.startswith("-")
     keys = list(dict.fromkeys(key for row in rows for key in row["differences"]))
     known = [key for key in COLUMNS if key != "differences"] + keys
@@ -119,7 +119,7 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
 
 
 def attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
-    """What `read` returns; where that is damaged, `otherwise`, with a line in `problems`."""
+    """What `read` returns, or `otherwise` and a line in `problems` if the file is damaged."""
     try:
         return read()
     except Damaged as error:
@@ -135,7 +135,7 @@ def summary_of(folder: RunFolder) -> Summary:
 
 
 def config_of(folder: RunFolder, summary: Summary | None) -> Values:
-    """The flattened configuration; none where a run may not have come so far as to write it."""
+    """The flattened configuration; empty if the run may have ended before it wrote one."""
     may_lack_it = summary is None or summary.status in ("failed", "running")
     return {} if may_lack_it and not folder.config.exists() else flatten(folder.read_config())
 
@@ -154,7 +154,7 @@ def progress_of(summary: Summary) -> Progress:
 
 
 def completed_by_metrics(folder: RunFolder, summary: Summary, said: Progress) -> Progress:
-    """With what the summary does not say: of a run that has not ended, or was killed."""
+    """`said`, completed from metrics.jsonl for a run that has not ended or was killed."""
     if said.bound is not None or summary.status in ("failed", None):
         return said
     best: Values | None = None
@@ -172,7 +172,7 @@ def has_figures(line: Values) -> bool:
 
 
 def nll_of(folder: RunFolder, summary: Summary) -> float | None:
-    """Of the last evaluation, unless the run has been trained on since, so that its checkpoint is another one."""
+    """The NLL of the last evaluation; None if the run was trained further since and has another checkpoint."""
     if not folder.evaluation.exists():
         return None
     evaluation = folder.read_evaluation()
@@ -181,7 +181,7 @@ def nll_of(folder: RunFolder, summary: Summary) -> float | None:
 
 
 def finite(value: Any) -> Any:
-    """A value as JSON can say it."""
+    """A value as JSON can hold it."""
     if isinstance(value, list):
         return [finite(item) for item in value]
     return value if isinstance(value, bool | str | None) or is_number(value) else str(value)

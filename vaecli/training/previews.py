@@ -1,4 +1,4 @@
-"""What a model makes of a few observations while it trains."""
+"""Pictures of data, reconstructions and samples while a model trains."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vaecli.runs.tensorboard import PICTURES, SINGLE
 from vaecli.utils.text import figure as figure_text
 
 N_RECONSTRUCTED = 10
-PREVIEW_OBSERVATIONS = 10_000  # observations from which the latents in use are told
-MAX_PREVIEWS = 10  # times that a run is looked at, unless the user says how often
+PREVIEW_OBSERVATIONS = 10_000  # observations from which the latents in use are counted
+MAX_PREVIEWS = 10  # of a run that does not set the interval
 
 
 class Pictures:
-    """Looks at the data once, and at reconstructions, samples and the latents in use every so many epochs."""
+    """Draws the data once, and reconstructions, samples and the latents in use every few epochs."""
 
     def __init__(
         self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int | None, epochs: int

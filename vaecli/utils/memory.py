@@ -1,4 +1,4 @@
-"""Refuses what cannot fit into memory before any of it is taken."""
+"""Checks that data fit into memory before any of it is taken."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def available() -> int | None:
 
 
 def free_here() -> int | None:
-    """What the machine has free; all that is installed, or None, where only that is known."""
+    """The machine's free memory; where that is not known its installed memory, or None."""
     try:
         match = re.search(r"^MemAvailable: +(\d+) kB", (PROC / "meminfo").read_text(), re.MULTILINE)
         return int(match[1]) * 1024 if match else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -43,7 +43,7 @@ def free_here() -> int | None:
 
 
 def limits_left() -> Iterator[int]:
-    """What each control group that holds this process, and each around it, leaves of its limit."""
+    """The memory left within the limit of each control group of this process, its parent groups included."""
     for below, limit, taken, prefix in VERSIONS:
         for folder in groups(below):
             most, used = number(folder / limit), number(folder / taken)
@@ -52,9 +52,9 @@ def limits_left() -> Iterator[int]:
 
 
 def groups(below: str) -> list[Path]:
-    """The folders of this process's memory group and of those around it.
+    """The folders of this process's memory group and of its parent groups.
 
-    In a container the path may be the one outside it, which is not there: then its root is the container's group.
+    In a container the path may be that of the host, which does not exist there: the root is then the container's group.
     """
     try:
         lines = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]
@@ -78,7 +78,7 @@ def number(path: Path) -> int | None:
 
 
 def file_cache(path: Path, prefix: str) -> int:
-    """The bytes of files that a group keeps in memory and the kernel gives back when they are needed."""
+    """The bytes of a group's file cache, which the kernel frees when memory is needed."""
     try:
         sizes = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", path.read_text(), re.MULTILINE)
     except OSError:
@@ -98,7 +98,7 @@ def too_much(needed: int, room: int, what: str, remedy: str) -> UserError:
 
 
 class MemoryBudget:
-    """Memory that threads share: one waits where what it needs is not free until others have given theirs back."""
+    """Memory that threads share: a thread waits until others have released enough."""
 
     def __init__(self, reserved: int = 0) -> None:
         """All memory that is available now, less the `reserved` bytes that something else will take."""
@@ -108,7 +108,7 @@ class MemoryBudget:
 
     @contextmanager
     def taken(self, needed: int, what: str, remedy: str) -> Iterator[None]:
-        """Within it `needed` bytes are the caller's; UserError where there are not so many at all."""
+        """Reserve `needed` bytes within the block; UserError if the whole budget is smaller."""
         if needed > self.most:
             raise too_much(needed, int(self.most), what, remedy)
         with self.changed:

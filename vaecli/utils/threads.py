@@ -1,4 +1,4 @@
-"""How many processor cores a step is shared between, and independent pieces of work on all of them."""
+"""How many threads a training step uses, and independent jobs on all cores."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def keep_freed_memory() -> None:
 
 
 def _alone() -> None:
-    """Both settings are a thread's own."""
+    """Settings of a worker thread; torch keeps both for each thread."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
 

@@ -12,7 +12,7 @@ from vaecli.utils.files import expanded
 
 
 def folder_name(name: str) -> str:
-    """The name, if that is plain; raises ValueError."""
+    """The name of a folder; ValueError unless it is a plain one."""
     if not re.fullmatch(r"(?!\.)[\w.-]{1,100}", name, re.ASCII):
         raise ValueError("should be a plain name of letters, digits, . _ and -")
     return name

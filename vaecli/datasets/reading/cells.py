@@ -1,4 +1,4 @@
-"""What a cell of a text file is: a number in one notation or another, missing, or text."""
+"""Classifies the cells of a text file: numbers in several notations, missing, or text."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ TRANSLATED = str.maketrans({"−": "-", "\xa0": " ", "\u202f": " ", "\u2009": " 
 
 
 def normalise(cell: str) -> str:
-    """A cell without blanks around it, with the signs that ASCII has in the place of those that look like them."""
+    """A cell without surrounding blanks, its typographic minus signs and blanks replaced by those of ASCII."""
     return (cell if cell.isascii() else cell.translate(TRANSLATED)).strip()
 
 
 def form(cell: str) -> Form:
-    """How a cell is written; `either`: with one comma that could be a decimal comma or set off thousands."""
+    """How a cell is written; `either`: its one comma could be a decimal comma or separate thousands."""
     cell = normalise(cell)
     if len(cell) > MAX_NUMBER_LENGTH:
         return "text"
@@ -51,9 +51,9 @@ def form(cell: str) -> Form:
 
 
 def value(cell: str, decimal: str) -> float | None:
-    """The number that a cell stands for, where `decimal` (. or ,) ends its whole part; None where it is none.
+    """The number that a cell stands for, with the decimal sign `decimal` (. or ,); None if it is not a number.
 
-    The other of the two signs may set off thousands.
+    The other of the two signs may separate thousands.
     """
     cell = normalise(cell)
     if len(cell) > MAX_NUMBER_LENGTH:
@@ -74,13 +74,13 @@ def value(cell: str, decimal: str) -> float | None:
 
 
 def is_decorated(cell: str) -> bool:
-    """Whether a text is a number with something about it, as in 5%, <0.1, $3 or 12 kg."""
+    """Whether a text is a number with a sign or unit, as in 5%, <0.1, $3 or 12 kg."""
     cell = normalise(cell)
     return len(cell) < MAX_NUMBER_LENGTH and (bool(DECORATED.fullmatch(cell)) or not any(map(str.isalpha, cell)))
 
 
 def decimal_of(forms: Iterable[Form]) -> str | None:
-    """The decimal sign that cells of these forms speak for; None where they could have either."""
+    """The decimal sign of cells of these forms; None if it could be either."""
     kinds = set(forms)
     if "point" in kinds:
         return "."

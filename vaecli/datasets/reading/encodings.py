@@ -1,4 +1,4 @@
-"""The letters of a text file: UTF-8, or what the user or the file's first bytes say."""
+"""The encoding of a text file: UTF-8, or what the user or the file's first bytes say."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ OTHER_FORMATS = {
     b"\x89hdf": "an HDF5 file", b"par1": "a .parquet file", b"\x93numpy": "a .npy file", b"%pdf": "a PDF",
     b"<!doctype": "a web page", b"<html": "a web page", b"<?xml": "XML", b'{"': "JSON", b"[{": "JSON",
 }  # fmt: skip
-HEAD_LINES, HEAD_CHARACTERS = 60, 4_000_000  # lines from which a file is known, and characters where they are long
-MIN_HEAD_LINES, MAX_LINE_LENGTH = 4, 2**26  # lines that are read however long they are, and characters of one
+HEAD_LINES, HEAD_CHARACTERS = (
+    60,
+    4_000_000,
+)  # lines, and characters if the lines are long, from which the layout is guessed
+MIN_HEAD_LINES, MAX_LINE_LENGTH = 4, 2**26  # lines that are read in any case, and characters of one
 COMMON_ENCODINGS = ("windows-1252", "shift_jis", "gb18030", "windows-1251")
 
 
 def encoding_of(what: str, path: Path, given: str | None) -> str:
-    """The encoding of a text file; UserError where its first bytes are no text."""
+    """The encoding of a text file; UserError if its first bytes are not text."""
     if given is not None:
         return given
     try:
@@ -33,7 +36,7 @@ def encoding_of(what: str, path: Path, given: str | None) -> str:
         raise UserError(f"{what}: cannot be read ({error.strerror})") from None
     for mark, kind in OTHER_FORMATS.items():
         if start.lstrip().lower().startswith(mark):
-            raise UserError(f"{what}: is {kind}, no table of text; save it as .csv")
+            raise UserError(f"{what}: is {kind}, not a table of text; save it as .csv")
     for mark, name in BYTE_ORDER_MARKS:
         if start.startswith(mark):
             return name
@@ -45,7 +48,7 @@ def encoding_of(what: str, path: Path, given: str | None) -> str:
 
 
 def head(what: str, path: Path, encoding: str) -> tuple[list[str], bool]:
-    """The first lines of a text file, and whether they are all of it; UserError where they are no text."""
+    """The first lines of a text file, and whether they are the whole file; UserError if they are not text."""
     lines: list[str] = []
     size = 0
     try:
@@ -69,7 +72,7 @@ def head(what: str, path: Path, encoding: str) -> tuple[list[str], bool]:
 
 
 def undecodable(what: str, path: Path, encoding: str) -> UserError:
-    """What to say of a file that is not in its encoding: the first such line, and what it would be in others."""
+    """The error for a file that is not in its encoding: the first such line, and its text in other encodings."""
     decoder = codecs.getincrementaldecoder(encoding)()
     number, line = 0, b""
     with path.open("rb") as file:
@@ -80,12 +83,12 @@ def undecodable(what: str, path: Path, encoding: str) -> UserError:
                 if encoding != "utf-8":
                     break
                 return not_utf8(what, number, line, getattr(error, "start", 0))
-    return UserError(f"{what}: line {number} is no text in {encoding}, which dataset.encoding says; "
-                     "give the encoding that it was saved in, or save it as UTF-8")  # fmt: skip
+    return UserError(f"{what}: line {number} is not text in {encoding}, as dataset.encoding says; "
+                     "give the encoding in which it was saved, or save it as UTF-8")  # fmt: skip
 
 
 def not_utf8(what: str, number: int, line: bytes, at: int) -> UserError:
-    """The same where a file should be UTF-8: line `number`, whose byte `at` is none."""
+    """The same for a file that should be UTF-8: in line `number` the byte `at` is invalid."""
     start, stop = max(line.rfind(sign, 0, at) + 1 for sign in (b",", b";", b"\t", b" ", b'"')), at + 1
     while stop < len(line) and line[stop : stop + 1] not in (b",", b";", b"\t", b" ", b'"', b"\r", b"\n"):
         stop += 1

@@ -1,4 +1,4 @@
-"""The one road for a file, whether it is trained on or given as input=."""
+"""Reads a file of observations, for training and for input= alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLES = (".csv", ".tsv", ".txt", ".dat", ".parquet")
 
 
 def read(what: str, path: Path, choice: ReadOptions) -> Content:
-    """The observations of a file of numbers and their labels; UserError, beginning with `what`, for what is none."""
+    """The observations of a file of numbers and their labels; a UserError begins with `what`."""
     return READERS[existing(what, path, list(READERS)).suffix.lower()](what, path, choice)
 
 
@@ -47,7 +47,7 @@ def read_observations(what: str, path: Path, choice: ReadOptions, x_shape: Shape
     """The observations (N, *x_shape) of a file of any kind or a folder of pictures; UserError for another shape."""
     pictures = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
     if pictures and len(x_shape) != 3:
-        raise UserError(f"{what}: this run's observations have shape {x_shape}, not that of images; give a .npy")
+        raise UserError(f"{what}: this run's observations have shape {x_shape}, not that of images; give a .npy file")
     if not pictures:
         existing(what, path, [*READERS, *IMAGE_SUFFIXES])
         content = read(what, path, choice._replace(x_shape=x_shape, known=True))

@@ -1,4 +1,4 @@
-"""Folders of pictures: which files are read, which are passed over, which folders are splits or classes."""
+"""Folders of pictures: which files are read, which are skipped, which folders are splits or classes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class File(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """What lies below a folder."""
+    """The content of a folder and its sub-folders."""
 
     files: list[File]  # in the order of their names
     passed_over: dict[str, int]  # files of each ending that is not read, hidden pictures, linked folders
 
 
 def all_passed_over(folders: Iterable[Folder]) -> dict[str, int]:
-    """What is passed over in several folders together."""
+    """The skipped files of several folders together."""
     total: Counter[str] = Counter()
     for folder in folders:
         total.update(folder.passed_over)
@@ -44,14 +44,14 @@ def all_passed_over(folders: Iterable[Folder]) -> dict[str, int]:
 
 
 class Parts(NamedTuple):
-    """The sub-folders that are splits, by train, val and test, and what is said of that."""
+    """The sub-folders that are splits, by train, val and test, and notes about them."""
 
     folders: dict[str, Path]
     notes: tuple[str, ...] = ()
 
 
 def walk(what: str, folder: Path) -> Folder:
-    """All images below a folder; hidden files and folders are left out. UserError where there is none."""
+    """All images below a folder; hidden files and folders are left out. UserError if there is none."""
     images: list[Path] = []
     other: Counter[str] = Counter()
     for place, folders, names in os.walk(folder):
@@ -71,14 +71,14 @@ def walk(what: str, folder: Path) -> Folder:
 
 
 def ending(name: str) -> str:
-    """What a file that is passed over is counted as."""
+    """The kind under which a skipped file is counted."""
     if name.startswith("."):
         return "hidden pictures"
     return Path(name).suffix.lower() or "files without an ending"
 
 
 def is_system_file(name: str) -> bool:
-    """Whether a file is none of the user's, as .DS_Store."""
+    """Whether a file was written by the system, as .DS_Store."""
     return (name.startswith(".") and not is_image(name)) or name in ("Thumbs.db", "desktop.ini")
 
 
@@ -87,7 +87,7 @@ def counts(passed_over: Counter[str] | dict[str, int]) -> str:
 
 
 def as_text(name: str) -> str:
-    """A name on disk with what is no UTF-8 in it written out."""
+    """A name on disk with bytes that are not UTF-8 escaped."""
     return name.encode(errors="backslashreplace").decode()
 
 
@@ -111,12 +111,12 @@ def parts_of(what: str, folder: Path, given: Subfolders | None) -> Parts:
         raise UserError(f"{what}: dataset.subfolders=splits needs a folder train in it, and val or test beside it")
     others = [as_text(path.name) for path in below if path not in splits.values()]
     note = f"the folders {first_names([as_text(path.name) for path in splits.values()])} are the splits"
-    note += f", {first_names(others)} beside them left out" if others else ""
-    return Parts(splits, (f"{note}; dataset.subfolders=labels takes all folders for classes",) if others else ())
+    note += f", {first_names(others)} are left out" if others else ""
+    return Parts(splits, (f"{note}; dataset.subfolders=labels reads all folders as classes",) if others else ())
 
 
 def labels_of(files: Sequence[File]) -> tuple[list[str] | None, list[str]]:
-    """The class of each file, None where no file lies in a folder; and what is said of those that do not."""
+    """The class of each file, None where no file lies in a folder; and a note on those that do not."""
     outside = sum(not file.label for file in files)
     if outside == len(files):
         return None, []

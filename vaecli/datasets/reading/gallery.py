@@ -1,4 +1,4 @@
-"""Many image files as observations: looked at first, then read on all cores into one tensor."""
+"""Reads many image files as observations: first their headers, then, on all cores, their pixels into one tensor."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SENSOR_BITS = (10, 12, 14)  # that cameras and microscopes write in 16
 
 
 class Picture(NamedTuple):
-    """An observation: a file, by its place, and the pages of it that make the observation."""
+    """An observation: the index of a file, and the pages of it that make the observation."""
 
     file: int
     pages: tuple[int, ...]
 
 
 class ImageOptions(NamedTuple):
-    """How pictures are to be read."""
+    """How to read pictures."""
 
     colour: Colour = "rgb"
     size: tuple[int, int] | None = None  # height and width to scale and cut to; None: all are of one size
@@ -45,17 +45,15 @@ class ImageOptions(NamedTuple):
 
 
 class Gallery:
-    """Image files below a folder, and what is to be known of them before they are read.
+    """Image files below a folder, and what their headers say.
 
-    what: how a message begins
+    what: the beginning of messages
     """
 
     def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: ImageOptions) -> None:
         self.what, self.folder, self.paths, self.wanted = what, folder, paths, wanted
         looks: dict[int, ImageInfo] = {}
-        room = (
-            None if wanted.size else MemoryBudget()
-        )  # taken here too, where a picture's size decides how all are read
+        room = None if wanted.size else MemoryBudget()  # memory is checked here too if the pictures' own size is used
 
         def look(i: int) -> None:
             looks[i] = image_info(paths[i], room)
@@ -66,7 +64,7 @@ class Gallery:
         self.looks = looks
         self.size = wanted.size or self._common_size()
         self.deep = any(look.deep for look in looks.values())
-        self.largest = 0  # value that was read
+        self.largest = 0  # the largest value that was read
 
     @property
     def white(self) -> int:
@@ -78,7 +76,7 @@ class Gallery:
         return (own or WHITE16) if self.deep else WHITE8
 
     def pictures(self, files: Sequence[int]) -> list[Picture]:
-        """The observations that some of the files hold, in their order; UserError where their pages are no channels."""
+        """The observations that some of the files hold, in their order; UserError if their pages cannot be channels."""
         pages = [(i, self.looks[i].pages if i in self.looks else (0,)) for i in files]
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
@@ -90,7 +88,7 @@ class Gallery:
         return [Picture(i, several) for i, several in pages]
 
     def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
-        """The observations (N, C, H, W), uint8, or int32 where a picture has more than 8 bits a channel."""
+        """The observations (N, C, H, W), uint8, or int32 if a picture has more than 8 bits a channel."""
         shape = (len(pictures), CHANNELS[self.wanted.colour], *self.size)
         needed = math.prod(shape) * (4 if self.deep else 1)
         check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
@@ -113,7 +111,7 @@ class Gallery:
         return x
 
     def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: MemoryBudget) -> int:
-        """Put a file's observations into their places in x; the largest value of them."""
+        """Put a file's observations into their places in x; returns their largest value."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
         frames = read_pages(self.paths[i], "grey" if channels else self.wanted.colour, self.size, pages, room)
@@ -129,7 +127,7 @@ class Gallery:
         return highest
 
     def _common_size(self) -> tuple[int, int]:
-        """Height and width of all images; UserError where two differ."""
+        """Height and width of all images; UserError if two differ."""
         sizes = {i: self.looks[i].size for i in sorted(self.looks)}
         usual, n = Counter(sizes.values()).most_common(1)[0]
         other = next((i for i, size in sizes.items() if size != usual), None)
@@ -147,7 +145,7 @@ class Gallery:
         return printable(str(path.relative_to(self.folder)) if path != self.folder else path.name)
 
     def _each(self, files: Sequence[int], do: Callable[[int], None], doing: str) -> dict[int, str]:
-        """Do something with every file, on all cores and behind a bar; why it could not be done, by file."""
+        """Call `do` for every file, on all cores and with a progress bar; returns the problems by file."""
         console = Console(stderr=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             outcomes = pool.map(partial(attempt, do), files)
@@ -158,11 +156,11 @@ class Gallery:
         names = [f"{self._name(i)} ({problem})" for i, problem in list(broken.items())[:3]]
         more = ", ..." if len(broken) > 3 else ""
         return UserError(f"{self.what}: {len(broken):,} of {n:,} images cannot be read: {', '.join(names)}{more}; "
-                         "mend them or take them away")  # fmt: skip
+                         "repair or remove them")  # fmt: skip
 
     @property
     def how(self) -> list[str]:
-        """What is said of how they are read."""
+        """How they are read, in short phrases."""
         paged = [look for look in self.looks.values() if len(look.pages) > 1]
         more = sum(look.more for look in self.looks.values())
         phrases = []
@@ -176,21 +174,23 @@ class Gallery:
 
     @property
     def notes(self) -> list[str]:
-        """Other readings, and how to take them; once they are read."""
+        """Other possible readings, and their keys; known after `read`."""
         notes = []
         if self.wanted.pages is None and any(len(look.pages) > 1 for look in self.looks.values()):
-            notes.append("dataset.pages=channels takes the pages of a file for the channels of one picture")
+            notes.append("dataset.pages=channels reads the pages of a file as the channels of one picture")
         if self.wanted.white and self.wanted.white != self.white:
-            notes.append(f"dataset.white={self.wanted.white} says nothing of pictures of 8 bits, of which 255 is white")
+            notes.append(
+                f"dataset.white={self.wanted.white} does not apply to pictures of 8 bits, in which 255 is white"
+            )
         bits = next((bits for bits in SENSOR_BITS if self.largest < 2**bits), None)
         if self.deep and not self.wanted.white and self.white == WHITE16 and bits:
             notes.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
-                         f"dataset.white={2**bits - 1} takes that for white")  # fmt: skip
+                         f"dataset.white={2**bits - 1} makes that white")  # fmt: skip
         return notes
 
 
 def attempt(do: Callable[[int], None], i: int) -> str | None:
-    """Why it could not be done; None where it was."""
+    """The problem with a file; None if there was none."""
     try:
         do(i)
     except (*UNREADABLE, UnidentifiedImageError) as error:

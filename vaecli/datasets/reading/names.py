@@ -1,4 +1,4 @@
-"""What columns are called in a file, and once it is written and read again."""
+"""The names of columns: in a file, in a file that vaecli wrote, and in messages."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ MAX_NAMES, MAX_LETTERS = 5, 100  # names in a message, and characters of one
 
 
 def cleaned(cell: str) -> str:
-    """A column's name as it stands in a text file."""
+    """A column's name, from its cell in a text file."""
     return cell.strip().removeprefix("#").strip()
 
 
 def written(names: Sequence[str]) -> list[str]:
-    """What columns are called in a .csv file that vaecli has written, once it is read again."""
+    """The names under which columns are read again from a .csv file that vaecli wrote."""
     return [cleaned(heading) for heading in headings(names)]
 
 
 def column_index(what: str, key: str, name: str, names: Sequence[str]) -> int:
-    """Where a column is; UserError where there is none of that name."""
+    """The index of a column; UserError if there is none of that name."""
     if name not in names:
         raise UserError(
             f"{what}: has no column {name} ({key}){nearest(name, names) or '; it has ' + list_columns(names)}"
@@ -30,7 +30,7 @@ def column_index(what: str, key: str, name: str, names: Sequence[str]) -> int:
 
 
 def list_columns(names: Sequence[str]) -> str:
-    """The columns, or the first of them."""
+    """`columns a, b, ...`: the first of the names, for a message."""
     listed = ", ".join(shorten(printable(name), MAX_LETTERS) for name in names[:MAX_NAMES])
     listed += ", ..." if len(names) > MAX_NAMES else ""
     return f"{'column' if len(names) == 1 else 'columns'} {listed}"

@@ -25,7 +25,7 @@ from vaecli.datasets.reading.tables import table_content, whole_labels
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 
-MAP_ABOVE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
+MAP_ABOVE = 2**30  # bytes: larger .npy files are not read, but mapped into memory
 MAPPED_TYPES = (
     "uint8",
     "int8",
@@ -45,14 +45,14 @@ UNREADABLE = (  # what NumPy raises for damaged files of one kind or another
 
 
 def load_npy(what: str, path: Path) -> np.ndarray:
-    """An array of real numbers, or of named fields, mapped into memory where it is large."""
+    """An array of real numbers, or of named fields, mapped into memory if it is large."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE:
         raise UserError(f"{what}: cannot be read as .npy: {fault(path)}") from None
     if not isinstance(values, np.ndarray):
         values.close()
-        raise UserError(f"{what}: is an .npz archive; name it so")
+        raise UserError(f"{what}: is an .npz archive; rename it to .npz")
     if values.dtype.names is None:
         check_numbers(what, values)
     if path.stat().st_size > MAP_ABOVE:
@@ -72,14 +72,14 @@ def fault(path: Path) -> str:
             promised = file.tell() + math.prod(shape) * dtype.itemsize
     except UNREADABLE:
         return "it is empty" if not path.stat().st_size else (
-            "it is damaged, or something else than an array; save one with numpy.save")  # fmt: skip
+            "it is damaged, or not an array; save one with numpy.save")  # fmt: skip
     if dtype.hasobject:
-        return "it holds Python objects, or something else than an array; save numbers (numpy.asarray(x, float))"
+        return "it holds Python objects, or is not an array; save numbers (numpy.asarray(x, float))"
     return f"it is cut short: {size:,} bytes of {promised:,}" if size < promised else "it is damaged; save it anew"
 
 
 def needed(values: np.ndarray) -> int:
-    """Bytes for an array, what it is held as, and once more for the parts that it is split into."""
+    """The bytes of an array, of its conversion, and of the splits made from it."""
     return values.nbytes + 2 * values.size * (1 if values.dtype.kind == "b" or values.dtype == np.uint8 else 4)
 
 
@@ -90,7 +90,7 @@ def read_npy(what: str, path: Path, choice: ReadOptions) -> Content:
     mapped = isinstance(values, np.memmap)
     if mapped and (values.dtype.name not in MAPPED_TYPES or not values.dtype.isnative):
         raise UserError(f"{what}: {values.dtype} cannot be read from the file as needed; save it as float32")
-    with warnings.catch_warnings(action="ignore"):  # that the tensor must not be written to
+    with warnings.catch_warnings(action="ignore"):  # NumPy's warning that the array is read-only
         return array_content(what, path, values, choice, mapped=mapped)
 
 
@@ -100,7 +100,7 @@ def named_fields(what: str, path: Path, values: np.ndarray, choice: ReadOptions)
 
     fields = [(name, values[name]) for name in values.dtype.names or ()]
     if values.ndim != 1 or any(field.ndim != 1 or field.dtype.kind not in "buifUS" for _, field in fields):
-        raise UserError(f"{what}: is an array of fields that are no numbers; save it as .csv or as numbers alone")
+        raise UserError(f"{what}: has fields that are not numbers; save it as .csv, or only its numbers")
     plain = [field.astype(str) if field.dtype.kind in "US" else np.ascontiguousarray(field) for _, field in fields]
     columns = [pa.chunked_array([pa.array(field)]) for field in plain]
     table = Table([name.strip() for name, _ in fields], columns, ".", typed=True)
@@ -129,10 +129,10 @@ def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
 
 
 def load_npz(what: str, path: Path, choice: ReadOptions) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
-    """The observations of an archive and their labels, both as they are, where these are from, and what to say."""
+    """The observations of an archive and their labels, unconverted, the name of the labels, and notes."""
     try:
         if not zipfile.is_zipfile(path):
-            raise UserError(f"{what}: is no .npz archive, or is cut short")
+            raise UserError(f"{what}: is not an .npz archive, or is cut short")
         with np.load(path, allow_pickle=False) as archive:
             check_memory(sum(member.file_size for member in archive.zip.infolist()), what, AS_NEEDED)
             if is_sparse(archive.files):
@@ -151,7 +151,7 @@ def load_npz(what: str, path: Path, choice: ReadOptions) -> tuple[np.ndarray, np
 
 
 def texts(what: str, labels: np.ndarray) -> np.ndarray:
-    """NumPy's texts, each as long as the longest, as objects."""
+    """NumPy's texts as objects; as an array each takes as much as the longest."""
     check_label_length(f"{what}: its labels", labels.dtype.itemsize // 4, "leave them out (dataset.labels=false)")
     return labels.astype(object)
 

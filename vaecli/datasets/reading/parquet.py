@@ -18,7 +18,7 @@ from vaecli.utils.text import distinct
 
 
 def read_parquet(what: str, path: Path, choice: ReadOptions) -> Content:
-    """Lists are not read, and texts stay coded: a few bytes can stand for any number of either."""
+    """A table in a .parquet file. Lists are not read and texts stay coded: a few bytes can stand for any number."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -38,9 +38,9 @@ def read_parquet(what: str, path: Path, choice: ReadOptions) -> Content:
 
 
 def flat_columns(what: str, schema: Any, choice: ReadOptions) -> list[int]:
-    """The places of a parquet file's columns of single values; UserError where lists and the like are wanted.
+    """The indices of a parquet file's columns of single values; UserError if lists and the like are asked for.
 
-    What lists hold is not read: a few bytes can stand for any number of them.
+    Lists are not read: a few bytes can stand for any number of them.
     """
     nested = [i for i, kind in enumerate(schema.types) if is_nested(kind)]
     chosen = [*(choice.columns or ()), *([choice.labels] if isinstance(choice.labels, str) else ())]
@@ -61,7 +61,7 @@ def is_nested(kind: Any) -> bool:
 
 
 def parquet_bytes(metadata: Any, schema: Any, places: Sequence[int]) -> int:
-    """Bytes that these columns take while they are read, as float32 too, and in a part."""
+    """The bytes that these columns take while they are read, converted and split."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     kinds = [schema.types[i] for i in places]
     row = sum(PER_CELL + (kind.bit_width // 8 if is_fixed(kind) else 0) for kind in kinds)

@@ -1,4 +1,4 @@
-"""Arrays as observations: where the channels of pictures are, and which number is white."""
+"""Arrays as observations: where the channels of pictures are, and which value is white."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from vaecli.utils.errors import UserError
 
 CHANNEL_COUNTS = (1, 3)  # numbers of channels
 EXPECTED = "(N, d), (N, H, W) or (N, C, H, W)"
-SAMPLED_COLUMNS = 1000  # numbers of an observation that are looked at for their digits
+SAMPLED_COLUMNS = 1000  # numbers of an observation whose digits are examined
 
 
 def array_content(what: str, path: Path, values: np.ndarray, choice: ReadOptions, mapped: bool = False) -> Content:
-    """An array of observations; UserError where its shape is not that of any."""
+    """An array of observations; UserError if its shape is not one of observations."""
     x, note = observations(what, values, choice)
     check_numbers(what, values)
     double = x.ndim == 2 and is_double(x, choice)
@@ -44,7 +44,7 @@ def array_content(what: str, path: Path, values: np.ndarray, choice: ReadOptions
 
 
 def observations(what: str, values: np.ndarray, choice: ReadOptions) -> tuple[np.ndarray, str | None]:
-    """The array as (N, d) or (N, C, H, W), and what is said where that could be otherwise."""
+    """The array as (N, d) or (N, C, H, W), and a note if the shape is ambiguous."""
     shape = values.shape
     if choice.x_shape is not None:
         return expected(what, values, choice.x_shape, choice), None
@@ -70,7 +70,7 @@ def observations(what: str, values: np.ndarray, choice: ReadOptions) -> tuple[np
 
 
 def more_channels(shape: tuple[int, ...]) -> list[str]:
-    """Which axis the channels are where neither has one or three: the shorter one, or both."""
+    """Which axis holds the channels if neither has length 1 or 3: the shorter one, or both."""
     return ["first"] * (shape[1] <= shape[3]) + ["last"] * (shape[3] <= shape[1])
 
 
@@ -105,12 +105,12 @@ def is_double(x: np.ndarray, choice: ReadOptions) -> bool:
 
 
 def in_memory(values: np.ndarray, choice: ReadOptions, double: bool = False) -> Tensor:
-    """An array in memory as it is held: bytes and numbers below a white stay whole, all else becomes float."""
+    """An array as a tensor: bytes, and whole numbers with a given white, stay as they are; others become float."""
     if values.dtype.kind == "b" or values.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(values).view(np.uint8))
     if choice.white is not None and values.dtype.kind in "ui":
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused later
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64 if double else np.float32))
 
 

@@ -1,4 +1,4 @@
-"""What was read: said in a few lines, printed in full by `vae data`, kept as `reading` in summary.json."""
+"""A report of what was read: printed in a few lines, in full by `vae data`, and stored in summary.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vaecli.utils.text import printable, shorten
 from vaecli.utils.types import Values
 
 MAX_NAMES, MAX_LETTERS = 5, 40  # names in a line, and characters of one
-MAX_KEPT = 200  # columns and classes of which summary.json keeps the particulars
+MAX_KEPT = 200  # columns and classes that summary.json lists
 MAX_LINE_LENGTH = 1000  # characters
 
 
@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What the observations are coloured by."""
+    """The labels of observations."""
 
     source: str  # where they come from: column, array, folders
     name: str  # of the column or array
@@ -44,14 +44,14 @@ class Labels(NamedTuple):
 
 @dataclass(frozen=True)
 class FileReading:
-    """What a file, or a folder of pictures, was taken for.
+    """How a file, or a folder of pictures, was read.
 
     what: observations in words, "150 rows of 4 numbers"
-    how: what the reader found out, in short phrases: separator, header, what is missing
-    layout: the same for a program, by the names of the keys that would say otherwise
-    passed_over: how many files there were of each ending that are not read, or of each reason
+    how: the layout that was found, in short phrases: separator, header, missing cells
+    layout: the same for a program, by the names of the keys that change it
+    passed_over: the number of files that were not read, by suffix or reason
     left_out: columns that are neither numbers nor labels, and why
-    notes: where another reading is possible: what was taken, and how to take the other
+    notes: other possible readings, and the keys for them
     """
 
     path: str
@@ -81,13 +81,13 @@ class FileReading:
 
     @property
     def line(self) -> str:
-        """What it holds."""
+        """The content in one line."""
         parts = [f"{self.path}: {self.what}", *([str(self.labels)] if self.labels else [])]
         return "; ".join(parts)
 
     @property
     def details(self) -> list[str]:
-        """How it was read, and what of it was not."""
+        """How it was read, and what was left out."""
         left = first_names([f"{name or repr(name)} ({why})" for name, why in self.left_out.items()], 2, 200)
         over = [f"{n:,} {kind}" for kind, n in self.passed_over.items()]
         return [
@@ -97,7 +97,7 @@ class FileReading:
         ]
 
     def to_dict(self) -> Values:
-        """The same as plain values."""
+        """The report as plain values."""
         return {
             "path": self.path,
             "format": self.format,
@@ -127,7 +127,7 @@ def labels_to_dict(labels: Labels) -> Values:
 
 
 class Part(NamedTuple):
-    """A split: how many observations, and where they come from."""
+    """A split: the number of its observations, and their source."""
 
     n: int
     whence: str
@@ -137,7 +137,7 @@ class Part(NamedTuple):
 class Reading:
     """What a data set was read from.
 
-    files: by the keys that named them; {}: the data set is made, or comes with vaecli
+    files: by the keys that named them; {}: the data set is generated, or comes with vaecli
     parts: train, val (none: left out) and test
     """
 
@@ -151,7 +151,7 @@ class Reading:
         return [note for file in self.files.values() for note in file.notes]
 
     def lines(self) -> list[str]:
-        """One to three lines: what there is; how it was read and split; where other readings are possible."""
+        """One to three lines: the content; how it was read and split; other possible readings."""
         first = " | ".join(file.line for file in self.files.values()) or self.name
         if self.labels and not self.files:
             first += f"; {self.labels}"
@@ -162,7 +162,7 @@ class Reading:
         return [shorten(line, MAX_LINE_LENGTH) for line in map(printable, lines) if line]
 
     def splits(self) -> list[str]:
-        """How many observations are in each part, those of one source together."""
+        """How many observations are in each part, grouped by source."""
         by_source: dict[str, list[str]] = {}
         verbs = {"train": "train", "val": "validate", "test": "test"}
         for name, part in self.parts.items():
@@ -170,7 +170,7 @@ class Reading:
         return [", ".join(several) + (f" ({whence})" if whence else "") for whence, several in by_source.items()]
 
     def to_dict(self) -> Values:
-        """What summary.json keeps."""
+        """The entry `reading` of summary.json."""
         return {
             "name": self.name,
             "files": {key: file.to_dict() for key, file in self.files.items()},
@@ -179,7 +179,7 @@ class Reading:
 
 
 def first_names(names: Sequence[str], most: int = MAX_NAMES, letters: int = MAX_LETTERS) -> str:
-    """The first of the names, each of a bearable length."""
+    """The first of the names, each shortened."""
     shown = [shorten(printable(name), letters) if name.strip() else repr(printable(name)) for name in names[:most]]
     return ", ".join(shown) + (", ..." if len(names) > most else "")
 

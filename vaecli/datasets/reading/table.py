@@ -1,4 +1,4 @@
-"""A table as it was read: its columns, by their places."""
+"""A table as it was read: its columns, by index."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vaecli.utils.types import Values
 
 
 class Table(NamedTuple):
-    """What a file's reader found."""
+    """The table that a reader found in a file."""
 
-    names: list[str]  # no two alike
+    names: list[str]  # all different
     columns: list[Any]  # of pyarrow, as long as the names
     decimal: str | None  # as in Layout
     how: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Table(NamedTuple):
 
 
 class Columns:
-    """The columns of a table; a text is looked into once, when that is asked for."""
+    """The columns of a table; a column of text is analysed once, when it is first used."""
 
     def __init__(self, table: Table, choice: ReadOptions) -> None:
         self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
@@ -34,7 +34,7 @@ class Columns:
         self.looked: dict[int, Texts] = {}
 
     def text(self, i: int) -> Texts | None:
-        """A column that is text, looked into; None for others."""
+        """The analysis of a column of text; None for other columns."""
         if not is_text(self.arrow[i]):
             return None
         if i not in self.looked:
@@ -57,5 +57,5 @@ class Columns:
 
 
 def decode_dictionary(column: Any) -> Any:
-    """A column without dictionary encoding, unless it is text, of which little can stand for much."""
+    """A column without dictionary encoding, unless it is text: a few bytes of a dictionary can stand for much text."""
     return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column

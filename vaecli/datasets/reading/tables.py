@@ -1,4 +1,4 @@
-"""Which columns of a table are the observations, which one the labels, and which are left out."""
+"""Decides which columns of a table are observations, which one the labels, and which are left out."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from vaecli.datasets.reading.table import Columns, Table
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 
-LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
+LABELS = ("label", "labels", "class", "target")  # names by which a column of labels is recognised
 ROW_BLOCK = 8192  # rows
-MISSING_LABEL = "missing"  # what a label is called that is not there
+MISSING_LABEL = "missing"  # the name of a missing label
 
 
 class Roles(NamedTuple):
-    """What the columns are taken for, by their places."""
+    """The roles of the columns, by index."""
 
     x: list[int]
     label: int | None
@@ -38,7 +38,7 @@ class Roles(NamedTuple):
 
 
 def table_content(what: str, path: Path, table: Table, choice: ReadOptions) -> Content:
-    """The columns of a table that the choice asks for; UserError for one that is no numbers."""
+    """The observations and labels of a table; UserError for an observed column that is not numeric."""
     if not table.columns or not len(table.columns[0]):
         raise UserError(f"{what}: there are no observations in it")
     columns = Columns(table, choice)
@@ -55,7 +55,7 @@ def table_content(what: str, path: Path, table: Table, choice: ReadOptions) -> C
 
 
 class Ends(NamedTuple):
-    """Where the numbers of a column lie, NaN where there are none, and how many are missing."""
+    """The range of a column, NaN if it has no numbers, and how many cells are missing."""
 
     low: float
     high: float
@@ -63,11 +63,11 @@ class Ends(NamedTuple):
 
 
 def matrix(columns: Columns, taken: Sequence[int], choice: ReadOptions) -> tuple[np.ndarray, list[Ends]]:
-    """The columns taken (N, d), float32, or float64 where that is wanted or float32 would merge neighbours."""
+    """The columns taken (N, d), float32, or float64 if asked for or if float32 would merge neighbours."""
     values = [columns.values(i) for i in taken]
     double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, values)))
     x = np.empty((len(columns.arrow[0]), len(taken)), np.float64 if double else np.float32)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused later
         for start in range(0, len(x), ROW_BLOCK):  # so many rows of all columns stay near the processor
             for j, column in enumerate(values):
                 x[start : start + ROW_BLOCK, j] = column[start : start + ROW_BLOCK]
@@ -75,7 +75,7 @@ def matrix(columns: Columns, taken: Sequence[int], choice: ReadOptions) -> tuple
 
 
 def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
-    """Where numbers (N,) lie once they are of `dtype`, with the digits that they then have."""
+    """The range of numbers (N,) once they are of `dtype`."""
     low, high, missing = values.min(), values.max(), 0
     if np.isnan(low):
         missing = int(np.isnan(values).sum())
@@ -84,7 +84,7 @@ def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
 
 
 def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
-    """What each column is taken for: what the user says, else numbers are observations and classes are labels."""
+    """The role of each column: as the user says, else numbers are observations and classes are labels."""
     names, n = columns.names, len(columns.names)
     out = {
         column_index(what, "dataset.leave_out", name, names)
@@ -99,7 +99,7 @@ def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
         if -1 in taken:
             column_index(what, "dataset.columns", choice.columns[taken.index(-1)], names)
         return Roles([i for i in taken if i not in out], label, {})
-    why = {names[i]: "as you say" for i in sorted(out)}
+    why = {names[i]: "by dataset.leave_out" for i in sorted(out)}
     taken = []
     for i in range(n):
         reason = None if i == label or i in out else no_data(columns, i)
@@ -111,19 +111,19 @@ def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
 
 
 def no_data(columns: Columns, i: int) -> str | None:
-    """Why a column is neither data nor labels; None where it may be either."""
+    """Why a column is neither data nor labels; None if it may be either."""
     name, text = columns.names[i], columns.text(i)
     if counts_rows(name, columns.arrow[i]):
         return "counts the rows"
-    if text is None or text.is_number or text.n_numbers or text.clothed or text.are_classes:
+    if text is None or text.is_number or text.n_numbers or text.decorated or text.are_classes:
         return None
     n = len(text.codes)
     labels = word("dataset.labels", name)
-    return f"{len(text.cells):,} different texts in {n:,} rows are no classes; {labels} takes them for some"
+    return f"{len(text.cells):,} different texts in {n:,} rows are not classes; {labels} uses them as labels"
 
 
 def label_column(what: str, columns: Columns, choice: ReadOptions, out: set[int]) -> int | None:
-    """The place of the labels: what the user says, a column called so, or the only one of classes."""
+    """The index of the labels: what the user says, a column with a usual name, or the only column of classes."""
     names = columns.names
     if isinstance(choice.labels, str):
         if choice.known and choice.labels not in names:
@@ -143,7 +143,7 @@ def label_column(what: str, columns: Columns, choice: ReadOptions, out: set[int]
 
 
 def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Classes, Labels]:
-    """Labels (N,): integers, numbers, or text for everything else; and what is said of them."""
+    """Labels (N,): integers, numbers, or text for everything else; and their description."""
     import pyarrow as pa
 
     column, source = columns.arrow[i], ("column", columns.names[i])
@@ -160,7 +160,7 @@ def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Clas
 
 
 def whole_labels(source: tuple[str, str], values: np.ndarray) -> Labels:
-    """What is said of labels that are whole numbers: few different ones are classes."""
+    """The description of labels that are whole numbers: few different ones are classes."""
     kinds, counts = np.unique(values, return_counts=True)
     if len(kinds) > max(20, len(values) / 10):
         return Labels(*source, "whole numbers")
@@ -171,7 +171,7 @@ def described(
     path: Path, table: Table, columns: Columns, roles: Roles, shape: tuple[int, ...], ends: Sequence[Ends],
     labels: Labels | None,
 ) -> FileReading:  # fmt: skip
-    """What was read."""
+    """The report of what was read."""
     n, d = shape
     names = [table.names[i] for i in roles.x]
     described_columns = tuple(
@@ -190,14 +190,14 @@ def described(
 
 
 def thousands(columns: Columns, roles: Roles) -> list[str]:
-    """What is said of columns whose numbers have thousands set off."""
+    """Notes on columns whose numbers are read with thousands separators."""
     sign, other = (".", "point") if columns.decimal == "," else (",", "comma")
     notes = []
     for i in roles.x:
         text = columns.looked.get(i)
         at = next((k for k, cell in enumerate(text.cells) if sign in cell), None) if text else None
         if text and at is not None:
-            read = f"{text.cells[at].strip()} for {text.values[at]:.10g}"
-            notes.append(f"column {columns.names[i]} is taken to set off thousands, {read}; "
-                         f"dataset.decimal={other} takes the {other} for the decimal sign")  # fmt: skip
+            read = f"{text.cells[at].strip()} as {text.values[at]:.10g}"
+            notes.append(f"column {columns.names[i]} is read with thousands separators, {read}; "
+                         f"dataset.decimal={other} reads the {other} as the decimal sign")  # fmt: skip
     return notes
