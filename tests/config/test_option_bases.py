@@ -78,7 +78,7 @@ def test_a_forgotten_method_is_said_at_import(group: str) -> None:
      "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
      "does not take x_shape"),
     ("def Mine(latent_dim, x_shape):\n    pass\n",
-     "error: prior._target_=mine.Mine: prior cannot be mine.Mine, which is no class"),
+     "error: prior._target_=mine.Mine: prior cannot be mine.Mine, which is not a class"),
     (HEAD["prior"] + "class Mine(Base, abstract=True):\n    pass\n",
      "error: prior._target_=mine.Mine: mine.Mine is an abstract class"),
 ], ids=["forgotten", "parameters", "no parent", "no module", "no init", "init", "function", "abstract"])  # fmt: skip
@@ -157,7 +157,7 @@ def test_an_objective_has_one_draw_by_default() -> None:
 
 def test_what_init_should_set_is_named() -> None:
     config = {"posterior": {"_target_": f"{__name__}.Featureless", "name": "x"}}
-    with pytest.raises(UserError, match="Featureless sets no n_features"):
+    with pytest.raises(UserError, match="Featureless does not set n_features"):
         instantiate(config, "posterior", latent_dim=2)
 
 

@@ -338,7 +338,7 @@ def test_threads_share_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Two images of 30x20 pixels at a time where there is room for two, none where there is room for none."""
     for i in range(12):
         Image.fromarray(PIXELS).save(tmp_path / f"{i}.png")
-    one, running, most = images.AT_ONCE * (600 + 64), 0, 0
+    one, running, most = images.BYTES_PER_PIXEL * (600 + 64), 0, 0
     lock, flat = threading.Lock(), images.flat
 
     def counting(image: Any) -> Any:

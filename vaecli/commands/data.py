@@ -117,7 +117,7 @@ def left_out(file: FileReading) -> list[str]:
     over = [[f"{n:,}", kind] for kind, n in list(file.passed_over.items())[:MAX_LISTED]]
     return [
         *(["", "left out", *aligned(out, most=MAX_REASON)] if out else []),
-        *(["", "files passed over", *aligned(over, right=(0,))] if over else []),
+        *(["", "files skipped", *aligned(over, right=(0,))] if over else []),
     ]
 
 

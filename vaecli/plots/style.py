@@ -136,7 +136,7 @@ def check_size(width: float, height: float) -> None:
     pixels = int(width * DPI), int(height * DPI)
     if max(pixels) >= MAX_FIGURE_PIXELS:
         raise UserError(
-            f"the picture would have {pixels[0]} x {pixels[1]} pixels, and the limit is {MAX_FIGURE_PIXELS}: ask for less"
+            f"the picture would have {pixels[0]} x {pixels[1]} pixels; the limit is {MAX_FIGURE_PIXELS}: ask for less"
         )
 
 

@@ -93,7 +93,7 @@ class FileReading:
         return [
             *self.how,
             *([f"left out: {left}"] if left else []),
-            *([f"passed over: {first_names(over)}"] if over else []),
+            *([f"skipped: {first_names(over)}"] if over else []),
         ]
 
     def to_dict(self) -> Values:
