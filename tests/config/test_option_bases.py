@@ -69,7 +69,7 @@ def test_a_forgotten_method_is_said_at_import(group: str) -> None:
     ("from torch import nn\nclass Mine(nn.Module):\n    pass\n",
      "error: prior._target_=mine.Mine: class Mine does not define forward(encode), which every Prior needs"),
     ("class Mine:\n    def forward(self, encode):\n        pass\n",
-     "error: prior._target_=mine.Mine: mine.Mine is no Module: derive it from vaecli.priors.base.Prior"),
+     "error: prior._target_=mine.Mine: mine.Mine is not a Module: derive it from vaecli.priors.base.Prior"),
     (HEAD["prior"] + "class Mine(Base):\n    def forward(self, encode):\n        pass\n",
      "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
      "does not take latent_dim"),

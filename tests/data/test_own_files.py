@@ -303,7 +303,7 @@ def test_archives_and_tables_of_arrays(tmp_path: Path) -> None:
     sparse(tmp_path / "s.npz")
     found = look(tmp_path / "s.npz")
     assert (found["observations"], found["shape"], found["range"]) == (N, [30], [0, 24])
-    assert "a sparse matrix (csr, 3.3% of it not zero) is held whole" in found["notes"][0]
+    assert "a sparse matrix (csr, 3.3% of it not zero) is held as a whole" in found["notes"][0]
     fields = np.zeros(N, [("a", "f8"), ("b", "i4"), ("kind", "U3")])
     fields["a"], fields["b"], fields["kind"] = A, B, KINDS * 8
     np.save(tmp_path / "f.npy", fields)
@@ -494,7 +494,7 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "an old workbook": ("x.csv", raw(b"\xd0\xcf\x11\xe0" + bytes(50)), {}, "is an old workbook"),
     "compressed": ("x.csv", raw(b"\x1f\x8b\x08" + bytes(50)), {}, "is compressed"),
     "a web page": ("x.csv", html, {}, "is a web page"),
-    "JSON": ("x.csv", text('{"a": [1, 2]}\n'), {}, "is JSON, no table"),
+    "JSON": ("x.csv", text('{"a": [1, 2]}\n'), {}, "is JSON, not a table"),
     "an array by another name": ("x.csv", raw(saved(np.eye(3))), {}, "is a .npy file"),
     "noise": ("x.csv", raw(bytes(range(256)) * 4), {}, "is not"),
     "empty": ("x.csv", text("\n\n"), {}, "is empty"),
@@ -523,7 +523,7 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "beyond white": ("x.npy", array(pixels(9, 6, 8, top=999, kind="u2")), {"white": 255}, "beyond dataset.white=255"),
     "an archive without x": ("x.npz", archive(a=np.eye(3), b=np.eye(3)), {}, "holds a, b; save the observations under"),
     "a sparse matrix that lies": ("x.npz", archive(indices=np.array([99]), indptr=np.array([0, 1]), shape=[1, 3],
-                                  format=np.array(b"csr"), data=[1.0]), {}, "a sparse matrix whose indices do not fit its shape"),
+                                  format=np.array(b"csr"), data=[1.0]), {}, "a sparse matrix whose indices do not fit"),
     "a huge sparse matrix": ("x.npz", archive(indices=np.array([0]), indptr=np.array([0, 1]), shape=[10**9, 10**9],
                              format=np.array(b"csr"), data=[1.0]), {}, "would take"),
     "cut parquet": ("x.parquet", raw(b"PAR1" + bytes(90)), {}, "it is damaged, cut short or of another format"),
@@ -555,5 +555,5 @@ def test_broken_pictures(kind: str, tmp_path: Path) -> None:
     pictures(tmp_path / "p")
     spoil, message = BROKEN[kind]
     spoil(tmp_path / "p/cat/2.png")
-    with pytest.raises(UserError, match=rf"1 of 8 images cannot be read: cat/2.png \(({message})\); mend them"):
+    with pytest.raises(UserError, match=rf"1 of 8 images cannot be read: cat/2.png \(({message})\); repair or remove them"):
         look(tmp_path / "p", "images")

@@ -204,7 +204,7 @@ def test_the_image_walk_reads_no_pipe(kind: str, tmp_path: Path) -> None:
         if kind == "folder":  # one to walk into
             assert len(Images(str(tmp_path)).load().train) == 3
             return
-        with pytest.raises(UserError, match=rf"1 of 6 images cannot be read: 5\.png \({message}, no file\)"):
+        with pytest.raises(UserError, match=rf"1 of 6 images cannot be read: 5\.png \({message}, not a file\)"):
             Images(str(tmp_path)).load()
 
 

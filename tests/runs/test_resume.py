@@ -161,7 +161,7 @@ def test_more_epochs_train_on(scheduler: str, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     with at_step(17, lambda trainer: now.append(trainer.update.optimizer.param_groups[0]["lr"])):
         assert train("resume=run", "epochs=7") == 0
-    said = f"was {stopped_at:.3g} when the run stopped, is {now[0]:.3g} now, and goes on as in a run of 7"
+    said = f"was {stopped_at:.3g} when the run stopped, is {now[0]:.3g} now, and continues as in a run of 7"
     assert (said in " ".join(capsys.readouterr().out.split())) == (scheduler != "constant")
     found = lines(Path("run"))
     assert [line["epoch"] for line in found if line["split"] == "train"] == list(range(1, 8))
@@ -228,7 +228,7 @@ def test_a_gentler_optimizer_from_there_on() -> None:
         (["batch_size=16"], "batch_size cannot change"),
         (["epochs=1"], "epochs=1: run has trained 2 epochs already; ask for more"),
         (["output=other"], "a run is resumed in its own folder"),
-        (["experiment=cnn_mnist"], "experiment= sets too much at once"),
+        (["experiment=cnn_mnist"], "experiment= cannot be combined"),
     ],
 )
 def test_changes_that_are_refused(words: list[str], message: str) -> None:
@@ -254,7 +254,7 @@ def test_changed_data_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("run", "message"),
-    [("nowhere", "there is no such folder"), ("latest", "no run under"), (".", "holds no run that could go on")],
+    [("nowhere", "there is no such folder"), ("latest", "no run under"), (".", "holds no run to resume")],
 )
 def test_nothing_to_resume(run: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
