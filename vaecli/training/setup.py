@@ -53,7 +53,6 @@ def prepare(config: RunConfig) -> TrainingSetup:
     dataset = options.make("dataset")
     config = config.with_paths()
     splits = dataset.load()
-    check_channels(splits.train.x_shape, config.images.channels)
     per_epoch = -(-len(splits.train) // config.batch_size)
     objective = options.make("objective", steps_per_epoch=per_epoch, **samples(config))
     if config.early_stopping.patience and splits.val is None:
@@ -76,6 +75,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     optimizer = options.make("optimizer", params=model.parameters())
     total_steps = per_epoch * config.n_epochs
     scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
+    check_channels(splits.train.x_shape, config.images.channels)
     splits = splits.to(device)
     return TrainingSetup(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)
 
