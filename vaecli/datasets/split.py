@@ -16,6 +16,7 @@ from vaecli.utils.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
 STATISTICS_CHUNK = 4096  # observations at a time when a figure of all of them is computed
+READ_AHEAD = 2**24  # bytes of batches that are read at once
 
 
 class Range(NamedTuple):
@@ -81,7 +82,16 @@ class Split:
 
     def batch(self, index: Tensor | slice) -> Tensor:
         """Observations `index` (B, *x_shape), on `device`: float32, or float64 with `double`."""
-        x = self.raw(index)
+        return self.observations(self.raw(index))
+
+    def gathered(self, order: Tensor, size: int) -> Iterator[Tensor]:
+        """Observations in the given order, unconverted, `size` at a time; the rows of many batches are read at once."""
+        row = self.x[:1].numel() * self.x.element_size()
+        for rows in order.split(size * max(1, READ_AHEAD // (row * size))):
+            yield from self.raw(rows).split(size)
+
+    def observations(self, x: Tensor) -> Tensor:
+        """Unconverted observations (B, *x_shape) in the form that a model takes."""
         x = x.to(self.dtype) if self.levels == 1 else x / self.levels
         return torch.bernoulli(x) if self.redraw else x
 
