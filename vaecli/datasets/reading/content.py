@@ -43,5 +43,5 @@ class Content(NamedTuple):
     reading: FileReading
     names: tuple[str, ...] | None = None  # of the columns of a table
     levels: int = 1  # the value of x that stands for 1.0
-    mapped: bool = False  # x stays in the file, mapped into memory, mapped into memory
+    mapped: bool = False  # x stays in the file, mapped into memory
     double: bool = False  # float32 has too few digits for it
