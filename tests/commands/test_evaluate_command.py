@@ -120,7 +120,7 @@ def test_figures_go_into_the_run_one_draw_has_no_error(vae: Vae, digits_run: Pat
     assert found["nll_stderr"] is None
     assert found["pareto_k"] is None
     assert found["pareto_k_high"] is None
-    assert "below 25 draws" in done.stdout
+    assert "with fewer than 25 draws" in done.stdout
     assert not any(run.glob("*scores*"))
     assert not (run / "evaluation.json").exists()
     assert "Bernoulli" not in done.stderr

@@ -26,11 +26,7 @@ HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seco
 STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan"}
 SHORT_COLUMNS = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
 LONG_COLUMNS = ("differences", "error", "folder")
-MAX_ERROR, MAX_VALUE, MAX_DIFFERENCES = (
-    120,
-    60,
-    240,
-)  # characters of a message, a value and all that differ, in the table alone
+MAX_ERROR, MAX_VALUE, MAX_DIFFERENCES = 120, 60, 240  # characters of a message, a value and all that differ
 NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
 
 
@@ -92,7 +88,7 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
             show(console, f"    {cells[key]}", style, whole)
             cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
     if cut:
-        show(console, "some lines were cut; format=csv writes them whole", "dim")
+        show(console, "cut to fit; format=csv has all", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
         show(console, "figures of different data, binarisations or kinds of decoder are not comparable", "dim")
 
