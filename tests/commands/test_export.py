@@ -112,7 +112,7 @@ def test_the_command_says_only_what_it_wrote(vae: Vae, beta_run: Path, tmp_path:
     wrote, *lines, difference = done.stdout.splitlines()
     assert wrote.startswith(f"wrote {beta_run / 'decoder.onnx'}")
     assert lines == ["input   z float32 (N, 2)", "output  x float32 (N, 100)"]
-    assert float(re.search(r'[\d.]+e-\d+|0\.0', difference)[0]) < 1e-5, difference
+    assert float(re.search(r"[\d.]+e-\d+|0\.0", difference)[0]) < 1e-5, difference
 
 
 def test_a_decoder_file_holds_the_decoder_alone(digits_run: Path) -> None:
