@@ -3,8 +3,8 @@
     python benchmarks/speed.py DATA [--cases mnist,beta] [--rounds 7] [--steps 50] [--threads 1] [--clock cpu]
                                [--jax PYTHON] [--write docs/performance.md]
 
-DATA is the folder that holds MNIST/raw. vaecli's rows are epochs of a real `vae-train` in an empty folder; between two of
-them every other row of the case takes as many steps, so that all see the same machine. Printed are medians over the
+DATA is the folder that holds MNIST/raw. vaecli's rows are epochs of a real `vae-train` in an empty folder; between two
+of them every other row of the case takes as many steps, so that all see the same machine. Printed are medians over the
 rounds and their ratios to the floor. --clock cpu counts processor time instead of time, for a machine that others use.
 --jax names a Python that has jax (extra `bench`); without it that row is not measured. See docs/performance.md.
 """
@@ -38,7 +38,9 @@ CASES = {
     "mnist": Case((784, 400, 20), 128, words=MNIST),
     "mnist_L5": Case((784, 400, 20), 128, samples=5, words=MNIST),
     "iwae": Case((784, 200, 200, 50), 100, k=5, dynamic=True, words=MNIST),
-    "beta": Case((100, 32, 32, 32, 2), 256, bernoulli=False, activation="tanh", words=("dataset=beta", "dataset.val_size=0")),
+    "beta": Case(
+        (100, 32, 32, 32, 2), 256, bernoulli=False, activation="tanh", words=("dataset=beta", "dataset.val_size=0")
+    ),
     "table": Case((30, 64, 4), 32, bernoulli=False, words=()),
     "conv": Case((), 128, words=(*MNIST, "architecture=conv")),
 }
@@ -53,7 +55,13 @@ class Timed(NamedTuple):
 
 def words_of(case: Case, data: str, steps: int, rounds: int) -> list[str]:
     """What is typed for a case, so that an epoch has so many steps."""
-    words = [*case.words, f"batch_size={case.batch}", f"samples={case.samples}", f"epochs={rounds + FIRST}", "device=cpu"]
+    words = [
+        *case.words,
+        f"batch_size={case.batch}",
+        f"samples={case.samples}",
+        f"epochs={rounds + FIRST}",
+        "device=cpu",
+    ]
     if case.widths:
         hidden = ",".join(map(str, case.widths[1:-1]))
         words += [f"architecture.hidden=[{hidden}]", f"latent_dim={case.widths[-1]}"]
@@ -71,7 +79,7 @@ def words_of(case: Case, data: str, steps: int, rounds: int) -> list[str]:
 
 @contextmanager
 def interleaved(others: dict[str, Callable[[], float]], clock: Callable[[], float], found: Timed) -> Iterator[None]:
-    """Each epoch of training is timed, (a) its steps and (b) all until the next one, with a round of the others between."""
+    """Each epoch of training is timed, (a) its steps and (b) all until the next one, a round of the others between."""
     take, state = trainer.Trainer.train_epoch, {"left": None}
 
     def train_epoch(self: trainer.Trainer, epoch: int) -> Any:
@@ -111,8 +119,10 @@ class Jax:
 def measure(case: Case, args: argparse.Namespace) -> Timed:
     """The medians' raw material: every row of a case, round by round."""
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
-    x = torch.randint(0, 256, (args.steps * case.batch, 1, 28, 28), dtype=torch.uint8) if case.pictures else torch.rand(
-        args.steps * case.batch, case.widths[0]
+    x = (
+        torch.randint(0, 256, (args.steps * case.batch, 1, 28, 28), dtype=torch.uint8)
+        if case.pictures
+        else torch.rand(args.steps * case.batch, case.widths[0])
     )
     others: dict[str, Callable[[], float]] = {}
     for row in (Floor, Eager, Dataloader):

@@ -58,7 +58,9 @@ def main(text: str, steps: str, clock_name: str) -> None:
     keys = jax.random.split(jax.random.key(0), 3)
     weights = (layers(keys[0], [*inner[:-1], 2 * inner[-1]]), layers(keys[1], inner[::-1]))
     pictures = inner[0] == 784
-    data = (jax.random.uniform(keys[2], (n, inner[0])) * (255 if pictures else 1)).astype("uint8" if pictures else "float32")
+    data = (jax.random.uniform(keys[2], (n, inner[0])) * (255 if pictures else 1)).astype(
+        "uint8" if pictures else "float32"
+    )
 
     def step(carry: Any, index: Array) -> tuple[Any, Array]:
         weights, m, v, t, key = carry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -56,9 +57,7 @@ class Floor(Row):
         inner, rows = case.widths, case.batch * self.draws
         encoder = [(case.batch, *pair) for pair in zip(inner, [*inner[1:-1], 2 * inner[-1]], strict=False)]
         decoder = [(rows, *pair) for pair in zip(inner[::-1], inner[-2::-1], strict=False)]
-        self.shapes = [
-            (torch.randn(n, a), torch.randn(b, a), torch.randn(n, b)) for n, a, b in [*encoder, *decoder]
-        ]
+        self.shapes = [(torch.randn(n, a), torch.randn(b, a), torch.randn(n, b)) for n, a, b in [*encoder, *decoder]]
 
     def epoch(self) -> None:
         with torch.no_grad():
@@ -159,6 +158,6 @@ def networks(case: Case) -> tuple[nn.Module, nn.Module]:
 
 def stack(sizes: list[int], activation: str) -> nn.Module:
     layers: list[nn.Module] = []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), nn.Tanh() if activation == "tanh" else nn.ReLU()]
     return nn.Sequential(*layers[:-1])
