@@ -1,4 +1,4 @@
-"""Which observations are scored, and how: what evaluate and compare share."""
+"""Scores observations: what evaluate and compare share."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vaecli.models.vae import VAE
 from vaecli.utils.progress import Countdown
 from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
 
-ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
+ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms if log p(x) uses another proposal
 
 
 @dataclass(kw_only=True)
 class ScoreKeys(DataKeys):
-    """What is scored, and how: the keys that evaluate and compare share."""
+    """The keys that evaluate and compare share: what is scored, and how."""
 
     split: Part
     input: str | None
@@ -34,7 +34,7 @@ class ScoreKeys(DataKeys):
     seed: Seed
 
     def observations(self, run: Run) -> tuple[Split, Split]:
-        """Everything there is, and what is scored of it: redrawn pixels are drawn once."""
+        """All observations, and those that are scored, with redrawn pixels drawn once."""
         whole = load_split(run, self.split) if self.input is None else Split(read_input(run, self.input).x)
         return whole, drawn_once(whole.head(self.limit), self.seed)
 

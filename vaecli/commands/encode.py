@@ -33,8 +33,8 @@ from vaecli.utils.text import figure, shorten
 from vaecli.utils.text import tensorboard as as_label
 from vaecli.utils.types import NonNegativeInt, Seed
 
-DRAWS = 10_000  # from the prior, for histograms of it
-SHOWN = 200  # characters of a label's name: as an array, each would take as much as the longest
+PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
+MAX_LABEL_LENGTH = 200  # characters of a label's name: as an array, each would take as much as the longest
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
@@ -50,7 +50,7 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
-    """Write the codes, and their picture beside them."""
+    """Write the codes, and their picture next to them."""
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
@@ -76,11 +76,11 @@ def prior_draws(run: Run) -> Tensor | None:
     if prior_moments(run.model).standard:
         return None
     with evaluating(run.model):
-        return run.model.sample_latents(DRAWS).cpu()
+        return run.model.sample_latents(PRIOR_DRAWS).cpu()
 
 
 def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
-    """The latents to draw against each other: those asked for, or the two that say most (D,) in their own order."""
+    """The latents to draw against each other: those asked for, or the two with the largest `says` (D,), in order."""
     if dims is None:
         dims = sorted(says.argsort(descending=True)[:2].tolist())
     return dims[0], dims[-1]
@@ -92,7 +92,7 @@ def label_names(run: Run) -> Sequence[str] | None:
 
 def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
     classes = class_names(split.y, names)
-    named = None if classes is None else np.array([shorten(name, SHOWN) for name in classes])
+    named = None if classes is None else np.array([shorten(name, MAX_LABEL_LENGTH) for name in classes])
     write_arrays(path, loc=codes.loc, scale=codes.scale, labels=split.y, label_names=named, rows=split.rows)
 
 
@@ -113,7 +113,7 @@ WRITERS = {"npz": write_npz, "csv": write_csv}
 
 
 def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
-    """What to call the columns of labels y (N,) or (N, d)."""
+    """The names of the columns of labels y (N,) or (N, d)."""
     d = y[0].numel()
     if names and y.is_floating_point() and len(names) == d:
         return list(names)
@@ -121,9 +121,9 @@ def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
 
 
 def embed(run: Run, view: View, split: Split, codes: Encoded, folder: Path, seed: int) -> int:
-    """Write codes, labels and, of images, as many as one picture has room for, for TensorBoard's projector.
+    """Write codes, labels and, of images, as many as fit into one picture, for TensorBoard's projector.
 
-    An embedding that stands there already is replaced when the new one is complete.
+    An existing embedding is replaced once the new one is complete.
     """
     images = None
     if isinstance(view, ImagePlots):
@@ -144,7 +144,7 @@ def embed(run: Run, view: View, split: Split, codes: Encoded, folder: Path, seed
 
 
 def squares(x: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] as squares on black; what is missing is grey."""
+    """Images (N, C, H, W) in [0, 1] as squares on black; missing values are grey."""
     down, across = (max(x.shape[-2:]) - side for side in x.shape[-2:])
     x = torch.where(x.isnan(), 0.5, x).clamp(0, 1)
     return pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one, and reading none that could block or never end."""
+"""Writes files atomically, and recognises pipes, devices and the like, whose reading could block or never end."""
 
 import errno
 import os
@@ -23,22 +23,24 @@ IRREGULAR = (
 
 
 def irregular(path: Path) -> str | None:
-    """What a path leads to where that is no file ("a pipe"): reading it could block, or never end.
+    """What a path leads to if that is not a regular file ("a pipe"): reading it could block, or never end.
 
-    None for a file, and where nothing can be found there. Looks without opening.
+    None for a regular file, and for a path that leads nowhere. The file is not opened.
     """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         return None
-    return next((kind for is_kind, kind in IRREGULAR if is_kind(mode)), None if stat.S_ISREG(mode) else "no file")
+    return next(
+        (kind for is_kind, kind in IRREGULAR if is_kind(mode)), None if stat.S_ISREG(mode) else "a special file"
+    )
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
-    """Write a temporary file beside `path`, flush it to disk and put it in `path`'s place.
+    """Write a temporary file next to `path`, flush it to disk and move it to `path`.
 
-    size: how many bytes `write` will write, where that is known, for the message when there is no room for them.
-    Raises UserError where that cannot be done; what stood at `path` is then untouched.
+    size: how many bytes `write` will write, if known, for the message when the disk is full.
+    UserError if the file cannot be written; a file that was at `path` is then unchanged.
     """
     temporary = None
     try:
@@ -107,26 +109,26 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def expanded(path: str) -> Path:
-    """`path` with ~ replaced by a home folder; UserError where there is none, and for what no path can hold."""
-    found = os.path.expanduser(path)
+    """`path` with ~ replaced by a home folder; UserError for an unknown user and for a null character."""
+    absolute = os.path.expanduser(path)
     if "\0" in path:
-        raise UserError(f"{path}: no path holds the character \\0")
-    if found.startswith("~"):
-        user = found.split(os.sep)[0]
-        raise UserError(f"{path}: {user} is no user's home folder here; a name that begins with ~ is given as ./~...")
-    return Path(found)
+        raise UserError(f"{path}: a path cannot contain the character \\0")
+    if absolute.startswith("~"):
+        user = absolute.split(os.sep)[0]
+        raise UserError(f"{path}: this machine has no home folder {user}; write a name that begins with ~ as ./~...")
+    return Path(absolute)
 
 
 def check_utf8_name(what: str, path: str | os.PathLike[str]) -> None:
-    """UserError for a name that is not UTF-8, which neither YAML holds nor every library opens."""
+    """UserError for a name that is not UTF-8: YAML cannot hold it, and some libraries cannot open it."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
-        raise UserError(f"{what}: the name is not UTF-8; give the file, or the folder that it is in, another") from None
+        raise UserError(f"{what}: the name is not valid UTF-8; rename the file or its folder") from None
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder's list of names to disk, so that a file put there outlives a power failure."""
+    """Flush a folder's list of names to disk, so that a new file survives a power failure."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -136,7 +138,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError, size: int | None = None) -> UserError:
-    """What to tell the user of a write that failed; with how much room it needs where room was lacking."""
+    """The error for a failed write; on a full disk with the space that is needed and free."""
     reason = error.strerror or str(error)
     if error.errno not in NO_SPACE:
         return UserError(f"cannot write {path}: {reason}")
@@ -152,7 +154,7 @@ def amount(size: int) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Take away what writes that were cut off have left below a folder."""
+    """Remove the temporary files of interrupted writes below a folder."""
     for path in folder.rglob(f".*{TEMPORARY}"):
         path.unlink(missing_ok=True)
 
@@ -164,7 +166,7 @@ def current_umask() -> int:
 
 
 def check_output(path: Path, suffix: str) -> Path:
-    """`path`, if a file of the kind `suffix` ("png") can be written there; UserError where it cannot."""
+    """`path`, if a file with the suffix `suffix` ("png") can be written there; UserError otherwise."""
     known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2", ".npy", ".pt", ".jpg", ".jpeg", ".gif", ".pdf", ".svg",
              ".safetensors"}  # fmt: skip
     if path.suffix in known and path.suffix != f".{suffix}":
@@ -177,7 +179,7 @@ def check_output(path: Path, suffix: str) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UserError where `folder` is not one, or could not be made or written."""
+    """UserError if `folder` is a file, or could not be created or written."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
