@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 
 from vaecli.commands._run import Keys, Written
+from vaecli.runs.seeds import seed_runs, spread_of
 from vaecli.runs.table import COLUMNS, Row, table
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
@@ -87,10 +88,19 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
             style, whole = STYLES["failed"] if key == "error" else "dim", key == "folder"  # which is copied
             show(console, f"    {cells[key]}", style, whole)
             cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
+    for line in together(rows):
+        show(console, line)
     if cut:
         show(console, "cut to fit; format=csv has all", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
         show(console, "figures of different data, binarisations or kinds of decoder are not comparable", "dim")
+
+
+def together(rows: Sequence[Row]) -> list[str]:
+    """A line for each folder of several seeds: mean, standard error and standard deviation of their test ELBOs."""
+    parents = sorted({Path(row["folder"]).parent for row in rows})
+    found = {parent: spread_of(list(seed_runs(parent).values())) for parent in parents}
+    return [f"{printable(str(parent))}: test ELBO {one}" for parent, one in found.items() if one is not None]
 
 
 def show(console: Console, line: str, style: str = "", whole: bool = False) -> None:
