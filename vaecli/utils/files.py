@@ -72,13 +72,18 @@ def replace_text(path: Path, text: str) -> None:
 
 def expanded(path: str) -> Path:
     """`path` with ~ replaced by a home folder; UserError where there is none, and for what no path can hold."""
+    return Path(at_home(path))
+
+
+def at_home(path: str) -> str:
+    """The same as a text in which nothing else is changed: ./latest is not latest."""
     found = os.path.expanduser(path)
     if "\0" in path:
         raise UserError(f"{path}: no path holds the character \\0")
     if found.startswith("~"):
         user = found.split(os.sep)[0]
         raise UserError(f"{path}: {user} is no user's home folder here; a name that begins with ~ is given as ./~...")
-    return Path(found)
+    return found
 
 
 def refuse_no_text(what: str, path: str | os.PathLike[str]) -> None:
