@@ -65,13 +65,13 @@ class Autoregressive(nn.Module):
 
     def forward(self, context: Tensor | None = None) -> Transform:
         """The map under a context (B, n_context): (..., B, D) -> (..., B, D); without one (..., D) -> (..., D)."""
-        told = None if self.context is None else self.context(context)  # once, however many draws there are
-        return AutoregressiveTransform(partial(self.affine, told), self.n_ranks)
+        context_term = None if self.context is None else self.context(context)  # once, however many draws there are
+        return AutoregressiveTransform(partial(self.affine, context_term), self.n_ranks)
 
-    def affine(self, told: Tensor | None, x: Tensor) -> Transform:
+    def affine(self, context_term: Tensor | None, x: Tensor) -> Transform:
         """The element-wise map whose coefficients x decides."""
         first, *others = self.layers
-        h = first(x) if told is None else first(x) + told
+        h = first(x) if context_term is None else first(x) + context_term
         for layer in others:
             h = layer(elu(h))
         shift, log_scale = h.chunk(2, dim=-1)

@@ -60,7 +60,7 @@ def test_a_command_is_given_the_same(command: str, both: Callable[..., tuple[Giv
     one, other = both(f"{command} output=null ++output=x")
     assert one == other
     code, error, (values, origin) = one[0]
-    assert (code, error, values["output"], origin.overrides) == (0, "", "x", ["output", "output"])
+    assert (code, error, values["output"], origin.typed_keys) == (0, "", "x", ["output", "output"])
 
 
 def test_what_is_refused_is_left_to_hydra(both: Callable[..., tuple[Given, Given]]) -> None:

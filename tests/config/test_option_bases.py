@@ -139,7 +139,7 @@ def test_a_foreign_class_gets_the_defaults() -> None:
     made = based(Foreign, "prior")(3, (5,))
     assert isinstance(made, Foreign)
     assert isinstance(made, Prior)
-    assert made.start_from(lambda n: torch.zeros(n, 5)) is None  # type: ignore[func-returns-value]
+    assert made.initialise_from(lambda n: torch.zeros(n, 5)) is None  # type: ignore[func-returns-value]
     assert list(made.state_dict()) == ["loc"]
     assert based(Foreign, "prior") is based(Foreign, "prior")
 

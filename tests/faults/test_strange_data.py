@@ -411,7 +411,7 @@ def test_large_observations_go_in_small_parts(tmp_path: Path, monkeypatch: pytes
     rows = []
     for run, most in ((small, 1), (large, 10**6)):
         monkeypatch.setattr(run.model, "rows_at_once", lambda most=most: most)
-    monkeypatch.setattr(small.model, "refuse_too_many", lambda encoded=0, decoded=0: rows.append(encoded + decoded))
+    monkeypatch.setattr(small.model, "check_batch_fits", lambda encoded=0, decoded=0: rows.append(encoded + decoded))
     x = large.dataset.load().test.batch(slice(0, 3))
     split = large.dataset.load().test.head(3)
     assert torch.allclose(encode(small.model, split).loc, encode(large.model, split).loc, atol=1e-6)

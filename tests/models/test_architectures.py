@@ -16,7 +16,7 @@ from vaecli.config.catalog import groups
 from vaecli.datasets.beta import Beta
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.split import Split
-from vaecli.models.build import check_data, start_at_mean
+from vaecli.models.build import check_data, initialise_output_bias
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 
@@ -151,7 +151,7 @@ def start(option: str, decoder: str, split: Split) -> tuple[VAE, torch.Tensor]:
     torch.manual_seed(0)
     config = fill_from_data(composed(f"architecture={option}", f"decoder={decoder}"), split)
     model = build_vae(config, split.x_shape)
-    start_at_mean(model, split)
+    initialise_output_bias(model, split)
     network: Any = model.decoder_network
     bias = network.output.bias.detach().unflatten(0, (model.decoder.n_params, -1))
     if option in CONVOLUTIONAL:

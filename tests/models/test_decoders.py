@@ -210,7 +210,7 @@ def test_absurd_parameters_leave_everything_finite(option: str, dtype: torch.dty
 def test_start_gives_the_mean(option: str) -> None:
     decoder = make(option, (1, 3, 3)).float()
     mean = torch.linspace(0.01, 0.99, 9).reshape(1, 3, 3)
-    start = decoder.start(mean)
+    start = decoder.params_at_mean(mean)
     assert start is not None
     assert start.shape == (decoder.n_params, 1, 3, 3)
     torch.testing.assert_close(decoder(*start).mean, mean, rtol=1e-5, atol=1e-6)
@@ -218,7 +218,7 @@ def test_start_gives_the_mean(option: str) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_start_of_pixels_that_never_change_is_finite(option: str) -> None:
-    start = make(option, (2,)).start(torch.tensor([0.0, 1.0]))
+    start = make(option, (2,)).params_at_mean(torch.tensor([0.0, 1.0]))
     assert start is not None
     assert bool(start.isfinite().all())
 

@@ -24,7 +24,7 @@ from vaecli.analysis.quadrature import quadrature
 from vaecli.config.catalog import groups
 from vaecli.config.instantiate import Trust
 from vaecli.datasets.split import Split
-from vaecli.models.build import start_prior
+from vaecli.models.build import initialise_prior
 from vaecli.models.load import load_run
 from vaecli.models.vae import VAE
 from vaecli.posteriors.gaussian import Gaussian
@@ -162,10 +162,10 @@ def test_pseudo_inputs_always_start_from_the_same_data() -> None:
 def test_more_pseudo_inputs_than_data_repeat_them() -> None:
     model = build_vae(composed("prior=vamp", "prior.components=7", "latent_dim=2"), (1, 8, 8))
     x = torch.rand(3, 1, 8, 8)
-    start_prior(model, Split(x))
+    initialise_prior(model, Split(x))
     assert {float(u.detach().sum()) for u in model.prior.pseudo_inputs} == {float(row.sum()) for row in x}
     state = torch.get_rng_state()
-    start_prior(model, Split((x * 255).to(torch.uint8), levels=255, redraw=True))
+    initialise_prior(model, Split((x * 255).to(torch.uint8), levels=255, redraw=True))
     assert torch.equal(torch.get_rng_state(), state)
     assert set(model.prior.pseudo_inputs.unique().tolist()) <= {0.0, 1.0}
 

@@ -21,7 +21,7 @@ from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.gaussian import Gaussian
 from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
-from vaecli.models.build import calibrate, learn_units, start_at_mean
+from vaecli.models.build import calibrate, initialise_output_bias, learn_units
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.errors import UserError
@@ -162,7 +162,7 @@ def test_standardised_is_plain_on_standardised_data() -> None:
     moments = train.moments
     u = ((train.x - moments.mean) / moments.scale).float()
     for built, x in ((outer, train.x), (inner, u)):
-        start_at_mean(built, Split(x))
+        initialise_output_bias(built, Split(x))
     torch.manual_seed(1)
     mine = ELBO(50)(outer, train.x, 0).metrics
     torch.manual_seed(1)
@@ -181,7 +181,7 @@ def test_start_at_mean_in_standard_units(architecture: str) -> None:
                       f"architecture={architecture}")  # fmt: skip
     built = build_vae(config, (2, 8, 8))
     learn_units(built, x)
-    start_at_mean(built, x)
+    initialise_output_bias(built, x)
     with torch.no_grad():
         at_start = built.sample(50).mean.mean(0)
     torch.testing.assert_close(at_start, x.mean(), rtol=0, atol=5)
@@ -241,7 +241,7 @@ def test_gradients_do_not_meet_the_gaps(option: str, standardize: bool) -> None:
 def test_a_step_with_gaps_trains_everything(overrides: list[str]) -> None:
     train, built = data(gaps=0.3), model("dataset.missing=mask", *overrides)
     learn_units(built, train)
-    start_at_mean(built, train)
+    initialise_output_bias(built, train)
     objective: Any = instantiate(composed(*overrides, "dataset=arrays", "dataset.path=a"), "objective")
     estimate = objective(built, train.batch(slice(0, 50)), 0)
     estimate.loss.backward()

@@ -65,8 +65,8 @@ def test_a_configuration_is_written_as_typed(overrides: tuple[str, ...], tmp_pat
     text = config.write(RunFolder(tmp_path))
     kept = {**{key: value for key, value in values.items() if key not in requests}, "output": None}
     assert text == module.dump_yaml(kept)
-    assert read_config(tmp_path) == config.stored() == kept
-    assert RunConfig.completed(read_config(tmp_path), config) == config
+    assert read_config(tmp_path) == config.without_requests() == kept
+    assert RunConfig.from_stored(read_config(tmp_path), config) == config
 
 
 def test_a_configuration_cannot_be_altered() -> None:
@@ -106,9 +106,9 @@ def test_no_key_may_be_left_out(key: str) -> None:
 
 def test_an_older_file_lacks_what_came_later() -> None:
     given = RunConfig.of(composed("epochs=7", "ema.decay=0.9", "output=mine"))
-    stored = RunConfig.of(composed("epochs=3", "latent_dim=5")).stored()
+    stored = RunConfig.of(composed("epochs=3", "latent_dim=5")).without_requests()
     del stored["ema"], stored["checkpoint"]["every_seconds"]
-    found = RunConfig.completed(stored, given)
+    found = RunConfig.from_stored(stored, given)
     assert (found.epochs, found.latent_dim, found.ema.decay, found.output) == (3, 5, 0.9, "mine")
     assert found.checkpoint == module.CheckpointSchedule(None, None)
 

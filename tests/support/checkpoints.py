@@ -26,7 +26,7 @@ def make(*overrides: str) -> State:
     job.optimizer.step()
     job.scheduler.step()
     return {
-        "config": job.config.stored(), "x_shape": list(job.model.x_shape), "model": job.model.state_dict(),
+        "config": job.config.without_requests(), "x_shape": list(job.model.x_shape), "model": job.model.state_dict(),
         "optimizer": job.optimizer.state_dict(), "scheduler": job.scheduler.state_dict(), "step": 1, "epoch": 1,
         "best": {"epoch": 1, "bound": -1.5, "elbo": -1.5, "waited": 0}, "rng": random_states(torch.device("cpu")),
     }  # fmt: skip

@@ -50,7 +50,7 @@ def filled(*overrides: str) -> Config:
 
 def without_hydra(command: str, load_main: Callable[[], compose.Main], args: list[str], program: str) -> None:
     """In the place of vaecli.config.compose.run, to which it leaves flags, sweeps, $ and what should be refused."""
-    words = compose.of_stored(args)
+    words = compose.force_data_paths(args)
     try:
         if any(word.startswith(("-", "~")) or "$" in word or parse(word).is_sweep_override() for word in words):
             raise KeyError

@@ -10,7 +10,7 @@ from support.configurations import composed
 from support.making import instantiate, prepare
 from support.trainers import Recorder, quiet
 
-from vaecli.models.inference import CHUNK, evaluating
+from vaecli.models.inference import INFERENCE_BATCH, evaluating
 from vaecli.training.lifecycle import plan
 from vaecli.training.setup import TrainingSetup
 from vaecli.training.step import Update
@@ -38,10 +38,13 @@ def train(*overrides: str) -> tuple[TrainingSetup, Trainer, Recorder]:
 def test_validation_figures_are_means_of_observations() -> None:
     job = prepare(composed("dataset=digits", "latent_dim=3", "architecture.hidden=[16]", "samples=2"))
     split = job.splits.train
-    assert len(split) % CHUNK
+    assert len(split) % INFERENCE_BATCH
     found = mean_metrics(job.model, job.objective, split)
     with evaluating(job.model):
-        parts = [job.objective(job.model, split.batch(slice(i, i + CHUNK)), 0) for i in range(0, len(split), CHUNK)]
+        parts = [
+            job.objective(job.model, split.batch(slice(i, i + INFERENCE_BATCH)), 0)
+            for i in range(0, len(split), INFERENCE_BATCH)
+        ]
     for name in ("elbo", "bound", "log_px", "kl"):
         values = torch.cat([part.metrics[name] for part in parts]).double()
         assert found[name] == pytest.approx(float(values.mean()), rel=1e-6)

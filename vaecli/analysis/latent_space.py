@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from vaecli.datasets.split import Split
-from vaecli.models.inference import at_once, batches, decode_all, evaluating, finite
+from vaecli.models.inference import batches, decode_all, evaluating, finite, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 
@@ -102,13 +102,13 @@ SPACINGS: dict[str, Callable[[int, float], Tensor]] = {"linear": linear_values, 
 PATHS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"linear": linear_path, "spherical": spherical_path}
 
 
-def encode(model: VAE, split: Split, seed: int = 0, watch: Callable[[Iterable], Iterable] = iter) -> Encoded:
+def encode(model: VAE, split: Split, seed: int = 0, progress: Callable[[Iterable], Iterable] = iter) -> Encoded:
     """Means and standard deviations of q(z|x) for all observations of a split, which lies on the model's device.
 
-    watch: goes through the batches, to show progress; seed: of dynamic binarisation
+    progress: goes through the batches, to show progress; seed: of dynamic binarisation
     """
     with evaluating(model, seed):
-        found = [model.encode(x) for x in watch(batches(split, at_once(model)))]
+        found = [model.encode(x) for x in progress(batches(split, inference_batch_size(model)))]
         loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in found]) for part in ("mean", "stddev"))
     return Encoded(finite("what the encoder makes of these observations", loc), scale)
 

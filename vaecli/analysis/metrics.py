@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
 from vaecli.datasets.split import Split
-from vaecli.models.inference import at_once, batches, evaluating
+from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 
@@ -32,7 +32,7 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
     total = torch.zeros(model.latent_dim)
     with evaluating(model, seed):
         p_z = model.prior(model.encode)
-        for x in batches(split, at_once(model)):
+        for x in batches(split, inference_batch_size(model)):
             q_z = model.encode(x)
             if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
                 return None
@@ -43,7 +43,7 @@ def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
 def mean_variances(model: VAE, split: Split, seed: int = 0) -> Tensor:
     """The variance over a split of the mean of each latent under q(z|x), (D,)."""
     with evaluating(model, seed):
-        means = torch.cat([model.encode(x).mean.cpu() for x in batches(split, at_once(model))])
+        means = torch.cat([model.encode(x).mean.cpu() for x in batches(split, inference_batch_size(model))])
     return means.double().var(0, correction=0)
 
 
@@ -62,7 +62,7 @@ def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
     """
     total, count = 0.0, 0
     with evaluating(model, seed):
-        for x in batches(split, at_once(model)):
+        for x in batches(split, inference_batch_size(model)):
             known = ~x.isnan()
             error = torch.where(known, model.decoder.error(model.decode(model.encode(x).mean).mean, x), 0.0)
             total, count = total + float(error.double().square().sum()), count + int(known.sum())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaecli.analysis.importance_sampling import importance_weighted
 from vaecli.datasets.split import Split
-from vaecli.models.inference import at_once, evaluating
+from vaecli.models.inference import evaluating, inference_batch_size
 from vaecli.models.load import Run as LoadedRun
 from vaecli.models.load import load_run
 from vaecli.models.vae import VAE
@@ -88,7 +88,7 @@ class Run:
         x, kind = self._observations(x, grad)
         names = numbered("z", self.latent_dim)
         with self._gradients(grad):
-            q_z = [self.model.encode(part) for part in x.split(at_once(self.model))]
+            q_z = [self.model.encode(part) for part in x.split(inference_batch_size(self.model))]
             loc, width = (torch.cat([getattr(part, what) for part in q_z]) for what in ("mean", "stddev"))
         return (kind(loc, names), kind(width, names)) if scale else kind(loc, names)
 
@@ -96,7 +96,7 @@ class Run:
         """The means of p(x|z) for latents (N, D), or with `draw` draws from it: (N, *x_shape)."""
         z, kind = self._latents(z, grad)
         with self._gradients(grad, seed):
-            p_x = [self.model.decode(part) for part in z.split(at_once(self.model))]
+            p_x = [self.model.decode(part) for part in z.split(inference_batch_size(self.model))]
             x = torch.cat([part.sample() if draw else part.mean for part in p_x])
         return kind(x, self.columns)
 
@@ -117,7 +117,7 @@ class Run:
         x, kind = self._observations(x)
         objective = ELBO(n_samples=n_samples)
         with evaluating(self.model, seed):
-            parts = x.split(at_once(self.model, n_samples))
+            parts = x.split(inference_batch_size(self.model, n_samples))
             elbo = torch.cat([objective(self.model, part, 0).metrics["elbo"] for part in parts])
         return kind(elbo, ["elbo"])
 
@@ -132,7 +132,7 @@ class Run:
 
     def _observations(self, x: Any, grad: bool = False) -> tuple[Tensor, Kind]:
         """x as (N, *x_shape) on the model's device, and how to give back what is made of it."""
-        refuse_without_gradient("x", x, grad)
+        check_differentiable("x", x, grad)
         frame = x if hasattr(x, "columns") and hasattr(x, "to_numpy") else None
         values = as_tensor("x", x if frame is None else frame[self._columns_of(frame)].to_numpy(), self._loaded.device)
         if values.dtype == torch.uint8 and len(self.x_shape) == 3:
@@ -153,14 +153,14 @@ class Run:
         return self.columns
 
     def _latents(self, z: Any, grad: bool = False) -> tuple[Tensor, Kind]:
-        refuse_without_gradient("z", z, grad)
+        check_differentiable("z", z, grad)
         values = as_tensor("z", z.to_numpy() if hasattr(z, "to_numpy") else z, self._loaded.device)
         if values.ndim not in (1, 2) or values.shape[-1] != self.latent_dim:
             raise UserError(f"z has the shape {tuple(values.shape)}; expected (N, {self.latent_dim})")
         return values.reshape(-1, self.latent_dim).to(torch.float32), kind_of(z)
 
 
-def refuse_without_gradient(what: str, given: Any, grad: bool) -> None:
+def check_differentiable(what: str, given: Any, grad: bool) -> None:
     """UserError where gradients are asked for through what has none."""
     if grad and not isinstance(given, Tensor):
         raise UserError(f"grad=True: {what} should be a torch.Tensor, not {type(given).__name__}")

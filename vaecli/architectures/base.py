@@ -25,6 +25,6 @@ class Architecture(Option, abstract=True):
 class DecoderNetwork(nn.Module):
     """z (N, D) -> parameters (N, n_params, *x_shape), which knows how to begin at the data's mean."""
 
-    def start_at(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
+    def set_output_bias(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
         """Begin at the parameters params(mean) (n_params, *x_shape) of the mean observation (*x_shape)."""
         raise NotImplementedError

@@ -53,7 +53,7 @@ class ConvDecoderNetwork(DecoderNetwork):
     def forward(self, z: Tensor) -> Tensor:
         return self.output(self.body(z)).unflatten(1, self.out_shape[:-2])
 
-    def start_at(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
+    def set_output_bias(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
         """Begin with the output bias, one number a channel, at the parameters of the mean colour of (C, H, W)."""
         assert self.output.bias is not None
         colour = mean.mean((-2, -1), keepdim=True)

@@ -31,7 +31,7 @@ class MLPDecoderNetwork(DecoderNetwork):
     def forward(self, z: Tensor) -> Tensor:
         return self.output(self.body(z)).unflatten(-1, self.out_shape)
 
-    def start_at(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
+    def set_output_bias(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
         """Begin with the output bias at the parameters (n_params, *x_shape) of the mean observation (*x_shape)."""
         self.output.bias.data.copy_(params(mean).flatten())
 

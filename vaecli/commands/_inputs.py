@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaecli.datasets.checks import existing, refuse_infinite
+from vaecli.datasets.checks import check_finite, existing
 from vaecli.datasets.reading.numpy_files import load_npy
 from vaecli.datasets.reading.report import Reading
 from vaecli.datasets.split import Part, Split
@@ -76,7 +76,7 @@ def read_input(run: Run, name: str) -> Observations:
     announce(Reading(name, {"input": found.reading}))
     check_memory(12 * found.x.numel(), what, "give fewer observations at a time")
     x = found.x.to(observed_dtype(run.model)) / found.levels
-    refuse_infinite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
+    check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
     low, high, _ = Split(x).range
     if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.shown == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"
@@ -104,5 +104,5 @@ def read_latents(run: Run, name: str) -> Tensor:
         have = "1 latent" if d == 1 else f"{d} latents"
         raise UserError(f"z={name}: has shape {values.shape}; expected (N, {d}), as this run has {have}")
     z = torch.from_numpy(values.astype("float32")).reshape(-1, d)
-    refuse_infinite(f"z={name}", Split(z))
+    check_finite(f"z={name}", Split(z))
     return z.to(run.device)

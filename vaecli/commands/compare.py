@@ -48,7 +48,7 @@ class Config(ScoreKeys):
         first, *others = self.run
         runs = [self.load_one(first, self.dataset.given), *(self.load_one(name, {}) for name in others)]
         for run in runs[1:]:
-            refuse_other_data(runs[0], run)
+            check_same_data(runs[0], run)
         return runs
 
 
@@ -61,7 +61,7 @@ class Found(NamedTuple):
     against_first: Paired
 
 
-def refuse_other_data(first: Run, other: Run) -> None:
+def check_same_data(first: Run, other: Run) -> None:
     """UserError for runs whose log p(x) are of different things."""
     for key in ("binarize", "binarize_seed"):
         one, two = (run.config["dataset"].get(key) for run in (first, other))
@@ -74,7 +74,7 @@ def refuse_other_data(first: Run, other: Run) -> None:
         raise UserError(f"{other.folder} was trained on other data than {first.folder}: their log p(x) do not compare")
 
 
-def refuse_other_kind(first: Run, other: Run, split: Split) -> None:
+def check_comparable(first: Run, other: Run, split: Split) -> None:
     """UserError where one log p(x) is a probability, the other a density or the expectation over binary images."""
     one, two = (kind(run, split) for run in (first, other))
     if one != two:
@@ -91,7 +91,7 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     """Print the table, write comparison.json, .csv and .png."""
     _, split = config.observations(runs[0])
     for run in runs[1:]:
-        refuse_other_kind(runs[0], run, split)
+        check_comparable(runs[0], run, split)
     started = time.perf_counter()
     scores = [estimate(run.model, split, config) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])

@@ -21,7 +21,7 @@ from vaecli.commands._keys import DrawKeys
 from vaecli.commands._outputs import class_names, write_arrays, write_figure, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Part, Split
-from vaecli.models.inference import at_once, batches, evaluating
+from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.load import Run
 from vaecli.plots.images import ImagePlots
 from vaecli.plots.latents import latents
@@ -54,7 +54,9 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
-    codes = encode(run.model, split, config.seed, progress_bar("encoding", -(-len(split) // at_once(run.model))))
+    codes = encode(
+        run.model, split, config.seed, progress_bar("encoding", -(-len(split) // inference_batch_size(run.model)))
+    )
     kl = kl_per_dim(run.model, split, config.seed)
     picture, y = config.target.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)

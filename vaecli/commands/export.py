@@ -104,7 +104,7 @@ def check_installed(format: str) -> None:
 
 def mean_network(model: VAE, part: str) -> Network:
     """The deterministic part of a model: MeanDecoder or MeanEncoder, in evaluation mode."""
-    model.refuse_too_many(*((0, max(BATCHES)) if part == "decoder" else (max(BATCHES), 0)))
+    model.check_batch_fits(*((0, max(BATCHES)) if part == "decoder" else (max(BATCHES), 0)))
     network = (MeanDecoder if part == "decoder" else MeanEncoder)(model).eval()
     try:
         with torch.no_grad():

@@ -12,7 +12,7 @@ from vaecli.analysis.latent_search import Fit, Method, fit
 from vaecli.commands._inputs import load_split, pick, read_input
 from vaecli.commands._keys import DrawKeys
 from vaecli.commands._outputs import write_figure
-from vaecli.datasets.checks import refuse_infinite
+from vaecli.datasets.checks import check_finite
 from vaecli.datasets.split import Part, Split
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
@@ -61,7 +61,7 @@ def target(run: Run, config: Config) -> tuple[str, Tensor]:
         raise UserError(f"a Beta curve has two parameters: give {missing[0]}= too")
     if factors:
         curve = run.dataset.observation(**factors)
-        refuse_infinite(" ".join(f"{name}={value:g}" for name, value in factors.items()), Split(curve.unsqueeze(0)))
+        check_finite(" ".join(f"{name}={value:g}" for name, value in factors.items()), Split(curve.unsqueeze(0)))
         return ", ".join(f"{name} {value:g}" for name, value in factors.items()), curve
     if config.input is not None:
         return figure(Path(config.input).name), one_of_file(run, config.input, config.index)

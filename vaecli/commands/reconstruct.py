@@ -26,7 +26,7 @@ from vaecli.commands._outputs import (
     write_table,
 )
 from vaecli.datasets.split import Part
-from vaecli.models.inference import at_once, decode_all, decode_part, evaluating
+from vaecli.models.inference import decode_all, decode_part, evaluating, inference_batch_size
 from vaecli.models.load import Run
 from vaecli.plots.style import number
 from vaecli.plots.view import View
@@ -150,7 +150,9 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
         for part in progress_bar("reconstructing", len(parts))(parts):
             again.append(decode_part(run.model, run.model.encode(part).mean, mode == "draw").cpu())
             terms.append(elbo_terms(run.model, part, TERMS_SAMPLES))
-        z = torch.cat([run.model.encode(part).sample((draws,)) for part in x.split(at_once(run.model))], dim=1)
+        z = torch.cat(
+            [run.model.encode(part).sample((draws,)) for part in x.split(inference_batch_size(run.model))], dim=1
+        )
         drawn = [decode_all(run.model, one, mode == "draw") for one in z]
     metrics = {key: torch.cat([term[key] for term in terms]) for key in terms[0]}
     several = torch.stack(drawn) if drawn else torch.empty(0, *x.shape)

@@ -13,7 +13,7 @@ from pydantic import Field
 from vaecli.commands._inputs import read_latents
 from vaecli.commands._keys import MODES, DrawKeys, Mode
 from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_figure, write_table
-from vaecli.models.inference import CHUNK, decode_all, evaluating, observed_dtype
+from vaecli.models.inference import INFERENCE_BATCH, decode_all, evaluating, observed_dtype
 from vaecli.models.load import Run
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
@@ -42,11 +42,11 @@ def main(config: Config, run: Run) -> Path:
     most = view.most_samples if config.format == "png" else None
     mode = config.mode or ("draw" if view.drawn else "mean")
     if given is None:
-        refuse_too_many(run, n, config.format, most)
+        check_memory_for_samples(run, n, config.format, most)
     with evaluating(run.model, config.seed):
         z = run.model.sample_latents(n, config.temperature) if given is None else given
         drawn = z[:most]
-        parts = drawn.split(CHUNK)
+        parts = drawn.split(INFERENCE_BATCH)
         x = (decode_all(run.model, part, draw=mode == "draw") for part in progress_bar("decoding", len(parts))(parts))
         if config.format == "npz":
             write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x, observed_dtype(run.model)), z=z.cpu())
@@ -68,7 +68,7 @@ def what(drawn: int, n: int, config: Config) -> str:
     return f"{shown} samples" + (f" at temperature {config.temperature:g}" if config.temperature != 1 else "")
 
 
-def refuse_too_many(run: Run, n: int, format: str, most: int | None) -> None:
+def check_memory_for_samples(run: Run, n: int, format: str, most: int | None) -> None:
     """UserError where the latents, and the observations unless they are written as they are made, would not fit."""
     made = {"png": min(n, most or n), "csv": n, "npz": 0}[format]
     needed = 4 * (n * run.model.latent_dim + 2 * made * math.prod(run.model.x_shape))

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaecli.config.catalog import conf_folder, config_dirs
 from vaecli.config.explain import explain, first_lines
 from vaecli.config.sweep_callback import remove_empty
-from vaecli.config.sweep_folders import refuse_name, register
+from vaecli.config.sweep_folders import check_run_name, register
 from vaecli.runs.access import PATHS, Unasked
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
@@ -33,7 +33,7 @@ class Invocation(NamedTuple):
     """How a run was asked for."""
 
     command: str  # the command line that repeats it
-    overrides: list[str]  # the keys given on it
+    typed_keys: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
 
 
@@ -46,11 +46,11 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
     load_main: imports what runs the command; called when the configuration stands, since torch takes seconds
     Raises UserError for whatever the user can mend.
     """
-    refuse_folder(os.getcwd())
+    check_working_folder(os.getcwd())
     flags, words = split_arguments(args)
-    words = of_stored(words)
+    words = force_data_paths(words)
     register(words)
-    refuse_name(words, "--multirun" in flags)
+    check_run_name(words, "--multirun" in flags)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
     jobs = 0
@@ -84,7 +84,7 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
 
 def compose(command: str, words: Sequence[str]) -> Values:
     """The configuration of one job of a command as plain values; UserError for what the user can mend."""
-    given = of_stored(list(words))
+    given = force_data_paths(list(words))
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             return resolve_config(hydra.compose(command, given))
@@ -92,7 +92,7 @@ def compose(command: str, words: Sequence[str]) -> Values:
         raise UserError(explain(error, command, given)) from None
 
 
-def refuse_folder(folder: str) -> None:
+def check_working_folder(folder: str) -> None:
     """UserError for a working folder whose name Hydra takes for an interpolation."""
     if "${" in folder:
         raise UserError(f"{folder}: Hydra cannot work in a folder with ${{ in its name; rename it")
@@ -143,7 +143,7 @@ def resolve_config(config: DictConfig) -> Values:
     return values
 
 
-def of_stored(words: list[str]) -> list[str]:
+def force_data_paths(words: list[str]) -> list[str]:
     """Where a run goes on or is repeated, its data's paths are keys even if the data set composed here has no such."""
     if not any(word.startswith(("resume=", "repeat=")) for word in words):
         return words

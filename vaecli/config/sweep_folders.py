@@ -50,7 +50,7 @@ def parsed(words: Iterable[str]) -> list[Override]:
         return []
 
 
-def refuse_name(words: Sequence[str], multirun: bool) -> None:
+def check_run_name(words: Sequence[str], multirun: bool) -> None:
     """UserError for a name that is none, and for one that a sweep has already, before its folder is made."""
     for one in parsed(words):
         if one.key_or_group != "name" or one.is_delete():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaecli.datasets.base import Dataset
-from vaecli.datasets.checks import refuse_infinite, refuse_unseen
+from vaecli.datasets.checks import check_columns_observed, check_finite
 from vaecli.datasets.own import TestFraction, ValFraction, code_labels, limited, split_rows
 from vaecli.datasets.reading.choice import Channels, Choice, Decimal, Encoding, Name, Precision, Separator, Texts, White
 from vaecli.datasets.reading.content import Content
@@ -99,7 +99,7 @@ class Arrays(Dataset):
         rows = split_rows(what, len(whole["path"]), *self.fractions, self.split_seed)
         train = whole["path"].take(rows.train)
         if self.gaps:
-            refuse_unseen(what, train.moments, names)
+            check_columns_observed(what, train.moments, names)
         val = whole.get("val_path") if rows.val is None else whole["path"].take(rows.val)
         test = whole["test_path"] if rows.test is None else whole["path"].take(rows.test)
         apart = (False, rows.val is None, rows.test is None)
@@ -130,8 +130,8 @@ class Arrays(Dataset):
         return same if first.names is None else same._replace(columns=first.names)
 
     @property
-    def settled(self) -> Mapping[str, object]:
-        return {**super().settled, **self.filled}
+    def settings_from_data(self) -> Mapping[str, object]:
+        return {**super().settings_from_data, **self.filled}
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         double = "double" if self.standardize and self.choice.precision == "double" else "single"
@@ -173,7 +173,7 @@ class Arrays(Dataset):
         kind = FileSplit if content.mapped else Split
         split = kind(content.x, y, content.levels, double=content.double)
         remedy = "; remove them" if self.gaps else "; remove them, or give dataset.missing=mask where NaN means missing"
-        refuse_infinite(what, split, self.gaps, content.names, remedy)
+        check_finite(what, split, self.gaps, content.names, remedy)
         return split
 
     def _check_alike(self, whole: dict[str, Split]) -> None:

@@ -73,7 +73,7 @@ class Dataset(Option, abstract=True):
         return Labels("given", "", "classes", counted([int(k) for y in several for k in y.tolist()], self.label_names))
 
     @property
-    def settled(self) -> Mapping[str, object]:
+    def settings_from_data(self) -> Mapping[str, object]:
         """Keys of the option that the data have decided, once they are read: a run keeps them."""
         return {"columns": list(self.names)} if self.names else {}
 

@@ -10,10 +10,10 @@ import torch
 
 from vaecli.datasets.split import Moments, Split
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import irregular, refuse_no_text
+from vaecli.utils.files import check_utf8_name, irregular
 
 
-def refuse_infinite(
+def check_finite(
     what: str, data: Split, gaps: bool = False, names: Sequence[str] | None = None, remedy: str = ""
 ) -> None:
     """UserError where data hold a NaN or a value that float32 cannot hold.
@@ -37,7 +37,7 @@ def refuse_infinite(
     raise UserError(f"{subject} {kind}, the first at {first}{column}{remedy}")
 
 
-def refuse_unseen(what: str, moments: Moments, names: Sequence[str] | None) -> None:
+def check_columns_observed(what: str, moments: Moments, names: Sequence[str] | None) -> None:
     """UserError where a number is missing in every training observation: nothing can be learned of it."""
     unseen = (moments.n == 0).nonzero().tolist()
     if unseen:
@@ -57,7 +57,7 @@ def check_numbers(what: str, values: np.ndarray) -> None:
 
 def existing(what: str, path: Path, kinds: Sequence[str]) -> Path:
     """`path`, a file of one of the `kinds` (".npy"); UserError for everything else."""
-    refuse_no_text(what, path)
+    check_utf8_name(what, path)
     if kind := irregular(path):
         raise UserError(f"{what}: is {kind}; expected a {one_of(kinds)} file")
     if not path.exists():

@@ -96,7 +96,7 @@ class Images(Dataset):
         return image_splits(pieces, gallery.white, self.binarize, self.binarize_seed, None)
 
     @property
-    def settled(self) -> Mapping[str, object]:
+    def settings_from_data(self) -> Mapping[str, object]:
         return self.filled
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:

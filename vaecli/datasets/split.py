@@ -15,7 +15,7 @@ from torch import Tensor
 from vaecli.utils.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
-CHUNK = 4096  # observations at a time where a figure is taken over all of them
+STATISTICS_CHUNK = 4096  # observations at a time where a figure is taken over all of them
 
 
 class Range(NamedTuple):
@@ -70,18 +70,18 @@ class Split:
         """Where batches lie."""
         return self.x.device
 
-    def stored(self, index: Tensor | slice) -> Tensor:
+    def raw(self, index: Tensor | slice) -> Tensor:
         """Observations `index` as they are held (B, *x_shape)."""
         return self.x[index]
 
     def chunks(self) -> Iterator[Tensor]:
         """All observations in order as they are held, some at a time."""
-        for start in range(0, len(self), CHUNK):
-            yield self.stored(slice(start, start + CHUNK))
+        for start in range(0, len(self), STATISTICS_CHUNK):
+            yield self.raw(slice(start, start + STATISTICS_CHUNK))
 
     def batch(self, index: Tensor | slice) -> Tensor:
         """Observations `index` (B, *x_shape), on `device`: float32, or float64 where that is said."""
-        x = self.stored(index)
+        x = self.raw(index)
         x = x.to(self.dtype) if self.levels == 1 else x / self.levels
         return torch.bernoulli(x) if self.redraw else x
 
@@ -154,7 +154,7 @@ class FileSplit(Split):
     def device(self) -> torch.device:
         return self.place or self.x.device
 
-    def stored(self, index: Tensor | slice) -> Tensor:
+    def raw(self, index: Tensor | slice) -> Tensor:
         index = index.cpu() if isinstance(index, Tensor) else index
         return self.x[index if self.rows is None else self.rows[index]].to(self.device)
 

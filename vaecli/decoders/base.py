@@ -62,7 +62,7 @@ class Decoder(Option, nn.Module, abstract=True):
         """Parameters, each (..., *x_shape) -> distribution of batch shape (...) and event shape x_shape."""
         raise NotImplementedError
 
-    def start(self, mean: Tensor) -> Tensor | None:
+    def params_at_mean(self, mean: Tensor) -> Tensor | None:
         """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None where there are none."""
         return None
 
@@ -83,7 +83,7 @@ class Decoder(Option, nn.Module, abstract=True):
         return x - mean
 
 
-def refuse_outside_unit_interval(option: str, data: DataFacts) -> None:
+def check_unit_interval(option: str, data: DataFacts) -> None:
     """ValueError for data that are not in [0, 1]."""
     if data.low < 0 or data.high > 1:
         raise ValueError(

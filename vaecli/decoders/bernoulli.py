@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
-from vaecli.decoders.base import DataFacts, Decoder, refuse_outside_unit_interval
+from vaecli.decoders.base import DataFacts, Decoder, check_unit_interval
 
 GREY = (
     "grey values under decoder=bernoulli: log p(x|z) and the ELBO are then expectations over binary images drawn with "
@@ -37,10 +37,10 @@ class Bernoulli(Decoder):
         pixels = Pixels(logits=logits, validate_args=False)
         return Independent(pixels, len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The mean's logits; `margin` keeps pixels that never change at a finite one."""
         return torch.logit(mean, eps=margin).unsqueeze(0)
 
     def check(self, data: DataFacts) -> str | None:
-        refuse_outside_unit_interval("bernoulli", data)
+        check_unit_interval("bernoulli", data)
         return None if data.binary else GREY

@@ -63,7 +63,7 @@ class Categorical(GreyDecoder):
         pixels = LevelProbabilities(torch.stack(logits, -1))
         return Independent(pixels, len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """Of all distributions with the data's mean that of the largest entropy: logits that grow linearly."""
         values = torch.arange(self.levels, dtype=torch.float64) * (1 / (self.levels - 1))
         slope = solve(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
-from vaecli.decoders.base import DataFacts, Decoder, refuse_outside_unit_interval, solve
+from vaecli.decoders.base import DataFacts, Decoder, check_unit_interval, solve
 
 NEAR = 0.5  # logits below which a power series serves: the closed forms are differences of large numbers there
 # log(sinh(a/2) / (a/2)) = sum_n B_2n / (2n (2n)!) a^2n, B_2n the Bernoulli numbers; the next term is below 1e-18
@@ -81,10 +81,10 @@ class ContinuousBernoulli(Decoder):
     def forward(self, logits: Tensor) -> Distribution:  # type: ignore[override]
         return Independent(UnitInterval(logits), len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor, margin: float = 0.01) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 0.01) -> Tensor:
         """The logits of the data's mean; `margin` keeps them within 100."""
         return solve(lambda a: UnitInterval(a).mean, mean.clamp(margin, 1 - margin), reach=200).unsqueeze(0)
 
     def check(self, data: DataFacts) -> str | None:
-        refuse_outside_unit_interval("continuous_bernoulli", data)
+        check_unit_interval("continuous_bernoulli", data)
         return BINARY if data.binary else None

@@ -83,7 +83,7 @@ class DiscretizedLogistic(GreyDecoder):
         bins = LogisticBins(loc * last, self.min_scale + F.softplus(raw_scale) * last, self.levels)
         return Independent(bins, len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The location that gives the data's mean under START_SCALE; `margin` keeps it finite."""
         raw_scale = inverse_softplus(torch.full_like(mean, START_SCALE))
         wanted, a = mean.clamp(margin, 1 - margin), raw_scale.double()

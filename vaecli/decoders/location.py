@@ -26,7 +26,7 @@ class LocationDecoder(Decoder, abstract=True):
     def location(self, raw: Tensor) -> Tensor:
         return torch.sigmoid(raw) if self.squeeze else raw
 
-    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean; `margin` keeps the logits of a squeezed one finite."""
         return (torch.logit(mean, eps=margin) if self.squeeze else mean).unsqueeze(0)
 
@@ -63,7 +63,7 @@ class LocationScale(LocationDecoder, abstract=True):
         noise = self.family(loc, scale, validate_args=False)
         return Independent(noise, len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, and a scale of 1 above the floor."""
-        loc = super().start(mean, margin)
+        loc = super().params_at_mean(mean, margin)
         return torch.cat([loc, inverse_softplus(torch.ones_like(loc))])[: self.n_params]

@@ -70,6 +70,6 @@ class NegativeBinomial(CountDecoder):
         counts = OverdispersedCounts(raw_mean, self.min_count + F.softplus(raw_count), self.step)
         return Independent(counts, len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, of at least `margin`, and r of 1."""
         return inverse_softplus(torch.stack([mean.clamp_min(margin), torch.ones_like(mean)]))

@@ -63,6 +63,6 @@ class Poisson(CountDecoder):
     def forward(self, raw: Tensor) -> Distribution:  # type: ignore[override]
         return Independent(PoissonCounts(raw, self.step), len(self.x_shape), validate_args=False)
 
-    def start(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, of at least `margin`."""
         return inverse_softplus(mean.clamp_min(margin)).unsqueeze(0)

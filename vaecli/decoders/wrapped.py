@@ -106,14 +106,14 @@ class DelegatingDecoder(Decoder, abstract=True):
 
     def forward(self, *params: Tensor) -> Distribution:
         p_x = cast(Independent, self.decoder(*params))
-        return Independent(self.around(p_x.base_dist), p_x.reinterpreted_batch_ndims, validate_args=False)
+        return Independent(self.wrap(p_x.base_dist), p_x.reinterpreted_batch_ndims, validate_args=False)
 
-    def around(self, base: Distribution) -> Distribution:
+    def wrap(self, base: Distribution) -> Distribution:
         """What to put in the place of the elementwise distribution."""
         raise NotImplementedError
 
-    def start(self, mean: Tensor) -> Tensor | None:
-        return self.decoder.start(mean)
+    def params_at_mean(self, mean: Tensor) -> Tensor | None:
+        return self.decoder.params_at_mean(mean)
 
     def check(self, data: DataFacts) -> str | None:
         return self.decoder.check(data)
@@ -132,12 +132,12 @@ class Standardized(DelegatingDecoder):
         super().__init__(decoder)
         self.units = units
 
-    def around(self, base: Distribution) -> Distribution:
+    def wrap(self, base: Distribution) -> Distribution:
         return Affine(base, self.units)
 
-    def start(self, mean: Tensor) -> Tensor | None:
+    def params_at_mean(self, mean: Tensor) -> Tensor | None:
         """The base decoder's at 0, which is what the training data's mean is in standard units."""
-        return self.decoder.start(torch.zeros_like(mean))
+        return self.decoder.params_at_mean(torch.zeros_like(mean))
 
     def check(self, data: DataFacts) -> str | None:
         """Standard units have no bounds: only a decoder of all real numbers will do."""
@@ -162,7 +162,7 @@ class Masked(DelegatingDecoder):
         super().__init__(decoder)
         self.filler = filler
 
-    def around(self, base: Distribution) -> Distribution:
+    def wrap(self, base: Distribution) -> Distribution:
         return Observed(base, self.filler)
 
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from vaecli.architectures.base import DecoderNetwork
 from vaecli.config.instantiate import OptionFactory
 from vaecli.datasets.base import Dataset
-from vaecli.datasets.checks import refuse_infinite
+from vaecli.datasets.checks import check_finite
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
-from vaecli.models.inference import at_once, batches, evaluating
+from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.sizes import Sizes
 from vaecli.models.vae import VAE
 from vaecli.runs.choice import Choice
@@ -34,7 +34,7 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
     UserError where they would not fit into memory; on the meta device none is taken.
     """
     on_meta = torch.empty(0).is_meta  # torch.get_default_device does not see `with torch.device` in torch 2.6
-    known = None if on_meta else refuse_too_large(options, latent_dim, x_shape)
+    known = None if on_meta else check_model_fits(options, latent_dim, x_shape)
     architecture = options.make("architecture")
     posterior = options.make("posterior", latent_dim=latent_dim)
     decoder = options.make("decoder", x_shape=x_shape)
@@ -76,7 +76,7 @@ def learn_units(model: VAE, train: Split) -> None:
             part.learn(moments.mean, moments.scale)
 
 
-def refuse_too_large(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...]) -> tuple[Sizes, Sizes] | None:
+def check_model_fits(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...]) -> tuple[Sizes, Sizes] | None:
     """How much memory the model's networks take when they run; UserError where its weights would not fit."""
     model = None
     try:
@@ -94,14 +94,14 @@ def refuse_too_large(options: OptionFactory, latent_dim: int, x_shape: tuple[int
     return None if model is None else model.sizes
 
 
-def start_at_mean(model: VAE, train: Split) -> None:
+def initialise_output_bias(model: VAE, train: Split) -> None:
     """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
-    mean, network, start = train.mean(), model.decoder_network, cast("Callable[[Tensor], Tensor]", model.decoder.start)
-    if isinstance(network, DecoderNetwork) and model.decoder.start(mean) is not None:
-        network.start_at(mean, start)
+    mean, network = train.mean(), model.decoder_network
+    if isinstance(network, DecoderNetwork) and model.decoder.params_at_mean(mean) is not None:
+        network.set_output_bias(mean, cast("Callable[[Tensor], Tensor]", model.decoder.params_at_mean))
 
 
-def start_prior(model: VAE, train: Split) -> None:
+def initialise_prior(model: VAE, train: Split) -> None:
     """Begin with a prior made from training data, drawn at random but always the same, where it wants any."""
 
     def draw(n: int) -> Tensor:
@@ -110,7 +110,7 @@ def start_prior(model: VAE, train: Split) -> None:
             x = train.batch(order[torch.arange(n) % len(train)].to(train.device))
         return torch.where(x.isnan(), train.mean().to(x), x)
 
-    model.prior.start_from(draw)
+    model.prior.initialise_from(draw)
 
 
 def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, train: Split) -> RunConfig:
@@ -119,7 +119,7 @@ def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, 
     The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values; how
     many epochs there are, unless the user says it, follows from the number of observations.
     """
-    found = {key: value for key, value in dataset.settled.items() if key in config.dataset}
+    found = {key: value for key, value in dataset.settings_from_data.items() if key in config.dataset}
     config = replace(config, dataset=config.dataset.filled(**found)) if found else config
     decoder = filled_decoder(options, train, dataset.recipe)
     return replace(config, decoder=Choice(decoder)).with_epochs(len(train))
@@ -128,7 +128,7 @@ def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, 
 def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = None) -> Values:
     """The decoder's option with what it takes from the data filled in."""
     node: Values = options.options["decoder"]
-    refuse_unusable(train, gaps=has_gaps(options.options.get("dataset", {})))
+    check_usable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
     with or_recipe(recipe):
         filled: Values = decoder.fill_from_data(
@@ -139,7 +139,7 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None = None, dataset: Values | None = None) -> str | None:
     """Refuse data that no decoder or this one cannot score; otherwise its warning about them, if it has one."""
-    refuse_unusable(train, decoder.takes_gaps)
+    check_usable(train, decoder.takes_gaps)
     with or_recipe(recipe):
         return decoder.check(data_facts(train, decoder.step, dataset))
 
@@ -158,9 +158,9 @@ def has_gaps(dataset: Values) -> bool:
     return bool(dataset.get("missing") == "mask")
 
 
-def refuse_unusable(train: Split, gaps: bool = False) -> None:
+def check_usable(train: Split, gaps: bool = False) -> None:
     """UserError for data that are not finite, or the same everywhere; with `gaps` NaN is allowed."""
-    refuse_infinite("the training data", train, gaps, remedy=": repair or remove them")
+    check_finite("the training data", train, gaps, remedy=": repair or remove them")
     low, high, _ = train.range
     if low == high:
         raise UserError(f"every value of the training data is {low:g}: there is nothing to learn; check the files")
@@ -190,6 +190,6 @@ def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
     if model.decoder.calibrate is None:
         return
     with evaluating(model, seed):
-        parts = ((x, model(x).p_x.mean[0]) for x in batches(train, at_once(model)))
+        parts = ((x, model(x).p_x.mean[0]) for x in batches(train, inference_batch_size(model)))
         errors = [model.decoder.error(mean, x).square().flatten(1).mean(1) for x, mean in parts]
     model.decoder.calibrate(float(torch.cat(errors).cpu().double().mean()))

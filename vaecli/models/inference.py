@@ -16,7 +16,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
 
-CHUNK = 500  # observations at a time where nothing is trained
+INFERENCE_BATCH = 500  # observations at a time where nothing is trained
 
 
 @contextmanager
@@ -32,16 +32,16 @@ def evaluating(model: nn.Module, seed: int = 0) -> Iterator[None]:
             model.train(was_training)
 
 
-def batches(split: Split, size: int = CHUNK) -> Iterator[Tensor]:
+def batches(split: Split, size: int = INFERENCE_BATCH) -> Iterator[Tensor]:
     """The observations of a split in order, (size, *x_shape) at a time."""
     for start in range(0, len(split), size):
         yield split.batch(slice(start, start + size))
 
 
-def at_once(model: nn.Module, draws: int = 1) -> int:
-    """How many observations to take at a time where nothing is trained: CHUNK, or fewer where they take much memory."""
-    rows = model.rows_at_once() if isinstance(model, VAE) else CHUNK * draws
-    return max(1, min(CHUNK, rows // draws))
+def inference_batch_size(model: nn.Module, draws: int = 1) -> int:
+    """How many observations to take at a time outside of training; fewer where they are large."""
+    rows = model.rows_at_once() if isinstance(model, VAE) else INFERENCE_BATCH * draws
+    return max(1, min(INFERENCE_BATCH, rows // draws))
 
 
 def observed_dtype(model: nn.Module) -> torch.dtype:
@@ -62,7 +62,7 @@ def drawn_once(split: Split, seed: int = 0) -> Split:
 def decode_all(model: VAE, z: Tensor, draw: bool = False) -> Tensor:
     """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
     check_memory(4 * len(z) * math.prod(model.x_shape), f"{len(z):,} observations", "ask for fewer")
-    return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(at_once(model))])
+    return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(inference_batch_size(model))])
 
 
 def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:

@@ -57,7 +57,7 @@ class VAE(nn.Module):
         with suppress(RuntimeError, TypeError, ValueError):
             self.sizes = sizes(self.encoder_network, self.x_shape), sizes(self.decoder_network, (self.latent_dim,))
 
-    def refuse_too_many(self, encoded: int = 0, decoded: int = 0) -> None:
+    def check_batch_fits(self, encoded: int = 0, decoded: int = 0) -> None:
         """UserError where so many observations at once would not fit into this machine's memory."""
         if self.sizes is not None:
             self.sizes[0].check(encoded, "encoding")
@@ -70,14 +70,14 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> Distribution:
         """q(z|x) of observations x (B, *x_shape): batch shape (B,), event shape (D,)."""
         if x.device.type == "cpu":
-            self.refuse_too_many(encoded=len(x))
+            self.check_batch_fits(encoded=len(x))
         q_z: Distribution = self.posterior(self.encoder_network(x))
         return q_z
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x|z) of latents z (..., D): batch shape (...), event shape x_shape."""
         if z.device.type == "cpu":
-            self.refuse_too_many(decoded=z.numel() // z.shape[-1])
+            self.check_batch_fits(decoded=z.numel() // z.shape[-1])
         params = self.decoder_network(z.reshape(-1, z.shape[-1])).unflatten(0, z.shape[:-1])
         p_x: Distribution = self.decoder(*params.unbind(z.ndim - 1))
         return p_x

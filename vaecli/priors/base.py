@@ -24,5 +24,5 @@ class Prior(Option, nn.Module, abstract=True):
         It has a mean and a standard deviation. Each call may be dear: ask once per pass.
         """
 
-    def start_from(self, draw: Callable[[int], Tensor]) -> None:
+    def initialise_from(self, draw: Callable[[int], Tensor]) -> None:
         """Begin with training data, if it wants any: draw(n) gives n observations, (n, *x_shape)."""

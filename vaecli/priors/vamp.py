@@ -24,7 +24,7 @@ class VampPrior(Prior):
         self.pseudo_inputs = nn.Parameter(torch.rand(components, *x_shape))
 
     @torch.no_grad()
-    def start_from(self, draw: Callable[[int], Tensor]) -> None:
+    def initialise_from(self, draw: Callable[[int], Tensor]) -> None:
         """Begin with observations: draw(n) gives n of them, (n, *x_shape)."""
         self.pseudo_inputs.copy_(draw(len(self.pseudo_inputs)))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import cannot_write, expanded, refuse_no_text
+from vaecli.utils.files import cannot_write, check_utf8_name, expanded
 from vaecli.utils.types import Values
 
 PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that name files and folders
@@ -147,5 +147,5 @@ def absolute_paths(dataset: Values) -> Values:
     paths = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str)}
     paths = {key: str(expanded(path).absolute()) for key, path in paths.items()}
     for key, path in paths.items():
-        refuse_no_text(f"dataset.{key}={path}", path)
+        check_utf8_name(f"dataset.{key}={path}", path)
     return {**dataset, **paths}

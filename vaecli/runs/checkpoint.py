@@ -59,7 +59,7 @@ def load(path: Path) -> StateDict:
         text, digest, tensors = decode(path.read_bytes())
         described = parse(text)
         intact = digest == sha256(text, tensors)
-    refuse_foreign(path, described, intact)
+    check_own_format(path, described, intact)
     with understood(path):
         state: StateDict = restore(described, tensors)
         if tensors:
@@ -197,7 +197,7 @@ def check_key(key: Any) -> str | int:
 # --- what a checkpoint must be
 
 
-def refuse_foreign(path: Path, described: Any, intact: bool) -> None:
+def check_own_format(path: Path, described: Any, intact: bool) -> None:
     """UserError for another program's file, one of another format, or one whose contents have changed."""
     if not isinstance(described, dict) or not described.keys() >= KEYS:
         raise UserError(f"{path} is not a vaecli checkpoint: it lacks the keys that one has")

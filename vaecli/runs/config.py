@@ -120,7 +120,7 @@ class RunConfig:
         return cls(**{key: _as_typed(value, values[key]) for key, value in checked.items()})
 
     @classmethod
-    def completed(cls, stored: Values, given: RunConfig) -> Self:
+    def from_stored(cls, stored: Values, given: RunConfig) -> Self:
         """What a run's file or checkpoint says, with requests, and keys that it does not know, as `given` has them."""
         ours = given.values()
         requests = {key: ours[key] for key in REQUEST_KEYS}
@@ -138,7 +138,7 @@ class RunConfig:
                     "experiment= sets too much at once to be combined with resume= or repeat=: give its keys"
                 )
             if key not in REQUEST_KEYS:
-                changed = _put(changed, given.values(), key.split("."))
+                changed = _set_at_path(changed, given.values(), key.split("."))
         return RunConfig.of(changed)
 
     def changed_keys(self, given: RunConfig, keys: Sequence[str]) -> list[str]:
@@ -197,17 +197,17 @@ class RunConfig:
         """Plain values, as they are typed, in the order of config.yaml."""
         return {key: _plain(value) for key, value in vars(self).items()}
 
-    def stored(self) -> Values:
+    def without_requests(self) -> Values:
         """The same without what says how and where to train it, rather than what: config.yaml's content."""
         return {**{key: value for key, value in self.values().items() if key not in REQUEST_KEYS}, "output": None}
 
     def flat(self) -> Values:
         """What is stored, as one dictionary with dotted keys."""
-        return flatten(self.stored())
+        return flatten(self.without_requests())
 
     def write(self, folder: RunFolder) -> str:
         """Write config.yaml; its text."""
-        text = dump_yaml(self.stored())
+        text = dump_yaml(self.without_requests())
         replace_text(folder.config, text)
         return text
 
@@ -225,11 +225,11 @@ def _plain(value: Any) -> Any:
     return dict(vars(value)) if dataclasses.is_dataclass(value) else value
 
 
-def _put(config: Any, given: Any, path: Sequence[str]) -> Values:
+def _set_at_path(config: Any, given: Any, path: Sequence[str]) -> Values:
     """`config` with the value that `given` has at a path of keys."""
     first, *rest = path
     config = config if isinstance(config, Mapping) else {}  # a stranger's; what it lacks is refused later
-    return {**config, first: _put(config.get(first, {}), given[first], rest) if rest else given[first]}
+    return {**config, first: _set_at_path(config.get(first, {}), given[first], rest) if rest else given[first]}
 
 
 class KeyOfRun(NamedTuple):

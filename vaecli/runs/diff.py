@@ -24,14 +24,14 @@ def differing(flat: Sequence[Values]) -> Sequence[Values]:
             if key in one:
                 values[key].setdefault(option(one, key), set()).add(plain(one[key]))
     order = {key: i for i, key in enumerate(keys)}
-    told = [
+    entries = [
         {key: one[key] for key in sorted(one.keys() & order.keys(), key=order.__getitem__)
          if varies(values[key], option(one, key))}
         for one in flat
     ]  # fmt: skip
-    if any("samples" in one for one in told):  # objective.n_samples repeats it
-        told = [{key: value for key, value in one.items() if key != "objective.n_samples"} for one in told]
-    return told
+    if any("samples" in one for one in entries):  # objective.n_samples repeats it
+        entries = [{key: value for key, value in one.items() if key != "objective.n_samples"} for one in entries]
+    return entries
 
 
 def option(flat: Values, key: str) -> str | None:

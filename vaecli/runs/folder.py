@@ -192,7 +192,7 @@ def folder_locked(folder: RunFolder) -> Iterator[None]:
         os.close(descriptor)
 
 
-def refuse_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
+def check_no_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
     """UserError where a run's folder holds a link, which could lead what is written there to any file, or a pipe.
 
     names: which of its entries are looked at
@@ -206,7 +206,7 @@ def refuse_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
             raise UserError(f"{folder}: {path.name} is neither a file nor a folder; take it away")
 
 
-def refuse_occupied(folder: RunFolder) -> None:
+def check_unoccupied(folder: RunFolder) -> None:
     """UserError where a folder holds a run already, cannot be written, or leads what is written there elsewhere."""
     if any((folder / name).exists() for name in OCCUPIED):
         raise UserError(
@@ -215,14 +215,14 @@ def refuse_occupied(folder: RunFolder) -> None:
         )
     check_writable(folder.path)
     if folder.path.is_dir():
-        refuse_links(folder, WRITTEN)
+        check_no_links(folder, WRITTEN)
 
 
 def new_folder(output: str | None, dataset: str) -> RunFolder:
     """Make the run's folder: `output`, or one of its own under outputs/<dataset>."""
     if output is not None:
         folder = RunFolder(Path(output))
-        refuse_occupied(folder)
+        check_unoccupied(folder)
         return make(folder, exist_ok=True)
     while True:
         try:

@@ -17,7 +17,7 @@ from vaecli.plots.view import view_of
 from vaecli.runs import checkpoint
 from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
-from vaecli.runs.folder import RunFolder, checkpoint_name, lock_run, new_folder, refuse_links, refuse_occupied
+from vaecli.runs.folder import RunFolder, check_no_links, check_unoccupied, checkpoint_name, lock_run, new_folder
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
 from vaecli.runs.records import Resumed, Summary
@@ -42,7 +42,7 @@ from vaecli.training.setup import TrainingSetup, prepare
 from vaecli.training.state import ResumeState
 from vaecli.training.step import Update
 from vaecli.training.summary import (
-    Observer,
+    RunRecorder,
     description,
     few_steps,
     headline,
@@ -82,7 +82,7 @@ def start_new(config: RunConfig, invocation: Invocation) -> float:
     else:
         folder = RunFolder(invocation.sweep_folder)
     with lock_run(folder):
-        refuse_occupied(folder)  # another process may have been faster
+        check_unoccupied(folder)  # another process may have been faster
         config.write(folder)
         return run(folder, invocation, make_setup)
 
@@ -95,9 +95,9 @@ def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
         raise UserError(f"output={config.output} name={config.name}: both say where the run goes; give one of them")
     if invocation.sweep_folder is not None:
         config = replace(config, name=None)  # which is that of the whole sweep
-    config = asked_for(config, invocation.overrides)
+    config = asked_for(config, invocation.typed_keys)
     if config.folder is not None:
-        refuse_occupied(RunFolder(Path(config.folder)))
+        check_unoccupied(RunFolder(Path(config.folder)))
     return prepare(config)
 
 
@@ -110,13 +110,13 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
     if given.name is not None:
         raise UserError(f"name={given.name}: a run goes on in its own folder; leave name out")
     folder = find_resumable(str(given.resume))
-    refuse_links(folder)
+    check_no_links(folder)
     with lock_run(folder):
         (values, state), summary = read_state(folder), folder.known_summary()
-        stored, given = RunConfig.completed(values, given), given.with_paths()
-        keys = stored.changed_keys(given, invocation.overrides)
+        stored, given = RunConfig.from_stored(values, given), given.with_paths()
+        keys = stored.changed_keys(given, invocation.typed_keys)
         changes = stored.changed_values(given, keys)
-        config = permitted(stored, stored.with_changes(given, keys), folder.path, invocation.overrides)
+        config = permitted(stored, stored.with_changes(given, keys), folder.path, invocation.typed_keys)
         epoch = state.epoch if state else 0
         if summary.status == "completed":
             if state is None:
@@ -181,10 +181,10 @@ def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -
     update = Update(
         setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average, config.clip_grad_norm
     )
-    observer = Observer(setup, logger, pictures)
+    recorder = RunRecorder(setup, logger, pictures)
     refit = partial(calibrate, train=setup.splits.train)
     with Interrupt() as interrupt, progress:
-        trainer = Trainer(update, setup.splits, plan(setup), observer, progress, interrupt, refit)
+        trainer = Trainer(update, setup.splits, plan(setup), recorder, progress, interrupt, refit)
         if resume:
             restore_trainer(trainer, setup, resume, logger)
         trainer.train()

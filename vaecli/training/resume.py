@@ -49,7 +49,7 @@ def asked_for(config: RunConfig, keys: Sequence[str]) -> RunConfig:
     if config.repeat is None:
         return config
     path = Path(config.repeat)
-    stored = RunConfig.completed(read_config(path), config)
+    stored = RunConfig.from_stored(read_config(path), config)
     changed = stored.with_changes(config, keys)
     return changed if "dataset" in keys else permitted(stored, changed, path if path.is_dir() else path.parent, keys)
 

@@ -21,7 +21,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.threads import set_cpu_threads
 
 
-def refuse_shared_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
+def check_independent_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
     """UserError for an objective whose gradient would be biased, since the decoder scores draws of z together."""
     if objective.own_scores and not model.decoder.training_bound:
         name, decoder = config.objective.name, config.decoder.name
@@ -63,7 +63,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     options = OptionFactory(config.options, trust)
     model = build.build_vae(options, config.latent_dim, splits.train.x_shape)
     warning = build.check_data(model.decoder, splits.train, dataset.recipe, config.dataset)
-    refuse_shared_scores(config, model, objective)
+    check_independent_scores(config, model, objective)
     if device.type == "mps" and observed_dtype(model) == torch.float64:
         raise UserError("device=mps has no float64, which these data need: give device=cpu or dataset.precision=single")
     initialise(model, splits.train, config)
@@ -71,7 +71,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     draws = config.batch_size * config.samples * objective.k
     if device.type == "cpu":
         batch = min(config.batch_size, len(splits.train))
-        model.refuse_too_many(batch, draws // config.batch_size * batch)
+        model.check_batch_fits(batch, draws // config.batch_size * batch)
     set_cpu_threads(model, draws)
     optimizer = options.make("optimizer", params=model.parameters())
     total_steps = per_epoch * config.n_epochs
@@ -94,8 +94,8 @@ def initialise(model: VAE, train: Split, config: RunConfig) -> None:
     """Let a new model take from the training data what it begins with."""
     build.learn_units(model, train)
     if config.start_at_mean:
-        build.start_at_mean(model, train)
-    build.start_prior(model, train)
+        build.initialise_output_bias(model, train)
+    build.initialise_prior(model, train)
 
 
 def averaged(model: VAE, decay: float | None) -> AveragedModel | None:

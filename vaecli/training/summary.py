@@ -132,12 +132,12 @@ def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
     return {key: value if isinstance(value, bool | int | float) else plain(value) for key, value in found.items()}
 
 
-class Observer:
+class RunRecorder:
     """Hands what the trainer produces to the files of the run."""
 
     def __init__(self, setup: TrainingSetup, logger: RunLogger, pictures: Pictures) -> None:
-        self.config, self.x_shape, self.folder = setup.config.stored(), list(setup.splits.train.x_shape), logger.folder
-        self.logger, self.epoch_done = logger, pictures.epoch_done
+        self.config, self.x_shape = setup.config.without_requests(), list(setup.splits.train.x_shape)
+        self.folder, self.logger, self.epoch_done = logger.folder, logger, pictures.epoch_done
         self.is_bound = setup.model.decoder.training_bound
 
     def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaecli.datasets.split import Split
-from vaecli.models.inference import at_once, batches, evaluating
+from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.utils.types import StateDict
@@ -67,6 +67,6 @@ def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, 
     totals, draws = Totals(), objective.n_samples * objective.k
     at = torch.tensor(step, device=split.device)
     with evaluating(model, seed):
-        for x in batches(split, at_once(model, draws)):
+        for x in batches(split, inference_batch_size(model, draws)):
             totals.add(objective(model, x, at))
     return totals.means()

@@ -32,7 +32,7 @@ from vaecli.utils.random import random_states, set_random_states
 from vaecli.utils.types import StateDict
 
 FIRST = 20  # steps in which a loss that is not finite comes from the data rather than from training
-WATCH = 50  # steps between looks at the loss on a device that computes while the program goes on
+LOSS_CHECK_INTERVAL = 50  # steps between looks at the loss on a device that computes while the program goes on
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Trainer:
         for index in batches[self.step - self.epoch * len(batches) :]:
             if self.interrupt.requested:
                 return None
-            self.save_in_time()
+            self.save_when_time_has_passed()
             self.totals.add(self.train_step(train.batch(index)))
             self.progress.tick(epoch, len(index), self.totals.latest)
         means = self.totals.means()  # waits for the device
@@ -139,7 +139,7 @@ class Trainer:
     def raise_if_nonfinite(self, estimate: Estimate) -> None:
         """Stop loudly at a loss that is not finite; looking at it makes the program wait for the device."""
         loss = estimate.loss
-        if (loss.device.type == "cpu" or self.step % WATCH == 0) and not math.isfinite(loss.item()):
+        if (loss.device.type == "cpu" or self.step % LOSS_CHECK_INTERVAL == 0) and not math.isfinite(loss.item()):
             self.totals.add(estimate)
             raise broken_step(
                 self.model, self.totals, self.epoch + 1, self.step + 1, self.plan.hint if self.step < FIRST else None
@@ -204,7 +204,7 @@ class Trainer:
         if due:
             self.save_last()
 
-    def save_in_time(self) -> None:
+    def save_when_time_has_passed(self) -> None:
         """Save the last state within an epoch when the plan's seconds have passed since it was saved."""
         every = self.plan.checkpoint_seconds
         if every is not None and time.perf_counter() - self.saved >= every:

@@ -86,7 +86,7 @@ def at_home(path: str) -> str:
     return found
 
 
-def refuse_no_text(what: str, path: str | os.PathLike[str]) -> None:
+def check_utf8_name(what: str, path: str | os.PathLike[str]) -> None:
     """UserError for a name that is not UTF-8, which neither YAML holds nor every library opens."""
     try:
         os.fspath(path).encode()

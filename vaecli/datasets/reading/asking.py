@@ -16,7 +16,7 @@ LONGEST = 1000  # characters of a label: what is longer names no class
 LISTED, ASKED = 3, 10  # different cells that are shown, and that a remedy names
 
 
-def refuse_text(what: str, columns: Columns, taken: Sequence[int], choice: Choice) -> None:
+def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], choice: Choice) -> None:
     """UserError, with a remedy to type, where a column is neither numbers nor the labels."""
     wrong = [i for i in taken if not columns.is_numbers(i)]
     if not wrong:
@@ -69,7 +69,7 @@ def decimals(cell: str) -> str:
     return f"dataset.decimal=comma takes {cell} for {value(cell, ',') or 0:.10g}"
 
 
-def refuse_long(what: str, longest: int, remedy: str | None = None) -> None:
+def check_label_length(what: str, longest: int, remedy: str | None = None) -> None:
     """UserError for texts that are no labels."""
     if longest > LONGEST:
         long = f"holds a text of {longest:,} characters, too long for a label (at most {LONGEST:,})"

@@ -65,7 +65,7 @@ def best_of(
         raise UserError(f"{what}: there are no observations in it")
     best = max(fit, key=lambda one: merit(one, names))
     if choice.separator is not None and best.width == 1:
-        refuse_absent(what, best, found)
+        check_separator_present(what, best, found)
     return best
 
 
@@ -134,7 +134,7 @@ def is_cut(one: Candidate, choice: Choice) -> bool:
     return decimals and not any("," in cell for row in one.body for cell in row)
 
 
-def refuse_absent(what: str, best: Candidate, found: Sequence[Candidate]) -> None:
+def check_separator_present(what: str, best: Candidate, found: Sequence[Candidate]) -> None:
     """UserError where a file does not have the separator that the user gives, but has another one."""
     other = next((one for one in found if one.width > 1 and one.regular > 0.9), None)
     if other is not None:

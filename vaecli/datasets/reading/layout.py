@@ -46,7 +46,7 @@ def find_layout(what: str, path: Path, choice: Choice, encoding: str) -> Layout:
     comments, start = comment_lines(lines, start)
     best = best_of(what, lines, start, whole, choice, said)
     verdict, names = header_of(best, comments, choice)
-    refuse_ragged_start(what, best, verdict.header)
+    check_header_width(what, best, verdict.header)
     rows = best.records[1:] if verdict.header and names is None else best.records
     if not rows:
         raise UserError(f"{what}: there are no observations in it")
@@ -112,7 +112,7 @@ def is_quoted(best: Candidate) -> bool:
     return '"' in best.records[0].text and len(unquoted) == 2 and not unquoted[0] and bool(unquoted[1])
 
 
-def refuse_ragged_start(what: str, best: Candidate, header: bool) -> None:
+def check_header_width(what: str, best: Candidate, header: bool) -> None:
     """UserError where the first line has cells of its own number, and the lines below have no names."""
     if best.preamble and not header and len(best.preamble[-1].cells) > 1:
         two = [f"line {one.before + 1} has {len(one.cells)} cells ({some(one.cells)})"

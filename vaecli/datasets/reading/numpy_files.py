@@ -14,7 +14,7 @@ from tokenize import TokenError
 import numpy as np
 
 from vaecli.datasets.checks import check_numbers
-from vaecli.datasets.reading.asking import refuse_long
+from vaecli.datasets.reading.asking import check_label_length
 from vaecli.datasets.reading.choice import Choice
 from vaecli.datasets.reading.content import AS_NEEDED, Content, classes
 from vaecli.datasets.reading.pixels import array_content
@@ -143,7 +143,7 @@ def load_npz(what: str, path: Path, choice: Choice) -> tuple[np.ndarray, np.ndar
 
 def texts(what: str, labels: np.ndarray) -> np.ndarray:
     """NumPy's texts, each as long as the longest, as objects."""
-    refuse_long(f"{what}: its labels", labels.dtype.itemsize // 4, "leave them out (dataset.labels=false)")
+    check_label_length(f"{what}: its labels", labels.dtype.itemsize // 4, "leave them out (dataset.labels=false)")
     return labels.astype(object)
 
 

@@ -14,7 +14,7 @@ from vaecli.datasets.reading.choice import Choice
 from vaecli.datasets.reading.columns import needs_double
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.report import FileReading, number
-from vaecli.datasets.split import CHUNK
+from vaecli.datasets.split import STATISTICS_CHUNK
 from vaecli.utils.errors import UserError
 
 COLOURS = (1, 3)  # numbers of channels
@@ -124,4 +124,4 @@ def levels_of(what: str, values: np.ndarray, choice: Choice) -> int:
 
 
 def chunks(values: np.ndarray) -> Iterator[np.ndarray]:
-    return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
+    return (values[start : start + STATISTICS_CHUNK] for start in range(0, len(values), STATISTICS_CHUNK))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from vaecli.datasets.reading.asking import refuse_long, refuse_text
+from vaecli.datasets.reading.asking import check_label_length, check_numeric_columns
 from vaecli.datasets.reading.choice import Choice
 from vaecli.datasets.reading.columns import (
     are_numbers,
@@ -43,7 +43,7 @@ def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
         raise UserError(f"{what}: there are no observations in it")
     columns = Columns(table, choice)
     roles = roles_of(what, columns, choice)
-    refuse_text(what, columns, roles.x, choice)
+    check_numeric_columns(what, columns, roles.x, choice)
     if not roles.x:
         raise UserError(f"{what}: no column of numbers is left; it has {shown(table.names)}")
     x, ends = matrix(columns, roles.x, choice)
@@ -151,7 +151,7 @@ def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Clas
     if are_numbers(column) and not pa.types.is_boolean(column.type):
         return columns.values(i), Labels(*source, "numbers")
     found = columns.text(i) or texts(column.cast(pa.string()), ".", ())
-    refuse_long(what, max(map(len, found.cells), default=0))
+    check_label_length(what, max(map(len, found.cells), default=0))
     gaps = {"", *columns.missing}
     named = classes([NO_TEXT if cell.strip() in gaps else cell for cell in [*found.cells, ""]], found.codes)
     return named, Labels(*source, "classes", named.counts)
