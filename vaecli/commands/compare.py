@@ -18,6 +18,7 @@ from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import has_mass
 from vaecli.analysis.pairs import Paired, paired
 from vaecli.commands._keys import run_view
+from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
 from vaecli.datasets.split import Split
@@ -89,7 +90,7 @@ def kind(run: Run, split: Split) -> str:
 
 def main(config: Config, *runs: Run) -> Iterator[Path]:
     """Print the table, write comparison.json, .csv and .png."""
-    _, split = config.observations(runs[0])
+    _, split, called = config.observations(runs[0])
     for run in runs[1:]:
         check_comparable(runs[0], run, split)
     started = time.perf_counter()
@@ -98,7 +99,7 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     pairs = [paired(-one.nll, -scores[0].nll, one.nll_mc_stderr, scores[0].nll_mc_stderr) for one in scores]
     found = [Found(*one) for one in zip(labels, runs, scores, pairs, strict=True)]
     report(found, config, len(split), time.perf_counter() - started)
-    write_table(config.target.with_suffix(".csv"), columns(found, split))
+    write_table(config.target.with_suffix(".csv"), columns(found, split, called))
     yield config.target.with_suffix(".csv")
     replace_bytes(config.target.with_suffix(".png"), picture(found, split))
     yield config.target.with_suffix(".png")
@@ -126,9 +127,9 @@ def report(found: Sequence[Found], config: Config, n: int, seconds: float) -> No
     console.print(f"{seconds:.1f} s")
 
 
-def columns(found: Sequence[Found], split: Split) -> dict[str, Tensor | None]:
+def columns(found: Sequence[Found], split: Split, called: Names) -> dict[str, Tensor | list[str] | None]:
     """A row for each observation: every run's -log p(x), and its difference from the first."""
-    table: dict[str, Tensor | None] = {"index": torch.arange(len(split)), "row": split.rows}
+    table: dict[str, Tensor | list[str] | None] = {"index": torch.arange(len(split)), **called.columns(split)}
     for i, one in enumerate(found):
         table[f"nll_{i + 1}"] = one.scores.nll
         if i:

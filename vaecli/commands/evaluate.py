@@ -18,6 +18,7 @@ from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
 from vaecli.analysis.pareto import FEWEST, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
+from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_arrays, write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
 from vaecli.datasets.split import Split
@@ -87,7 +88,7 @@ class Found(NamedTuple):
 def main(config: Config, run: Run) -> Iterator[Path]:
     """Write evaluation.json, with scores=true also evaluation.scores.npz (or .csv), and print a table."""
     check_exact(run, config.exact)
-    whole, split = config.observations(run)
+    whole, split, called = config.observations(run)
     started = time.perf_counter()
     found = evaluate(run, split, config)
     seconds = time.perf_counter() - started
@@ -96,7 +97,7 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     if config.scores:
         ending = "csv" if config.scores == "csv" else "npz"
         scores = config.target.with_name(f"{config.target.stem}.scores.{ending}")
-        write_scores(scores, found, split)
+        write_scores(scores, found, split, called)
         yield scores
     file = Evaluation(**found.figures.model_dump(exclude_unset=True), protocol=protocol)
     replace_text(config.target, file.text())
@@ -183,19 +184,17 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
     )
 
 
-def write_scores(path: Path, found: Found, split: Split) -> None:
+def write_scores(path: Path, found: Found, split: Split, called: Names) -> None:
     """A row for each observation."""
     scores = dict(found.scores._asdict())
     if found.exact is not None and found.refused is not None:
         scores["exact_nll"] = torch.where(found.refused, torch.nan, -found.exact.log_px)
         scores["exact_error"] = found.exact.error
-    labels = None if split.y is None else split.y.cpu()
     index = torch.arange(len(split))
     if path.suffix == ".csv":
-        ours = {"index": index, "row": split.rows, **scores}
-        write_table(path, ours if labels is None or labels.ndim > 1 else {**ours, "label": labels})
+        write_table(path, {"index": index, **scores, **called.columns(split)})
     else:
-        write_arrays(path, **scores, index=index, rows=split.rows, labels=labels)
+        write_arrays(path, **scores, index=index, **called.arrays(split))
 
 
 def headline(p: Protocol) -> tuple[str, str]:

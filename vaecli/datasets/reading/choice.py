@@ -43,6 +43,7 @@ def known_encoding(name: str) -> str:
 
 Texts = Annotated[list[str], BeforeValidator(as_texts)]
 Name = Annotated[str, BeforeValidator(as_text)]
+WindowSize = Annotated[int, Field(strict=True, ge=2, lt=2**31)]
 White = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 
@@ -62,4 +63,5 @@ class Choice(NamedTuple):
     x_shape: tuple[int, ...] | None = None  # of an observation, where that is known
     white: White | None = None  # the whole number that stands for 1.0
     precision: Precision | None = "single"  # of float32 or float64; None: as the numbers need it
+    series: bool = False  # an array (N,) is one number for each of N rows
     known: bool = False  # columns and labels were found in another file; there may be no such labels here

@@ -38,7 +38,7 @@ class Picture(NamedTuple):
 class Wanted(NamedTuple):
     """How pictures are to be read."""
 
-    colour: Colour = "rgb"
+    colour: Colour | None = None  # None: grey where all of them are
     size: tuple[int, int] | None = None  # height and width to scale and cut to; None: all are of one size
     pages: Pages | None = None  # None: observations
     white: int | None = None  # the value that stands for 1.0; None: as the files say
@@ -65,6 +65,9 @@ class Gallery:
         self.size = wanted.size or self._common_size()
         self.deep = any(look.deep for look in looks.values())
         self.largest = 0  # value that was read
+        self.coloured = False  # whether any pixel that was read has a colour
+        self.colour: Colour = wanted.colour or ("grey" if all(look.grey for look in looks.values()) else "rgb")
+        self.channels = COLOURS[self.colour]  # of an observation
 
     @property
     def white(self) -> int:
@@ -80,16 +83,17 @@ class Gallery:
         pages = [(i, self.looks[i].pages if i in self.looks else (0,)) for i in files]
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
+        self.channels = COLOURS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
+        needed = f"dataset.colour={self.wanted.colour} needs" if self.wanted.colour else f"{self._name(0)} has"
         for i, several in pages:
-            if len(several) != COLOURS[self.wanted.colour]:
-                name, n = self._name(i), len(several)
-                raise UserError(f"{self.what}: {name} has {n} page{'s' * (n > 1)}, but dataset.pages=channels with "
-                                f"dataset.colour={self.wanted.colour} needs {COLOURS[self.wanted.colour]}")  # fmt: skip
+            if len(several) != self.channels:
+                raise UserError(f"{self.what}: {self._name(i)} has {len(several)} page{'s' * (len(several) > 1)}, "
+                                f"but dataset.pages=channels: {needed} {self.channels}")  # fmt: skip
         return [Picture(i, several) for i, several in pages]
 
     def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
         """The observations (N, C, H, W), uint8, or int32 where a picture has more than 8 bits a channel."""
-        shape = (len(pictures), COLOURS[self.wanted.colour], *self.size)
+        shape = (len(pictures), self.channels, *self.size)
         needed = math.prod(shape) * (4 if self.deep else 1)
         check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
         x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), Room(needed)
@@ -108,13 +112,23 @@ class Gallery:
         if self.largest > self.white:
             name = self._name(max(highest, key=lambda i: highest[i]))
             raise UserError(f"{self.what}: {name} holds {self.largest:,}, beyond dataset.white={self.white}")
+        if self.wanted.colour is None and self.colour == "rgb" and self.channels == 3 and not self.coloured:
+            self.colour, self.channels = "grey", 1
+            x = x[:, :1].contiguous()
         return x
+
+    def called(self, picture: Picture) -> str:
+        """The file of an observation, and, of several pages, which one it is: name.tif[3]."""
+        path = self.paths[picture.file]
+        name = str(path.relative_to(self.folder)) if path != self.folder else path.name
+        several = picture.file in self.looks and len(self.looks[picture.file].pages) > 1
+        return f"{name}[{picture.pages[0]}]" if several and len(picture.pages) == 1 else name
 
     def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: Room) -> int:
         """Put a file's observations into their places in x; the largest value of them."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
-        found = read_pages(self.paths[i], "grey" if channels else self.wanted.colour, self.size, pages, room)
+        found = read_pages(self.paths[i], "grey" if channels else self.colour, self.size, pages, room)
         highest = 0
         for place, several in wanted:
             pixels = np.concatenate([next(found) for _ in several])
@@ -123,6 +137,8 @@ class Gallery:
             if self.deep and pixels.dtype == np.uint8:
                 pixels = np.rint(pixels * (self.white / WHITE8))
             highest = max(highest, int(pixels.max()))
+            if bool((pixels[1:] != pixels[:1]).any()):
+                self.coloured = True
             x[place] = torch.from_numpy(pixels.astype(np.int32 if self.deep else np.uint8))
         return highest
 
@@ -169,6 +185,8 @@ class Gallery:
             held = "file of" if len(paged) == 1 else "files of together"
             found.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
         found += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
+        if self.colour == "grey" and not self.wanted.colour and not all(look.grey for look in self.looks.values()):
+            found.append("saved in colour, but without any (dataset.colour=rgb keeps three channels)")
         found += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
         return found
 
