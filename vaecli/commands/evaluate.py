@@ -32,10 +32,11 @@ from vaecli.runs.records import Evaluation, Figures, Protocol, problems_named
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import peak_memory
-from vaecli.utils.progress import Countdown
+from vaecli.utils.progress import Countdown, duration
 from vaecli.utils.text import say
 from vaecli.utils.version import __version__
 
+TRIED = 4  # observations from which it is told how long quadrature takes
 K = 5000  # draws, of which a file's name says nothing
 
 
@@ -89,6 +90,8 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     """Write evaluation.json, with scores=true also evaluation.scores.npz (or .csv), and print a table."""
     check_exact(run, config.exact)
     whole, split, called = config.observations(run)
+    if config.exact:
+        say_cost(run.model, split)
     started = time.perf_counter()
     found = evaluate(run, split, config)
     seconds = time.perf_counter() - started
@@ -110,6 +113,16 @@ def check_exact(run: Run, exact: bool) -> None:
             f"exact=true: quadrature needs one or two latents, this run has {run.model.latent_dim}; "
             "leave it out: the importance-weighted estimate (k=...) takes any number"
         )
+
+
+def say_cost(model: VAE, split: Split) -> None:
+    """Print how long quadrature will take, by how long it took for the first observations."""
+    started = time.perf_counter()
+    quadrature(model, split.head(TRIED))
+    each = (time.perf_counter() - started) / min(TRIED, len(split))
+    latents = "one latent" if model.latent_dim == 1 else "two latents"
+    say(f"quadrature over {latents} for {len(split):,} observations: about {duration(each * len(split))} after the "
+        f"draws, judging by the first {min(TRIED, len(split))}; limit=N takes fewer")  # fmt: skip
 
 
 def evaluate(run: Run, split: Split, config: Config) -> Found:

@@ -31,7 +31,11 @@ def array_content(what: str, path: Path, values: np.ndarray, choice: Choice, map
     held = torch.from_numpy(x) if mapped else in_memory(x, choice, double)
     low, high = (None, None) if mapped else (number(float(np.fmin.reduce(values, None))),
                                              number(float(np.fmax.reduce(values, None))))  # fmt: skip
-    of = f"vectors of {x.shape[1]:,} number{'s' * (x.shape[1] != 1)}" if x.ndim == 2 else f"pictures of {sizes(x.shape[1:])}"
+    of = (
+        f"vectors of {x.shape[1]:,} number{'s' * (x.shape[1] != 1)}"
+        if x.ndim == 2
+        else f"pictures of {sizes(x.shape[1:])}"
+    )
     said = f"{len(x):,} {of}"
     how = [f"{values.dtype.name} of shape {'x'.join(map(str, values.shape))}"]
     how += [f"{levels} stands for 1.0"] if levels > 1 else []
