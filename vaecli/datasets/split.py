@@ -16,6 +16,7 @@ from vaecli.utils.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
 STATISTICS_CHUNK = 4096  # observations at a time where a figure is taken over all of them
+READ_AHEAD = 2**24  # bytes of the batches to come
 
 
 class Range(NamedTuple):
@@ -81,7 +82,16 @@ class Split:
 
     def batch(self, index: Tensor | slice) -> Tensor:
         """Observations `index` (B, *x_shape), on `device`: float32, or float64 where that is said."""
-        x = self.raw(index)
+        return self.observations(self.raw(index))
+
+    def gathered(self, order: Tensor, size: int) -> Iterator[Tensor]:
+        """Observations in an order as they are held, `size` at a time: the rows of many batches are read at once."""
+        row = self.x[:1].numel() * self.x.element_size()
+        for rows in order.split(size * max(1, READ_AHEAD // (row * size))):
+            yield from self.raw(rows).split(size)
+
+    def observations(self, x: Tensor) -> Tensor:
+        """Observations as a model is given them, from what is held of them (B, *x_shape)."""
         x = x.to(self.dtype) if self.levels == 1 else x / self.levels
         return torch.bernoulli(x) if self.redraw else x
 

@@ -38,12 +38,13 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
     architecture = options.make("architecture")
     posterior = options.make("posterior", latent_dim=latent_dim)
     decoder = options.make("decoder", x_shape=x_shape)
+    prior = options.make("prior", latent_dim=latent_dim, x_shape=x_shape)
     vae = VAE(
         encoder_network=architecture.encoder(x_shape, posterior.n_features),
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
         decoder=decoder,
-        prior=options.make("prior", latent_dim=latent_dim, x_shape=x_shape),
+        prior=prior,
         latent_dim=latent_dim,
         x_shape=x_shape,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field
 
@@ -95,6 +95,7 @@ class RunConfig:
     start_at_mean: Annotated[bool, IMMUTABLE] = True
     clip_grad_norm: PositiveFloat | None = None
     device: Annotated[str, SAYS_NOTHING] = "auto"
+    compile: Annotated[Literal["auto"] | bool, SAYS_NOTHING] = "auto"
     output: Annotated[UserPath | None, Rule(request=True, distinguishes=False)] = None
     name: Annotated[FolderName | None, Rule(request=True, distinguishes=False)] = None
     resume: Annotated[UserPath | None, REQUEST] = None

@@ -208,14 +208,15 @@ def check_no_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
 
 def check_unoccupied(folder: RunFolder) -> None:
     """UserError where a folder holds a run already, cannot be written, or leads what is written there elsewhere."""
-    if any((folder / name).exists() for name in OCCUPIED):
+    occupied = any((folder / name).exists() for name in OCCUPIED)
+    if folder.path.is_dir() and not occupied:
+        check_no_links(folder, WRITTEN)
+    if occupied:
         raise UserError(
             f"output={folder}: this folder already holds a run; choose another output, or continue it: "
             + command(["vae-train", setting("resume", folder.path)])
         )
     check_writable(folder.path)
-    if folder.path.is_dir():
-        check_no_links(folder, WRITTEN)
 
 
 def new_folder(output: str | None, dataset: str) -> RunFolder:

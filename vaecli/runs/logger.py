@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.records import Summary
 from vaecli.runs.tensorboard import PICTURES, EventFile
-from vaecli.utils.errors import UserError
-from vaecli.utils.files import cannot_write, replace_bytes
+from vaecli.utils.files import AppendedFile, replace_bytes
 from vaecli.utils.text import lines, printable, say
 from vaecli.utils.types import Values
 
@@ -42,12 +38,8 @@ class RunLogger:
         self.summary = summary or Summary()
         self.before = self.summary.seconds or 0.0  # seconds of the run until it was resumed
         self.started = time.perf_counter()
-        try:
-            self.log: TextIO = open(folder.log, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115  (open as long as the run)
-            self.lines: TextIO = open(folder.metrics, "a", 1, "utf-8")  # noqa: SIM115
-            self.events = EventFile(folder)
-        except OSError as error:
-            raise UserError(f"cannot write into {folder}: {error.strerror or error}") from None
+        self.events = EventFile(folder)
+        self.log, self.lines = AppendedFile(folder.log), AppendedFile(folder.metrics)
 
     @property
     def seconds(self) -> float:
@@ -62,19 +54,13 @@ class RunLogger:
     def note(self, text: str) -> None:
         """A line for train.log alone."""
         line = printable(text.replace("\n", " "))  # a message may have two lines
-        self.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
-    def write(self, file: TextIO, line: str) -> None:
-        try:
-            file.write(line)
-        except OSError as error:
-            raise cannot_write(Path(file.name), error, len(line.encode())) from None
+        self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n".encode(errors="backslashreplace"))
 
     def metrics(self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float) -> None:
         """One split's figures of one epoch, to metrics.jsonl and TensorBoard."""
         line = {"epoch": epoch, "step": step, "split": split, **means, "lr": lr, "seconds": round(seconds, 4)}
         self.history.append(line)
-        self.write(self.lines, json.dumps(line) + "\n")
+        self.lines.write(json.dumps(line).encode() + b"\n")
         for term in TENSORBOARD_TERMS:
             self.events.scalar(f"{split}/{term}", means[term], epoch)
         if split == "train":
@@ -105,8 +91,7 @@ class RunLogger:
     def flush(self) -> None:
         """Hand everything to the operating system: after a crash of the process it is there."""
         self.events.flush()
-        self.lines.flush()
-        os.fsync(self.lines.fileno())
+        self.lines.sync()
 
     def close(self) -> None:
         for file in (self.events, self.lines, self.log):

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import EVENTS
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import cannot_write, replace_bytes
+from vaecli.utils.files import AppendedFile, replace_bytes
 from vaecli.utils.memory import check_memory
 
 # TensorBoard sorts cards by their tags: the terms of the bound (train/, val/) come before these.
@@ -41,13 +41,11 @@ class EventFile:
         from torch.utils.tensorboard import summary
 
         self.event, self.proto, self.make = Event, Summary, summary
-        self.path = folder.events[-1] if folder.events else new_path(folder)
-        self.file = open(self.path, "ab")  # noqa: SIM115  (open as long as the run)
+        path = folder.events[-1] if folder.events else new_path(folder)
+        if not path.exists() or path.stat().st_size == 0:
+            replace_bytes(path, in_records(beginning()))
+        self.file = AppendedFile(path, buffered=True)
         self.records = RecordWriter(self.file)
-        if self.file.tell() == 0:
-            for event in beginning():
-                self.write(event)
-            self.flush()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         self.add(self.make.scalar(tag, value), step)
@@ -77,21 +75,11 @@ class EventFile:
 
     def add(self, summary: Any, step: int) -> None:
         """A protocol buffer that torch.utils.tensorboard.summary has made."""
-        self.write(self.event(wall_time=time.time(), step=step, summary=summary))
-
-    def write(self, event: Any) -> None:
-        record = event.SerializeToString()
-        try:
-            self.records.write(record)
-        except OSError as error:
-            raise cannot_write(self.path, error, len(record)) from None
+        event = self.event(wall_time=time.time(), step=step, summary=summary)
+        self.records.write(event.SerializeToString())
 
     def flush(self) -> None:
-        unwritten = self.file.tell() - self.path.stat().st_size
-        try:
-            self.file.flush()
-        except OSError as error:
-            raise cannot_write(self.path, error, unwritten) from None
+        self.file.flush()
 
     def close(self) -> None:
         self.file.close()
@@ -103,13 +91,24 @@ def new_path(folder: RunFolder) -> Path:
     return folder / max([name, *(f"{path.name}.1" for path in folder.events)])
 
 
-def beginning() -> list[Any]:
+def in_records(serialised: Iterable[bytes]) -> bytes:
+    """The content of an event file that holds these serialised events."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    content = io.BytesIO()
+    writer = RecordWriter(content)
+    for event in serialised:
+        writer.write(event)
+    return content.getvalue()
+
+
+def beginning() -> list[bytes]:
     """The first events of a file: a TensorBoard that has read another file of the run forgets all that was in it."""
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
     now = time.time()
     start = Event(wall_time=now, step=0, session_log=SessionLog(status=SessionLog.START))
-    return [Event(wall_time=now, file_version="brain.Event:2"), start]
+    return [event.SerializeToString() for event in (Event(wall_time=now, file_version="brain.Event:2"), start)]
 
 
 def rewind(folder: RunFolder, epoch: int) -> None:
@@ -117,22 +116,17 @@ def rewind(folder: RunFolder, epoch: int) -> None:
 
     What is kept goes into a new file, to which a TensorBoard that is open goes on from the old one, now empty.
     """
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
     paths = folder.events
     if not paths:
         return
+    rewound = new_path(folder)
     kept: dict[tuple[int, str], bytes] = {}  # in order; an event of the same tag and step replaces the one before
     for path in paths:
         for key, record in events(path):
             step, tag = key
             if step <= epoch and not tag.startswith(WRITTEN_AGAIN):
                 kept[key] = record
-    content = io.BytesIO()
-    writer = RecordWriter(content)
-    for record in [*(event.SerializeToString() for event in beginning()), *kept.values()]:
-        writer.write(record)
-    replace_bytes(new_path(folder), content.getbuffer())
+    replace_bytes(rewound, in_records([*beginning(), *kept.values()]))
     replace_bytes(paths[-1], b"")
     for path in paths[:-1]:
         path.unlink()

@@ -38,9 +38,8 @@ from vaecli.training.resume import (
     resume_command,
     with_newer_best,
 )
-from vaecli.training.setup import TrainingSetup, prepare
+from vaecli.training.setup import TrainingSetup, make_update, prepare
 from vaecli.training.state import ResumeState
-from vaecli.training.step import Update
 from vaecli.training.summary import (
     RunRecorder,
     description,
@@ -178,9 +177,7 @@ def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -
     done = observations_done(setup, resume)
     progress = TrainingProgress(len(setup.splits.train), config.n_epochs, logger.console, logger.say, done=done)
     progress.mark = "" if setup.model.decoder.training_bound else "*"
-    update = Update(
-        setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average, config.clip_grad_norm
-    )
+    update = make_update(setup, logger.say)
     recorder = RunRecorder(setup, logger, pictures)
     refit = partial(calibrate, train=setup.splits.train)
     with Interrupt() as interrupt, progress:

@@ -28,8 +28,8 @@ def read_state(folder: RunFolder) -> tuple[Values, TrainingState | None]:
     if not folder.has(LAST):
         return read_config(folder.path), None
     path = folder.checkpoint(LAST)
-    stored = checkpoint.load(path)
     with fitting(path):
+        stored = checkpoint.load(path)
         return stored["config"], TrainingState.from_dict(stored)
 
 
@@ -68,18 +68,19 @@ def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence
 
 def with_newer_best(folder: RunFolder, state: TrainingState) -> TrainingState:
     """The state, with the records of a best and ema checkpoint written after it: the epochs to come may be worse."""
-    others = {name: one._replace(best=newer_best(folder, name, one.best)) for name, one in state.others.items()}
-    return state._replace(best=newer_best(folder, BEST, state.best), others=others)
+    stored = {which: read_best(folder.checkpoint(which)) for which in (BEST, *state.others) if folder.has(which)}
+
+    def newer(which: str, best: Best) -> Best:
+        return max(best, stored.get(which, best), key=lambda record: record.epoch)
+
+    others = {which: one._replace(best=newer(which, one.best)) for which, one in state.others.items()}
+    return state._replace(best=newer(BEST, state.best), others=others)
 
 
-def newer_best(folder: RunFolder, which: str, best: Best) -> Best:
-    """The record in a checkpoint where it is of a later epoch than `best`."""
-    if not folder.has(which):
-        return best
-    path = folder.checkpoint(which)
+def read_best(path: Path) -> Best:
+    """The record of the best epoch in a checkpoint."""
     with fitting(path):
-        found = Best.from_dict(checkpoint.load(path)["best"])
-    return found if found.epoch > best.epoch else best
+        return Best.from_dict(checkpoint.load(path)["best"])
 
 
 def nothing_left(config: RunConfig, state: TrainingState) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -16,9 +16,12 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
 from vaecli.plots.view import check_channels
 from vaecli.runs.config import RunConfig
+from vaecli.training.execution import choose
+from vaecli.training.passes import Passes
+from vaecli.training.step import Update
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
-from vaecli.utils.threads import set_cpu_threads
+from vaecli.utils.threads import keep_freed_memory, set_cpu_threads
 
 
 def check_independent_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
@@ -53,7 +56,6 @@ def prepare(config: RunConfig) -> TrainingSetup:
     dataset = options.make("dataset")
     config = config.with_paths()
     splits = dataset.load()
-    check_channels(splits.train.x_shape, config.images.channels)
     per_epoch = -(-len(splits.train) // config.batch_size)
     objective = options.make("objective", steps_per_epoch=per_epoch, **samples(config))
     if config.early_stopping.patience and splits.val is None:
@@ -76,6 +78,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     optimizer = options.make("optimizer", params=model.parameters())
     total_steps = per_epoch * config.n_epochs
     scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
+    check_channels(splits.train.x_shape, config.images.channels)
     splits = splits.to(device)
     return TrainingSetup(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)
 
@@ -112,3 +115,18 @@ def averaged(model: VAE, decay: float | None) -> AveragedModel | None:
         get_ema_multi_avg_fn(min(decay, t / (t + 9)))(averages, weights, before)
 
     return AveragedModel(model, multi_avg_fn=follow)
+
+
+def make_update(setup: TrainingSetup, say: Callable[[str], None]) -> Update:
+    """What takes the steps, in the way that suits the run; `say` gets a line where there is something to tell."""
+    config = setup.config
+    update = Update(
+        setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average, config.clip_grad_norm
+    )
+    steps = config.n_epochs * -(-len(setup.splits.train) // config.batch_size)
+    execution = choose(config.compile, update.loss, steps)
+    if execution.remark:
+        say(execution.remark)
+    update.passes = Passes(update.loss, execution, config.batch_size, say)
+    keep_freed_memory()
+    return update

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import Scheduler
+from vaecli.training.passes import Passes
 
 
 class LossModule(nn.Module):
@@ -51,10 +52,12 @@ class Update:
     clip_grad_norm: float | None = None  # the largest norm of all gradients together; None: any
     loss: nn.Module = field(init=False)
     step: Tensor = field(init=False)  # ()
+    passes: Passes = field(init=False)
 
     def __post_init__(self) -> None:
         self.loss = LossModule(self.model, self.objective)
         self.step = torch.zeros((), dtype=torch.int64, device=next(self.model.parameters()).device)
+        self.passes = Passes(self.loss)
 
     def __call__(self, x: Tensor, step: int, check: Callable[[Estimate], None]) -> Estimate:
         """One update from a batch x (B, *x_shape).
@@ -62,10 +65,10 @@ class Update:
         check: sees the estimate while weights and gradients are still those of the step before; what it raises leaves
         them so
         """
-        estimate: Estimate = self.loss(x, self.step.fill_(step))
+        estimate, backward = self.passes(x, self.step.fill_(step))
         check(estimate)
         self.optimizer.zero_grad()
-        estimate.loss.backward()
+        backward()
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
         self.optimizer.step()

@@ -115,14 +115,15 @@ class Trainer:
         self.progress.start_epoch()
         shuffle = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(train), generator=shuffle).to(train.device)
-        batches = order.split(self.plan.batch_size)
+        size = self.plan.batch_size
+        done = self.step - self.epoch * -(-len(train) // size)
         self.model.train()
-        for index in batches[self.step - self.epoch * len(batches) :]:
+        for rows in train.gathered(order[done * size :], size):
             if self.interrupt.requested:
                 return None
             self.save_when_time_has_passed()
-            self.totals.add(self.train_step(train.batch(index)))
-            self.progress.tick(epoch, len(index), self.totals.latest)
+            self.totals.add(self.train_step(train.observations(rows)))
+            self.progress.tick(epoch, len(rows), self.totals.latest)
         means = self.totals.means()  # waits for the device
         self.raise_if_weights_nonfinite(epoch)
         self.totals = Totals()

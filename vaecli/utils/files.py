@@ -61,6 +61,42 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | N
         raise
 
 
+class AppendedFile:
+    """A file that grows at its end; UserError where it cannot be written.
+
+    What is flushed is with the operating system, and there after a crash of the process.
+    buffered: nothing is written before `flush`; otherwise at each `write`
+    """
+
+    def __init__(self, path: Path, buffered: bool = False) -> None:
+        self.path = path
+        try:
+            self.file: IO[bytes] = open(path, "ab", -1 if buffered else 0)  # noqa: SIM115  (open until `close`)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+
+    def write(self, content: bytes) -> None:
+        try:
+            self.file.write(content)
+        except OSError as error:
+            raise cannot_write(self.path, error, len(content)) from None
+
+    def flush(self) -> None:
+        unwritten = self.file.tell() - self.path.stat().st_size
+        try:
+            self.file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error, unwritten) from None
+
+    def sync(self) -> None:
+        """Flush it to the disk."""
+        self.flush()
+        os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        self.file.close()
+
+
 def replace_bytes(path: Path, content: bytes | memoryview) -> None:
     """`replace_file` for what is already in memory."""
     replace_file(path, lambda file: file.write(content), len(content))

@@ -1,0 +1,144 @@
+"""A step's forward and backward pass, recorded once as a straight line of tensor operations.
+
+Replaying it takes the same operations in the same order as the eager step, and gives the same bits; what it saves is
+the Python of models and distributions and the bookkeeping of autograd, which for small networks is most of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
+
+from vaecli.objectives.base import Estimate
+from vaecli.utils.random import random_states, set_random_states
+
+aten = torch.ops.aten
+SAME = (aten.alias.default, aten.detach.default)  # without autograd they return what they are given
+BY_ONE = (aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar, aten.pow.Tensor_Scalar)
+
+
+class StepGraph:
+    """The loss, metrics and gradients of a LossModule for batches of one shape.
+
+    Called with a batch and the step, both as `LossModule.forward` takes them, it gives the estimate and a gradient for
+    each parameter that is trained, None for one that the loss does not reach. Weights are read where the module has
+    them at each call. Whatever else Python computes in a pass is frozen as it was when it was recorded.
+    """
+
+    def __init__(self, loss: nn.Module, x: Tensor, step: Tensor, compiled: bool = False) -> None:
+        self.trained = [p for p in loss.parameters() if p.requires_grad]
+        self.names: list[str] = []  # of the metrics
+        named = {**dict(loss.named_parameters()), **dict(loss.named_buffers())}
+        self.held = [value.detach() for value in named.values()]
+        copies = [value.clone() for value in self.held]  # some are changed in a pass, as by BatchNorm
+        states = random_states(x.device)
+        try:
+            self.replay: Callable[..., Sequence[Any]] = simplify(self.record(loss, named)(*copies, x, step))
+            if compiled:
+                self.replay = compiled_graph(self.replay, *copies, x, step)
+        finally:
+            set_random_states(states, x.device)
+
+    def record(self, loss: nn.Module, named: Mapping[str, Tensor]) -> Callable[..., GraphModule]:
+        """Makes the graph of a pass from values of all weights and buffers, x and step."""
+        where = {name: i for i, name in enumerate(named)}
+        trained = [where[name] for name, p in loss.named_parameters() if p.requires_grad]
+
+        def one_pass(*inputs: Tensor) -> list[Tensor | None]:
+            values = [value.detach() for value in inputs[:-2]]
+            leaves = [values[i].requires_grad_() for i in trained]
+            estimate: Estimate = functional_call(loss, dict(zip(named, values, strict=True)), inputs[-2:])
+            up = torch.ones((), dtype=estimate.loss.dtype, device=estimate.loss.device)
+            gradients = torch.autograd.grad(estimate.loss, leaves, up, allow_unused=True)
+            self.names = list(estimate.metrics)
+            return [estimate.loss.detach(), *(m.detach() for m in estimate.metrics.values()), *gradients]
+
+        recorder: Callable[..., GraphModule] = make_fx(one_pass)
+        return recorder
+
+    def __call__(self, x: Tensor, step: Tensor) -> tuple[Estimate, Sequence[Tensor | None]]:
+        with torch.no_grad():
+            loss, *rest = self.replay(*self.held, x, step)
+        n = len(self.names)
+        return Estimate(loss, dict(zip(self.names, rest[:n], strict=True))), rest[n:]
+
+    def put(self, gradients: Sequence[Tensor | None]) -> None:
+        """Leave the gradients of a pass at the parameters."""
+        for parameter, gradient in zip(self.trained, gradients, strict=True):
+            parameter.grad = gradient
+
+
+def compiled_graph(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequence[Any]]:
+    """The graph in compiled kernels, which draw the same random numbers; results differ in rounding."""
+    compiled: Callable[..., Sequence[Any]] = torch.compile(
+        graph, fullgraph=True, dynamic=False, options={"fallback_random": True}
+    )
+    with torch.no_grad():
+        compiled(*inputs)  # it is compiled when it is called first
+    return compiled
+
+
+def simplify(module: GraphModule) -> GraphModule:
+    """The same graph without operations that change nothing, and with those of constants alone done once."""
+    drop_identities(module.graph)
+    fold_constants(module)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def drop_identities(graph: Graph) -> None:
+    """Take out aliases, and products, quotients and powers with the number one."""
+    for node in list(graph.nodes):
+        by_one = node.target in BY_ONE and not isinstance(node.args[1], Node) and node.args[1] == 1
+        if node.target in SAME or (by_one and keeps_type(node)):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def keeps_type(node: Node) -> bool:
+    """Whether a node's result has the type of what it is computed from."""
+    before, after = (one.meta.get("tensor_meta") for one in (node.all_input_nodes[0], node))
+    return before is not None and after is not None and before.dtype == after.dtype
+
+
+def fold_constants(module: GraphModule) -> None:
+    """Put the values of nodes that depend on no input in their places."""
+    known: dict[Node, Any] = {}
+    written = written_into(module.graph)
+    for node in list(module.graph.nodes):
+        if node not in written and is_pure(node) and all(one in known for one in node.all_input_nodes):
+            args, kwargs = (map_arg(part, known.__getitem__) for part in (node.args, node.kwargs))
+            known[node] = node.target(*args, **kwargs)
+    for i, (node, value) in enumerate(known.items()):
+        if isinstance(value, Tensor) and any(user not in known for user in node.users):
+            module.register_buffer(f"constant_{i}", value)
+            with module.graph.inserting_before(node):
+                constant = module.graph.get_attr(f"constant_{i}")
+            node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in known)
+
+
+def is_pure(node: Node) -> bool:
+    """Whether a node computes the same from the same, and writes into nothing."""
+    schema, tags = getattr(node.target, "_schema", None), getattr(node.target, "tags", ())
+    return schema is not None and not schema.is_mutable and torch.Tag.nondeterministic_seeded not in tags
+
+
+def written_into(graph: Graph) -> set[Node]:
+    """The nodes whose values an operation in place changes, themselves or as a view of them."""
+    found: set[Node] = set()
+    for node in graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None and schema.is_mutable:
+            place: Any = node
+            while isinstance(place, Node):
+                found.add(place)
+                place = place.args[0] if place.args else None
+    return found

@@ -1,0 +1,51 @@
+"""From a batch to its loss and gradients, by whichever of the ways that give the same is the fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from vaecli.objectives.base import Estimate
+from vaecli.training.execution import Execution
+from vaecli.training.graph import StepGraph
+
+EAGER = Execution(recorded=False)
+Backward = Callable[[], None]  # puts the gradients at the parameters
+
+
+@dataclass
+class Passes:
+    """The passes of a LossModule: eager, or from a graph that is recorded at the first batch of `batch_size`.
+
+    A smaller last batch is always eager. A graph gives the numbers of the eager pass, a compiled one but for rounding.
+    """
+
+    loss: nn.Module
+    execution: Execution = EAGER
+    batch_size: int = 0
+    say: Callable[[str], None] = print  # is told where there is no graph after all
+    graph: StepGraph | None = None
+
+    def __call__(self, x: Tensor, step: Tensor) -> tuple[Estimate, Backward]:
+        """The estimate for a batch x (B, *x_shape) at a step (), and its backward pass."""
+        if self.execution.recorded and self.graph is None and len(x) == self.batch_size:
+            self.record(x, step)
+        if self.graph is None or len(x) != self.batch_size:
+            estimate: Estimate = self.loss(x, step)
+            return estimate, estimate.loss.backward
+        estimate, gradients = self.graph(x, step)
+        return estimate, partial(self.graph.put, gradients)
+
+    def record(self, x: Tensor, step: Tensor) -> None:
+        """Make the graph; what cannot be compiled is recorded, and what cannot be recorded stays as it is."""
+        try:
+            self.graph = StepGraph(self.loss, x, step, self.execution.compiled)
+        except Exception as error:  # of whatever kind: an option may do anything
+            what = "compiled" if self.execution.compiled else "recorded"
+            self.say(f"the step is not {what} ({type(error).__name__}): it is taken operation by operation")
+            self.execution = Execution(recorded=self.execution.compiled)
+            if self.execution.recorded:
+                self.record(x, step)
