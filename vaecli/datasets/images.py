@@ -97,7 +97,7 @@ class Images(Dataset):
             rows.append(torch.tensor([places[one] for one in part or ()], dtype=torch.int64))
             start += len(part or ())
         self.filled = {"white": gallery.white} if gallery.deep else {}
-        self.filled |= {"colour": gallery.colour} if self.wanted.pages != "channels" else {}
+        self.filled |= {"colour": gallery.colour} if gallery.channels in (1, 3) and not self.wanted.pages else {}
         self.reading = self._reading(gallery, folders, parts, codes, [*notes, *said])
         splits = image_splits(pieces, gallery.white, self.binarize, self.binarize_seed, None)
         return splits.with_rows(rows)

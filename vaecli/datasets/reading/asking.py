@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from vaecli.datasets.reading.cells import BY_COMMA, COMMA, form, plain, value
@@ -13,6 +14,7 @@ from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 
 LONGEST = 1000  # characters of a label: what is longer names no class
+DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b")
 LISTED, ASKED = 3, 10  # different cells that are shown, and that a remedy names
 
 
@@ -46,6 +48,8 @@ def strays(name: str, found: Texts, choice: Choice) -> str:
     others = f"{leave} leaves the column out, {labels} takes it for the labels"
     if all(is_comma(cell) for cell, _ in cells):
         return f"column {name}: {where}: {decimals(plain(cells[0][0]))}; {others}"
+    if all(DATE.match(plain(cell)) for cell, _ in cells):
+        return f"column {name}: holds dates: {where}; write them as numbers (days since the first), or {others}"
     if not found.n_numbers:
         return f"column {name}: its cells are no plain numbers: {where}; write them as such (5, not 5%), or {others}"
     if {plain(cell) for cell, _ in cells} == {name}:

@@ -15,6 +15,7 @@ from vaecli.datasets.reading.gallery import Gallery, Wanted
 from vaecli.datasets.reading.numpy_files import read_npy, read_npz
 from vaecli.datasets.reading.parquet import read_parquet
 from vaecli.datasets.reading.pictures import KINDS, WHITE8
+from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import FileReading, Labels
 from vaecli.datasets.reading.text import read_text
 from vaecli.utils.errors import UserError
@@ -39,9 +40,9 @@ def read_pictures(what: str, path: Path, wanted: Wanted) -> Content:
     gallery = Gallery(what, path, [file.path for file in files], wanted)
     pictures = gallery.pictures(range(len(files)))
     x = gallery.read(pictures)
-    n, (height, width) = len(x), gallery.size
-    said = f"{n:,} picture{'s' * (n != 1)} of {width}x{height} pixels"
+    n = len(x)
     shape = tuple(x.shape[1:])
+    said = f"{n:,} picture{'s' * (n != 1)} of {sizes(shape)}"
     labels, notes = labels_of(files)
     kinds = None if labels is None else classes(labels, np.arange(len(labels)))
     found = None if kinds is None else kinds._replace(codes=kinds.codes[[picture.file for picture in pictures]])
@@ -67,7 +68,8 @@ def read_observations(what: str, path: Path, choice: Choice, x_shape: Shape, wan
     if not path.is_dir():
         existing(what, path, [*READERS, *KINDS])
     white = choice.white if choice.white and choice.white > WHITE8 else None
-    colour: Colour | None = None if wanted.pages == "channels" else "grey" if x_shape[0] == 1 else "rgb"
+    known: dict[int, Colour] = {} if wanted.pages == "channels" else {1: "grey", 3: "rgb"}
+    colour = known.get(x_shape[0])
     found = read_pictures(what, path, wanted._replace(colour=colour, white=white))
     if found.x.shape[1] != x_shape[0]:
         raise UserError(f"{what}: has {found.x.shape[1]} channels; expected {x_shape[0]}")

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from vaecli.datasets.reading.bands import look_at_bands, read_bands
 from vaecli.datasets.reading.choice import Colour, Pages
 from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, Look, look_at, read_pages, why
 from vaecli.utils.errors import UserError
@@ -56,7 +57,7 @@ class Gallery:
         room = None if wanted.size else Room()  # taken here too, where a picture's size decides how all are read
 
         def look(i: int) -> None:
-            looks[i] = look_at(paths[i], room)
+            looks[i] = look_at_any(paths[i], room)
 
         broken = self._each(range(len(paths)), look, "looking at images")
         if broken and not wanted.size:
@@ -67,7 +68,7 @@ class Gallery:
         self.largest = 0  # value that was read
         self.coloured = False  # whether any pixel that was read has a colour
         self.colour: Colour = wanted.colour or ("grey" if all(look.grey for look in looks.values()) else "rgb")
-        self.channels = COLOURS[self.colour]  # of an observation
+        self.channels = self._bands() or COLOURS[self.colour]  # of an observation
 
     @property
     def white(self) -> int:
@@ -83,6 +84,9 @@ class Gallery:
         pages = [(i, self.looks[i].pages if i in self.looks else (0,)) for i in files]
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
+        if any(look.bands for look in self.looks.values()):
+            raise UserError(f"{self.what}: has files of {self.channels} channels, to which dataset.pages=channels "
+                            "adds none; leave it out")  # fmt: skip
         self.channels = COLOURS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
         needed = f"dataset.colour={self.wanted.colour} needs" if self.wanted.colour else f"{self._name(0)} has"
         for i, several in pages:
@@ -128,7 +132,12 @@ class Gallery:
         """Put a file's observations into their places in x; the largest value of them."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
-        found = read_pages(self.paths[i], "grey" if channels else self.colour, self.size, pages, room)
+        look = self.looks.get(i)
+        found = (
+            iter([read_bands(self.paths[i], look, self.size, room)])
+            if look and look.bands
+            else read_pages(self.paths[i], "grey" if channels else self.colour, self.size, pages, room)
+        )
         highest = 0
         for place, several in wanted:
             pixels = np.concatenate([next(found) for _ in several])
@@ -141,6 +150,17 @@ class Gallery:
                 self.coloured = True
             x[place] = torch.from_numpy(pixels.astype(np.int32 if self.deep else np.uint8))
         return highest
+
+    def _bands(self) -> int:
+        """Channels of files that have more than a colour; 0 where there are none. UserError where some have others."""
+        several = {i: look.bands for i, look in sorted(self.looks.items())}
+        if len(set(several.values())) > 1:
+            usual = Counter(several.values()).most_common(1)[0][0]
+            one, other = (next(i for i, n in several.items() if (n == usual) is same) for same in (True, False))
+            names = " and ".join(f"{self._name(i)} {several[i] or 'at most 4'}" for i in (one, other))
+            raise UserError(f"{self.what}: images of different numbers of channels: {names}; "
+                            "give them folders of their own")  # fmt: skip
+        return max(several.values(), default=0)
 
     def _common_size(self) -> tuple[int, int]:
         """Height and width of all images; UserError where two differ."""
@@ -185,6 +205,7 @@ class Gallery:
             held = "file of" if len(paged) == 1 else "files of together"
             found.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
         found += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
+        found += ["what is transparent is white"] if any(look.transparent for look in self.looks.values()) else []
         if self.colour == "grey" and not self.wanted.colour and not all(look.grey for look in self.looks.values()):
             found.append("saved in colour, but without any (dataset.colour=rgb keeps three channels)")
         found += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
@@ -202,6 +223,17 @@ class Gallery:
         if self.deep and not self.wanted.white and self.white == WHITE16 and bits:
             found.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
                          f"dataset.white={2**bits - 1} takes that for white")  # fmt: skip
+        return found
+
+
+def look_at_any(path: Path, room: Room | None) -> Look:
+    """What an image file says of itself, whether Pillow knows it or not."""
+    try:
+        return look_at(path, room)
+    except UnidentifiedImageError:
+        found = look_at_bands(path)
+        if found is None:
+            raise
         return found
 
 

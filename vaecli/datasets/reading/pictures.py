@@ -51,6 +51,8 @@ class Look(NamedTuple):
     kind: str  # PNG, TIFF ...
     grey: bool = False  # it says itself that it has no colour
     more: int = 0  # frames that are no pages: thumbnails, or a camera's second picture
+    bands: int = 0  # channels of a file that `bands` reads; 0: of others
+    transparent: bool = False  # what of it is transparent becomes white
 
 
 def why(error: BaseException) -> str:
@@ -98,7 +100,7 @@ def look_at(path: Path, room: Room | None = None) -> Look:
             stacked = stack_of(image)
             pages = list(range(stacked)) if frames == 1 and stacked > 1 else full_pages(image, frames)
         return Look((width, height) if turned else (height, width), tuple(pages), deep, white, kind, is_grey(image),
-                    frames - len(pages) if len(pages) < frames else 0)  # fmt: skip
+                    max(0, frames - len(pages)), transparent=image.has_transparency_data)  # fmt: skip
 
 
 def is_grey(image: Image.Image) -> bool:

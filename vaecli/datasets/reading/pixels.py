@@ -97,7 +97,8 @@ def expected(what: str, values: np.ndarray, x_shape: tuple[int, ...], choice: Ch
 
 def sizes(shape: tuple[int, ...]) -> str:
     """8x8 pixels, in colour."""
-    return f"{shape[2]}x{shape[1]} pixels, {'in colour' if shape[0] == 3 else 'grey'}"
+    kind = {1: "grey", 3: "in colour"}.get(shape[0], f"{shape[0]} channels")
+    return f"{shape[2]}x{shape[1]} pixels, {kind}"
 
 
 def is_double(x: np.ndarray, choice: Choice) -> bool:
