@@ -50,7 +50,9 @@ def test_examples_print_what_stands_there(tmp_path: Path) -> None:
         assert program == "vae"
         done = forked(*words, cwd=tmp_path)
         printed = done.stderr if lines[0].startswith("error: ") else done.stdout
-        assert printed.splitlines()[: len(lines)] == lines, command
+        shown = [one[: len(line) - 3] + "..." if line.endswith(" ...") else one
+                 for line, one in zip(lines, printed.splitlines(), strict=False)]  # fmt: skip
+        assert shown == lines, command
 
 
 @pytest.mark.parametrize("group", ["arrays", "images"])
