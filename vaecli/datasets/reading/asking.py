@@ -48,7 +48,7 @@ def strays(name: str, found: Texts, choice: Choice) -> str:
     others = f"{leave} leaves the column out, {labels} takes it for the labels"
     if all(is_comma(cell) for cell, _ in cells):
         return f"column {name}: {where}: {decimals(plain(cells[0][0]))}; {others}"
-    if all(DATE.match(plain(cell)) for cell, _ in cells):
+    if not found.n_numbers and all(DATE.match(plain(cell)) for cell, _ in cells):
         return f"column {name}: holds dates: {where}; write them as numbers (days since the first), or {others}"
     if not found.n_numbers:
         return f"column {name}: its cells are no plain numbers: {where}; write them as such (5, not 5%), or {others}"
