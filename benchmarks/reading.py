@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.files import read
 
 COLUMNS = 10
@@ -45,7 +45,7 @@ def main(rows: int = 1_000_000, rounds: int = 7) -> None:
         make(path, rows)
         works: tuple[Callable[[], object], ...] = (
             lambda: csv.read_csv(path),
-            lambda: read("x", path, Choice(precision=None)),
+            lambda: read("x", path, ReadOptions(precision=None)),
         )
         for work in works:  # once, so that both find the file in memory and the libraries imported
             work()

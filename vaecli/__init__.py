@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-HOMES = {
+LAZY_IMPORTS = {
     "Run": "vaecli.analysis.notebook",
     "UserError": "vaecli.utils.errors",
     "__version__": "vaecli.utils.version",
@@ -13,11 +13,11 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first used: torch takes seconds."""
-    if name not in HOMES:
+    """Imports a name when it is first used: importing torch takes seconds."""
+    if name not in LAZY_IMPORTS:
         raise AttributeError(f"module 'vaecli' has no attribute {name!r}")
-    return getattr(import_module(HOMES[name]), name)
+    return getattr(import_module(LAZY_IMPORTS[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(HOMES)
+    return sorted(LAZY_IMPORTS)

@@ -21,7 +21,7 @@ from vaecli.utils import streams
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import lines
 
-WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def main() -> None:
@@ -36,11 +36,11 @@ def main() -> None:
         from vaecli.utils.version import __version__
 
         show(f"vaecli {__version__}")
-    if args[0] == "--complete" and len(args) > 2:  # asked by the shell at each TAB
+    if args[0] == "--complete" and len(args) > 2:  # called by the shell at each TAB
         from vaecli.config.completion import answer
 
-        found = answer(*args[1:4])
-        show("\n".join(found)) if found else sys.exit(0)
+        completions = answer(*args[1:4])
+        show("\n".join(completions)) if completions else sys.exit(0)
     if args[0] == "--completion":
         install_completion(args[1] if len(args) > 1 else "")
     if args[0] not in known:
@@ -65,15 +65,15 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         show(command_help(command, args))
     if args[:1] in (["-sc"], ["--shell-completion"]) and args[1:2] and args[1].startswith("install="):
         install_completion(args[1].partition("=")[2])
-    if not any(name in os.environ for name in WAITS):
+    if not any(name in os.environ for name in WAIT_SETTINGS):
         # Threads that wait for each other give up their core after some 100 microseconds. By default they spin for
         # milliseconds; where two of them share a core, as on a busy machine, a step then takes 100 times longer.
         os.environ["GOMP_SPINCOUNT"] = "30000"
     signal.signal(signal.SIGTERM, terminated)
-    if command == "train":  # hours of work, and train.log has the lines too
-        streams.keep_going()
+    if command == "train":  # a terminal that goes away must not end hours of training; train.log has the lines too
+        streams.ignore_write_errors()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name has letters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that the terminal's encoding lacks
     try:
         from vaecli.config.compose import run
 
@@ -81,11 +81,11 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         sys.stdout.flush()
     except UserError as error:
         stop(str(error))
-    except BrokenPipeError:  # `vae runs | head`: the reader has had enough
-        streams.give_up(sys.stdout)
+    except BrokenPipeError:  # `vae runs | head`: the reader has closed the pipe
+        streams.discard_output(sys.stdout)
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that vanished
-        streams.give_up(sys.stdout)  # which may be what is full
+        streams.discard_output(sys.stdout)  # standard output itself may be on the full disk
         stop(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -93,7 +93,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
 
 
 def install_completion(shell: str) -> NoReturn:
-    """Print what makes TAB complete in a shell that reads it."""
+    """Print the completion script of a shell, for the shell to evaluate."""
     from vaecli.config.completion import SCRIPTS
 
     if shell not in SCRIPTS:
@@ -102,7 +102,7 @@ def install_completion(shell: str) -> NoReturn:
 
 
 def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
-    """What runs a command; training alone is told how it was asked for, and answers with its bound."""
+    """The function that runs a command. Training alone is given its Invocation, and returns its bound."""
     module = import_module(f"vaecli.commands.{command}")
     if command == "train":
         return module.main
@@ -112,19 +112,19 @@ def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
 
 
 def show(text: str) -> NoReturn:
-    """Print, to a reader who may have had enough of it, as in `vae --help | head`."""
+    """Print and exit. A reader may close the pipe early, as in `vae --help | head`."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        streams.give_up(sys.stdout)
+        streams.discard_output(sys.stdout)
     except OSError as error:
-        streams.give_up(sys.stdout)
+        streams.discard_output(sys.stdout)
         stop(f"standard output: {error.strerror or error}")
     sys.exit(0)
 
 
 def terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """End as a terminated process does, but with half-written files taken away."""
+    """Exit as a terminated process does, after removing half-written files."""
     sys.exit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""Normalising flows: invertible maps of z with triangular Jacobians, and what they make of N(0, I)."""
+"""Normalising flows: invertible maps of z with triangular Jacobians, and the distributions that they map N(0, I) to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vaecli.utils.distributions import KnownDraws  # noqa: E402
 Distribution.set_default_validate_args(_validating)  # zuko turns it off for the whole process
 
 Kind = Literal["iaf", "coupling"]
-PAIRS = 64  # of opposite base points, of whose images mean and variance are taken
+PAIRS = 64  # pairs of opposite base points, from whose images mean and variance are estimated
 START = 0.01  # standard deviation of the last layer's first weights: a flow begins close to the identity
 
 
@@ -47,7 +47,7 @@ class Autoregressive(nn.Module):
     """y_i = exp(a_i) x_i + b_i, where a_i and b_i are functions of the context and of the x_j that come before x_i.
 
     A masked network (Germain et al., 2015) computes all of them in one pass; its inverse takes a pass for each rank.
-    ranks (D,), 0 to n_ranks - 1: x_j comes before x_i where its rank is the lower one
+    ranks (D,), 0 to n_ranks - 1: x_j comes before x_i if its rank is lower
     """
 
     def __init__(self, ranks: Tensor, n_ranks: int, hidden: Sequence[int], n_context: int = 0) -> None:
@@ -65,11 +65,11 @@ class Autoregressive(nn.Module):
 
     def forward(self, context: Tensor | None = None) -> Transform:
         """The map under a context (B, n_context): (..., B, D) -> (..., B, D); without one (..., D) -> (..., D)."""
-        context_term = None if self.context is None else self.context(context)  # once, however many draws there are
+        context_term = None if self.context is None else self.context(context)  # once for all draws
         return AutoregressiveTransform(partial(self.affine, context_term), self.n_ranks)
 
     def affine(self, context_term: Tensor | None, x: Tensor) -> Transform:
-        """The element-wise map whose coefficients x decides."""
+        """The element-wise map whose coefficients are functions of x."""
         first, *others = self.layers
         h = first(x) if context_term is None else first(x) + context_term
         for layer in others:
@@ -131,7 +131,7 @@ class Pushforward(KnownDraws):
     def rsample_with_log_prob(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Draws z (*sample_shape, *batch_shape, D) and log p(z), in one pass through f."""
         base = self.points.new_empty(self._extended_shape(Size(sample_shape))).normal_()
-        if not base.numel():  # no draws asked for, which zuko's sums do not take
+        if not base.numel():  # zuko's sums fail where there are no draws
             return base, base.sum(-1)
         z, log_det = self.transform.call_and_ladj(base)
         return z, standard_log_prob(base) - log_det
@@ -150,7 +150,7 @@ class Pushforward(KnownDraws):
 
     @property
     def images(self) -> Tensor:
-        """What becomes of the points: (M, *batch_shape, D)."""
+        """The points mapped through f: (M, *batch_shape, D)."""
         points = self.points.view(-1, *[1] * len(self.batch_shape), self.points.shape[-1])
         return self.transform(points.expand(-1, *self._extended_shape()))
 

@@ -46,12 +46,12 @@ def one_cycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, max_
 
     The momentum stays the optimizer's own.
     """
-    # the last call comes after the last step and asks for one rate more than there are steps
+    # the schedule is stepped once more after the last optimizer step
     return lr_scheduler.OneCycleLR(optimizer, max_lr=max_lr, total_steps=total_steps + 1, cycle_momentum=False)
 
 
 def advance(scheduler: Scheduler, steps: int) -> None:
-    """Put a new schedule, and its optimizer's rate, where it stands after so many steps."""
-    with warnings.catch_warnings(action="ignore"):  # that the optimizer has taken none
+    """Bring a new schedule, and its optimizer's rate, to where they are after `steps` steps."""
+    with warnings.catch_warnings(action="ignore"):  # torch warns that the optimizer has taken no step
         for _ in range(steps):
             scheduler.step()

@@ -20,7 +20,7 @@ from support.command_line import forked
 import vaecli
 from vaecli.config.catalog import command_keys, commands, conf_folder, groups, keys
 from vaecli.config.completion import SCRIPTS, answer, choices
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 
 ASK = """
 {load}
@@ -151,7 +151,7 @@ def test_tab_offers_the_words_that_a_key_takes() -> None:
         (there,) = [one for one in known if one.name == key] or [None]
         if there is None or there.name == "source":  # not for users
             continue
-        assert set(choices(there)) - {"null"} == set(map(plain, words)), f"{path}: {key}"
+        assert set(choices(there)) - {"null"} == set(map(as_typed, words)), f"{path}: {key}"
 
 
 YAML = """\

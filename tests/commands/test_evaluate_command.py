@@ -105,7 +105,7 @@ def test_what_the_draws_contradict_is_not_called_exact(
     run_command(command, values)
     found = json.loads((tmp_path / "e.json").read_text())
     assert (found["exact_nll"], found["exact_refused"]) == (None, 1)
-    assert "1 of 2 integrals did not converge or lie below what the draws say" in capsys.readouterr().out
+    assert "1 of 2 integrals did not converge or lie below what the draws show" in capsys.readouterr().out
     first, second = csv.DictReader((tmp_path / "e.scores.csv").read_text().splitlines())
     assert (first["exact_nll"] == "", second["exact_nll"] == "") == (False, True)
 

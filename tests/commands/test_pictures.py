@@ -175,7 +175,7 @@ def test_channels_that_are_refused(six: Path, channels: str, message: str, tmp_p
 
 def test_channels_of_what_is_no_image(beta_run: Path, tmp_path: Path) -> None:
     done = called("sample", f"run={beta_run}", "images.channels=[0]", cwd=tmp_path)
-    assert "these observations are no images" in done.stderr
+    assert "these observations are not images" in done.stderr
 
 
 def test_a_traversal_leaves_out_idle_latents(tmp_path: Path) -> None:

@@ -34,13 +34,13 @@ def test_folders_are_named_for_what_differs(sweep: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("-m", "latent_dim=2,3", "name=first_try"), "name=first_try: there is a sweep of this name already"),
+        (("-m", "latent_dim=2,3", "name=first_try"), "name=first_try: a sweep of this name exists already"),
         (("name=alone",), "this folder already holds a run"),
-        (("-m", "name=a,b"), "name=a,b: a sweep has one name"),
+        (("-m", "name=a,b"), "name=a,b: a sweep takes a single name"),
         (("-m", "latent_dim=2,3", "name=../up"), "name=../up: should be a plain name"),
         (("name='a b'",), "name=a b: should be a plain name"),
         (("name=a", "output=b"), "output=b name=a: both say where the run goes"),
-        (("resume=outputs/digits/alone", "name=a"), "name=a: a run goes on in its own folder"),
+        (("resume=outputs/digits/alone", "name=a"), "name=a: a run is resumed in its own folder"),
     ],
 )
 def test_names_that_are_refused(sweep: Path, args: tuple[str, ...], message: str) -> None:

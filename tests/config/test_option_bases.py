@@ -14,7 +14,7 @@ from support.making import instantiate, options
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
-from vaecli.config.bases import GROUPS, based
+from vaecli.config.bases import GROUPS, as_option
 from vaecli.config.catalog import groups
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.priors.base import Prior
@@ -69,7 +69,7 @@ def test_a_forgotten_method_is_said_at_import(group: str) -> None:
     ("from torch import nn\nclass Mine(nn.Module):\n    pass\n",
      "error: prior._target_=mine.Mine: class Mine does not define forward(encode), which every Prior needs"),
     ("class Mine:\n    def forward(self, encode):\n        pass\n",
-     "error: prior._target_=mine.Mine: mine.Mine is no Module: derive it from vaecli.priors.base.Prior"),
+     "error: prior._target_=mine.Mine: mine.Mine is not a Module: derive it from vaecli.priors.base.Prior"),
     (HEAD["prior"] + "class Mine(Base):\n    def forward(self, encode):\n        pass\n",
      "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
      "does not take latent_dim"),
@@ -78,7 +78,7 @@ def test_a_forgotten_method_is_said_at_import(group: str) -> None:
      "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
      "does not take x_shape"),
     ("def Mine(latent_dim, x_shape):\n    pass\n",
-     "error: prior._target_=mine.Mine: prior cannot be mine.Mine, which is no class"),
+     "error: prior._target_=mine.Mine: prior cannot be mine.Mine, which is not a class"),
     (HEAD["prior"] + "class Mine(Base, abstract=True):\n    pass\n",
      "error: prior._target_=mine.Mine: mine.Mine is an abstract class"),
 ], ids=["forgotten", "parameters", "no parent", "no module", "no init", "init", "function", "abstract"])  # fmt: skip
@@ -136,12 +136,12 @@ class Foreign(nn.Module):
 
 
 def test_a_foreign_class_gets_the_defaults() -> None:
-    made = based(Foreign, "prior")(3, (5,))
+    made = as_option(Foreign, "prior")(3, (5,))
     assert isinstance(made, Foreign)
     assert isinstance(made, Prior)
     assert made.initialise_from(lambda n: torch.zeros(n, 5)) is None  # type: ignore[func-returns-value]
     assert list(made.state_dict()) == ["loc"]
-    assert based(Foreign, "prior") is based(Foreign, "prior")
+    assert as_option(Foreign, "prior") is as_option(Foreign, "prior")
 
 
 def test_an_objective_has_one_draw_by_default() -> None:
@@ -157,7 +157,7 @@ def test_an_objective_has_one_draw_by_default() -> None:
 
 def test_what_init_should_set_is_named() -> None:
     config = {"posterior": {"_target_": f"{__name__}.Featureless", "name": "x"}}
-    with pytest.raises(UserError, match="Featureless sets no n_features"):
+    with pytest.raises(UserError, match="Featureless does not set n_features"):
         instantiate(config, "posterior", latent_dim=2)
 
 

@@ -30,7 +30,7 @@ from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.images import Images
 from vaecli.datasets.own import split_rows
 from vaecli.datasets.reading import numpy_files
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.files import read
 from vaecli.datasets.reading.pictures import read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
@@ -140,7 +140,7 @@ def test_bytes_of_zeros_and_ones_are_truth_values(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numpy_files, "LARGE", 0)
+    monkeypatch.setattr(numpy_files, "MAP_ABOVE", 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
@@ -148,7 +148,7 @@ def test_a_mapped_file_gives_what_reading_it_gives(dtype: str, tmp_path: Path, m
     values = (RNG.random((50, 3, 4, 4)) * 200).astype(dtype)
     np.save(tmp_path / "x.npy", values)
     whole = load(tmp_path / "x.npy", limit=30)
-    monkeypatch.setattr(numpy_files, "LARGE", 0)
+    monkeypatch.setattr(numpy_files, "MAP_ABOVE", 0)
     mapped = load(tmp_path / "x.npy", limit=30)
     for one, other in zip(parts(whole), parts(mapped), strict=True):
         assert isinstance(other, FileSplit)
@@ -178,7 +178,7 @@ def test_a_mapped_file_is_not_copied(tmp_path: Path) -> None:
         data = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
         most = 1024 * int(data.split()[1]) + 300 * 10**6
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        x = read("x", path, Choice()).x
+        x = read("x", path, ReadOptions()).x
         split = FileSplit(x, rows=split_rows("x", len(x), 0.1, 0.1, 0).train)
         split.batch(torch.arange(128))
         assert split.head(5000).moments.n.tolist() == [5000] * d
@@ -320,12 +320,12 @@ BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
     ("a.npy", saved(X)[:200], {}, "cannot be read as .npy"),
     ("a.npy", saved(X).replace(b"(40, 3)", b"(40000000000, 3)"), {}, "cannot be read as .npy"),
     ("a.npy", b"", {}, "cannot be read as .npy"),
-    ("a.npy", b"something else", {}, "or something else than an array"),
+    ("a.npy", b"something else", {}, "or not an array"),
     ("a.npy", archived(x=X), {}, "is an .npz archive"),
     ("a.npz", archived(x=X, y=np.arange(39)), {}, "has 40 observations and 39 labels"),
     ("a.npz", archived(a=X, b=X), {}, "holds a, b; save the observations under the name x"),
     ("a.npz", archived(x=X), {"labels": "q"}, "holds no labels q; there are x"),
-    ("a.npz", archived(x=X)[:300], {}, "is no .npz archive, or is cut short"),
+    ("a.npz", archived(x=X)[:300], {}, "is not an .npz archive, or is cut short"),
     ("a.npz", bomb(), {}, "cannot be read as .npz"),
     ("a.csv", "", {}, "is empty"),
     ("a.csv", "a,b\n", {}, "there are no observations in it"),
@@ -457,7 +457,9 @@ def test_images_that_are_refused(tmp_path: Path, pictures: Path) -> None:
         (pictures / f"broken{i}.jpg").write_bytes(b"no image")
     whole = (pictures / "a" / "2.png").read_bytes()
     (pictures / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"6 of 18 images cannot be read: broken.\.jpg \(.*\), broken.*, \.\.\.; mend"):
+    with pytest.raises(
+        UserError, match=r"6 of 18 images cannot be read: broken.\.jpg \(.*\), broken.*, \.\.\.; repair"
+    ):
         Images(str(pictures), size=8).load()
     (tmp_path / "empty").mkdir()
     for place, message in ((tmp_path / "empty", "no image in it"), (tmp_path / "no", "there is no such folder"),

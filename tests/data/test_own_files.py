@@ -89,28 +89,28 @@ TEXTS: dict[str, tuple[Write, dict[str, tuple[float, float]], list[str]]] = {
     "separator at the end": (text(lines().replace("\n", ",\n")), ABC, ["header"]),
     "separator at the end of rows": (text("a,b,c\n" + lines(header=None).replace("\n", ",\n")), ABC, ["header"]),
     "pandas": (text(lines(header=",a,b,c", row="{i},")), ABC, ["left out: '' (counts the rows)"]),
-    "pandas, an array": (text(lines(header="0,1,2")), R012, ["(0, 1, 2) is taken for names; dataset.header=false"]),
-    "pandas, an array and its index": (text(lines(header=",0,1,2", row="{i},")), R012, ["is taken for names"]),
+    "pandas, an array": (text(lines(header="0,1,2")), R012, ["(0, 1, 2) is read as names; dataset.header=false"]),
+    "pandas, an array and its index": (text(lines(header=",0,1,2", row="{i},")), R012, ["is read as names"]),
     "R, write.csv": (text(lines(header='"","a","b","c"', row='"{i}",')), ABC, ["counts the rows"]),
-    "R, write.table": (text(r_table()), ABC, ["the first column is taken for row names"]),
+    "R, write.table": (text(r_table()), ABC, ["the first column is read as row names"]),
     "numpy.savetxt": (lambda path: np.savetxt(path, np.c_[A, B, C]), X123, ["space-separated; no header"]),
     "numpy.savetxt, header": (lambda path: np.savetxt(path, np.c_[A, B, C], header="a b c"), ABC, ["from a comment"]),
     "numpy.savetxt, commas": (lambda path: np.savetxt(path, np.c_[A, B, C], "%g", ",", header="made by me\na,b,c"),
                               ABC, ["names from a comment"]),
     "Fortran": (text(fortran()), X123, ["space-separated; no header"]),
     "MATLAB": (text(lines("\t", header=None)), X123, ["tab-separated; no header"]),
-    "psql": (text(psql()), ABC, ["pipe-separated", "1 comment line passed over"]),
+    "psql": (text(psql()), ABC, ["pipe-separated", "1 comment line skipped"]),
     "Markdown": (text(markdown()), ABC, ["pipe-separated"]),
     "an instrument": (text(instrument()), ABC, [
         "2 lines before the table left out (Instrument: HP 8453, ", "1 line of units below the names left out ((s)"]),
     "gnuplot": (text("# run 7\n" + lines(" ", header=None).replace("4.5 ", "# a pause\n\n4.5 ", 1)), X123,
-                ["1 comment line passed over"]),
+                ["1 comment line skipped"]),
     "an old Macintosh": (text(lines(end="\r")), ABC, ["header"]),
     "blanks behind commas": (text(lines().replace(",", ", ")), ABC, ["header"]),
     "wavelengths for names": (text(lines(header="400.0,400.5,401.0").replace("401.0\n", "401.0,401.5,402\n")
                                    .replace("\n", ",1,7\n").replace("402,1,7", "402")),
                               {**dict(zip(("400.0", "400.5", "401.0"), ABC.values(), strict=True)),
-                               "401.5": (1, 1), "402": (7, 7)}, ["is taken for names"]),
+                               "401.5": (1, 1), "402": (7, 7)}, ["is read as names"]),
     "thousands": (text(grouped()), {**ABC, "c": (1000, 24000)}, ["thousands, 1,000 for 1000; dataset.decimal=comma"]),
     "pandas, two lines of names": (text(lines(header="a,b,c\nmean,std,mean")), ABC, ["(mean,std,mean)"]),
     "names twice": (text(lines(header="a,a,c")), dict(zip(("a", "a_2", "c"), ABC.values(), strict=True)),
@@ -163,7 +163,7 @@ def test_a_cell_that_is_no_number_is_asked_about(cell: str, tmp_path: Path) -> N
     (tmp_path / "x.csv").write_text(lines().replace("12.25\n", f"{cell}\n", 1))
     with pytest.raises(UserError) as refused:
         look(tmp_path / "x.csv")
-    assert f"column c: 1 of {N} cells is no number: '{cell}' in row 8; correct it, or " in str(refused.value)
+    assert f"column c: 1 of {N} cells is not a number: '{cell}' in row 8; correct it, or " in str(refused.value)
     found = look(tmp_path / "x.csv", missing="mask", missing_values=[cell])
     assert found["missing_cells"] == 1
     assert set(ranges(look(tmp_path / "x.csv", leave_out=["c"]))) == {"a", "b"}
@@ -223,7 +223,7 @@ def test_two_readings(kind: str, tmp_path: Path) -> None:
 
 def test_commas_that_could_be_either_are_asked_about(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a;b\n" + "1,234;2\n5,678;3\n" * 6)
-    with pytest.raises(UserError, match=r"decimal=point takes 1,234 for 1234, dataset.decimal=comma for 1.234"):
+    with pytest.raises(UserError, match=r"decimal=point reads 1,234 as 1234, dataset.decimal=comma as 1.234"):
         look(tmp_path / "x.csv")
 
 
@@ -306,7 +306,7 @@ def test_archives_and_tables_of_arrays(tmp_path: Path) -> None:
     sparse(tmp_path / "s.npz")
     found = look(tmp_path / "s.npz")
     assert (found["observations"], found["shape"], found["range"]) == (N, [30], [0, 24])
-    assert "a sparse matrix (csr, 3.3% of it not zero) is held whole" in found["notes"][0]
+    assert "a sparse matrix (csr, 3.3% of it not zero) is held as a whole" in found["notes"][0]
     fields = np.zeros(N, [("a", "f8"), ("b", "i4"), ("kind", "U3")])
     fields["a"], fields["b"], fields["kind"] = A, B, KINDS * 8
     np.save(tmp_path / "f.npy", fields)
@@ -353,7 +353,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
         "linked folder": 1,
     }
     assert found["passed_over"] == expected
-    assert "passed over: 2 .heic, " in printed(tmp_path / "p", "images")
+    assert "skipped: 2 .heic, " in printed(tmp_path / "p", "images")
 
 
 def test_a_picture_beside_the_folders(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     found = look(tmp_path / "p", "images", colour="grey")
     assert (found["bits"], found["white"]) == (16, 65535)
     assert 4000 < found["range"][1] < 4096
-    assert "as in pictures of 12 bits: dataset.white=4095 takes that for white" in found["notes"][0]
+    assert "as in pictures of 12 bits: dataset.white=4095 makes that white" in found["notes"][0]
     assert look(tmp_path / "p", "images", colour="grey", white=4095)["white"] == 4095
     with pytest.raises(UserError, match=r"holds 4,\d\d\d, beyond dataset.white=100"):
         look(tmp_path / "p", "images", colour="grey", white=100)
@@ -452,7 +452,7 @@ def test_stacks(tmp_path: Path) -> None:
     said = printed(tmp_path / "p", "images", colour="grey")
     assert "9 pictures of 8x6 pixels, grey, of 3 files" in said
     assert "3 files of together 9 pages, which are observations" in said
-    assert "dataset.pages=channels takes the pages of a file" in said
+    assert "dataset.pages=channels reads the pages of a file" in said
     channels = look(tmp_path / "p", "images", pages="channels")
     assert (channels["observations"], channels["shape"]) == (3, [3, 6, 8])
     one = look(tmp_path / "p" / "0.tif", "images", colour="grey")
@@ -497,7 +497,7 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "an old workbook": ("x.csv", raw(b"\xd0\xcf\x11\xe0" + bytes(50)), {}, "is an old workbook"),
     "compressed": ("x.csv", raw(b"\x1f\x8b\x08" + bytes(50)), {}, "is compressed"),
     "a web page": ("x.csv", html, {}, "is a web page"),
-    "JSON": ("x.csv", text('{"a": [1, 2]}\n'), {}, "is JSON, no table"),
+    "JSON": ("x.csv", text('{"a": [1, 2]}\n'), {}, "is JSON, not a table"),
     "an array by another name": ("x.csv", raw(saved(np.eye(3))), {}, "is a .npy file"),
     "noise": ("x.csv", raw(bytes(range(256)) * 4), {}, "is not"),
     "empty": ("x.csv", text("\n\n"), {}, "is empty"),
@@ -507,14 +507,14 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "a row cut short": ("x.csv", text(lines()[:-12]), {}, "line 25 has [12] cells, where 3 were expected"),
     "an open quotation mark": ("x.csv", text(lines().replace("7.5,", '"7.5,', 1)), {}, "line 9 opens a quotation mark"),
     "percent": ("x.csv", text(lines().replace("\n", "%\n").replace("c%", "c")), {},
-                r"column c: its cells are no plain numbers: '0.0%' in row 1, .*write them as such \(5, not 5%\)"),
+                r"column c: its cells are not plain numbers: '0.0%' in row 1, .*write plain numbers \(5, not 5%\)"),
     "dates with points": ("x.csv", text(lines(header="day,a,b,c", row="{i:02d}.03.2024,")), {},
               r"column day: holds dates: '00.03.2024' in row 1, .*write them as numbers"),
-    "units": ("x.csv", text(lines().replace("\n", " mm\n").replace("c mm", "c")), {}, "no plain numbers: '0.0 mm' in"),
+    "units": ("x.csv", text(lines().replace("\n", " mm\n").replace("c mm", "c")), {}, "not plain numbers: '0.0 mm' in"),
     "dates": ("x.csv", text("a,when\n" + "".join(f"{i},2020-01-{i + 1:02d}\n" for i in range(20))), {},
               "column when: not all numbers, but '2020-01-01' in row 1; leave it out"),
     "two files in one": ("x.csv", text(lines() + lines()), {},
-                         "column a: the header stands again in row 25; take it out"),
+                         "column a: the header is repeated in row 25; remove that row"),
     "two of text": ("x.csv", text("a,b,c\n" + "".join(f"{i},{'xy'[i % 2]},{'pq'[i % 2]}\n" for i in range(20))), {},
                     r"columns b, c: not all numbers, but 'x' in row 1; leave them out \('dataset.leave_out=\[b,c\]'\)"),
     "a separator that is not there": ("x.csv", text(lines()), {"separator": "semicolon"},
@@ -528,7 +528,7 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "beyond white": ("x.npy", array(pixels(9, 6, 8, top=999, kind="u2")), {"white": 255}, "beyond dataset.white=255"),
     "an archive without x": ("x.npz", archive(a=np.eye(3), b=np.eye(3)), {}, "holds a, b; save the observations under"),
     "a sparse matrix that lies": ("x.npz", archive(indices=np.array([99]), indptr=np.array([0, 1]), shape=[1, 3],
-                                  format=np.array(b"csr"), data=[1.0]), {}, "a sparse matrix whose places do not fit"),
+                                  format=np.array(b"csr"), data=[1.0]), {}, "a sparse matrix whose indices do not fit"),
     "a huge sparse matrix": ("x.npz", archive(indices=np.array([0]), indptr=np.array([0, 1]), shape=[10**9, 10**9],
                              format=np.array(b"csr"), data=[1.0]), {}, "would take"),
     "cut parquet": ("x.parquet", raw(b"PAR1" + bytes(90)), {}, "it is damaged, cut short or of another format"),
@@ -560,5 +560,5 @@ def test_broken_pictures(kind: str, tmp_path: Path) -> None:
     pictures(tmp_path / "p")
     spoil, message = BROKEN[kind]
     spoil(tmp_path / "p/cat/2.png")
-    with pytest.raises(UserError, match=rf"1 of 8 images cannot be read: cat/2.png \(({message})\); mend them"):
+    with pytest.raises(UserError, match=rf"1 of 8 images cannot be read: cat/2.png \(({message})\); repair"):
         look(tmp_path / "p", "images")

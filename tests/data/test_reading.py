@@ -72,7 +72,7 @@ def test_names_that_are_numbers(index: bool, tmp_path: Path) -> None:
     write_csv(tmp_path / "x.csv", ",0,1,2,3" if index else "0,1,2,3", x, index)
     said = vae(tmp_path, "train", *TABLE, "dataset.path=x.csv", "dataset.missing=mask")
     assert "0, 1, 2" in said
-    assert "is taken for names; dataset.header=false takes it for an observation" in said
+    assert "is read as names; dataset.header=false reads it as an observation" in said
     assert np.allclose(seen(tmp_path, "input=x.csv"), x, atol=1e-6)
     vae(tmp_path, "sample", "run=run", "n=2", "format=csv", "output=s.csv")
     assert list(table_of(tmp_path / "s.csv")) == ["0", "1", "2", "3"]
@@ -107,8 +107,8 @@ def test_a_number_that_is_none_never_makes_labels(tmp_path: Path) -> None:
     whole = (tmp_path / "x.csv").read_text()
     (tmp_path / "x.csv").write_text(whole.replace(f"{x[7, 2]}\n", "<0.1\n", 1))
     said = refused(tmp_path, "train", *TABLE, "dataset.path=x.csv")
-    assert "column c: 1 of 30 cells is no number: '<0.1' in row 8; correct it, or" in said
-    assert """'dataset.missing_values=["<0.1"]' dataset.missing=mask takes it for missing""" in said
+    assert "column c: 1 of 30 cells is not a number: '<0.1' in row 8; correct it, or" in said
+    assert """'dataset.missing_values=["<0.1"]' dataset.missing=mask reads it as missing""" in said
     assert not (tmp_path / "run").exists()
     vae(tmp_path, "train", *TABLE, "dataset.path=x.csv", 'dataset.missing_values=["<0.1"]', "dataset.missing=mask")
     assert np.isnan(seen(tmp_path, "input=x.csv")).sum() == 1
@@ -188,7 +188,7 @@ def test_times_stay_apart(kind: str, tmp_path: Path) -> None:
     else:
         (tmp_path / "x.csv").write_text("time,load\n" + "".join(f"{a:.0f},{b:.4f}\n" for a, b in x))
     said = vae(tmp_path, "train", *TABLE, f"dataset.path=x.{kind}")
-    assert "float64 until the mean is off" in said
+    assert "float64 until the mean is subtracted" in said
     again = seen(tmp_path, f"input=x.{kind}")
     assert again.dtype == np.float64
     assert np.array_equal(again[:, 0], t)
@@ -209,7 +209,7 @@ def test_times_stay_apart(kind: str, tmp_path: Path) -> None:
 def test_digits_that_float32_lacks_are_said(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("time,load\n" + "".join(f"{1_700_000_000 + 60 * i},{i}\n" for i in range(40)))
     said = vae(tmp_path, "data", "input=x.csv")
-    assert "float32 has too few digits to tell all numbers apart; dataset.standardize=true keeps them apart" in said
+    assert "float32 has too few digits to distinguish all numbers; dataset.standardize=true keeps them distinct" in said
     assert "float64" in vae(tmp_path, "data", "input=x.csv", "dataset.standardize=true")
 
 

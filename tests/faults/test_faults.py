@@ -23,7 +23,7 @@ from support.checkpoints import State, make, same
 from support.mutations import BYTES, SEALED, apart, contents, lie, saved, sealed, together
 from support.processes import in_time
 
-from vaecli.commands._inputs import choose
+from vaecli.commands._inputs import split_observations
 from vaecli.models.load import Run, load_run
 from vaecli.runs import checkpoint
 from vaecli.utils.errors import UserError
@@ -90,7 +90,7 @@ class Bench:
     def use(self, run: Run) -> None:
         """Data through the model: a message, or figures."""
         try:
-            x = choose(run, "test", 2, None).x
+            x = split_observations(run, "test", 2, None).x
         except UserError:
             self.counts["of those, data refused in a message"] += 1
             return
@@ -303,12 +303,12 @@ BOMBS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {  # what the message s
         + r"\u005b\u005d\u002c" * 500_000 + '0]}"}}', b""
     )),
     "a text of numbers": ("more values than", lambda w: with_text(w, "[" + "1," * 3_000_000 + "1]")),
-    "a text of long numbers": ("lacks the keys", lambda w: with_text(w, "[" + ("9" * 4000 + ",") * 2000 + "1]")),
+    "a text of long numbers": ("lacks required keys", lambda w: with_text(w, "[" + ("9" * 4000 + ",") * 2000 + "1]")),
     "a deep text": ("nested too deeply", lambda w: with_text(w, '{"$tuple":[' * 100_000 + "]}" * 100_000)),
     "deep and right": ("nested too deeply", lambda w: with_best(w, "[" * 60 + "]" * 60)),
     "keys that collide": ("a key that is neither", lambda w: with_best(w, '{"$dict":[' + COLLIDING + "]}")),
-    "one tensor many times": ("somewhere else already", lambda w: with_best(w, "[" + TENSOR * 100_000 + "1]")),
-    "a tensor taken to pieces": ("stands for no value", lambda w: with_best(w, '{"$tuple":{"$tensor":"rng.cpu"}}')),
+    "one tensor many times": ("or repeats a tensor", lambda w: with_best(w, "[" + TENSOR * 100_000 + "1]")),
+    "a tensor taken to pieces": ("is not a value", lambda w: with_best(w, '{"$tuple":{"$tensor":"rng.cpu"}}')),
     "a tensor of terabytes": ("cut short or changed", lambda w: with_shape(w, [10**12])),
     "a shape that overflows": ("cut short or changed", lambda w: with_shape(w, [2**32, 2**32])),
     "a shape of many ones": ("more than 16 dimensions", lambda w: with_shape(w, [512, *[1] * 200_000])),

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: stop after the step, save, say how to go on."""
+"""SIGINT and SIGTERM: stop after the step, save, say how to resume."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_signal_stops_and_prints_what_goes_on(
     assert "Traceback" not in err
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["status"] == "interrupted"
-    (command,) = [line.partition("to go on: ")[2] for line in out.splitlines() if "to go on: " in line]
+    (command,) = [line.partition("to resume: ")[2] for line in out.splitlines() if "to resume: " in line]
     assert shlex.split(command) == ["vae-train", "resume=run"]
     done = called("train", *shlex.split(command)[1:], f"epochs={summary['epochs'] + 2}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def test_a_name_with_spaces_resumes_as_printed(tmp_path: Path) -> None:
     wait_for("a run*/checkpoints/last.safetensors", process, tmp_path)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=120)
-    (command,) = [line.partition("to go on: ")[2] for line in out.splitlines() if "to go on: " in line]
+    (command,) = [line.partition("to resume: ")[2] for line in out.splitlines() if "to resume: " in line]
     again = start(*shlex.split(command)[1:], cwd=tmp_path)
     wait_for("a run*/.lock", again, tmp_path)
     time.sleep(0.2)

@@ -25,7 +25,7 @@ from vaecli.commands.runs import as_csv, as_json, print_table
 from vaecli.runs import tensorboard as events
 from vaecli.runs.config import read_config
 from vaecli.runs.folder import RunFolder
-from vaecli.runs.read import MAX_TEXT_BYTES, MOST_LINES, dump_yaml, load_json, load_yaml
+from vaecli.runs.read import MAX_LINES, MAX_TEXT_BYTES, dump_yaml, load_json, load_yaml
 from vaecli.runs.records import Summary
 from vaecli.runs.rewind import rewind
 from vaecli.runs.table import table
@@ -197,7 +197,7 @@ def test_junk_for_metrics_ends_soon(content: str, tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_no_run_has_so_many_lines(tmp_path: Path) -> None:
     make(tmp_path / "a", {"status": "running"})
-    (tmp_path / "a" / "metrics.jsonl").write_text('{"epoch":1,"elbo":0,"bound":0}\n' * (MOST_LINES + 2))
+    (tmp_path / "a" / "metrics.jsonl").write_text('{"epoch":1,"elbo":0,"bound":0}\n' * (MAX_LINES + 2))
     started = time.perf_counter()
     (row,) = table(tmp_path)
     assert row["error"] == "metrics.jsonl is too large"

@@ -47,7 +47,7 @@ from vaecli.runs.folder import RunFolder
 from vaecli.runs.records import Summary
 from vaecli.utils import memory
 from vaecli.utils.errors import UserError
-from vaecli.utils.memory import Room, available
+from vaecli.utils.memory import MemoryBudget, available
 
 pytestmark = pytest.mark.usefixtures("without_hydra")
 
@@ -190,7 +190,7 @@ def test_what_is_no_file_is_not_read(kind: str, ending: str, digits_run: Path, t
             for paths in ({"path": path}, {"path": tmp_path / "whole.npy", "test_path": path}):
                 with pytest.raises(UserError, match=message):
                     Arrays(**{key: str(value) for key, value in paths.items()}).load()
-            assert Arrays(str(path)).shown == (0.0, 1.0)
+            assert Arrays(str(path)).display_range == (0.0, 1.0)
             assert Arrays(str(path)).names is None
 
 
@@ -204,7 +204,7 @@ def test_the_image_walk_reads_no_pipe(kind: str, tmp_path: Path) -> None:
         if kind == "folder":  # one to walk into
             assert len(Images(str(tmp_path)).load().train) == 3
             return
-        with pytest.raises(UserError, match=rf"1 of 6 images cannot be read: 5\.png \({message}, no file\)"):
+        with pytest.raises(UserError, match=rf"1 of 6 images cannot be read: 5\.png \({message}, not a file\)"):
             Images(str(tmp_path)).load()
 
 
@@ -338,7 +338,7 @@ def test_threads_share_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Two images of 30x20 pixels at a time where there is room for two, none where there is room for none."""
     for i in range(12):
         Image.fromarray(PIXELS).save(tmp_path / f"{i}.png")
-    one, running, most = images.AT_ONCE * (600 + 64), 0, 0
+    one, running, most = images.BYTES_PER_PIXEL * (600 + 64), 0, 0
     lock, flat = threading.Lock(), images.flat
 
     def counting(image: Any) -> Any:
@@ -365,7 +365,7 @@ def test_threads_share_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_room_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 100)
-    room = Room(beside=40)
+    room = MemoryBudget(beside=40)
     with suppress(ValueError), room.taken(60, "it", "less"):
         assert room.free == 0
         raise ValueError

@@ -15,16 +15,16 @@ from torch import Tensor
 from vaecli.decoders.base import inverse_softplus, solve
 from vaecli.decoders.bernoulli import Bernoulli
 from vaecli.decoders.categorical import LevelProbabilities
-from vaecli.decoders.continuous_bernoulli import NEAR, UnitInterval
+from vaecli.decoders.continuous_bernoulli import SERIES_BELOW, UnitInterval
 from vaecli.decoders.discretized_logistic import LogisticBins
 from vaecli.decoders.grid import Multiples, log_softplus
 from vaecli.decoders.negative_binomial import OverdispersedCounts
 from vaecli.decoders.poisson import PoissonCounts
-from vaecli.decoders.saddle_point import LARGE, deviance, log_one_plus, stirling
+from vaecli.decoders.saddle_point import STIRLING_FROM, deviance, log_one_plus, stirling
 
 mpmath.mp.dps = 50
 DTYPES = [torch.float32, torch.float64]
-LOGITS = [0.0, 1e-12, 1e-6, 1e-3, 0.1, NEAR - 1e-9, NEAR + 1e-9, 1.0, 5.0, 50.0, 800.0, 1e5]
+LOGITS = [0.0, 1e-12, 1e-6, 1e-3, 0.1, SERIES_BELOW - 1e-9, SERIES_BELOW + 1e-9, 1.0, 5.0, 50.0, 800.0, 1e5]
 LOGITS += [-a for a in LOGITS]
 
 
@@ -142,7 +142,7 @@ def exact_counts(k: int, mean: float, r: float | None) -> Any:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("r", [1e-3, 0.5, LARGE - 1e-3, LARGE + 1e-3, 1e3, 1e6, 1e12, 1e30, None])
+@pytest.mark.parametrize("r", [1e-3, 0.5, STIRLING_FROM - 1e-3, STIRLING_FROM + 1e-3, 1e3, 1e6, 1e12, 1e30, None])
 def test_counts(r: float | None, dtype: torch.dtype) -> None:
     """Up to an r at which a plain difference of two log-gammas has no digit left; without one: Poisson."""
     for mean, k in itertools.product((1e-20, 1e-3, 1.0, 60.0, 1e4), (0, 1, 17, 255)):
@@ -178,7 +178,7 @@ def scores(k: int, a: float, r: float | None) -> list[Any]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("r", [1e-3, 0.1, 1.0, 5.0, LARGE + 1, 1e3, 1e5, 1e7, None])
+@pytest.mark.parametrize("r", [1e-3, 0.1, 1.0, 5.0, STIRLING_FROM + 1, 1e3, 1e5, 1e7, None])
 def test_large_counts_keep_their_digits(r: float | None, dtype: torch.dtype) -> None:
     """Values to a small part of their own size, gradients to one of what they are a standard deviation away."""
     tol = 50 * torch.finfo(dtype).eps  # 6e-6 and 1e-14; it was 1 nat and more in single precision
@@ -226,7 +226,11 @@ def test_logarithms_of_one_plus_a_little_and_of_little(dtype: torch.dtype) -> No
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_stirling_s_remainder_and_its_gradient(dtype: torch.dtype) -> None:
-    r = torch.tensor([1e-3, 1.0, LARGE - 1e-3, LARGE, LARGE + 1e-3, 59, 61, 1e6, 1e30], dtype=dtype, requires_grad=True)
+    r = torch.tensor(
+        [1e-3, 1.0, STIRLING_FROM - 1e-3, STIRLING_FROM, STIRLING_FROM + 1e-3, 59, 61, 1e6, 1e30],
+        dtype=dtype,
+        requires_grad=True,
+    )
     (gradient,) = torch.autograd.grad(stirling(r).sum(), r)
     for x, value, slope in zip(r.tolist(), stirling(r).tolist(), gradient.tolist(), strict=True):
         v = mpmath.mpf(x)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.figures import check, words
 
-from vaecli.plots.columns import Columns, Reference, moments, plain
+from vaecli.plots.columns import Columns, Reference, moments, short_number
 from vaecli.plots.histograms import correlations
 from vaecli.plots.style import SCREEN
 from vaecli.plots.tables import TablePlots
@@ -76,7 +76,7 @@ def test_standard_and_own_units() -> None:
     chosen = Columns.choose(["a", "b"], None, x)
     assert chosen.standard(x).tolist() == [[-1, -1], [1, 1]]
     assert chosen.own_units() == ["2.0 ± 1.0", "800 ± 100"]
-    assert [plain(v, s) for v, s in [(5.843, 0.828), (-12.3456, 0.0123), (250_000, 30_000), (-3e-9, 2e-9)]] == [
+    assert [short_number(v, s) for v, s in [(5.843, 0.828), (-12.3456, 0.0123), (250_000, 30_000), (-3e-9, 2e-9)]] == [
         "5.84", "\N{MINUS SIGN}12.346", "250.0k", "\N{MINUS SIGN}3.0n",
     ]  # fmt: skip
 

@@ -257,7 +257,7 @@ def test_a_missing_key_is_refused(key: str, saved: Path) -> None:
     loaded = checkpoint.load(saved)
     del loaded[key]
     saved.write_bytes(checkpoint.encode(loaded))
-    refused(saved, "lacks the keys")
+    refused(saved, "lacks required keys")
 
 
 def test_another_format_is_refused(saved: Path) -> None:

@@ -161,7 +161,7 @@ def test_more_epochs_train_on(scheduler: str, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     with at_step(17, lambda trainer: now.append(trainer.update.optimizer.param_groups[0]["lr"])):
         assert train("resume=run", "epochs=7") == 0
-    said = f"was {stopped_at:.3g} when the run stopped, is {now[0]:.3g} now, and goes on as in a run of 7"
+    said = f"was {stopped_at:.3g} when the run stopped, is {now[0]:.3g} now, and continues as in a run of 7"
     assert (said in " ".join(capsys.readouterr().out.split())) == (scheduler != "constant")
     found = lines(Path("run"))
     assert [line["epoch"] for line in found if line["split"] == "train"] == list(range(1, 8))
@@ -179,14 +179,14 @@ def test_more_epochs_train_on(scheduler: str, capsys: pytest.CaptureFixture[str]
 
 def test_epochs_that_follow_from_the_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """100 observations shown 4,000 times: 40 epochs of one step; then resumed and repeated with other numbers."""
-    monkeypatch.setattr(config, "SHOWN", 4000)
+    monkeypatch.setattr(config, "MIN_OBSERVATIONS", 4000)
     words = [*(word for word in SMALL if not word.startswith(("epochs=", "batch_size="))), "batch_size=100"]
     assert train(*words, "output=run") == 0
     assert "100 observations, 40 epochs, " in capsys.readouterr().out
     stored = read_config(Path("run"))
     assert (stored["epochs"], stored["validate"]["every_epochs"]) == (40, None)
     assert epochs_of("run", "val") == list(range(1, 41))
-    monkeypatch.setattr(config, "SHOWN", 1000)
+    monkeypatch.setattr(config, "MIN_OBSERVATIONS", 1000)
     assert train("resume=run", "epochs=null") == 0
     assert "run is complete: 40 epochs" in capsys.readouterr().out
     assert train("repeat=run", "output=again") == 0
@@ -219,7 +219,7 @@ def test_a_gentler_optimizer_from_there_on() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["latent_dim=5"], "latent_dim cannot change in a run that goes on (it has latent_dim=3)"),
+        (["latent_dim=5"], "latent_dim cannot change when a run is resumed (it has latent_dim=3)"),
         (["decoder=gaussian"], "decoder, decoder"),
         (["architecture.hidden=[8]", "dataset.limit=50"], "dataset.limit, architecture.hidden cannot change"),
         (["dataset=beta"], "dataset"),
@@ -227,8 +227,8 @@ def test_a_gentler_optimizer_from_there_on() -> None:
         (["seed=3"], "seed cannot change"),
         (["batch_size=16"], "batch_size cannot change"),
         (["epochs=1"], "epochs=1: run has trained 2 epochs already; ask for more"),
-        (["output=other"], "a run goes on in its own folder"),
-        (["experiment=cnn_mnist"], "experiment= sets too much at once"),
+        (["output=other"], "a run is resumed in its own folder"),
+        (["experiment=cnn_mnist"], "experiment= cannot be combined"),
     ],
 )
 def test_changes_that_are_refused(words: list[str], message: str) -> None:
@@ -254,7 +254,7 @@ def test_changed_data_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("run", "message"),
-    [("nowhere", "there is no such folder"), ("latest", "no run under"), (".", "holds no run that could go on")],
+    [("nowhere", "there is no such folder"), ("latest", "no run under"), (".", "holds no run to resume")],
 )
 def test_nothing_to_resume(run: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -227,7 +227,7 @@ REFUSED = [
     ("interpolate run=RUN path=curved", "path=curved: should be 'linear' or 'spherical'"),
     ("interpolate run=RUN from_=3", "unknown key from_; did you mean from?"),
     ("fit run=RUN", "no target: give input=FILE or index=i"),
-    ("fit run=RUN alpha=1 beta=1", "is no run on dataset=beta"),
+    ("fit run=RUN alpha=1 beta=1", "was not trained on dataset=beta"),
     ("fit run=BETA alpha=1", "a Beta curve has two parameters: give beta= too"),
     ("fit run=BETA alpha=1e300 beta=1", "values are NaN or infinite"),
     ("fit run=BETA alpha=1 beta=1 index=3", "more than one target"),

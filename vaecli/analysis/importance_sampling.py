@@ -1,4 +1,4 @@
-"""Estimates of log p(x) from weighted draws of z, streaming in draws and in observations."""
+"""Estimates of log p(x) from weighted draws of z, a few draws and observations at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from vaecli.analysis.pareto import FEWEST, pareto_k, tail_length
+from vaecli.analysis.pareto import MIN_DRAWS, pareto_k, tail_length
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE, VAEOutput
@@ -23,11 +23,11 @@ ON_CPU = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, wh
 ON_ACCELERATOR = 2**27
 TEMPORARIES = 8  # tensors of that size that may be alive at once
 
-Tick = Callable[[int], object]  # told how many units of work were done
+Tick = Callable[[int], object]  # called with the number of units of work done
 
 
 class Scores(NamedTuple):
-    """What k draws from q(z|x) say of each of N observations, in nats; each (N,), float64, on the CPU."""
+    """Scores of N observations from k draws from q(z|x), in nats; each (N,), float64, on the CPU."""
 
     elbo: Tensor  # the mean of log w (estimator A): without variance where q(z|x) is the true posterior
     log_px: Tensor  # elbo + kl: the mean of log p(x|z), with log q(z|x) - log p(z) as a control variate
@@ -40,7 +40,7 @@ class Scores(NamedTuple):
 
 
 class Estimated(NamedTuple):
-    """What k draws from another proposal say of log p(x); fields as in Scores."""
+    """Estimates of log p(x) from k draws from another proposal; fields as in Scores."""
 
     nll: Tensor
     nll_mc_stderr: Tensor
@@ -57,7 +57,7 @@ class LogMean:
 
     def __init__(self, k: int = 0) -> None:
         self.count = 0
-        self.kept = tail_length(k) + 1 if k >= FEWEST else 0
+        self.kept = tail_length(k) + 1 if k >= MIN_DRAWS else 0
         self.total = self.squares = self.shift = torch.zeros(())  # of log w; squares are of log w - shift
         self.log_sum = self.log_squares = torch.full((), -torch.inf)
         self.largest = torch.zeros(())
@@ -84,7 +84,7 @@ class LogMean:
         return (variance.clamp_min(0) / (self.count - 1)).sqrt() if self.count > 1 else self.total * torch.nan
 
     def pareto_k(self) -> Tensor:
-        """The shape of the weights' tail (B,), NaN where they are fewer than 25."""
+        """The shape of the weights' tail (B,); NaN for fewer than 25 weights."""
         return pareto_k(self.largest) if self.kept else torch.full_like(self.log_sum, torch.nan)
 
     def log_mean(self) -> Tensor:
@@ -95,7 +95,7 @@ class LogMean:
         return torch.exp(2 * self.log_sum - self.log_squares)
 
     def stderr(self) -> Tensor:
-        """The standard error of `log_mean` (B,); NaN for a single draw, which says nothing of it."""
+        """The standard error of `log_mean` (B,); NaN for a single draw."""
         if self.count == 1:
             return torch.full_like(self.log_sum, torch.nan)
         return (1 / self.ess() - 1 / self.count).clamp_min(0).sqrt()  # rounding may leave -1e-16
@@ -106,7 +106,8 @@ def importance_weighted(
 ) -> Scores:
     """The importance-weighted estimate L_k of log p(x), Burda et al. (2016), and the ELBO's terms from the same draws.
 
-    tick: called with the number of decoder passes done; rows: decoder passes at once, by default what memory suits
+    tick: called with the number of decoder passes done; rows: decoder passes at once; None: as many as fit
+        into the processor's cache or the GPU's memory
     """
     parts = []
     with evaluating(model, seed):
@@ -129,8 +130,8 @@ def widened_estimate(
 ) -> Estimated:
     """The importance-weighted estimate with a proposal `widen` times as wide as q(z|x), see `Widened`.
 
-    q(z|x) is fitted to lie inside the true posterior; where its tails are the thinner ones the weights have a heavy
-    tail, that draws from q(z|x) seldom reach and their standard error does not see. A wider proposal bounds the
+    q(z|x) is fitted to lie inside the true posterior; where its tails are thinner, the weights have a heavy tail,
+    which draws from q(z|x) seldom reach, so that their standard error does not show it. A wider proposal bounds the
     weights. It pays for one or two latents; for many it wastes the draws. Arguments as in `importance_weighted`.
     """
     return _estimate(model, split, k, lambda x: Widened(model.encode(x), widen), seed, tick, rows)
@@ -221,7 +222,7 @@ def _log_weights(model: VAE, block: _Block, z: Tensor, log_q: Callable[[], Tenso
 
 
 def _kl(q_z: Distribution, p_z: Distribution, draws: int) -> Tensor:
-    """KL(q || p), (B,): in closed form, or where there is none estimated from at most 5,000 draws."""
+    """KL(q || p), (B,): in closed form, or estimated from at most 5,000 draws."""
     exact = closed_form_kl(q_z, p_z)
     if exact is not None:
         return exact

@@ -16,7 +16,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 
 Method = Literal["nelder-mead", "adam"]
-SIMPLEX_LATENTS = 4  # up to so many, a simplex finds its way
+SIMPLEX_LATENTS = 4  # up to so many a simplex works well
 EDGE = 0.5  # of the first simplex, in standard deviations of the usual prior
 STEPS, RATE = 300, 0.1  # of Adam; the rate falls to zero along a cosine
 
@@ -27,7 +27,7 @@ class Fit(NamedTuple):
     z: Tensor  # (D,), float64, on the CPU
     x: Tensor  # (*x_shape), the mean of p(x|z), float64, on the CPU
     norm: float  # |target - x|, the root of the sum of squares over all dimensions, in the decoder's units
-    norms: list[float]  # the same for each start: how many of them came here
+    norms: list[float]  # the same for each start, ascending
     iterations: int  # of all starts, the final descents included
     evaluations: int  # latents decoded, with or without a gradient
     method: Method
@@ -40,7 +40,7 @@ class Distance:
         self.model, self.target, self.evaluations = model, target, 0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """z (R, D) -> (R,); what is missing (NaN) in the target is at no distance."""
+        """z (R, D) -> (R,); a missing number (NaN) of the target counts as no distance."""
         self.evaluations += len(z)
         away = self.model.decoder.error(self.model.decode(z).mean, self.target)
         return torch.where(self.target.isnan(), 0.0, away).square().flatten(1).sum(1)
@@ -78,17 +78,17 @@ def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int 
     with evaluating(model, seed), one_thread():
         first = starts(model, target, restarts)
         ends, searched = (simplex if method == "nelder-mead" else adam)(distance, first)
-        found = [minimize(distance.gradient, z, jac=True, method="BFGS", options={"gtol": 1e-8}) for z in ends]
-        best = min(found, key=lambda one: one.fun)
+        descents = [minimize(distance.gradient, z, jac=True, method="BFGS", options={"gtol": 1e-8}) for z in ends]
+        best = min(descents, key=lambda one: one.fun)
         x = model.decode(distance.tensor(best.x)).mean[0]
-    norms = sorted(float(np.sqrt(one.fun)) for one in found)
-    iterations = searched + sum(one.nit for one in found)
+    norms = sorted(float(np.sqrt(one.fun)) for one in descents)
+    iterations = searched + sum(one.nit for one in descents)
     return Fit(torch.from_numpy(best.x), x.cpu(), norms[0], norms, iterations, distance.evaluations, method)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A few latents are too little work to share: threads that meet after each layer of it wait for one another."""
+    """One thread: with so little work, several would mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -98,7 +98,7 @@ def one_thread() -> Iterator[None]:
 
 
 def in_double(model: VAE, target: Tensor) -> tuple[VAE, Tensor]:
-    """Copies in double precision, on the model's device, or on the CPU where the device knows no doubles."""
+    """Copies in double precision, on the model's device, or on the CPU if the device has no float64."""
     device = next(model.parameters()).device
     place = torch.device("cpu") if device.type == "mps" else device
     return copy.deepcopy(model).to(place).double(), target.to(place).double()
@@ -116,11 +116,11 @@ def simplex(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
     d = first.shape[1]
     around = np.concatenate([np.zeros((1, d)), EDGE * np.eye(d)])
     options: Mapping[str, float | bool] = {"xatol": 1e-5, "fatol": 1e-7, "adaptive": d > SIMPLEX_LATENTS}
-    found = [
+    searches = [
         minimize(distance.norm, z, method="Nelder-Mead", options={**options, "initial_simplex": z + around})
         for z in first.cpu().numpy()
     ]
-    return [one.x for one in found], sum(one.nit for one in found)
+    return [one.x for one in searches], sum(one.nit for one in searches)
 
 
 def adam(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:

@@ -1,4 +1,4 @@
-"""Places to look at in the space of latents, and what the decoder makes of them: grids, traversals and paths."""
+"""Grids, traversals and paths in the space of latents, and what they decode to."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ PATHS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"linear": linear_pa
 def encode(model: VAE, split: Split, seed: int = 0, progress: Callable[[Iterable], Iterable] = iter) -> Encoded:
     """Means and standard deviations of q(z|x) for all observations of a split, which lies on the model's device.
 
-    progress: goes through the batches, to show progress; seed: of dynamic binarisation
+    progress: wraps the iteration over batches, to show a bar; seed: of dynamic binarisation
     """
     with evaluating(model, seed):
-        found = [model.encode(x) for x in progress(batches(split, inference_batch_size(model)))]
-        loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in found]) for part in ("mean", "stddev"))
-    return Encoded(finite("what the encoder makes of these observations", loc), scale)
+        posteriors = [model.encode(x) for x in progress(batches(split, inference_batch_size(model)))]
+        loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in posteriors]) for part in ("mean", "stddev"))
+    return Encoded(finite("the encoder's output for these observations", loc), scale)
 
 
 def manifold(
@@ -119,8 +119,8 @@ def manifold(
     """The decoder's mean over an n x n grid of the latents `dims`, the others at the prior's mean.
 
     span: the outermost values, in the prior's standard deviations; spacing: one of SPACINGS
-    Raises UserError where `dims` are not two different latents of the model, and for spacing quantile where the prior
-    is no Gaussian of independent latents.
+    UserError if `dims` are not two different latents of the model, and for spacing=quantile if the prior is not a
+    Gaussian of independent latents.
     """
     if model.latent_dim < 2:
         raise UserError("this run has one latent, and a manifold is a grid of two: use vae traverse")
@@ -142,7 +142,7 @@ def traverse(
     """The decoder's mean while each of the latents `dims` (None: all) alone goes from -span to span.
 
     span: in the prior's standard deviations, counted from its mean
-    start (D,): where the others stay; None: the prior's mean. Raises UserError for latents that the model has not.
+    start (D,): where the others stay; None: the prior's mean. UserError for latents that the model does not have.
     """
     dims = list(range(model.latent_dim)) if dims is None else list(dims)
     check_dims(model, dims)
@@ -171,7 +171,7 @@ def decode(model: VAE, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def prior_moments(model: VAE) -> PriorMoments:
-    """On the model's device."""
+    """Mean and standard deviation of the prior, on the model's device."""
     p_z = model.prior(model.encode)
     gaussian = isinstance(p_z, Independent) and isinstance(p_z.base_dist, Normal)
     return PriorMoments(p_z.mean, p_z.stddev, gaussian)

@@ -11,23 +11,23 @@ from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 
-ACTIVE = 0.01  # the least variance over the data of the posterior mean of a latent that is in use
+ACTIVE_VARIANCE = 0.01  # the least variance over the data of the posterior mean of a latent that is in use
 
 
 def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:
     """Each observation's ELBO, log p(x|z) and KL divergence, (N,) each on the CPU, in nats: means over `draws` of z.
 
-    Where so many do not fit into memory together, they are taken in several passes.
+    If all draws do not fit into memory together, they are taken in several passes.
     """
     each = max(1, min(draws, model.rows_at_once() // len(x)))
-    found = [ELBO(each)(model, x, 0).metrics for _ in range(-(-draws // each))]
-    return {key: torch.stack([one[key] for one in found]).mean(0).cpu() for key in ("elbo", "log_px", "kl")}
+    passes = [ELBO(each)(model, x, 0).metrics for _ in range(-(-draws // each))]
+    return {key: torch.stack([one[key] for one in passes]).mean(0).cpu() for key in ("elbo", "log_px", "kl")}
 
 
 def kl_per_dim(model: VAE, split: Split, seed: int = 0) -> Tensor | None:
     """The mean over a split of each latent's share of KL(q(z|x) || p(z)), (D,), in nats.
 
-    None where the latents depend on each other under q(z|x) or p(z): the divergence is then no sum over latents.
+    None if the latents depend on each other under q(z|x) or p(z): the divergence is then not a sum over latents.
     """
     total = torch.zeros(model.latent_dim)
     with evaluating(model, seed):
@@ -47,7 +47,7 @@ def mean_variances(model: VAE, split: Split, seed: int = 0) -> Tensor:
     return means.double().var(0, correction=0)
 
 
-def active_units(model: VAE, split: Split, threshold: float = ACTIVE, seed: int = 0) -> Tensor:
+def active_units(model: VAE, split: Split, threshold: float = ACTIVE_VARIANCE, seed: int = 0) -> Tensor:
     """Which latents, (D,) of truth values, have a posterior mean whose variance over the split is above `threshold`.
 
     Burda et al. (2016), section 5.
@@ -56,7 +56,7 @@ def active_units(model: VAE, split: Split, threshold: float = ACTIVE, seed: int 
 
 
 def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
-    """Of the mean of p(x|z) at the posterior's mean, averaged over all numbers that are not missing (NaN).
+    """The mean squared error of the mean of p(x|z) at the posterior's mean, over all numbers but missing ones (NaN).
 
     Where the model works in standard units (dataset.standardize), the errors are in these.
     """
@@ -70,7 +70,7 @@ def mean_squared_error(model: VAE, split: Split, seed: int = 0) -> float:
 
 
 def has_mass(model: VAE, split: Split) -> bool:
-    """Whether the decoder gives every observation a probability, not a density: only then are bits per dimension."""
+    """Whether the decoder gives every observation a probability, not a density; bits per dimension need that."""
     with evaluating(model):
         support = model.decode(next(model.parameters()).new_zeros(1, model.latent_dim)).support
         if support is None or not support.is_discrete:

@@ -13,16 +13,16 @@ from vaecli.models.vae import VAE
 
 STEPS = 60  # of an ascent
 RADIUS = 0.3  # of its first step, at most
-STILL = 1e-9  # an ascent whose next step gains or moves less has arrived
-DIFFERENCE = 1e-4  # between the gradients from whose differences an ascent takes the curvature
-LIGHTEST = 30.0  # nats of mass below the heaviest mode at which another is left out
-MOST = 8  # modes kept, the heaviest
-DIP = 0.5  # nats that the integrand falls between two modes; less, and they are one
-SAME = 6.0  # standard deviations from each other at which two may be one
+STILL = 1e-9  # an ascent ends when its next step gains or moves less
+DIFFERENCE = 1e-4  # step of the differences of gradients that give the curvature
+LIGHTEST = 30.0  # nats below the mass of the heaviest mode; lighter modes are left out
+MAX_MODES = 8  # the heaviest modes are kept
+DIP = 0.5  # nats; two modes are one if the integrand falls by less between them
+SAME = 6.0  # standard deviations; two modes farther apart are never one
 
 
 class Joint:
-    """log p(x, z) of one observation x as a function of z; remembers the highest point that it was asked for."""
+    """log p(x, z) of one observation x as a function of z; remembers its highest value and where it was."""
 
     def __init__(self, model: VAE, p_z: Distribution, x: Tensor, rows: int) -> None:
         self.model, self.p_z, self.x, self.rows = model, p_z, x, rows
@@ -32,7 +32,7 @@ class Joint:
         """z (N, D) -> (N,), `rows` decoded at a time."""
         values = torch.cat([self.model.decode(part).log_prob(self.x) for part in z.split(self.rows)])
         values = values + self.p_z.log_prob(z)
-        # far out a network overflows; what is lost by that leaves the integral below the draws, and is refused there
+        # far out a network overflows; an integral that is too low for that is refused, as it contradicts the draws
         values = torch.where(values.isnan(), -torch.inf, values)
         if float(values.detach().max()) > self.highest:
             self.top, self.highest = z[values.argmax()].detach(), float(values.detach().max())
@@ -75,14 +75,14 @@ class Mode(NamedTuple):
 def modes(joint: Joint, starts: Tensor) -> list[Mode]:
     """The modes to which ascents from the starts (N, D) lead, the heaviest first."""
     ends, heights = ascend(joint, starts)
-    found: list[Mode] = []
+    kept: list[Mode] = []
     for i in heights.argsort(descending=True)[: int(heights.isfinite().sum())].tolist():
-        if not any(_is_part_of(joint, mode, ends[i], float(heights[i])) for mode in found):
-            found.append(_mode(joint, ends[i], float(heights[i])))
-        if len(found) >= 2 * MOST:
+        if not any(_is_part_of(joint, mode, ends[i], float(heights[i])) for mode in kept):
+            kept.append(_mode(joint, ends[i], float(heights[i])))
+        if len(kept) >= 2 * MAX_MODES:
             break
-    found.sort(key=lambda mode: -mode.log_mass)
-    return [mode for mode in found[:MOST] if mode.log_mass > found[0].log_mass - LIGHTEST]
+    kept.sort(key=lambda mode: -mode.log_mass)
+    return [mode for mode in kept[:MAX_MODES] if mode.log_mass > kept[0].log_mass - LIGHTEST]
 
 
 def _is_part_of(joint: Joint, mode: Mode, z: Tensor, height: float) -> bool:
@@ -125,15 +125,15 @@ def _curvature(joint: Joint, z: Tensor, step: Tensor) -> Tensor:
     away = step.unsqueeze(1) * torch.eye(dim, dtype=z.dtype, device=z.device)
     points = torch.stack([z.unsqueeze(1) + away, z.unsqueeze(1) - away])  # (2, N, D, D)
     slopes = joint.gradient(points.reshape(-1, dim))[1].view(2, n, dim, dim)
-    found = (slopes[1] - slopes[0]) / (2 * step.unsqueeze(1))
-    found = torch.where(found.isfinite(), found, 0.0)
-    return (found + found.mT) / 2
+    curvature = (slopes[1] - slopes[0]) / (2 * step.unsqueeze(1))
+    curvature = torch.where(curvature.isfinite(), curvature, 0.0)
+    return (curvature + curvature.mT) / 2
 
 
 def _mode(joint: Joint, z: Tensor, height: float) -> Mode:
     """The axes from the curvature, then as long as it takes for the integrand to fall by half a nat.
 
-    Differences over about a standard deviation, not derivatives: where the decoder has kinks, these say nothing.
+    Differences over about a standard deviation, not derivatives, which mean little where the decoder has kinks.
     """
     step, axes = 1e-3, torch.eye(len(z), dtype=z.dtype, device=z.device)
     for _ in range(3):

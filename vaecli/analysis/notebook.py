@@ -22,16 +22,16 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.errors import UserError
 
-Kind = Callable[[Tensor, Sequence[str]], Any]  # from a tensor and its columns' names to the kind that came in
+Kind = Callable[[Tensor, Sequence[str]], Any]  # converts a tensor, with its columns' names, to the kind of the input
 
 
 class Run:
-    """A run's model, asked in the units of its data.
+    """A trained run; observations are given and returned in the units of its data.
 
-    What is given may be a NumPy array, a tensor, a pandas DataFrame or a nested list: observations (N, *x_shape), or
-    one of them (*x_shape); images also without their one channel, and uint8 stands for 0 to 1. What comes back is of
-    the same kind; of a DataFrame it has the index, and the data's columns or z_1 to z_D. Gradients are off unless
-    `grad=True`, for which x or z has to be a tensor. Raises UserError for what does not fit the run.
+    The input may be a NumPy array, a tensor, a pandas DataFrame or a nested list: observations (N, *x_shape), or
+    one of them (*x_shape); images also without their one channel, and uint8 stands for 0 to 1. The result is of
+    the same kind; a DataFrame keeps its index and has the data's columns, or z_1 to z_D. Gradients are off unless
+    `grad=True`, for which x or z has to be a tensor. UserError for input that does not fit the run.
     """
 
     def __init__(self, loaded: LoadedRun) -> None:
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def columns(self) -> list[str]:
-        """The names of a table's columns; x_1, x_2 ... where the data have none."""
+        """The names of a table's columns; x_1, x_2 ... if the data have none."""
         names, n = self._loaded.dataset.names, math.prod(self.x_shape)
         return list(names) if names and len(names) == n else numbered("x", n)
 
@@ -127,11 +127,11 @@ class Run:
         return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
 
     def _gradients(self, on: bool, seed: int = 0) -> AbstractContextManager[None]:
-        """Where they are off, also random numbers from `seed`."""
+        """Gradients on, or off with random numbers from `seed`."""
         return nullcontext() if on else evaluating(self.model, seed)
 
     def _observations(self, x: Any, grad: bool = False) -> tuple[Tensor, Kind]:
-        """x as (N, *x_shape) on the model's device, and how to give back what is made of it."""
+        """x as (N, *x_shape) on the model's device, and how to convert a result to the kind of x."""
         check_differentiable("x", x, grad)
         frame = x if hasattr(x, "columns") and hasattr(x, "to_numpy") else None
         values = as_tensor("x", x if frame is None else frame[self._columns_of(frame)].to_numpy(), self._loaded.device)
@@ -161,7 +161,7 @@ class Run:
 
 
 def check_differentiable(what: str, given: Any, grad: bool) -> None:
-    """UserError where gradients are asked for through what has none."""
+    """UserError if gradients are asked for, but the input is not a tensor."""
     if grad and not isinstance(given, Tensor):
         raise UserError(f"grad=True: {what} should be a torch.Tensor, not {type(given).__name__}")
 
@@ -171,7 +171,7 @@ def numbered(name: str, n: int) -> list[str]:
 
 
 def as_tensor(what: str, values: Any, device: torch.device) -> Tensor:
-    """A tensor on `device`; UserError for what holds no numbers."""
+    """A tensor on `device`; UserError for input that does not hold numbers."""
     try:
         return values.to(device) if isinstance(values, Tensor) else torch.tensor(np.asarray(values), device=device)
     except (TypeError, ValueError, RuntimeError):
@@ -188,7 +188,7 @@ def kind_of(given: Any) -> Kind:
 
 
 def as_frame(given: Any, made: Tensor, names: Sequence[str]) -> Any:
-    """A data frame of the library that `given` comes from, with its index; of a vector a series."""
+    """A data frame of the library that `given` comes from, with its index; a series for a vector."""
     values = made.detach().cpu().numpy()
     if values.ndim == 1:
         series = type(given.iloc[:, 0])

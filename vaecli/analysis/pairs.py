@@ -25,7 +25,7 @@ class Paired(NamedTuple):
 def paired(log_p: Tensor, other: Tensor, error: Tensor, other_error: Tensor) -> Paired:
     """The difference of two models' log p(x) (N,), whose Monte Carlo standard errors are given.
 
-    What makes an observation hard makes it so for both models, so that the mean of the differences is known much
+    An observation that is hard for one model is usually hard for the other, so that the mean difference is known much
     better than either mean: its standard error is the standard deviation of the differences over the root of N.
     """
     difference, n = (log_p - other).double(), len(log_p)

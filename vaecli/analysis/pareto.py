@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-FEWEST = 25  # draws; with fewer the tail has less than five of them
+MIN_DRAWS = 25  # draws; with fewer the tail has less than five of them
 FLOOR = 1e6  # nats below the largest weight at which the others are put at the lowest; a weight may be 0
 EQUAL = 1e-3  # nats between largest and cutoff below which the weights are equal but for rounding
 SPAN = 600.0  # nats between tail and cutoff beyond which doubles cannot hold the weights' ratios
@@ -19,8 +19,8 @@ def tail_length(k: int) -> int:
 
 
 def threshold(k: int) -> float | None:
-    """The Pareto k up to which an estimate from k draws is reliable; None below 25 draws, which do not tell."""
-    return min(1 - 1 / math.log10(k), 0.7) if k >= FEWEST else None
+    """The Pareto k up to which an estimate from k draws is reliable; None below 25 draws, which are too few to tell."""
+    return min(1 - 1 / math.log10(k), 0.7) if k >= MIN_DRAWS else None
 
 
 def pareto_k(log_w: Tensor) -> Tensor:

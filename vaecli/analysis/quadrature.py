@@ -23,15 +23,15 @@ from vaecli.utils.threads import ordered_parallel_map
 
 REACH = 6.0  # the grid of starts covers at least [-REACH, REACH] in each latent
 GRID = {1: 401, 2: 81}  # its points along each latent
-DRAWS = 2000  # from the prior: with their farthest the grid grows, the best of them are starts as well
+DRAWS = 2000  # from the prior: the grid reaches the farthest of them, the best of them are starts as well
 OWN_DRAWS = 200  # from q(z|x), whose heaviest are starts
 GRID_STARTS, DRAW_STARTS = 24, 6  # at most so many of the grid, and of each kind of draws
-AGAIN = 3  # searches for modes: another where the integration came upon a higher point
+AGAIN = 3  # searches for modes: repeated if the integration finds a higher point
 NARROWEST = 8.0  # a box reaches at least so many of the mode's standard deviations
-LOPSIDED = 1.13  # times the box's upper corner, so that its middle is not the mode
+LOPSIDED = 1.13  # factor on the box's upper corner, so that its centre is not the mode
 BETWEEN = 1.22  # a point on a ray and the next, a factor: the 60th lies 120,000 standard deviations out
 OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
-ROUNDING = 1e-14  # of log p(x, z), relative to the numbers that it is made of
+ROUNDING = 1e-14  # of log p(x, z), relative to its terms
 UNSURE = 0.1  # nats of error above which an integral is not called exact
 TOLERANCE = {1: 1e-9, 2: 1e-6}  # by the number of latents
 SUBDIVISIONS = {1: 300, 2: 80}  # of a box, at most
@@ -41,12 +41,12 @@ class Quadrature(NamedTuple):
     """The integral for each of N observations; each (N,), float64, on the CPU."""
 
     log_px: Tensor
-    error: Tensor  # an estimate of its error in nats, never NaN: infinite where the integral was not found
+    error: Tensor  # an estimate of its error in nats, never NaN; infinite if the integral was not found
 
     def refused(self, scores: Scores) -> Tensor:
         """Which of the integrals (N,) must not be called exact.
 
-        Those with an error above `UNSURE`, and those that lie below what the draws say, since then a mode was missed:
+        Those with an error above `UNSURE`, and those that lie below the draws' estimates, since then a mode was missed:
         below the ELBO, or below an importance-weighted estimate whose weights have no heavy tail, by more than four
         standard errors; or below any such estimate by more than 7 nats, which happens by chance once in exp(7), by
         Markov's inequality. A test whose standard error is unknown (one draw) is not made.
@@ -61,8 +61,8 @@ class Quadrature(NamedTuple):
         )
 
 
-class Manner(NamedTuple):
-    """One of the two ways in which each integral is done: the coordinates differ, and so do the rule and the shares.
+class Scheme(NamedTuple):
+    """One of the two schemes by which each integral is computed; they differ in coordinates, rule and shares.
 
     No rule sees a kink between the edge of a cell and the first node. A mode often lies on a kink of the decoder, and
     its axes along it; so the axes are turned, and a box, which the rule cuts in halves, has its middle elsewhere.
@@ -74,28 +74,28 @@ class Manner(NamedTuple):
     spread: float  # of the Gaussians that share the integrand out among the modes
 
 
-ROUGH, FINE = Manner("gk15", -0.4, 1.17, 2.0), Manner("gk21", 0.3, 1.0, 1.0)
+ROUGH, FINE = Scheme("gk15", -0.4, 1.17, 2.0), Scheme("gk21", 0.3, 1.0, 1.0)
 
 
 def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: Tick = lambda n: None) -> Quadrature:
     """log of the integral of p(x|z) p(z) over z for every observation; one or two latents.
 
-    The modes of the integrand are searched for from everywhere, and the integral is done around each of them, in
+    The modes of the integrand are searched for from everywhere, and the integral is computed around each of them, in
     coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` (None:
-    `TOLERANCE`) or the points run out. It is done twice, in different coordinates and by different rules: the error
-    is the sum of what either rule says of its own and of the difference. Raises ValueError for more than two latents.
+    `TOLERANCE`) or the points run out. It is computed twice, in different coordinates and by different rules: the
+    error is the sum of both rules' own estimates and of the difference. Raises ValueError for more than two latents.
     """
     if model.latent_dim > 2:
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")
     precise, tolerance = in_double(model), tolerance or TOLERANCE[model.latent_dim]
     threads = torch.get_num_threads() if next(precise.parameters()).device.type == "cpu" else 0
-    found = []
+    integrals = []
     with evaluating(precise):
         jobs = ((None, partial(integral, joint, starts, tolerance)) for joint, starts in searches(precise, split))
         for _, pair in ordered_parallel_map(jobs, threads):
-            found.append(pair)
+            integrals.append(pair)
             tick(1)
-    return Quadrature(*torch.tensor(found, dtype=torch.float64).T)
+    return Quadrature(*torch.tensor(integrals, dtype=torch.float64).T)
 
 
 def in_double(model: VAE) -> VAE:
@@ -104,7 +104,7 @@ def in_double(model: VAE) -> VAE:
 
 
 def searches(model: VAE, split: Split) -> Iterator[tuple[Joint, Tensor]]:
-    """Each observation's integrand, and where to start looking for its modes (S, D).
+    """Each observation's integrand, and the starts (S, D) of the search for its modes.
 
     These are q(z|x)'s mean and heaviest draws; of the prior's draws the first ones, the heaviest and the highest; and
     the points of a grid that lie higher than their neighbours.
@@ -156,23 +156,23 @@ def peaks(values: Tensor, dim: int) -> Tensor:
 def integral(joint: Joint, starts: Tensor, tolerance: float) -> tuple[float, float]:
     """log p(x) of one observation, and an estimate of its error."""
     for _ in range(AGAIN):
-        around = modes(joint, starts)
-        if not around:
+        all_modes = modes(joint, starts)
+        if not all_modes:
             return -math.inf, math.inf
-        known = max(mode.height for mode in around)
-        (fine, error), (rough, other) = (total(joint, around, manner, tolerance) for manner in (FINE, ROUGH))
+        known = max(mode.height for mode in all_modes)
+        (fine, error), (rough, other) = (total(joint, all_modes, scheme, tolerance) for scheme in (FINE, ROUGH))
         if joint.highest < known + 1e-3:
             break
-        starts = torch.cat([joint.top.unsqueeze(0), torch.stack([mode.middle for mode in around])])
-    rounding = ROUNDING * (1 + max(abs(mode.height) for mode in around))
+        starts = torch.cat([joint.top.unsqueeze(0), torch.stack([mode.middle for mode in all_modes])])
+    rounding = ROUNDING * (1 + max(abs(mode.height) for mode in all_modes))
     return fine, error + other + abs(fine - rough) + rounding
 
 
-def total(joint: Joint, around: list[Mode], manner: Manner, tolerance: float) -> tuple[float, float]:
-    """The log of the integral, and its error in nats by the rule's own account."""
-    scale = float(torch.logsumexp(torch.tensor([mode.log_mass for mode in around], dtype=torch.float64), 0))
-    around = [turned(mode, manner.turn) for mode in around]
-    shares = [Share(joint, around, i, manner) for i in range(len(around))]
+def total(joint: Joint, all_modes: list[Mode], scheme: Scheme, tolerance: float) -> tuple[float, float]:
+    """The log of the integral, and its error in nats as the rule estimates it."""
+    scale = float(torch.logsumexp(torch.tensor([mode.log_mass for mode in all_modes], dtype=torch.float64), 0))
+    all_modes = [turned(mode, scheme.turn) for mode in all_modes]
+    shares = [Share(joint, all_modes, i, scheme) for i in range(len(all_modes))]
     value, error = (sum(column) for column in zip(*(one.sum(scale, tolerance) for one in shares), strict=True))
     if not value > error:
         return (scale + math.log(value) if value > 0 else -math.inf), math.inf
@@ -193,14 +193,14 @@ class Share:
     The shares add up to p(x, z) everywhere, so that modes that overlap are not counted twice, and each is smooth.
     """
 
-    def __init__(self, joint: Joint, around: list[Mode], i: int, manner: Manner) -> None:
-        self.joint, self.around, self.i, self.manner = joint, around, i, manner
-        self.mode, self.dim = around[i], len(around[i].middle)
+    def __init__(self, joint: Joint, all_modes: list[Mode], i: int, scheme: Scheme) -> None:
+        self.joint, self.all_modes, self.i, self.scheme = joint, all_modes, i, scheme
+        self.mode, self.dim = all_modes[i], len(all_modes[i].middle)
 
     def __call__(self, u: Tensor) -> Tensor:
         """Its logarithm at the mode's coordinates u (N, D), (N,)."""
-        z, width = self.mode.place(u), self.manner.spread
-        log_g = [one.height - 0.5 * (one.coordinates(z) / width).square().sum(1) for one in self.around]
+        z, width = self.mode.place(u), self.scheme.spread
+        log_g = [one.height - 0.5 * (one.coordinates(z) / width).square().sum(1) for one in self.all_modes]
         return self.joint(z) + torch.stack(log_g, 1).log_softmax(1)[:, self.i]
 
     def sum(self, scale: float, tolerance: float) -> tuple[float, float]:
@@ -210,12 +210,12 @@ class Share:
             values = self(torch.from_numpy(u).to(self.mode.axes)) + (self.mode.log_volume - scale)
             return values.exp().cpu().numpy()
 
-        low, high = self.box(self.manner.wider)
-        found = cubature(
-            integrand, low, high, rule=self.manner.rule, rtol=tolerance, atol=tolerance / len(self.around),
+        low, high = self.box(self.scheme.wider)
+        result = cubature(
+            integrand, low, high, rule=self.scheme.rule, rtol=tolerance, atol=tolerance / len(self.all_modes),
             max_subdivisions=SUBDIVISIONS[self.dim],
         )  # fmt: skip
-        return float(found.estimate), float(found.error)
+        return float(result.estimate), float(result.error)
 
     def box(self, wider: float) -> tuple[np.ndarray, np.ndarray]:
         """The corners of a box outside which the share is negligible, the corners `wider` times as far out.

@@ -1,4 +1,4 @@
-"""What every architecture, and the decoder network that it makes, provides."""
+"""The base classes of architectures and of their decoder networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaecli.utils.option import Option
 
 
 class Architecture(Option, abstract=True):
-    """Makes the two networks, which know numbers and shapes alone."""
+    """Builds the encoder and the decoder network, from shapes alone."""
 
     @abstractmethod
     def encoder(self, x_shape: tuple[int, ...], n_features: int) -> nn.Module:
@@ -19,12 +19,12 @@ class Architecture(Option, abstract=True):
 
     @abstractmethod
     def decoder(self, latent_dim: int, n_params: int, x_shape: tuple[int, ...]) -> nn.Module:
-        """A network z (N, latent_dim) -> (N, n_params, *x_shape); a DecoderNetwork, where it can start at a mean."""
+        """A network z (N, latent_dim) -> (N, n_params, *x_shape); a DecoderNetwork if its output bias can be set."""
 
 
 class DecoderNetwork(nn.Module):
-    """z (N, D) -> parameters (N, n_params, *x_shape), which knows how to begin at the data's mean."""
+    """z (N, D) -> parameters (N, n_params, *x_shape), whose output bias can be set to the data's mean."""
 
     def set_output_bias(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
-        """Begin at the parameters params(mean) (n_params, *x_shape) of the mean observation (*x_shape)."""
+        """Set the output bias to params(mean) (n_params, *x_shape) for the mean observation (*x_shape)."""
         raise NotImplementedError

@@ -24,7 +24,7 @@ def halvings(size: int, n: int) -> list[int]:
 
 
 def image_shapes(x_shape: tuple[int, ...], n: int, option: str) -> list[tuple[int, int]]:
-    """Heights and widths from the image to the innermost of n feature maps; UserError for what is no image."""
+    """Heights and widths from the image to the innermost of n feature maps; UserError for data that are not images."""
     if len(x_shape) != 3:
         raise UserError(
             f"architecture={option} needs images (channels, height, width), but the data have shape {x_shape}: "
@@ -36,7 +36,7 @@ def image_shapes(x_shape: tuple[int, ...], n: int, option: str) -> list[tuple[in
 
 def doubling(n_in: int, n_out: int, here: tuple[int, int], there: tuple[int, int]) -> list[nn.Module]:
     """A transposed convolution from feature maps of size `here` to the size `there` that was halved to it."""
-    # kernel 4, stride 2, padding 1 doubles a side; where the side was odd, one row less is wanted
+    # kernel 4, stride 2, padding 1 doubles a side; a side that was odd is one less
     odd = tuple(2 * a - b for a, b in zip(here, there, strict=True))
     return [nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1), Crop(odd)]
 
@@ -54,7 +54,7 @@ class ConvDecoderNetwork(DecoderNetwork):
         return self.output(self.body(z)).unflatten(1, self.out_shape[:-2])
 
     def set_output_bias(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
-        """Begin with the output bias, one number a channel, at the parameters of the mean colour of (C, H, W)."""
+        """Set the output bias, one number per channel, to the parameters of the mean colour of (C, H, W)."""
         assert self.output.bias is not None
         colour = mean.mean((-2, -1), keepdim=True)
         self.output.bias.data.copy_(params(colour).flatten())

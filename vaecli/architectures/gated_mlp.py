@@ -23,7 +23,7 @@ class GatedMLP(MLP):
 
     def layers(self, sizes: Sequence[int]) -> list[nn.Module]:
         """The hidden layers: A and B stacked, and the gate."""
-        found: list[nn.Module] = []
+        layers: list[nn.Module] = []
         for n_in, n_out in pairwise(sizes):
-            found += [nn.Linear(n_in, 2 * n_out), nn.GLU()]
-        return found
+            layers += [nn.Linear(n_in, 2 * n_out), nn.GLU()]
+        return layers

@@ -32,7 +32,7 @@ class MLPDecoderNetwork(DecoderNetwork):
         return self.output(self.body(z)).unflatten(-1, self.out_shape)
 
     def set_output_bias(self, mean: Tensor, params: Callable[[Tensor], Tensor]) -> None:
-        """Begin with the output bias at the parameters (n_params, *x_shape) of the mean observation (*x_shape)."""
+        """Set the output bias to the parameters (n_params, *x_shape) of the mean observation (*x_shape)."""
         self.output.bias.data.copy_(params(mean).flatten())
 
 

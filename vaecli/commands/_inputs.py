@@ -1,4 +1,4 @@
-"""What commands look at: observations of a split or of a file, and latents."""
+"""Reads what commands work on: observations of a split or of a file, and latents from a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vaecli.utils.text import say
 
 
 class Observations(NamedTuple):
-    """What a command looks at."""
+    """The observations that a command works on."""
 
     x: Tensor  # (N, *x_shape), on the model's device
     y: Tensor | None  # labels (N,) or (N, d)
@@ -38,7 +38,7 @@ class Observations(NamedTuple):
 
 
 def load_split(run: Run, part: Part) -> Split:
-    """One part of the run's data set, on the model's device; says what was read."""
+    """One part of the run's data set, on the model's device; prints what was read."""
     splits = load_splits(run)
     announce(run.dataset.described(str(run.config["dataset"]["name"]), splits))
     return part_of(run, splits, part)
@@ -53,14 +53,16 @@ def observed(run: Run, part: Part, input: str | None) -> tuple[Split, Names]:
     return split, Names(run.dataset.label_names, run.dataset.items)
 
 
-def choose(run: Run, part: Part, n: int | None, indices: Sequence[int] | None, seed: int = 0) -> Observations:
+def split_observations(
+    run: Run, part: Part, n: int | None, indices: Sequence[int] | None, seed: int = 0
+) -> Observations:
     """The first n observations of a split (None: all), or those with the given indices."""
     split = load_split(run, part)
     chosen = range(len(split))[:n] if indices is None else indices
-    return pick(run, split, part, [("indices", i) for i in chosen], seed)
+    return observations_at(run, split, part, [("indices", i) for i in chosen], seed)
 
 
-def taken(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
+def select(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
     """The first n of a file's observations (None: all), or those with the given indices; what: the file's key."""
     if wrong := [i for i in indices or () if i >= len(seen.x)]:
         raise UserError(f"indices={wrong[0]}: beyond the data; {what} has {len(seen.x)} observations, from 0 on")
@@ -70,8 +72,10 @@ def taken(seen: Observations, what: str, n: int | None, indices: Sequence[int] |
     return seen._replace(x=seen.x[chosen.to(seen.x.device)], y=y, rows=rows, names=names)
 
 
-def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0) -> Observations:
-    """The observations of a split at the indices that keys of the command ask for: pairs of key and index."""
+def observations_at(
+    run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0
+) -> Observations:
+    """The observations of a split at given indices; named: pairs of the command's key and the index."""
     for key, i in named:
         if i >= len(split):
             raise UserError(f"{key}={i}: beyond the data; split={part} has {len(split)} observations, from 0 on")
@@ -86,30 +90,30 @@ def pick(run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], s
 def read_input(run: Run, name: str) -> Observations:
     """Observations in the units of the run's data, from an array ((N, *x_shape) or one of them), a table or images.
 
-    They are read as the run's own data were. NaN is allowed where the run takes it for what is missing.
+    They are read as the run's own data were. NaN is allowed if the run reads it as a missing value.
     """
     what, shape = f"input={name}", run.model.x_shape
-    found = run.dataset.read_input(what, expanded(name), shape)
-    announce(Reading(name, {"input": found.reading}))
-    check_memory(12 * found.x.numel(), what, "give fewer observations at a time")
-    x = found.x.to(observed_dtype(run.model)) / found.levels
+    content = run.dataset.read_input(what, expanded(name), shape)
+    announce(Reading(name, {"input": content.reading}))
+    check_memory(12 * content.x.numel(), what, "give fewer observations at a time")
+    x = content.x.to(observed_dtype(run.model)) / content.levels
     check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
     low, high, _ = Split(x).range
-    if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.shown == (0.0, 1.0):
+    if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.display_range == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"
         raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
     try:
         run.model.decoder.check(data_facts(Split(x), run.model.decoder.step))
     except ValueError as error:
         raise UserError(f"{what}: {str(error).split(':')[0]}; scale it as the training data were") from None
-    (y,), classes = code_labels([found.labels])
-    rows = torch.arange(len(x)) if found.rows is None else found.rows
-    called = Names(classes, found.items)
+    (y,), classes = code_labels([content.labels])
+    rows = torch.arange(len(x)) if content.rows is None else content.rows
+    called = Names(classes, content.items)
     return Observations(x.to(run.device), y, [str(i) for i in range(len(x))], rows, called)
 
 
 def announce(reading: Reading) -> None:
-    """Say what was read."""
+    """Print what was read."""
     for line in reading.lines():
         say(line)
 

@@ -25,14 +25,14 @@ from vaecli.utils.types import NonNegativeInt, Values
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
 MODES: Mapping[Mode, str] = {"mean": "means of p(x|z)", "draw": "draws from p(x|z)"}
-Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # more than a picture shows
+Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # 100: more than a picture shows
 
 
 @dataclass(kw_only=True)
 class RunKeys(Keys):
-    """conf/run.yaml; a command's own keys come on top."""
+    """The keys of conf/run.yaml; a command adds its own."""
 
-    FILE: ClassVar[str] = ""  # what is written in the run's folder unless `output` says otherwise: keys in braces
+    FILE: ClassVar[str] = ""  # the file's name in the run's folder, with keys in braces; `output` can name another
     run: str
     checkpoint: Checkpoint
     output: str | None
@@ -41,7 +41,7 @@ class RunKeys(Keys):
 
     @property
     def file_name(self) -> str:
-        """The name of the file to write; `output` must have the same ending."""
+        """The name of the file to write; `output` must have the same suffix."""
         return self.FILE.format_map(vars(self))
 
     def load(self) -> list[Run]:
@@ -49,11 +49,11 @@ class RunKeys(Keys):
         return [load_run(self.run, self.checkpoint, "cpu", self.trust)]
 
     def home(self, runs: list[Run]) -> Path:
-        """The folder to write in unless `output` says otherwise."""
+        """The folder to write in, unless `output` is given."""
         return runs[0].folder.path
 
     def prepare(self) -> list[Run]:
-        """Load the runs and find out what to write; UserError where that is impossible."""
+        """Load the runs and find out which file to write; UserError if either is impossible."""
         runs = self.load()
         if not self.file_name:
             if self.output is not None:
@@ -66,7 +66,7 @@ class RunKeys(Keys):
 
 @dataclass
 class DataPaths:
-    """Where a run's data are and how they are read, in the place of what the run says."""
+    """Where a run's data are and how they are read; None: as the run's configuration says."""
 
     path: str | None = None
     val_path: str | None = None
@@ -88,7 +88,7 @@ class DataPaths:
 
 @dataclass(kw_only=True)
 class DataKeys(RunKeys):
-    """conf/run.yaml and conf/run_data.yaml."""
+    """The keys of conf/run.yaml and conf/run_data.yaml."""
 
     device: str
     dataset: DataPaths = field(default_factory=DataPaths)
@@ -97,13 +97,13 @@ class DataKeys(RunKeys):
         return [self.load_one(self.run, self.dataset.given)]
 
     def load_one(self, run: str, data: Values) -> Run:
-        """A run on the device asked for, its data where `data` says."""
+        """A run on the device asked for; data: the keys of its data set that replace the run's own."""
         return load_run(run, self.checkpoint, self.device, self.trust, data)
 
 
 @dataclass
 class Images:
-    """What is drawn of images."""
+    """How images are drawn."""
 
     channels: list[NonNegativeInt] | None = None
 
@@ -111,23 +111,23 @@ class Images:
         """The channels asked for, or those that the run was trained with."""
         if self.channels is not None:
             return self.channels
-        stored = run.config.get("images")
-        found = stored.get("channels") if isinstance(stored, Mapping) else None
-        return None if found is None else check_value("images.channels", found, list[NonNegativeInt])
+        images = run.config.get("images")
+        channels = images.get("channels") if isinstance(images, Mapping) else None
+        return None if channels is None else check_value("images.channels", channels, list[NonNegativeInt])
 
 
 @dataclass(kw_only=True)
 class DrawKeys(DataKeys):
-    """conf/run.yaml, conf/data.yaml and conf/pictures.yaml: of commands that draw."""
+    """The keys of commands that draw: conf/run.yaml, conf/run_data.yaml and conf/pictures.yaml."""
 
     images: Images = field(default_factory=Images)
 
     def view(self, run: Run) -> View:
-        """The figures that suit a run's observations."""
+        """The figures for a run's observations."""
         return view_of(run.dataset, run.model.x_shape, self.images.of(run), partial(reference, run))
 
     def heading(self, run: Run, what: str) -> str:
-        """A figure's title: what it shows, and whose it is."""
+        """A figure's title: what it shows, and of which run."""
         return f"{what}\n{source(run)}"
 
 
@@ -137,7 +137,7 @@ def source(run: Run) -> str:
 
 
 def reference(run: Run) -> Reference | None:
-    """What pictures of a table are measured by: the training data if they may be read, else the model's units."""
+    """The units of a table's figures: those of the training data if these may be read, else the model's."""
     try:
         return Reference.of(load_split(run, "train"))
     except UserError:
@@ -146,5 +146,5 @@ def reference(run: Run) -> Reference | None:
 
 
 def run_view(run: Run) -> View:
-    """The figures that suit a run's observations, with the channels that it was trained with."""
+    """The figures for a run's observations, with the channels that it was trained with."""
     return view_of(run.dataset, run.model.x_shape, Images().of(run), partial(reference, run))

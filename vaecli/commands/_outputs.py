@@ -1,4 +1,4 @@
-"""What commands write: arrays, tables and figures."""
+"""Writes the files of commands: arrays, tables and figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Chunks(NamedTuple):
-    """An array that is made a part at a time, as it is written."""
+    """An array that is computed part by part while it is written."""
 
     shape: tuple[int, ...]
     parts: Iterable[Tensor]  # on the CPU, together of that shape
@@ -68,7 +68,7 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def _cells(values: Any) -> Sequence[Any]:
-    """A column's texts, or its numbers with as many digits as they have; what is missing (NaN) stays empty."""
+    """A column's texts, or its numbers with all their digits; a missing number (NaN) is an empty cell."""
     if not isinstance(values, Tensor):
         return values
     if not values.is_floating_point():
@@ -79,13 +79,13 @@ def _cells(values: Any) -> Sequence[Any]:
 
 
 def double(value: float) -> str:
-    """A number with the digits that float64 is sure to hold, but all of a whole one."""
+    """A number with the 15 digits that float64 holds exactly, or all digits of a whole number."""
     return str(int(value)) if value.is_integer() else np.format_float_positional(
         value, precision=15, fractional=False, trim="-")  # fmt: skip
 
 
 def column_titles(run: Run) -> list[str]:
-    """What to call the numbers of an observation in a table; UserError where they are those of an image."""
+    """The column names of a table of observations; UserError for images."""
     if len(run.model.x_shape) != 1:
         raise UserError("format=csv: is for tables and curves, and this run is on images; use format=npz or png")
     names = run.dataset.names
@@ -94,13 +94,13 @@ def column_titles(run: Run) -> list[str]:
 
 
 def rename_clashing_columns(titles: Sequence[str], columns: Mapping[str, T]) -> dict[str, T]:
-    """Columns of our own beside the data's with these titles: one that is called the same gets another name."""
-    found = {}
+    """Further columns for a table of the data's columns `titles`: one of the same name is renamed."""
+    renamed = {}
     for title, values in columns.items():
         while title in titles:
             title += "_2"
-        found[title] = values
-    return found
+        renamed[title] = values
+    return renamed
 
 
 def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:
@@ -115,6 +115,6 @@ def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] 
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """A figure to a .png file; UserError where it has more pixels than can be drawn."""
+    """A figure to a .png file; UserError if it has more pixels than can be drawn."""
     check_size(*figure.get_size_inches())
     replace_bytes(path, png(figure_array(figure)))

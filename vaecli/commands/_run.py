@@ -1,4 +1,4 @@
-"""The one way in which commands run: keys checked, runs loaded, `output` known before any work, files announced."""
+"""Runs a command: checks its keys, loads its runs, resolves `output`, and prints which files it wrote."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Keys:
         return cls(**check_arguments(cls, values))
 
     def prepare(self) -> list[Any]:
-        """Open what the keys name; what `main` takes beside them. UserError where that is impossible."""
+        """Open what the keys name: the further arguments of `main`. UserError if that fails."""
         return []
 
 
 class Written(NamedTuple):
-    """A file of which more is said than its name."""
+    """A written file, and a note to print after its name."""
 
     path: Path
     note: str = ""  # printable; follows "wrote PATH"

@@ -1,4 +1,4 @@
-"""Which observations are scored, and how: what evaluate and compare share."""
+"""Scores observations: what evaluate and compare share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vaecli.models.vae import VAE
 from vaecli.utils.progress import Countdown
 from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
 
-ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms where those for log p(x) come from elsewhere
+ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms if log p(x) uses another proposal
 
 
 @dataclass(kw_only=True)
 class ScoreKeys(DataKeys):
-    """What is scored, and how: the keys that evaluate and compare share."""
+    """The keys that evaluate and compare share: what is scored, and how."""
 
     split: Part
     input: str | None

@@ -34,7 +34,7 @@ from vaecli.utils.files import replace_bytes, replace_text
 from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import say
 
-SHOWN = 10  # observations in the picture
+DRAWN_OBSERVATIONS = 10  # observations in the picture
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class Config(ScoreKeys):
     run: list[str]  # type: ignore[assignment]
 
     def load(self) -> list[Run]:
-        """The runs, the first one's data those that are scored."""
+        """The runs; the first one's data are scored."""
         if len(self.run) < 2:
             raise UserError(f"run=[{', '.join(self.run)}]: expected two runs or more, as in run=[A,B]")
         first, *others = self.run
@@ -53,7 +53,7 @@ class Config(ScoreKeys):
         return runs
 
 
-class Found(NamedTuple):
+class ScoredRun(NamedTuple):
     """One run's scores, and how it differs from the first one."""
 
     label: str
@@ -63,23 +63,27 @@ class Found(NamedTuple):
 
 
 def check_same_data(first: Run, other: Run) -> None:
-    """UserError for runs whose log p(x) are of different things."""
+    """UserError for runs that were trained on different data."""
     for key in ("binarize", "binarize_seed"):
         one, two = (run.config["dataset"].get(key) for run in (first, other))
         if one != two:
             raise UserError(
-                f"dataset.{key} is {one} in {first.folder}, {two} in {other.folder}: log p(x) do not compare"
+                f"dataset.{key} is {one} in {first.folder}, {two} in {other.folder}: their log p(x) are not comparable"
             )
     ours, theirs = (run.folder.known_summary().data for run in (first, other))
     if first.model.x_shape != other.model.x_shape or (ours and theirs and ours.sha256 != theirs.sha256):
-        raise UserError(f"{other.folder} was trained on other data than {first.folder}: their log p(x) do not compare")
+        raise UserError(
+            f"{other.folder} was trained on other data than {first.folder}: their log p(x) are not comparable"
+        )
 
 
 def check_comparable(first: Run, other: Run, split: Split) -> None:
-    """UserError where one log p(x) is a probability, the other a density or the expectation over binary images."""
+    """UserError if one log p(x) is a probability and the other a density or an expectation over binary images."""
     one, two = (kind(run, split) for run in (first, other))
     if one != two:
-        raise UserError(f"log p(x) of {first.folder} is {one}, that of {other.folder} {two}: they do not compare")
+        raise UserError(
+            f"log p(x) of {first.folder} is {one}, that of {other.folder} is {two}: they are not comparable"
+        )
 
 
 def kind(run: Run, split: Split) -> str:
@@ -97,56 +101,60 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     scores = [estimate(run.model, split, config) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     pairs = [paired(-one.nll, -scores[0].nll, one.nll_mc_stderr, scores[0].nll_mc_stderr) for one in scores]
-    found = [Found(*one) for one in zip(labels, runs, scores, pairs, strict=True)]
-    report(found, config, len(split), time.perf_counter() - started)
-    write_table(config.target.with_suffix(".csv"), columns(found, split, called))
+    scored = [ScoredRun(*one) for one in zip(labels, runs, scores, pairs, strict=True)]
+    report(scored, config, len(split), time.perf_counter() - started)
+    write_table(config.target.with_suffix(".csv"), columns(scored, split, called))
     yield config.target.with_suffix(".csv")
-    replace_bytes(config.target.with_suffix(".png"), picture(found, split))
+    replace_bytes(config.target.with_suffix(".png"), picture(scored, split))
     yield config.target.with_suffix(".png")
-    replace_text(config.target, record(found, config, len(split)).text())
+    replace_text(config.target, record(scored, config, len(split)).text())
     yield config.target
 
 
-def report(found: Sequence[Found], config: Config, n: int, seconds: float) -> None:
+def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) -> None:
     """Each run's NLL, and its difference from the first run's."""
     console, what = Console(highlight=False), config.input or config.split
-    say(f"{found[0].run.config['dataset']['name']} {what}, {n:,} observations, k = {config.k:,}", console, "bold")
+    say(f"{scored[0].run.config['dataset']['name']} {what}, {n:,} observations, k = {config.k:,}", console, "bold")
     table = Table("run")
     for title in ("-log p(x)", "better than the first by", "better on"):
         table.add_column(title, justify="right")
-    for i, one in enumerate(found):
+    for i, one in enumerate(scored):
         nll, error = float(one.scores.nll.mean()), float(stderr_of_mean(one.scores.nll))
         pair = one.against_first
         better = f"{pair.mean:+.3f} ± {pair.stderr:.2g}" if i else ""
         table.add_row(as_label(one.label), f"{nll:.3f} ± {error:.2g}", better, f"{100 * pair.wins:.1f} %" if i else "")
     console.print(table)
     say("± of a difference is paired: both models score the same observations", console)
-    for one in found[1:]:
+    for one in scored[1:]:
         if one.against_first.mc_stderr > abs(one.against_first.mean) / 2:
-            say(f"{one.label}: the draws alone leave ±{one.against_first.mc_stderr:.2g}: raise k", console, "yellow")
+            say(
+                f"{one.label}: the Monte Carlo error of the difference is ±{one.against_first.mc_stderr:.2g}: raise k",
+                console,
+                "yellow",
+            )
     console.print(f"{seconds:.1f} s")
 
 
-def columns(found: Sequence[Found], split: Split, called: Names) -> dict[str, Tensor | list[str] | None]:
+def columns(scored: Sequence[ScoredRun], split: Split, called: Names) -> dict[str, Tensor | list[str] | None]:
     """A row for each observation: every run's -log p(x), and its difference from the first."""
     table: dict[str, Tensor | list[str] | None] = {"index": torch.arange(len(split)), **called.columns(split)}
-    for i, one in enumerate(found):
+    for i, one in enumerate(scored):
         table[f"nll_{i + 1}"] = one.scores.nll
         if i:
             table[f"difference_{i + 1}"] = one.against_first.difference
     return table
 
 
-def picture(found: Sequence[Found], split: Split) -> bytes:
-    """Histograms of the differences above the observations that differ most, with both reconstructions."""
-    first, other = found[0], max(found[1:], key=lambda one: abs(one.against_first.mean))
-    index = other.against_first.order[:SHOWN]
+def picture(scored: Sequence[ScoredRun], split: Split) -> bytes:
+    """Histograms of the differences; below them the observations that differ most and their reconstructions."""
+    first, other = scored[0], max(scored[1:], key=lambda one: abs(one.against_first.mean))
+    index = other.against_first.order[:DRAWN_OBSERVATIONS]
     x = split.batch(index.to(split.device))
     rows = [(as_label(one.label), reconstruction(one.run, x)) for one in (first, other)]
     notes = [f"{value:+.1f}" for value in other.against_first.difference[index].tolist()]
     below = figure_array(run_view(first.run).reconstructions(x.cpu(), rows, notes))
-    values = [one.against_first.difference.numpy() for one in found[1:]]
-    labels = [f"{as_label(one.label)}\nagainst\n{as_label(first.label)}" for one in found[1:]]
+    values = [one.against_first.difference.numpy() for one in scored[1:]]
+    labels = [f"{as_label(one.label)}\nagainst\n{as_label(first.label)}" for one in scored[1:]]
     title = f"log p(x) of {len(split):,} observations, and the {len(index)} that differ most"
     above = figure_array(differences(values, labels, title, max(7.2, below.shape[1] / 100)))
     return png(stack(above, below))
@@ -167,21 +175,21 @@ def stack(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
-def record(found: Sequence[Found], config: Config, n: int) -> Comparison:
-    """What comparison.json says."""
+def record(scored: Sequence[ScoredRun], config: Config, n: int) -> Comparison:
+    """The content of comparison.json."""
     runs = [
         Compared(
             run=str(one.run.folder), label=one.label, epoch=one.run.epoch, nll=float(one.scores.nll.mean()),
             nll_stderr=float(stderr_of_mean(one.scores.nll)),
         )
-        for one in found
+        for one in scored
     ]  # fmt: skip
     pairs = [
         Difference(
             run=str(one.run.folder), mean=one.against_first.mean, stderr=one.against_first.stderr,
             mc_stderr=one.against_first.mc_stderr, wins=one.against_first.wins,
         )
-        for one in found[1:]
+        for one in scored[1:]
     ]  # fmt: skip
     return Comparison(
         runs=runs, differences=pairs, split=None if config.input else config.split, input=config.input, observations=n,

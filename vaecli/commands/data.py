@@ -18,8 +18,8 @@ from vaecli.commands._run import Keys, Written
 from vaecli.config.instantiate import TYPED_HERE, OptionFactory
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.images import Images
-from vaecli.datasets.reading.pictures import KINDS
-from vaecli.datasets.reading.report import LETTERS, Column, FileReading, Reading
+from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES
+from vaecli.datasets.reading.report import MAX_LETTERS, Column, FileReading, Reading
 from vaecli.datasets.split import Split, Splits
 from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import view_of
@@ -28,10 +28,10 @@ from vaecli.utils.files import check_output, expanded
 from vaecli.utils.text import printable, say, shorten
 from vaecli.utils.types import NonNegativeInt
 
-LISTED, WIDE = 30, 8  # columns or classes in a list, and columns of the first rows
-DRAWN, TABLE = 10_000, 24  # observations and columns in a picture
-SHEET = 64  # images of a sheet
-LONG = 200  # characters of a reason
+MAX_LISTED, MAX_WIDE = 30, 8  # columns or classes in a list, and columns of the first rows
+MAX_DRAWN, MAX_DRAWN_COLUMNS = 10_000, 24  # observations and columns in a picture
+SHEET_IMAGES = 64  # images of a sheet
+MAX_REASON = 200  # characters of a reason
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Config(Keys):
             raise UserError(f"input={self.input} and dataset.path={path}: give one of them")
         if self.input is not None and self.dataset["name"] == "arrays":
             place = expanded(self.input)
-            if place.is_dir() or place.suffix.lower() in KINDS:
+            if place.is_dir() or place.suffix.lower() in IMAGE_SUFFIXES:
                 return Images(self.input)
         given = {key: value for key, value in self.dataset.items() if key != "path" or value is not None}
         made: Dataset = OptionFactory({"dataset": given}, TYPED_HERE).make("dataset")
@@ -62,11 +62,11 @@ class Config(Keys):
 
 
 def main(config: Config, dataset: Dataset) -> Iterator[Written]:
-    """Print what was read, and draw it where that is asked for."""
+    """Print what was read, and draw it if `output` is given."""
     splits = dataset.load()
     reading = dataset.described(str(config.dataset["name"]), splits)
     if config.format == "json":
-        print(json.dumps(reading.plain(), indent=2, allow_nan=False))
+        print(json.dumps(reading.to_dict(), indent=2, allow_nan=False))
     else:
         announce(reading)
         for line in in_full(dataset, reading, splits, config.rows):
@@ -84,11 +84,11 @@ def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> It
             yield from ["", f"{key}: {file.path}"]
         yield from columns(file)
         yield from left_out(file)
-    found = [file.labels for file in reading.files.values()] + [reading.labels]
-    for labels in filter(None, found):
+    all_labels = [file.labels for file in reading.files.values()] + [reading.labels]
+    for labels in filter(None, all_labels):
         yield from ["", str(labels)]
         counts = labels.counts or {}
-        lines = [[name, f"{n:,}"] for name, n in list(counts.items())[:LISTED]]
+        lines = [[name, f"{n:,}"] for name, n in list(counts.items())[:MAX_LISTED]]
         yield from aligned(lines, right=(1,))
         yield from more(len(counts))
     low, high, _ = splits.train.range
@@ -102,7 +102,7 @@ def columns(file: FileReading) -> list[str]:
     if not file.columns:
         return []
     heading = ["column", "kind", "lowest", "highest", "missing"]
-    lines = [heading, *map(cells, file.columns[:LISTED])]
+    lines = [heading, *map(cells, file.columns[:MAX_LISTED])]
     return ["", *aligned(lines, right=(2, 3, 4)), *more(len(file.columns))]
 
 
@@ -112,27 +112,27 @@ def cells(column: Column) -> list[str]:
 
 
 def left_out(file: FileReading) -> list[str]:
-    """What of a file is not read."""
-    out = [[name or "''", why] for name, why in list(file.left_out.items())[:LISTED]]
-    over = [[f"{n:,}", kind] for kind, n in list(file.passed_over.items())[:LISTED]]
+    """The parts of a file that are not read."""
+    out = [[name or "''", why] for name, why in list(file.left_out.items())[:MAX_LISTED]]
+    over = [[f"{n:,}", kind] for kind, n in list(file.passed_over.items())[:MAX_LISTED]]
     return [
-        *(["", "left out", *aligned(out, most=LONG)] if out else []),
-        *(["", "files passed over", *aligned(over, right=(0,))] if over else []),
+        *(["", "left out", *aligned(out, most=MAX_REASON)] if out else []),
+        *(["", "files skipped", *aligned(over, right=(0,))] if over else []),
     ]
 
 
 def more(n: int) -> list[str]:
-    return [f"  ... and {n - LISTED:,} more"] if n > LISTED else []
+    return [f"  ... and {n - MAX_LISTED:,} more"] if n > MAX_LISTED else []
 
 
 def first_rows(dataset: Dataset, splits: Splits, n: int) -> list[str]:
-    """The observations that come first in the file, or in the training split where that is not known."""
+    """The first observations of the file, or of the training split if their rows are not known."""
     rows, x, y = first_observations(splits, n)
     d = x.shape[1]
-    names = list(dataset.names or [f"x_{i + 1}" for i in range(d)])[:WIDE]
-    dots = ["..."] if d > WIDE else []
+    names = list(dataset.names or [f"x_{i + 1}" for i in range(d)])[:MAX_WIDE]
+    dots = ["..."] if d > MAX_WIDE else []
     heading = ["row", *[name or "''" for name in names], *dots]
-    shown = [[number(value) for value in values[:WIDE].cpu().numpy()] for values in x]
+    shown = [[number(value) for value in values[:MAX_WIDE].cpu().numpy()] for values in x]
     lines = [heading, *([str(row), *values, *dots] for row, values in zip(rows, shown, strict=True))]
     if y is not None and y.ndim == 1:
         classes = dataset.label_names
@@ -163,8 +163,8 @@ def number(value: np.floating) -> str:
     return "" if value != value else str(value)
 
 
-def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int = LETTERS) -> list[str]:
-    """Cells in columns of one width, some of them to the right."""
+def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int = MAX_LETTERS) -> list[str]:
+    """Lines with their cells aligned in columns; right: the columns that are aligned to the right."""
     shown = [[shorten(printable(cell), most) for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))] if shown else []
     return ["  " + "  ".join(cell.rjust(width) if i in right else cell.ljust(width)
@@ -175,10 +175,10 @@ def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int
 def draw(path: Path, dataset: Dataset, splits: Splits) -> None:
     """Histograms of a table's columns, curves, or a sheet of images."""
     shape = splits.train.x_shape
-    x = splits.train.batch(slice(0, SHEET if len(shape) == 3 else DRAWN)).cpu()
+    x = splits.train.batch(slice(0, SHEET_IMAGES if len(shape) == 3 else MAX_DRAWN)).cpu()
     title = f"{len(x):,} training observations"
     if dataset.names and len(dataset.names) == shape[0] and len(shape) == 1:
-        title += f", the first {TABLE} of {shape[0]:,} columns" if shape[0] > TABLE else ""
-        write_figure(path, TablePlots(dataset.names[:TABLE]).samples(x[:, :TABLE], title))
+        title += f", the first {MAX_DRAWN_COLUMNS} of {shape[0]:,} columns" if shape[0] > MAX_DRAWN_COLUMNS else ""
+        write_figure(path, TablePlots(dataset.names[:MAX_DRAWN_COLUMNS]).samples(x[:, :MAX_DRAWN_COLUMNS], title))
     else:
         write_figure(path, view_of(dataset, shape).samples(x, title))

@@ -33,7 +33,7 @@ from vaecli.utils.text import figure
 from vaecli.utils.text import tensorboard as as_label
 from vaecli.utils.types import NonNegativeInt, Seed
 
-DRAWS = 10_000  # from the prior, for histograms of it
+PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
@@ -49,7 +49,7 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
-    """Write the codes, and their picture beside them."""
+    """Write the codes, and their picture next to them."""
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
     split, called = observed(run, config.split, config.input)
@@ -75,11 +75,11 @@ def prior_draws(run: Run) -> Tensor | None:
     if prior_moments(run.model).standard:
         return None
     with evaluating(run.model):
-        return run.model.sample_latents(DRAWS).cpu()
+        return run.model.sample_latents(PRIOR_DRAWS).cpu()
 
 
 def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
-    """The latents to draw against each other: those asked for, or the two that say most (D,) in their own order."""
+    """The latents to draw against each other: those asked for, or the two with the largest `says` (D,), in order."""
     if dims is None:
         dims = sorted(says.argsort(descending=True)[:2].tolist())
     return dims[0], dims[-1]
@@ -105,7 +105,7 @@ def embed(
 ) -> int:
     """Write codes, labels and, of images, as many as one picture has room for, for TensorBoard's projector.
 
-    An embedding that stands there already is replaced when the new one is complete.
+    An existing embedding is replaced once the new one is complete.
     """
     images = None
     if isinstance(view, ImagePlots):
@@ -126,7 +126,7 @@ def embed(
 
 
 def squares(x: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [0, 1] as squares on black; what is missing is grey."""
+    """Images (N, C, H, W) in [0, 1] as squares on black; missing values are grey."""
     down, across = (max(x.shape[-2:]) - side for side in x.shape[-2:])
     x = torch.where(x.isnan(), 0.5, x).clamp(0, 1)
     return pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))

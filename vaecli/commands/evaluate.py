@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
-from vaecli.analysis.pareto import FEWEST, threshold
+from vaecli.analysis.pareto import MIN_DRAWS, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
 from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_arrays, write_table
@@ -37,7 +37,7 @@ from vaecli.utils.text import say
 from vaecli.utils.version import __version__
 
 TRIED = 4  # observations from which it is told how long quadrature takes
-K = 5000  # draws, of which a file's name says nothing
+DEFAULT_K = 5000  # draws; another number is part of the file's name
 
 
 @dataclass(kw_only=True)
@@ -48,7 +48,7 @@ class Config(ScoreKeys):
 
     @property
     def file_name(self) -> str:
-        """evaluation.json for the figures that runs are ranked by; the others are called for what they are of."""
+        """evaluation.json for the figures that runs are ranked by; other names say what was evaluated."""
         standard = self.split == "test" and self.estimator == "posterior" and self.checkpoint == "best"
         return EVALUATION if standard and self.input is None and self.limit is None else self.other_name
 
@@ -56,13 +56,13 @@ class Config(ScoreKeys):
     def other_name(self) -> str:
         what = self.split if self.input is None else Path(self.input).stem
         parts = {
-            what: True, f"limit{self.limit}": self.limit, f"k{self.k}": self.k != K,
+            what: True, f"limit{self.limit}": self.limit, f"k{self.k}": self.k != DEFAULT_K,
             self.checkpoint: self.checkpoint != "best", "prior": self.estimator == "prior",
         }  # fmt: skip
         return "_".join(["evaluation", *(part for part, said in parts.items() if said)]) + ".json"
 
     def prepare(self) -> list[Run]:
-        """A smaller k never takes the place of a larger one."""
+        """Load the run; a smaller k never replaces an evaluation.json with a larger one."""
         runs = super().prepare()
         if self.output is None and self.target.name == EVALUATION and evaluated_k(runs[0].folder) > self.k:
             self.target = runs[0].folder / self.other_name
@@ -77,12 +77,12 @@ def evaluated_k(folder: RunFolder) -> int:
         return 0
 
 
-class Found(NamedTuple):
-    """What was found: per observation, by quadrature where asked for, and over all."""
+class Evaluated(NamedTuple):
+    """The result: for each observation, by quadrature if asked for, and over all observations."""
 
     scores: Scores
     exact: Quadrature | None
-    refused: Tensor | None  # (N,): which integrals are not exact by what the draws say
+    refused: Tensor | None  # (N,): which integrals are contradicted by the draws
     figures: Figures
 
 
@@ -93,16 +93,16 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     if config.exact:
         say_cost(run.model, split)
     started = time.perf_counter()
-    found = evaluate(run, split, config)
+    result = evaluate(run, split, config)
     seconds = time.perf_counter() - started
     protocol = describe(run, config, len(split), len(whole), whole.redraw, seconds)
-    report(found, protocol, check_data(run.model.decoder, split))
+    report(result, protocol, check_data(run.model.decoder, split))
     if config.scores:
         ending = "csv" if config.scores == "csv" else "npz"
         scores = config.target.with_name(f"{config.target.stem}.scores.{ending}")
-        write_scores(scores, found, split, called)
+        write_scores(scores, result, split, called)
         yield scores
-    file = Evaluation(**found.figures.model_dump(exclude_unset=True), protocol=protocol)
+    file = Evaluation(**result.figures.model_dump(exclude_unset=True), protocol=protocol)
     replace_text(config.target, file.text())
     yield config.target
 
@@ -125,7 +125,7 @@ def say_cost(model: VAE, split: Split) -> None:
         f"draws, judging by the first {min(TRIED, len(split))}; limit=N takes fewer")  # fmt: skip
 
 
-def evaluate(run: Run, split: Split, config: Config) -> Found:
+def evaluate(run: Run, split: Split, config: Config) -> Evaluated:
     """Compute everything; UserError for a mean that is not finite."""
     model = run.model
     scores = estimate(in_double(model) if config.exact else model, split, config)
@@ -139,11 +139,11 @@ def evaluate(run: Run, split: Split, config: Config) -> Found:
         figures = figures.with_exact(
             None if refused.any() else -float(exact.log_px.mean()), float(exact.error.mean()), int(refused.sum())
         )
-    return Found(scores, exact, refused, figures)
+    return Evaluated(scores, exact, refused, figures)
 
 
 def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
-    """The figures over all observations; UserError for one that is not finite: its weights are unusable."""
+    """The figures over all observations; UserError for one that is not finite: the weights are unusable."""
     nll, n_dims = float(scores.nll.mean()), math.prod(model.x_shape)
     try:
         with problems_named():
@@ -168,13 +168,13 @@ def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
 
 
 def share_above(pareto_k: Tensor, k: int) -> Tensor:
-    """The share of the observations whose weights' tail is too heavy for k draws; NaN where these are too few."""
+    """The share of the observations whose weights have too heavy a tail for k draws; NaN for too few draws."""
     limit = threshold(k)
     return torch.tensor(torch.nan) if limit is None else (pareto_k > limit).double().mean()
 
 
 def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: float) -> Protocol:
-    """What has to be known in order to compare the figures with others."""
+    """The protocol: what has to be known to compare the figures with others."""
     data = run.config["dataset"]
     return Protocol(
         dataset=data["name"],
@@ -197,12 +197,12 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
     )
 
 
-def write_scores(path: Path, found: Found, split: Split, called: Names) -> None:
+def write_scores(path: Path, result: Evaluated, split: Split, called: Names) -> None:
     """A row for each observation."""
-    scores = dict(found.scores._asdict())
-    if found.exact is not None and found.refused is not None:
-        scores["exact_nll"] = torch.where(found.refused, torch.nan, -found.exact.log_px)
-        scores["exact_error"] = found.exact.error
+    scores = dict(result.scores._asdict())
+    if result.exact is not None and result.refused is not None:
+        scores["exact_nll"] = torch.where(result.refused, torch.nan, -result.exact.log_px)
+        scores["exact_error"] = result.exact.error
     index = torch.arange(len(split))
     if path.suffix == ".csv":
         write_table(path, {"index": index, **scores, **called.columns(split)})
@@ -211,7 +211,7 @@ def write_scores(path: Path, found: Found, split: Split, called: Names) -> None:
 
 
 def headline(p: Protocol) -> tuple[str, str]:
-    """The protocol in two lines."""
+    """The protocol, in two lines for the user."""
     binarize = f", binarize={p.binarize} (seed {p.binarize_seed})" if p.binarize not in (None, "none") else ""
     grey = ", not binarised" if p.binarize == "none" else ""
     widened = f" with {p.widen:g} times its scale" if p.widen not in (None, 1) else ""
@@ -222,9 +222,9 @@ def headline(p: Protocol) -> tuple[str, str]:
     )
 
 
-def report(found: Found, protocol: Protocol, warning: str | None) -> None:
+def report(result: Evaluated, protocol: Protocol, warning: str | None) -> None:
     """The table for the user."""
-    figures, console = found.figures, Console(highlight=False)
+    figures, console = result.figures, Console(highlight=False)
     for line in headline(protocol):
         say(line, console, "bold")
     table = Table("quantity")
@@ -232,16 +232,16 @@ def report(found: Found, protocol: Protocol, warning: str | None) -> None:
     table.add_column("± over data", justify="right")
     table.add_column("± over draws", justify="right")
     name = "-log p(x), prior" if protocol.estimator == "prior" else "-log p(x)"
-    table.add_row("ELBO", f"{figures.elbo:.3f}", error(stderr_of_mean(found.scores.elbo)), "")
-    table.add_row("log p(x|z)", f"{figures.log_px:.3f}", error(stderr_of_mean(found.scores.log_px)), "")
-    table.add_row("KL", f"{figures.kl:.3f}", error(stderr_of_mean(found.scores.kl)), "")
+    table.add_row("ELBO", f"{figures.elbo:.3f}", error(stderr_of_mean(result.scores.elbo)), "")
+    table.add_row("log p(x|z)", f"{figures.log_px:.3f}", error(stderr_of_mean(result.scores.log_px)), "")
+    table.add_row("KL", f"{figures.kl:.3f}", error(stderr_of_mean(result.scores.kl)), "")
     least = "at least " if figures.pareto_k_high else ""
     table.add_row(name, f"{figures.nll:.3f}", error(figures.nll_stderr), least + error(figures.nll_mc_stderr))
-    if found.exact is not None and figures.exact_nll is not None:
-        table.add_row("-log p(x), exact", f"{figures.exact_nll:.3f}", error(stderr_of_mean(found.exact.log_px)), "")
+    if result.exact is not None and figures.exact_nll is not None:
+        table.add_row("-log p(x), exact", f"{figures.exact_nll:.3f}", error(stderr_of_mean(result.exact.log_px)), "")
     table.add_row("effective sample size", f"{figures.ess:,.1f}", "", "")
     if figures.pareto_k_high is not None:
-        table.add_row("too high a Pareto k", f"{100 * figures.pareto_k_high:.3g} %", "", "")
+        table.add_row("Pareto k too high", f"{100 * figures.pareto_k_high:.3g} %", "", "")
     table.add_row("active units", f"{figures.active_units} of {figures.latent_dim}", "", "")
     table.add_row("mean squared error", f"{figures.mse:.5f}", "", "")
     if figures.bits_per_dim is not None:
@@ -249,7 +249,7 @@ def report(found: Found, protocol: Protocol, warning: str | None) -> None:
     console.print(table)
     if figures.kl_per_dim is not None:
         console.print("KL per latent: " + " ".join(f"{kl:.2f}" for kl in figures.kl_per_dim), soft_wrap=True)
-    for line, style in remarks(found, protocol.k):
+    for line, style in remarks(result, protocol.k):
         console.print(line, style=style, soft_wrap=True)
     memory = protocol.peak_memory_bytes
     console.print(f"{protocol.seconds:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
@@ -257,19 +257,19 @@ def report(found: Found, protocol: Protocol, warning: str | None) -> None:
         say(f"warning: {warning}", console, "yellow")
 
 
-def remarks(found: Found, k: int) -> Iterator[tuple[str, str | None]]:
-    """What has to be said of the figures for log p(x), and in which style."""
-    figures, limit, n = found.figures, threshold(k), len(found.scores.nll)
+def remarks(result: Evaluated, k: int) -> Iterator[tuple[str, str | None]]:
+    """Remarks on the figures for log p(x), each with its style."""
+    figures, limit, n = result.figures, threshold(k), len(result.scores.nll)
     if figures.exact_nll is not None:
         yield f"quadrature: estimated error {figures.exact_error:.0e} nats", None
     if figures.exact_refused:
-        refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or lie below what the"
-        yield f"{refused} draws say, so that no exact figure is given; scores=true tells which", "yellow"
+        refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or lie below what"
+        yield f"{refused} the draws show: no exact figure is given; scores=true lists them", "yellow"
     if limit is None:
-        yield f"k={k}: below {FEWEST} draws nothing says how far log p(x) can be trusted", None
+        yield f"k={k}: with fewer than {MIN_DRAWS} draws the accuracy of log p(x) cannot be judged", None
     elif figures.pareto_k_high:
         high = f"{round(figures.pareto_k_high * n):,} of {n:,} observations have a Pareto k above {limit:.2g}"
-        yield f"{high}: their log p(x) is off by more than the error says, as a rule too low; raise k", "yellow"
+        yield f"{high}: their log p(x) is less accurate than its error says, and usually too low; raise k", "yellow"
 
 
 def error(value: Tensor | float | None) -> str:

@@ -72,16 +72,16 @@ class Exported(NamedTuple):
     """A network in a file format."""
 
     content: bytes
-    run: Callable[[Tensor], tuple[Tensor, ...]]  # what a reader of the file computes
+    run: Callable[[Tensor], tuple[Tensor, ...]]  # runs the exported network
 
 
 def main(config: Config, run: Run) -> Written:
-    """Write the network; its inputs and outputs are said of it."""
+    """Write the network, with a note on its inputs and outputs."""
     check_installed(config.format)
     network = mean_network(run.model, config.part)
     try:
         exported = export(network, config.format)
-    except Exception as error:  # the exporters have no class of error in common
+    except Exception as error:  # the exporters raise all kinds of errors
         reason = str(error).strip().splitlines()[0][:150]
         raise UserError(f"part={config.part}: cannot be written as format={config.format}: {reason}") from None
     difference = check(network, exported)
@@ -91,7 +91,7 @@ def main(config: Config, run: Run) -> Written:
         f" ({len(exported.content) / 1e6:.2f} MB)",
         f"input   {signature(network.takes, network.shape, network.dtype)}",
         *(f"output  {signature(name, tuple(value.shape[1:]), value.dtype)}" for name, value in outputs),
-        f"at most {difference:.1e} from the model's own output, for batches of {', '.join(map(str, BATCHES))}",
+        f"within {difference:.1e} of the model's own output, for batches of {', '.join(map(str, BATCHES))}",
     ]
     return Written(config.target, "\n".join(said))
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from vaecli.analysis.latent_search import Fit, Method, fit
-from vaecli.commands._inputs import load_split, pick, read_input
+from vaecli.commands._inputs import load_split, observations_at, read_input
 from vaecli.commands._keys import DrawKeys
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.checks import check_finite
@@ -34,7 +34,7 @@ class Config(DrawKeys):
 
     @property
     def factors(self) -> dict[str, float]:
-        """What is given of a curve's parameters."""
+        """The given parameters of a curve."""
         return {name: value for name, value in (("alpha", self.alpha), ("beta", self.beta)) if value is not None}
 
 
@@ -42,18 +42,18 @@ def main(config: Config, run: Run) -> Path:
     """Print the latents found and their residual norm, draw target and fit; the path written."""
     name, x = target(run, config)
     with Console(stderr=True).status("searching"):
-        found = fit(run.model, x, config.method, config.restarts, config.seed)
-    report(found)
-    title = config.heading(run, f"{name}: residual norm {found.norm:.4f}")
-    write_figure(config.target, config.view(run).fit(x, found.x, title))
+        best = fit(run.model, x, config.method, config.restarts, config.seed)
+    report(best)
+    title = config.heading(run, f"{name}: residual norm {best.norm:.4f}")
+    write_figure(config.target, config.view(run).fit(x, best.x, title))
     return config.target
 
 
 def target(run: Run, config: Config) -> tuple[str, Tensor]:
-    """What to call the target, and the target (*x_shape)."""
+    """The name of the target, and the target (*x_shape)."""
     known, factors = run.dataset.factors, config.factors
     if factors and not known:
-        raise UserError(f"alpha= and beta= name a Beta curve, but {run.folder} is no run on dataset=beta: "
+        raise UserError(f"alpha= and beta= name a Beta curve, but {run.folder} was not trained on dataset=beta: "
                         "give input=FILE or index=i")  # fmt: skip
     if factors and (config.input is not None or config.index is not None):
         raise UserError("more than one target: give alpha= and beta=, or input=FILE, or index=i")
@@ -69,7 +69,9 @@ def target(run: Run, config: Config) -> tuple[str, Tensor]:
         also = f"{' and '.join(f'{name}=' for name in known)}, " if known else ""
         raise UserError(f"no target: give {also}input=FILE or index=i")
     named, split = [("index", config.index)], load_split(run, config.split)
-    return f"{config.split} observation {config.index}", pick(run, split, config.split, named, config.seed).x[0]
+    return f"{config.split} observation {config.index}", observations_at(
+        run, split, config.split, named, config.seed
+    ).x[0]
 
 
 def one_of_file(run: Run, name: str, index: int | None) -> Tensor:
@@ -81,11 +83,11 @@ def one_of_file(run: Run, name: str, index: int | None) -> Tensor:
     return x[index or 0]
 
 
-def report(found: Fit) -> None:
+def report(best: Fit) -> None:
     """The latents and how they were found."""
-    near = sum(norm < 1.001 * found.norm for norm in found.norms)
-    print(f"z {', '.join(f'{value:.4f}' for value in found.z.tolist())}")
-    print(f"z norm {found.z.norm():.4f}")
-    print(f"residual norm {found.norm:.4f}")
-    print(f"{found.method}: {found.iterations:,} iterations, {found.evaluations:,} evaluations; "
-          f"{near} of {len(found.norms)} starts ended here")  # fmt: skip
+    near = sum(norm < 1.001 * best.norm for norm in best.norms)
+    print(f"z {', '.join(f'{value:.4f}' for value in best.z.tolist())}")
+    print(f"z norm {best.z.norm():.4f}")
+    print(f"residual norm {best.norm:.4f}")
+    print(f"{best.method}: {best.iterations:,} iterations, {best.evaluations:,} evaluations; "
+          f"{near} of {len(best.norms)} starts ended here")  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import torch
 
 from vaecli.analysis.latent_space import interpolate
-from vaecli.commands._inputs import load_split, pick
+from vaecli.commands._inputs import load_split, observations_at
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Part
@@ -38,9 +38,9 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Path:
-    """Write the picture, an observation at either end; its path."""
+    """Write the picture, with an observation at each end; returns its path."""
     split = load_split(run, config.split)
-    ends = pick(run, split, config.split, [("from", config.from_), ("to", config.to)], config.seed)
+    ends = observations_at(run, split, config.split, [("from", config.from_), ("to", config.to)], config.seed)
     with evaluating(run.model):
         codes = run.model.encode(ends.x).mean
     between = interpolate(run.model, codes[0], codes[1], config.steps, config.path)

@@ -23,9 +23,9 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Path:
-    """Write the picture; its path."""
+    """Write the picture; returns its path."""
     view = config.view(run)
-    grid = manifold(run.model, config.n or view.readable, config.span, config.dims, config.spacing)
+    grid = manifold(run.model, config.n or view.default_grid_size, config.span, config.dims, config.spacing)
     across, up = config.dims
     standard = prior_moments(run.model).standard
     title = ["a grid of two latents", MODES["mean"]]

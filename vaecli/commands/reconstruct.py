@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
-from vaecli.commands._inputs import Observations, choose, read_input, taken
+from vaecli.commands._inputs import Observations, read_input, select, split_observations
 from vaecli.commands._keys import MODES, DrawKeys, Mode, source
 from vaecli.commands._outputs import (
     by_title,
@@ -41,9 +41,9 @@ from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import rich, shorten
 from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
 
-PRINTED = 50  # observations; the files have more
+MAX_PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
-DRAWN = 10  # observations in a picture, where the user does not say how many
+DEFAULT_DRAWN = 10  # observations in a picture, unless n is given
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Config(DrawKeys):
     format: Literal["png", "npz", "csv"]
 
     def load(self) -> list[Run]:
-        """All runs asked for; the first one's data are those to reconstruct."""
+        """All runs asked for; the first one's data are reconstructed."""
         names = [self.run] if isinstance(self.run, str) else self.run
         if not names:
             raise UserError("run=[]: expected a run's folder, latest, or a list of folders")
@@ -70,14 +70,14 @@ class Config(DrawKeys):
         return runs
 
     def home(self, runs: list[Run]) -> Path:
-        """A sweep's folder where all of its runs are asked for, else the first run's."""
+        """The sweep's folder if all its runs are asked for, else the first run's."""
         names = [self.run] if isinstance(self.run, str) else self.run
         whole = len(names) == 1 and expand(names[0]) != names
         return expanded(names[0]) if whole else runs[0].folder.path
 
 
 class Reconstruction(NamedTuple):
-    """One run's view of N observations."""
+    """One run's reconstruction of N observations."""
 
     x: Tensor  # (N, *x_shape): mean of p(x|z), or a draw, at the posterior's mean
     terms: dict[str, Tensor]  # each (N,), nats: elbo, log_px, kl
@@ -93,24 +93,24 @@ def main(config: Config, *runs: Run) -> Path:
     view = config.view(runs[0])
     most = view.most_observations(1 + len(runs) * (1 + (config.draws or 0))) if config.format == "png" else None
     every = observations(runs[0], config)
-    seen = taken(every, "", most, None)
-    found = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
+    seen = select(every, "", most, None)
+    reconstructions = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
-    print_terms(seen, found, labels, class_names(seen.y, seen.called.classes))
+    print_terms(seen, reconstructions, labels, class_names(seen.y, seen.called.classes))
     if config.format == "npz":
         names = seen.called.arrays(seen.split)
         names["y"] = names.pop("labels")
-        write_arrays(config.target, x=seen.x.cpu(), **names, **arrays(seen.x.cpu(), found, config.draws))
+        write_arrays(config.target, x=seen.x.cpu(), **names, **arrays(seen.x.cpu(), reconstructions, config.draws))
     elif config.format == "csv":
-        write_table(config.target, columns(titled, seen, found[0]))
+        write_table(config.target, columns(titled, seen, reconstructions[0]))
     else:
         title = heading(config, runs, len(seen.x), len(every.x))
-        write_figure(config.target, figure(view, seen, found, labels, title))
+        write_figure(config.target, figure(view, seen, reconstructions, labels, title))
     return config.target
 
 
 def heading(config: Config, runs: Sequence[Run], drawn: int, n: int) -> str:
-    """The picture's title: what it shows, and of which runs; where not all are drawn this is printed too."""
+    """The picture's title: what it shows, and of which runs; a line is printed if not all are drawn."""
     where = f"{config.split} observations" if config.input is None else f"observations of {Path(config.input).name}"
     if drawn < n:
         print(f"drew the first {drawn} of {n}; format=npz writes them all")
@@ -121,7 +121,7 @@ def heading(config: Config, runs: Sequence[Run], drawn: int, n: int) -> str:
 
 
 def expand(name: str) -> list[str]:
-    """A run's folder as it is; a sweep's as the runs in it."""
+    """The runs of a name: a run's folder itself, or all runs of a sweep's folder."""
     folder = expanded(name)
     if name == "latest" or RunFolder(folder).checkpoints.is_dir():
         return [name]
@@ -129,11 +129,11 @@ def expand(name: str) -> list[str]:
 
 
 def observations(run: Run, config: Config) -> Observations:
-    """Those asked for; as many as there are where nothing is said and no picture is made."""
-    n = DRAWN if config.n is None and config.format == "png" else config.n
+    """Those asked for; by default DEFAULT_DRAWN in a picture and all in a file."""
+    n = DEFAULT_DRAWN if config.n is None and config.format == "png" else config.n
     if config.input is None:
-        return choose(run, config.split, n, config.indices, config.seed)
-    return taken(read_input(run, config.input), f"input={config.input}", n, config.indices)
+        return split_observations(run, config.split, n, config.indices, config.seed)
+    return select(read_input(run, config.input), f"input={config.input}", n, config.indices)
 
 
 def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: int = 0) -> Reconstruction:
@@ -159,22 +159,22 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     return Reconstruction(torch.cat(again), metrics, z.cpu(), several)
 
 
-def arrays(x: Tensor, found: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
-    """What an .npz file says of the runs, beside the observations x (N, *x_shape) on the CPU.
+def arrays(x: Tensor, reconstructions: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
+    """The runs' arrays of an .npz file for the observations x (N, *x_shape) on the CPU.
 
-    filled: the observations with what is missing in them (NaN) taken from the reconstruction
+    filled: the observations with missing numbers (NaN) taken from the reconstruction
     """
-    several = {"draws": stacked([one.draws for one in found])} if draws else {}
-    if draws and len(found) == 1:  # several runs may have different numbers of latents
-        several["z"] = found[0].z
-    terms = {term: stacked([one.terms[term] for one in found]) for term in found[0].terms}
-    again = stacked([one.x for one in found])
+    several = {"draws": stacked([one.draws for one in reconstructions])} if draws else {}
+    if draws and len(reconstructions) == 1:  # several runs may have different numbers of latents
+        several["z"] = reconstructions[0].z
+    terms = {term: stacked([one.terms[term] for one in reconstructions]) for term in reconstructions[0].terms}
+    again = stacked([one.x for one in reconstructions])
     filled = {"filled": torch.where(x.isnan(), again, x)} if bool(x.isnan().any()) else {}
     return {"reconstruction": again, **filled, **terms, **several}
 
 
 def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> dict[str, Tensor | None]:
-    """What a .csv file says of one run: observations, `filled` where any number is missing, reconstructions, terms."""
+    """One run's columns of a .csv file: observations, `filled` if a number is missing, reconstructions, terms."""
     x = seen.x.cpu()
     places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}
     parts = {"_filled": torch.where(x.isnan(), one.x, x)} if bool(x.isnan().any()) else {}
@@ -188,18 +188,22 @@ def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> di
 
 
 def figure(
-    view: View, seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str], title: str
+    view: View, seen: Observations, reconstructions: Sequence[Reconstruction], labels: Sequence[str], title: str
 ) -> Figure:
     """The observations over each run's reconstructions; with one run, each observation's ELBO above it."""
     rows = []
-    for label, one in zip(labels, found, strict=True):
+    for label, one in zip(labels, reconstructions, strict=True):
         label = as_label(label)
-        rows.append((label if len(found) > 1 else "reconstruction", one.x))
-        before = f"{label}, " if len(found) > 1 else ""
+        rows.append((label if len(reconstructions) > 1 else "reconstruction", one.x))
+        before = f"{label}, " if len(reconstructions) > 1 else ""
         rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
     if len(rows) > view.most_fits:
         print(f"drew the first {view.most_fits} of {len(rows)} rows of reconstructions; format=npz writes them all")
-    notes = [f"ELBO {number(float(elbo))}" for elbo in found[0].terms["elbo"]] if len(found) == 1 else None
+    notes = (
+        [f"ELBO {number(float(elbo))}" for elbo in reconstructions[0].terms["elbo"]]
+        if len(reconstructions) == 1
+        else None
+    )
     return view.reconstructions(seen.x.cpu(), rows[: view.most_fits], notes, title)
 
 
@@ -218,25 +222,27 @@ def check_same_shape(runs: Sequence[Run]) -> None:
 
 
 def print_terms(
-    seen: Observations, found: Sequence[Reconstruction], labels: Sequence[str], classes: Sequence[str] | None
+    seen: Observations, reconstructions: Sequence[Reconstruction], labels: Sequence[str], classes: Sequence[str] | None
 ) -> None:
     """A table with the ELBO's terms of each observation, one for each run; `classes` are the labels' names."""
-    for label, one in zip(labels, found, strict=True):
+    for label, one in zip(labels, reconstructions, strict=True):
         table = Table(
-            "observation", *(["label"] if seen.y is not None else []), title=rich(label) if len(found) > 1 else None
+            "observation",
+            *(["label"] if seen.y is not None else []),
+            title=rich(label) if len(reconstructions) > 1 else None,
         )
         for heading in ("ELBO", "log p(x|z)", "KL"):
             table.add_column(heading, justify="right")
-        for i, name in enumerate(seen.names[:PRINTED]):
+        for i, name in enumerate(seen.names[:MAX_PRINTED]):
             y = [rich(label_text(seen.y[i], classes))] if seen.y is not None else []
             table.add_row(name, *y, *(f"{value[i]:.2f}" for value in one.terms.values()))
         Console().print(table)
-        if len(seen.names) > PRINTED:
-            print(f"the first {PRINTED} of {len(seen.names)}; format=csv (or npz) writes them all")
+        if len(seen.names) > MAX_PRINTED:
+            print(f"the first {MAX_PRINTED} of {len(seen.names)}; format=csv (or npz) writes them all")
 
 
 def label_text(y: Tensor, classes: Sequence[str] | None) -> str:
-    """A class by its name where it has one, or numbers."""
+    """A label as text: the name of its class, or its numbers."""
     if y.ndim or y.is_floating_point():
         return ", ".join(f"{v:.3f}" for v in y.reshape(-1).tolist())
     return shorten(classes[int(y)], 20) if classes else str(int(y))

@@ -18,15 +18,19 @@ from vaecli.commands._run import Keys, Written
 from vaecli.runs.table import COLUMNS, Row, table
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 from vaecli.utils.text import csv_line, printable, rich, say, shorten
 
 HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
             "differences": "what differs"}  # fmt: skip
 STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan"}
-SHORT = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
-LONG = ("differences", "error", "folder")
-ERROR, VALUE, ROW = 120, 60, 240  # characters of a message, a value and all that differ, in the table alone
+SHORT_COLUMNS = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
+LONG_COLUMNS = ("differences", "error", "folder")
+MAX_ERROR, MAX_VALUE, MAX_DIFFERENCES = (
+    120,
+    60,
+    240,
+)  # characters of a message, a value and all that differ, in the table alone
 NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
 
 
@@ -67,14 +71,14 @@ def main(config: Config) -> list[Written]:
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
     """A line for each run; in a terminal too narrow for that, its figures and below them the longer columns.
 
-    No line is wider than a terminal: what does not fit is cut.
+    Lines are cut to the width of the terminal.
     """
     if not rows:
         show(console, f"no runs under {path}; train one: vae train")
         return
     failed = sum(row["status"] == "failed" for row in rows)
     show(console, f"{len(rows)} runs under {path}" + (f", {failed} failed" if failed else ""), "bold")
-    short, long = aligned([with_k(row) for row in rows], SHORT), aligned(rows, LONG)
+    short, long = aligned([with_k(row) for row in rows], SHORT_COLUMNS), aligned(rows, LONG_COLUMNS)
     lines = [f"{left}  {right}".rstrip() for left, right in zip(short, long, strict=True)]
     narrow = console.is_terminal and max(map(len, lines)) > console.width
     heading, *lines = short if narrow else lines
@@ -82,17 +86,17 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
     cut = narrow and max(map(len, short)) > console.width
     for row, line in zip(rows, lines, strict=True):
         show(console, line.rstrip(), STYLES.get(row["status"], ""))
-        cells = {key: cell(key, value) for key, value in row.items() if key in LONG and narrow}
-        for key in filter(cells.get, LONG):
+        cells = {key: cell(key, value) for key, value in row.items() if key in LONG_COLUMNS and narrow}
+        for key in filter(cells.get, LONG_COLUMNS):
             style, whole = STYLES["failed"] if key == "error" else "dim", key == "folder"  # which is copied
             show(console, f"    {cells[key]}", style, whole)
             cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
     for protocol in dict.fromkeys(row["nll_protocol"] for row in rows if row["nll_protocol"]):
         show(console, f"NLL of {protocol}", "dim")
     if cut:
-        show(console, "cut; format=csv has the rest", "dim")
+        show(console, "some lines were cut; format=csv writes them whole", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
-        show(console, "figures of different data, binarisations or kinds of decoder do not compare", "dim")
+        show(console, "figures of different data, binarisations or kinds of decoder are not comparable", "dim")
 
 
 def with_k(row: Row) -> Mapping[str, Any]:
@@ -127,25 +131,27 @@ def cell(key: str, value: Any) -> str:
     if value is None:
         return ""
     if key == "differences":
-        return shorten(" ".join(f"{name}={shorten(plain(entry), VALUE)}" for name, entry in value.items()), ROW)
+        return shorten(
+            " ".join(f"{name}={shorten(as_typed(entry), MAX_VALUE)}" for name, entry in value.items()), MAX_DIFFERENCES
+        )
     if key == "error":
-        return shorten(" ".join(value.split()), ERROR)  # a message of several lines
+        return shorten(" ".join(value.split()), MAX_ERROR)  # a message of several lines
     if key == "folder":
         return printable(value)  # all of it, to be copied
     if key == "seconds":
-        return shorten(duration(value), VALUE)
-    return shorten(f"{value:.2f}" if isinstance(value, float) else str(value), VALUE)
+        return shorten(duration(value), MAX_VALUE)
+    return shorten(f"{value:.2f}" if isinstance(value, float) else str(value), MAX_VALUE)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
     """The columns, and one more for each key in which the runs differ."""
     keys = list(dict.fromkeys(key for row in rows for key in row["differences"]))
     columns = [key for key in COLUMNS if key != "differences"]
-    found = [csv_line([*columns, *keys])]
+    lines = [csv_line([*columns, *keys])]
     for row in rows:
-        values = {key: plain(value) for key, value in row["differences"].items()}
-        found.append(csv_line([*map(row.get, columns), *map(values.get, keys)]))
-    return "".join(found)
+        values = {key: as_typed(value) for key, value in row["differences"].items()}
+        lines.append(csv_line([*map(row.get, columns), *map(values.get, keys)]))
+    return "".join(lines)
 
 
 def as_json(rows: Sequence[Row]) -> str:

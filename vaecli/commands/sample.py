@@ -19,7 +19,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
-MANY = 64  # samples that are written where the user does not say how many
+DEFAULT_SAMPLES = 64  # samples in a file, unless n is given
 
 
 @dataclass
@@ -34,13 +34,13 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Path:
-    """Write samples as a picture or as arrays; the path."""
+    """Write samples as a picture or as arrays; returns the path."""
     titles = column_titles(run) if config.format == "csv" else []
     given = None if config.z is None else read_latents(run, config.z)
     view = config.view(run)
-    n = config.n or (view.many if config.format == "png" else MANY)
+    n = config.n or (view.default_samples if config.format == "png" else DEFAULT_SAMPLES)
     most = view.most_samples if config.format == "png" else None
-    mode = config.mode or ("draw" if view.drawn else "mean")
+    mode = config.mode or ("draw" if view.show_draws else "mean")
     if given is None:
         check_memory_for_samples(run, n, config.format, most)
     with evaluating(run.model, config.seed):
@@ -61,7 +61,7 @@ def main(config: Config, run: Run) -> Path:
 
 
 def what(drawn: int, n: int, config: Config) -> str:
-    """What a picture shows: so many of n samples or of the latents given."""
+    """What a picture shows: how many of n samples, or of the given latents."""
     shown = f"{drawn:,}" if drawn == n else f"the first {drawn:,} of {n:,}"
     if config.z is not None:
         return f"{shown} given latents"
@@ -69,7 +69,7 @@ def what(drawn: int, n: int, config: Config) -> str:
 
 
 def check_memory_for_samples(run: Run, n: int, format: str, most: int | None) -> None:
-    """UserError where the latents, and the observations unless they are written as they are made, would not fit."""
+    """UserError if the latents, and the observations unless they are written in parts, would not fit into memory."""
     made = {"png": min(n, most or n), "csv": n, "npz": 0}[format]
     needed = 4 * (n * run.model.latent_dim + 2 * made * math.prod(run.model.x_shape))
     check_memory(needed, f"n={n}", "ask for fewer" if made == 0 else "ask for fewer, or use format=npz")

@@ -11,6 +11,6 @@ from vaecli.utils.types import Values
 def main(config: Values, invocation: Invocation) -> float:
     """Train as `config` says; the best checkpoint's validation bound (training bound without a validation split).
 
-    In a sweep the folder is there already, and a job that fails leaves its reason in it.
+    In a sweep the folder exists already, and a job that fails records its reason there.
     """
     return start(RunConfig.of(config), invocation)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
-from vaecli.analysis.metrics import ACTIVE, kl_per_dim, mean_variances
-from vaecli.commands._inputs import load_split, pick
+from vaecli.analysis.metrics import ACTIVE_VARIANCE, kl_per_dim, mean_variances
+from vaecli.commands._inputs import load_split, observations_at
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Part, Split
@@ -17,7 +17,7 @@ from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
 from vaecli.utils.types import NonNegativeInt, Seed, Span
 
-LEAST_KL = 0.1  # nats: a latent of less says next to nothing about the data, and hardly moves what is decoded
+LEAST_KL = 0.1  # nats: a latent with less hardly changes what is decoded
 
 
 @dataclass
@@ -32,23 +32,23 @@ class Config(DrawKeys):
 
 
 def main(config: Config, run: Run) -> Path:
-    """Write the picture, the latents that say most about the data first; its path."""
+    """Write the picture, the latents with the most information about the data first; returns its path."""
     split, start, view = load_split(run, config.split), None, config.view(run)
     if config.dims is not None:
         check_dims(run.model, config.dims)
     if config.index is not None:
-        x = pick(run, split, config.split, [("index", config.index)], config.seed).x
+        x = observations_at(run, split, config.split, [("index", config.index)], config.seed).x
         with evaluating(run.model):
             start = run.model.encode(x).mean[0]
     shown = choose(run, split, config, view.most_rows(config.steps))
-    found = traverse(run.model, config.steps, config.span, start, shown.dims)
+    traversal = traverse(run.model, config.steps, config.span, start, shown.dims)
     title = ["one latent moved at a time", MODES["mean"], *shown.left_out]
     if start is not None:
         title.append(f"from the code of {config.split} observation {config.index}")
     if not prior_moments(run.model).standard:
         title.append("in standard deviations from the prior's mean")
-    steps, heading = numbers(found.values.numpy()), config.heading(run, ", ".join(title))
-    write_figure(config.target, view.strips(found.x, shown.labels, steps, heading))
+    steps, heading = numbers(traversal.values.numpy()), config.heading(run, ", ".join(title))
+    write_figure(config.target, view.strips(traversal.x, shown.labels, steps, heading))
     for line in shown.left_out:
         print(f"{line}; dims=[...] chooses others")
     return config.target
@@ -59,14 +59,14 @@ class Shown(NamedTuple):
 
     dims: list[int]
     labels: list[str]
-    left_out: list[str]  # what is said of the others; nothing where there are none
+    left_out: list[str]  # remarks on the latents that are not drawn
 
 
 def choose(run: Run, split: Split, config: Config, most: int) -> Shown:
-    """The latents asked for, or those in use, that say most about the data first; at most so many."""
+    """The latents asked for, or those in use, with the most information first; at most `most`."""
     says, name, least = kl_per_dim(run.model, split, config.seed), "KL", LEAST_KL
     if says is None:
-        says, name, least = mean_variances(run.model, split, config.seed), "variance", ACTIVE
+        says, name, least = mean_variances(run.model, split, config.seed), "variance", ACTIVE_VARIANCE
     order = [dim for dim in says.argsort(descending=True, stable=True).tolist() if dim in (config.dims or [dim])]
     used = order if config.dims else [dim for dim in order if says[dim] >= least] or order[:1]
     left_out = []

@@ -14,48 +14,50 @@ from vaecli.utils.errors import UserError
 GROUPS = ("architecture", "dataset", "decoder", "objective", "posterior", "prior")
 
 
-def based(found: Callable[..., Any], group: str) -> Callable[..., Any]:
-    """The class `found` as an option of a group; UserError where it cannot be one.
+def as_option(given: Callable[..., Any], group: str) -> Callable[..., Any]:
+    """The class `found` as an option of a group; UserError if it cannot be one.
 
     A class of a user's own need not inherit from the group's base class: one that has the methods gets the base class
     as a second parent, hence its defaults and its checks.
     """
     if group not in GROUPS:  # optimizers and schedules are torch's
-        return found
+        return given
     base = getattr(importlib.import_module(f"vaecli.{group}s.base"), group.capitalize())
-    where = f"derive a class from {printed(base)}"
-    option: Any = found
+    where = f"derive a class from {qualified_name(base)}"
+    option: Any = given
     if not inspect.isclass(option):
-        raise UserError(f"{group} cannot be {printed(found)}, which is no class: {where}")
+        raise UserError(f"{group} cannot be {qualified_name(given)}, which is not a class: {where}")
     if not issubclass(option, base):
         if option.__module__.partition(".")[0] == "vaecli":
-            raise UserError(f"{printed(found)} is no {group}")
+            raise UserError(f"{qualified_name(given)} is not a {group}")
         option = with_parent(option, base)  # type: ignore[arg-type]
     if option.abstract:
-        raise UserError(f"{printed(found)} is an abstract class; name one that is made from it")
-    made: Callable[..., Any] = option
-    return made
+        raise UserError(f"{qualified_name(given)} is an abstract class; name a class derived from it")
+    result: Callable[..., Any] = option
+    return result
 
 
 @functools.cache
-def with_parent(found: Any, base: Any) -> type:
+def with_parent(cls: Any, base: Any) -> type:
     """A class like `found`, of the same name, that is also one of `base`."""
-    missing = [one for one in base.__bases__ if one.__module__.startswith("torch.") and not issubclass(found, one)]
+    missing = [one for one in base.__bases__ if one.__module__.startswith("torch.") and not issubclass(cls, one)]
     if missing:
-        raise UserError(f"{printed(found)} is no {missing[0].__name__}: derive it from {printed(base)}")
-    same = {name: getattr(found, name) for name in ("__module__", "__qualname__", "__doc__")}
+        raise UserError(f"{qualified_name(cls)} is not a {missing[0].__name__}: derive it from {qualified_name(base)}")
+    same = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
     try:
-        return types.new_class(found.__name__, (found, base), {}, lambda names: names.update(same))
-    except (TypeError, ValueError) as error:  # layouts or metaclasses that do not go together
-        raise UserError(f"{printed(found)} cannot be used: derive it from {printed(base)} ({error})") from None
+        return types.new_class(cls.__name__, (cls, base), {}, lambda names: names.update(same))
+    except (TypeError, ValueError) as error:  # incompatible layouts or metaclasses
+        raise UserError(
+            f"{qualified_name(cls)} cannot be used: derive it from {qualified_name(base)} ({error})"
+        ) from None
 
 
 def check_made(made: Any, group: str) -> None:
-    """UserError where an option's object lacks what its class should have set."""
+    """UserError if an option's object lacks an attribute that its class should have set."""
     for name in getattr(type(made), "attributes", ()) if group in GROUPS else ():
         if not hasattr(made, name):
-            raise UserError(f"{group}: {printed(type(made))} sets no {name}, which its __init__ should")
+            raise UserError(f"{group}: {qualified_name(type(made))} does not set {name} in its __init__")
 
 
-def printed(found: Any) -> str:
-    return f"{getattr(found, '__module__', '?')}.{getattr(found, '__qualname__', '?')}"
+def qualified_name(cls: Any) -> str:
+    return f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', '?')}"

@@ -1,4 +1,4 @@
-"""The YAML files, read as text: what is there, what it is for, and what its keys mean."""
+"""The YAML files of conf/, read as text: commands, options, their keys and what these mean."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *(?P<comment>.*))?$")
+KEY_LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: *# *(?P<comment>.*))?$")
 HIDDEN = ("_target_", "name", "hydra", "defaults")
-FIRST = (
+COMMAND_ORDER = (
     "train", "sample", "reconstruct", "evaluate", "compare", "encode", "manifold", "traverse", "interpolate", "fit",
     "runs", "data",
 )  # fmt: skip
-PLACES = {"run": 0, "checkpoint": 0, "images": 2, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # in the help
+KEY_ORDER = {"run": 0, "checkpoint": 0, "images": 2, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # in the help
 
 
 class Key(NamedTuple):
@@ -25,13 +25,13 @@ class Key(NamedTuple):
 
 
 def conf_folder() -> Path:
-    """Inside the package when installed from a wheel, beside it in a checkout."""
+    """The folder conf/: inside the package when installed from a wheel, next to it in a checkout."""
     here = Path(__file__).resolve().parent.parent
     return next(folder for folder in (here / "conf", here.parent / "conf") if (folder / "train.yaml").is_file())
 
 
 def header(path: Path) -> list[str]:
-    """The comment that a file begins with, without its `# `."""
+    """The comment at the beginning of a file, without its `# `."""
     lines = []
     for line in path.read_text("utf-8", "replace").splitlines():
         if not line.startswith("#"):
@@ -43,11 +43,11 @@ def header(path: Path) -> list[str]:
 
 def keys(path: Path, prefix: str = "") -> list[Key]:
     """The keys that a user can set, in the file's order."""
-    found: list[Key] = []
+    entries: list[Key] = []
     parents: list[tuple[int, str]] = []
     hidden_at = -1
     for line in path.read_text("utf-8", "replace").splitlines():
-        match = LINE.match(line)
+        match = KEY_LINE.match(line)
         if not match:
             continue
         depth, key, value = len(match["indent"]), match["key"], (match["value"] or "").strip()
@@ -59,23 +59,25 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
         parents = [(d, k) for d, k in parents if d < depth]
         name = prefix + ".".join([*(k for _, k in parents), key])
         if value:
-            found.append(Key(name, value, match["comment"] or ""))
+            entries.append(Key(name, value, match["comment"] or ""))
         else:
             parents.append((depth, key))
-    return found
+    return entries
 
 
 def commands() -> list[str]:
-    """What has a file in commands/ and one in conf/, in the order in which one meets them; others follow by name."""
+    """All names with a file in commands/ and one in conf/, in COMMAND_ORDER; others follow in alphabetical order."""
     modules = Path(__file__).resolve().parent.parent / "commands"
     names = {path.stem for path in modules.glob("[a-z]*.py")} & {path.stem for path in conf_folder().glob("*.yaml")}
-    return sorted(names, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    return sorted(
+        names, key=lambda name: (COMMAND_ORDER.index(name) if name in COMMAND_ORDER else len(COMMAND_ORDER), name)
+    )
 
 
 def command_keys(command: str) -> list[Key]:
     """The keys of a command, as its help lists them: which run, the command's own, then those on how and where.
 
-    Its own from `output` on stay behind that; a shared key that its file sets anew has the comment given there.
+    Its own keys after `output` stay after it; a shared key that its file sets again has the comment given there.
     """
     path = conf_folder() / f"{command}.yaml"
     own = {key.name: key for key in keys(path)}
@@ -86,18 +88,18 @@ def command_keys(command: str) -> list[Key]:
     behind = names[names.index("output") :] if "output" in names else []
 
     def place(key: Key) -> int:
-        return PLACES.get(key.name.split(".")[0], PLACES["output"] if key.name in behind else 1)
+        return KEY_ORDER.get(key.name.split(".")[0], KEY_ORDER["output"] if key.name in behind else 1)
 
     return sorted({**shared, **own}.values(), key=place)
 
 
 def included(path: Path) -> list[str]:
-    """The files beside this one that its defaults name."""
+    """The files in the same folder that its defaults name."""
     return [name for name in re.findall(r"^  - (\w+)$", path.read_text(), re.MULTILINE) if name != "_self_"]
 
 
 def config_dirs(args: Sequence[str]) -> list[Path]:
-    """Where a command line has options looked for: the folders of the user's own first."""
+    """The folders in which options are looked for, those named on the command line first."""
     flags = ("--config-dir", "-cd")
     given = [after for word, after in zip(args, [*args[1:], ""], strict=False) if word in flags]
     given += [word.partition("=")[2] for word in args if word.startswith(tuple(f"{flag}=" for flag in flags))]
@@ -105,13 +107,13 @@ def config_dirs(args: Sequence[str]) -> list[Path]:
 
 
 def groups(places: Sequence[Path] = ()) -> dict[str, list[str]]:
-    """The options of each configuration group, those in `places` among them."""
-    found: dict[str, set[str]] = {}
+    """The options of each configuration group, including those in `places`."""
+    options: dict[str, set[str]] = {}
     for place in (*places, conf_folder()):
         for path in place.glob("*/*.yaml"):
             if path.parent.name.isidentifier():
-                found.setdefault(path.parent.name, set()).add(path.stem)
-    return {name: sorted(found[name]) for name in sorted(found)}
+                options.setdefault(path.parent.name, set()).add(path.stem)
+    return {name: sorted(options[name]) for name in sorted(options)}
 
 
 def option_file(places: Sequence[Path], group: str, option: str) -> Path | None:
@@ -121,6 +123,6 @@ def option_file(places: Sequence[Path], group: str, option: str) -> Path | None:
 
 
 def default_choices(command: str = "train") -> dict[str, str]:
-    """The option of each group that a plain `vae COMMAND` takes, in the order of its file; {}: it knows no groups."""
+    """The option of each group that a plain `vae COMMAND` takes, in the order of its file; {}: it has no groups."""
     text = (conf_folder() / f"{command}.yaml").read_text()
     return dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))

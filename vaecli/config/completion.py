@@ -1,4 +1,4 @@
-"""TAB: what could stand at the cursor, from the YAML files read as text; quick, since it imports no Hydra."""
+"""Completion at TAB, from the YAML files read as text; quick, since Hydra is not imported."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vaecli.config.paths import files, folders, run_folders
 FLAGS = ("--help", "--multirun", "-m", "--cfg", "--config-dir", "--hydra-help")
 RUNS = {"run": ["latest"], "resume": ["latest"], "repeat": []}  # keys that take a run, and words that mean one
 PATHS = ("input", "output", "z", "path", "val_path", "test_path", "root")
-SHELL = re.compile(r"([\s'\"()<>&|;$`!*?#\\])")  # what bash would not take as it is
+SHELL = re.compile(r"([\s'\"()<>&|;$`!*?#\\])")  # what has to be escaped in bash
 
-SCRIPTS = {  # what a shell reads once, for TAB to ask `vae --complete` from then on
+SCRIPTS = {  # evaluated once by a shell, which then calls `vae --complete` at each TAB
     "bash": """\
 _vae() {
     local line
@@ -49,7 +49,7 @@ complete -c vae-train -f -a '(__vae_complete)'
 
 
 class Line(NamedTuple):
-    """A command line up to the cursor, which stands in or behind `word`."""
+    """A command line up to the cursor, which is in or after `word`."""
 
     command: str
     before: list[str]
@@ -61,48 +61,48 @@ class Line(NamedTuple):
 
     @property
     def chosen(self) -> dict[str, str]:
-        """The option of each group: the default, what the recipe takes, or what is typed."""
-        found = default_choices(self.command)
+        """The option of each group: the default, the recipe's, or the one typed."""
+        options = default_choices(self.command)
         typed = dict(word.lstrip("+").split("=", 1) for word in self.before if "=" in word)
         recipe = self.option_file("experiment", typed.get("experiment", ""))
         if recipe is not None:
-            found |= dict(re.findall(r"^  - override /(\w+): (\w+)$", recipe.read_text(), re.MULTILINE))
-        return {group: typed.get(group, option) for group, option in found.items()}
+            options |= dict(re.findall(r"^  - override /(\w+): (\w+)$", recipe.read_text(), re.MULTILINE))
+        return {group: typed.get(group, option) for group, option in options.items()}
 
     def option_file(self, group: str, option: str) -> Path | None:
         return option_file(self.config_dirs, group, option)
 
     def settable(self) -> list[Key]:
         """The command's keys and those of the options chosen."""
-        found = command_keys(self.command)
+        entries = command_keys(self.command)
         for group, option in self.chosen.items():
             path = self.option_file(group, option)
             if path is not None and group != "experiment":
-                found += keys(path, prefix=f"{group}.")
-        return [key for key in found if "${" not in key.default and key.name != "dataset.source"]
+                entries += keys(path, prefix=f"{group}.")
+        return [key for key in entries if "${" not in key.default and key.name != "dataset.source"]
 
 
 def answer(shell: str, text: str, breaks: str = "") -> list[str]:
-    """What could stand at the end of a command line's text, as the shell takes it.
+    """The completions of a command line, in the form that the shell expects.
 
     breaks: characters before which bash keeps what is typed, as in `key=`, and takes only the rest
     """
     words, kept, quoted = split(text, breaks if shell == "bash" else "")
-    typed = words[-1].replace("'", "")  # a file's name may have got quotes for Hydra
-    found = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
-    if len(found) > 1:  # quotes come with the last choice: until then all begin as what is typed
-        found = [word if word.startswith(words[-1]) else word.replace("'", "") for word in found]
+    typed = words[-1].replace("'", "")  # a file's name may be quoted for Hydra
+    completions = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
+    if len(completions) > 1:  # quotes are added when one is left: until then all begin with the typed text
+        completions = [word if word.startswith(words[-1]) else word.replace("'", "") for word in completions]
     if shell == "fish":
-        return [word.rstrip() for word in found]
-    found = [word[kept:] for word in found]
+        return [word.rstrip() for word in completions]
+    completions = [word[kept:] for word in completions]
     if shell == "zsh" or quoted:
-        return found
-    return [SHELL.sub(r"\\\1", word.rstrip()) + " " * word.endswith(" ") for word in found]
+        return completions
+    return [SHELL.sub(r"\\\1", word.rstrip()) + " " * word.endswith(" ") for word in completions]
 
 
 def split(text: str, breaks: str) -> tuple[list[str], int, bool]:
-    """A line's words without their quotes; how many characters of the last one stand before the shell's last break in
-    it; whether it ends within quotes."""
+    """A line's words without their quotes; how many characters of the last one come before its last word break; whether
+    the line ends within quotes."""
     words, kept, quote, escaped = [""], 0, "", False
     for c in text:
         if escaped or (quote and c not in (quote, "\\")) or (quote == "'" and c == "\\"):
@@ -121,7 +121,7 @@ def split(text: str, breaks: str) -> tuple[list[str], int, bool]:
 
 
 def candidates(words: Sequence[str]) -> list[str]:
-    """What the last of the words could become; one that is complete ends in a space."""
+    """The completions of the last word; a complete one ends in a space."""
     program, *before = words
     if Path(program).name == "vae-train":
         before = ["train", *before]
@@ -144,7 +144,7 @@ def candidates(words: Sequence[str]) -> list[str]:
 
 
 def keys_of(line: Line) -> list[str]:
-    """The keys and groups that are not yet given, after the signs typed before them."""
+    """The keys and groups that are not given yet, after the + signs already typed."""
     signs = re.match(r"\+*", line.word)
     given = {word.lstrip("+").partition("=")[0] for word in line.before}
     names = [*line.chosen, *(key.name for key in line.settable())]
@@ -152,28 +152,28 @@ def keys_of(line: Line) -> list[str]:
 
 
 def values_of(line: Line) -> list[str]:
-    """What can stand behind `key=`; in a list, or with several values for a sweep, as the last of them."""
+    """The values of `key=`; of a list, or of several values for a sweep, the last one is completed."""
     typed, _, value = line.word.partition("=")
     key = typed.lstrip("+")
     item = re.split(r"[\[,]", value)[-1]
     known = {one.name: one for one in line.settable()}
     if key in line.chosen:
         paths = (path for folder in line.config_dirs for path in (folder / key).glob("*.yaml"))
-        found = spaced(sorted({path.stem for path in paths}))
+        values = spaced(sorted({path.stem for path in paths}))
     elif key not in known:
         return []
     elif key in RUNS:
-        found = [*spaced(RUNS[key]), *run_folders(item)]
+        values = [*spaced(RUNS[key]), *run_folders(item)]
     else:
-        found = spaced(choices(known[key]))
-        if not found and key.rpartition(".")[2] in PATHS:
-            found = files(item)
+        values = spaced(choices(known[key]))
+        if not values and key.rpartition(".")[2] in PATHS:
+            values = files(item)
     before = line.word.removesuffix(item)
-    return [before + (one.rstrip() if "[" in before else one) for one in found]
+    return [before + (one.rstrip() if "[" in before else one) for one in values]
 
 
 def choices(key: Key) -> list[str]:
-    """The words that a key takes, where its comment lists them, as in `a | b` or `a: what it is; b: what it is`."""
+    """The words that a key takes, if its comment lists them, as in `a | b` or `a: what it is; b: what it is`."""
     comment = re.sub(r" \([^)]*\)", "", key.comment)
     if listed := re.match(r"[\w-]+(( \| |, or )[\w-]+)+", comment):
         return re.split(r" \| |, or ", listed[0])

@@ -1,4 +1,4 @@
-"""One command as a Hydra application, with Hydra's errors in our words."""
+"""Runs a command as a Hydra application, with Hydra's errors reworded."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from vaecli.config.catalog import conf_folder, config_dirs
 from vaecli.config.explain import explain, first_lines
 from vaecli.config.sweep_callback import remove_empty
 from vaecli.config.sweep_folders import check_run_name, register
-from vaecli.runs.access import PATHS, Unasked
+from vaecli.runs.access import PATHS, NotPermitted
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
 from vaecli.utils.types import Values
 
 
 class Invocation(NamedTuple):
-    """How a run was asked for."""
+    """How a run was started."""
 
     command: str  # the command line that repeats it
     typed_keys: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
 
 
-Main = Callable[[Values, Invocation], Any]  # what a command does with its configuration
+Main = Callable[[Values, Invocation], Any]  # runs a command with its configuration
 
 
 def run(command: str, load_main: Callable[[], Main], args: list[str], program: str) -> None:
     """Compose the configuration of `command` from `args` and run it, once or for each job of a sweep.
 
-    load_main: imports what runs the command; called when the configuration stands, since torch takes seconds
-    Raises UserError for whatever the user can mend.
+    load_main: imports what runs the command; called once the configuration is composed, since torch takes seconds
+    UserError for every error that the user can correct.
     """
     check_working_folder(os.getcwd())
     flags, words = split_arguments(args)
@@ -66,13 +66,13 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
                 raise
-        return None  # a single run: reported below, without Hydra's own preface
+        return None  # a single run: reported below, without Hydra's own text
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(task)()
     except UserError as error:
         raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # a ValueError of Hydra's is about its flags
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra's ValueErrors are about its flags
         if jobs and not isinstance(error, HydraException | OmegaConfBaseException):
             raise
         raise UserError(explain(error, command, words, config_dirs(flags))) from None
@@ -83,7 +83,7 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
 
 
 def compose(command: str, words: Sequence[str]) -> Values:
-    """The configuration of one job of a command as plain values; UserError for what the user can mend."""
+    """The configuration of one job of a command as plain values; UserError for errors that the user can correct."""
     given = force_data_paths(list(words))
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -93,7 +93,7 @@ def compose(command: str, words: Sequence[str]) -> Values:
 
 
 def check_working_folder(folder: str) -> None:
-    """UserError for a working folder whose name Hydra takes for an interpolation."""
+    """UserError for a working folder whose name Hydra would interpolate."""
     if "${" in folder:
         raise UserError(f"{folder}: Hydra cannot work in a folder with ${{ in its name; rename it")
 
@@ -108,12 +108,12 @@ def execute(load_main: Callable[[], Main], config: DictConfig, program: str) -> 
 
 
 def translate_errors(main: Callable[..., Any], *args: Any) -> Any:
-    """What `main` returns; UserError for what no command can foresee: memory or a disk that is full."""
+    """What `main` returns; UserError if it runs out of memory or disk space."""
     try:
         return main(*args)
-    except Unasked as error:
+    except NotPermitted as error:
         raise error.with_command([*sys.argv[0].split(), *sys.argv[1:]]) from None
-    except BrokenPipeError:  # the reader of the output has gone: no error of the user's
+    except BrokenPipeError:  # the reader of the output has closed it
         raise
     except OSError as error:
         raise UserError(f"{error.filename or 'standard output or a file'}: {error.strerror or error}") from None
@@ -126,7 +126,7 @@ def translate_errors(main: Callable[..., Any], *args: Any) -> Any:
 
 
 def resolve_config(config: DictConfig) -> Values:
-    """The configuration as plain values, interpolations resolved; UserError where that fails or a text is empty."""
+    """The configuration as plain values, interpolations resolved; UserError if that fails or a text is empty."""
     try:
         missing = OmegaConf.missing_keys(config)
         resolved: Any = OmegaConf.to_container(config, resolve=True)
@@ -139,43 +139,46 @@ def resolve_config(config: DictConfig) -> Values:
         if value == "":
             raise UserError(f"{key}=: is empty; give it a value, or leave it out for its default")
     if isinstance(values.get("output"), str) and ".." in Path(values["output"]).parts:
-        return {**values, "output": os.path.normpath(values["output"])}  # made/../run is run, before `made` is made
+        return {
+            **values,
+            "output": os.path.normpath(values["output"]),
+        }  # made/../run becomes run, before a folder `made` is created
     return values
 
 
 def force_data_paths(words: list[str]) -> list[str]:
-    """Where a run goes on or is repeated, its data's paths are keys even if the data set composed here has no such."""
+    """With resume= or repeat=, `dataset.path=X` becomes `++dataset.path=X`: the default data set may lack the key."""
     if not any(word.startswith(("resume=", "repeat=")) for word in words):
         return words
     return [f"++{word}" if re.match(rf"dataset\.({'|'.join(PATHS)})=", word) else word for word in words]
 
 
 def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
-    """The flags, with their values, and the overrides, in whatever order they were typed.
+    """The flags, with their values, and the overrides, typed in any order.
 
     Refuses a flag that Hydra does not have, which would otherwise end in its usage text and exit code 2.
     """
     parser = get_args_parser()
     parser.exit_on_error = parser.allow_abbrev = False
     known = parser._option_string_actions
-    # the one flag whose value may be left out does not take an override for it
+    # the flag whose value is optional must not take an override as its value
     pairs = zip(args, [*args[1:], ""], strict=False)  # no arguments, no pairs
     args = [f"{arg}=all" if arg in ("--info", "-i") and "=" in after else arg for arg, after in pairs]
     try:
-        found, unknown = parser.parse_known_intermixed_args(args)
+        parsed_args, unknown = parser.parse_known_intermixed_args(args)
     except ArgumentError as error:
         raise UserError(wrong_value(error, known)) from None
     for flag in [*unknown, *(arg for arg in args if arg == "--")]:
         name = flag.partition("=")[0]
         raise UserError(f"unknown flag {name}{nearest(name, known) or '; --help lists the flags'}")
-    values = vars(found)
+    values = vars(parsed_args)
     words = values.pop("overrides")
     given = {f"--{key.replace('_', '-')}": value for key, value in values.items() if value}
     return [flag if value is True else f"{flag}={value}" for flag, value in given.items()], words
 
 
 def wrong_value(error: ArgumentError, known: Mapping[str, Any]) -> str:
-    """The message for a flag whose value is missing, or none of those it takes."""
+    """The message for a flag whose value is missing or not allowed."""
     flag = str(error.argument_name).partition("/")[0]
     choices = ", ".join(known[flag].choices or ())
     if wrong := re.match("invalid choice: '(.*?)'", error.message):

@@ -1,4 +1,4 @@
-"""Hydra's errors in our words: one or two lines that name the nearest valid key or option."""
+"""Rewords Hydra's errors: one or two lines that name the nearest valid key or option."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from vaecli.utils.schema import flatten, unknown_key
 
 
 def explain(error: Exception, command: str, words: list[str], places: Sequence[Path] = ()) -> str:
-    """One or two lines for an error of Hydra's or OmegaConf's; unknown keys and options name the nearest valid one.
+    """One or two lines for an error of Hydra or OmegaConf; unknown keys and options name the nearest valid one.
 
-    places: folders with options of the user's own
+    places: the user's own folders with options
     """
-    found = offered(command, places)
+    offers = offered(command, places)
     for word in words:
-        problem = malformed(word) or no_such_option(word, found, str(error))
+        problem = malformed(word) or no_such_option(word, offers, str(error))
         if problem:
             return problem
     unknown = re.search(r"Could not override '([^']+)'", str(error))
-    if unknown and unknown[1] in found:
-        return f"{unknown[1]} takes the name of an option: {', '.join(found[unknown[1]])}"
+    if unknown and unknown[1] in offers:
+        return f"{unknown[1]} takes the name of an option: {', '.join(offers[unknown[1]])}"
     if unknown:
-        return elsewhere(unknown[1], found, places) or unknown_key(unknown[1], known_keys(command, words))
+        return elsewhere(unknown[1], offers, places) or unknown_key(unknown[1], known_keys(command, words))
     several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
     if several:
         key, value = several.groups()
@@ -58,20 +58,20 @@ def malformed(word: str) -> str | None:
     return None
 
 
-def no_such_option(word: str, found: dict[str, list[str]], error: str) -> str | None:
-    """The message for a choice that its group does not offer."""
+def no_such_option(word: str, offers: dict[str, list[str]], error: str) -> str | None:
+    """The message for an option that its group does not have."""
     key, _, value = word.partition("=")
-    wrong = [option for option in value.split(",") if key in found and f"{key}/{option}'" in error]
+    wrong = [option for option in value.split(",") if key in offers and f"{key}/{option}'" in error]
     if not wrong:
         return None
-    hint = nearest(wrong[0], found[key])
-    return f"{key}={wrong[0]}: no such option{hint}\nThere are: {', '.join(found[key])}"
+    hint = nearest(wrong[0], offers[key])
+    return f"{key}={wrong[0]}: no such option{hint}\nThere are: {', '.join(offers[key])}"
 
 
-def elsewhere(key: str, found: dict[str, list[str]], places: Sequence[Path]) -> str | None:
-    """The message for a key that belongs to options of its group which were not chosen."""
+def elsewhere(key: str, offers: dict[str, list[str]], places: Sequence[Path]) -> str | None:
+    """The message for a key of an option that was not chosen."""
     group = key.split(".")[0]
-    names = [name for name in found.get(group, []) if any(k.name == key for k in option_keys(places, group, name))]
+    names = [name for name in offers.get(group, []) if any(k.name == key for k in option_keys(places, group, name))]
     return f"unknown key {key} here: it belongs to {group}={' or '.join(names)}" if names else None
 
 
@@ -88,8 +88,8 @@ def offered(command: str, places: Sequence[Path] = ()) -> dict[str, list[str]]:
 
 def known_keys(command: str, words: list[str]) -> list[str]:
     """Every key of the command's configuration, with the options that `words` choose."""
-    found = offered(command)
-    valid = [word for word in words if word.partition("=")[2] in found.get(word.partition("=")[0], [])]
+    offers = offered(command)
+    valid = [word for word in words if word.partition("=")[2] in offers.get(word.partition("=")[0], [])]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
         config: Any = OmegaConf.to_container(hydra.compose(command, valid))
-    return list(dict.fromkeys([*found, *flatten(config)]))
+    return list(dict.fromkeys([*offers, *flatten(config)]))

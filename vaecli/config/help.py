@@ -1,4 +1,4 @@
-"""The help texts, made from the comments of the YAML files: quick, and never out of step with them."""
+"""The help texts, made from the comments of the YAML files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the name of an option to the class that it stands for, and which names are trusted."""
+"""From the name of an option to its class, and which names are trusted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaecli.config.bases import based, check_made
+from vaecli.config.bases import as_option, check_made
 from vaecli.utils.errors import UserError
-from vaecli.utils.schema import check_arguments, plain
+from vaecli.utils.schema import as_typed, check_arguments
 from vaecli.utils.types import Values
 
 NEVER_TRUSTED = {
@@ -23,7 +23,7 @@ NEVER_TRUSTED = {
 }  # fmt: skip
 
 
-NEEDED = {  # what is asked of the objects of torch's classes; for the other groups see `bases`
+NEEDED = {  # attributes that objects of torch's classes must have; for the other groups see `bases`
     "optimizer": ("step", "param_groups"),
     "scheduler": ("step", "state_dict"),
 }
@@ -33,8 +33,8 @@ NEEDED = {  # what is asked of the objects of torch's classes; for the other gro
 class Trust:
     """Whose classes a configuration may name.
 
-    packages: of the user's own, whose classes are built as vaecli's are; UserError for what cannot be one
-    typed_here: the configuration was typed here and comes from no file, so that it may name any class
+    packages: the user's own, whose classes are built as vaecli's are; UserError for a name that cannot be one
+    typed_here: the configuration was typed, not read from a file, and may name any class
     """
 
     packages: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Trust:
     def __post_init__(self) -> None:
         for name in self.packages:
             if not re.fullmatch(r"[a-zA-Z_]\w*(\.\w+)*", name, re.ASCII):
-                raise UserError(f"trust={plain(name)}: should be names of packages, as in trust=[mypackage]")
+                raise UserError(f"trust={as_typed(name)}: should be names of packages, as in trust=[mypackage]")
             if name.partition(".")[0] in NEVER_TRUSTED:
                 raise UserError(f"trust={name}: not a package with classes for vaecli; name one of your own")
 
@@ -53,9 +53,9 @@ TYPED_HERE = Trust(typed_here=True)
 
 @dataclass(frozen=True)
 class OptionFactory:
-    """Builds what each group of a configuration names as its `_target_`, as far as that is trusted."""
+    """Builds the object that each group of a configuration names as its `_target_`, if that is trusted."""
 
-    options: Values  # of each group, by the group's name; of a stranger's file, any value
+    options: Values  # of each group, by the group's name; a stranger's file can hold any value
     trust: Trust
 
     def make(self, group: str, **supplied: Any) -> Any:
@@ -64,33 +64,35 @@ class OptionFactory:
         values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
         arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
         if not isinstance(node.get("name"), str) or not re.fullmatch(r"\w[\w.-]{0,99}", node["name"]):
-            # it becomes part of file names
-            raise UserError(f"{group}.name={plain(node.get('name'))}: should be a name of letters, digits, . - and _")
+            # it is used in file names
+            raise UserError(
+                f"{group}.name={as_typed(node.get('name'))}: should be a name of letters, digits, . - and _"
+            )
         try:
             made = target(**arguments, **supplied)
         except ValueError as error:  # a combination that only the class itself can judge
             raise UserError(f"{group}={node['name']}: {error}") from None
-        except Exception as error:  # a class of vaecli's that is there for another purpose can fail in any way
+        except Exception as error:  # a class of vaecli that is not an option can fail in any way
             if self.trust.typed_here or isinstance(error, UserError | MemoryError):
                 raise
             raise UserError(f"{group}._target_={node['_target_']}: cannot be used ({error})") from None
         missing = [name for name in NEEDED.get(group, ()) if not hasattr(made, name)]
         if missing:
-            raise UserError(f"{group}._target_={node['_target_']}: is no {group}, for it has no {missing[0]}")
+            raise UserError(f"{group}._target_={node['_target_']}: is not a {group}: it has no {missing[0]}")
         check_made(made, group)
         return made
 
     def option_class(self, group: str) -> Callable[..., Any]:
-        """What a group names as its `_target_`."""
+        """The class or function that a group names as its `_target_`."""
         node: Any = self.options.get(group)
         if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
             raise UserError(f"{group} should name one of its options, as in {group}=NAME (see vae train --help)")
         target = node["_target_"]
-        found: Callable[..., Any] = (
+        named: Callable[..., Any] = (
             imported(target) if self.trust.typed_here else resolve(target, f"vaecli.{group}s", self.trust.packages)
         )
         try:
-            return based(found, group)
+            return as_option(named, group)
         except UserError as error:
             raise UserError(f"{group}._target_={target}: {error}") from None
 
@@ -108,15 +110,15 @@ def resolve(target: str, package: str, trust: Sequence[str] = ()) -> Callable[..
     if not own and not theirs:
         raise UserError(f"the configuration asks for {target!r}, which is not one of vaecli's own classes: refused"
                         + how_to_trust(target))  # fmt: skip
-    found: Callable[..., Any] = imported(target)
-    place = str(getattr(found, "__module__", None))
+    named: Callable[..., Any] = imported(target)
+    defined_in = str(getattr(named, "__module__", None))
     if theirs:
-        fits = callable(found) and any(f"{place}.".startswith(f"{trusted}.") for trusted in theirs)
+        fits = callable(named) and any(f"{defined_in}.".startswith(f"{trusted}.") for trusted in theirs)
     else:
-        fits = place == module and (inspect.isclass(found) or (inspect.isfunction(found) and module == package))
+        fits = defined_in == module and (inspect.isclass(named) or (inspect.isfunction(named) and module == package))
     if not fits:
         raise UserError(f"the configuration asks for {target!r}, which is not a class defined there: refused")
-    return found
+    return named
 
 
 def imported(target: str) -> Any:
@@ -124,16 +126,16 @@ def imported(target: str) -> Any:
     module, _, name = target.rpartition(".")
     try:
         if not module.startswith("vaecli.") and os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # at the end: nothing there stands in for what is installed
+            sys.path.append(os.getcwd())  # at the end, so that nothing there hides an installed package
         return getattr(importlib.import_module(module), name)
-    except Exception as error:  # a module of the user's own can fail in any way
+    except Exception as error:  # a user's module can fail in any way
         plain_kinds = ImportError | AttributeError | ValueError | UserError
         kind = "" if isinstance(error, plain_kinds) else f"{type(error).__name__}: "
         raise UserError(f"cannot import {target!r}: {kind}{error}") from None
 
 
 def how_to_trust(target: str) -> str:
-    """The remedy for a class that may be the user's own; none for what no user writes."""
+    """The remedy for a class that may be the user's own; empty for a known library's."""
     package = target.partition(".")[0]
     if package in NEVER_TRUSTED or not re.fullmatch(r"\w+(\.\w+)+", target, re.ASCII):
         return ""

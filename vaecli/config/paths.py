@@ -1,4 +1,4 @@
-"""Files and folders whose names begin as a text does, as Hydra reads them; one that is complete ends in a space."""
+"""Completion of file and folder names, quoted as Hydra reads them; a complete one ends in a space."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 from vaecli.runs.names import CHECKPOINTS, CONFIG
-from vaecli.utils.command_line import MEANT
+from vaecli.utils.command_line import RESERVED_WORDS
 
-PLAIN = re.compile(r"[\w./:@+ -]*", re.ASCII)
-SECONDS = 0.1  # at most, for looking which folders hold runs
+UNQUOTED = re.compile(r"[\w./:@+ -]*", re.ASCII)
+SECONDS = 0.1  # at most, to find out which folders hold runs
 
 
 def files(text: str) -> list[str]:
@@ -31,23 +31,23 @@ def run_folders(text: str) -> list[str]:
 def listed(
     text: str, keep: Callable[[os.DirEntry[str]], bool], is_complete: Callable[[str], bool] = os.path.isfile
 ) -> list[str]:
-    """What begins with `text`, a path that may be cut off; folders to go on from end in a slash."""
+    """The paths that begin with `text`; those of folders end in a slash."""
     quote, typed = ("'", text[1:]) if text.startswith("'") else ("", text)
     head, slash, start = typed.rpartition("/")
     try:
         with os.scandir(os.path.expanduser(head + slash) or ".") as entries:
-            found = [entry for entry in entries if entry.name.startswith(start)]
-        found = sorted((one for one in found if start or not one.name.startswith(".")), key=lambda one: one.name)
-        names = [(one.name, is_complete(one.path)) for one in found if keep(one)]
+            matches = [entry for entry in entries if entry.name.startswith(start)]
+        matches = sorted((one for one in matches if start or not one.name.startswith(".")), key=lambda one: one.name)
+        names = [(one.name, is_complete(one.path)) for one in matches if keep(one)]
     except OSError:
         return []
     return [in_quotes(head + slash + name, done, quote) for name, done in names if not set(name) & set("'\\$")]
 
 
 def in_quotes(path: str, done: bool, quote: str) -> str:
-    """A path with quotes where Hydra would not read its very text; open ones where it is to go on."""
-    meant = path.lower() in MEANT or re.fullmatch(r"[\d._]*(e\d+)?", path)  # null, a number
-    quote = quote or ("" if PLAIN.fullmatch(path) and not meant else "'")
+    """A path, quoted where Hydra would not read it literally; after a folder the quote stays open."""
+    meant = path.lower() in RESERVED_WORDS or re.fullmatch(r"[\d._]*(e\d+)?", path)  # null, a number
+    quote = quote or ("" if UNQUOTED.fullmatch(path) and not meant else "'")
     return f"{quote}{path}{quote} " if done else f"{quote}{path}/"
 
 
@@ -56,7 +56,7 @@ def is_run(folder: str) -> bool:
 
 
 def holds_run(folder: str, until: float) -> bool:
-    """Whether a folder is or holds a run; True also where the time is up before one knows."""
+    """Whether a folder is or holds a run; True also if the time runs out first."""
     if is_run(folder) or time.monotonic() > until:
         return True
     try:

@@ -1,4 +1,4 @@
-"""What Hydra's sweeps leave behind: memory, and folders in which nothing was written."""
+"""Cleans up after Hydra's sweeps: the memory of their jobs, and folders in which nothing was written."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 
 
-class Tidy(Callback):
-    """Lets go of each job when it is done, and knows the folder of the sweep."""
+class SweepCleanup(Callback):
+    """Releases the memory of each job when it is done, and remembers the sweep's folder."""
 
     folder: ClassVar[Path | None] = None
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        Tidy.folder = Path(config.hydra.sweep.dir)
+        SweepCleanup.folder = Path(config.hydra.sweep.dir)
 
     def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
         """Hydra keeps a job's two configurations until the sweep ends, and its error, whose frames hold the model."""
@@ -28,8 +28,8 @@ class Tidy(Callback):
 
 
 def remove_empty() -> None:
-    """Take away the folder that Hydra has made for a sweep whose jobs wrote nothing there."""
-    folder = Tidy.folder
+    """Remove the folder that Hydra created for a sweep whose jobs wrote nothing there."""
+    folder = SweepCleanup.folder
     if folder is None or folder.is_absolute() or [path.name for path in folder.glob("*")] != ["multirun.yaml"]:
         return
     (folder / "multirun.yaml").unlink()

@@ -1,4 +1,4 @@
-"""What the folders of a sweep and of its jobs are called."""
+"""Names of the folders of a sweep and of its jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SWEEPS = Path("outputs", "sweeps")
 
 
 def register(words: Sequence[str]) -> None:
-    """Let conf/train.yaml name folders; words: the keys and values of the command line."""
+    """Register the resolvers by which conf/train.yaml names folders; words: the command line's keys and values."""
     typed = {one.key_or_group for one in parsed(words) if not one.is_sweep_override()}
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     OmegaConf.register_new_resolver("job_folder", partial(job_folder, typed=typed), replace=True)
@@ -43,7 +43,7 @@ def job_folder(number: int, overrides: str, typed: Collection[str] = (), length:
 
 
 def parsed(words: Iterable[str]) -> list[Override]:
-    """The keys and values of a command line; none where one cannot be read, as is said when it is composed."""
+    """The keys and values of a command line; [] if one cannot be parsed, which is reported when they are composed."""
     try:
         return OverridesParser.create().parse_overrides(list(words))
     except HydraException:
@@ -51,13 +51,13 @@ def parsed(words: Iterable[str]) -> list[Override]:
 
 
 def check_run_name(words: Sequence[str], multirun: bool) -> None:
-    """UserError for a name that is none, and for one that a sweep has already, before its folder is made."""
+    """UserError for an invalid name, and for one that a sweep already has, before its folder is created."""
     for one in parsed(words):
         if one.key_or_group != "name" or one.is_delete():
             continue
         if one.is_sweep_override():
-            raise UserError(f"{one.input_line}: a sweep has one name")
+            raise UserError(f"{one.input_line}: a sweep takes a single name")
         name = check_value("name", one.value(), FolderName | None)
         folder = SWEEPS / (name or "")
         if multirun and name and folder.exists():
-            raise UserError(f"name={name}: there is a sweep of this name already ({folder}); choose another")
+            raise UserError(f"name={name}: a sweep of this name exists already ({folder}); choose another")

@@ -1,4 +1,4 @@
-"""A user's own numbers: vectors, tables and images from a file."""
+"""A user's own data: vectors, tables and images from a file of numbers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vaecli.datasets.checks import check_columns_observed, check_finite
 from vaecli.datasets.own import TestFraction, ValFraction, code_labels, limited, split_rows
 from vaecli.datasets.reading.choice import (
     Channels,
-    Choice,
     Decimal,
     Encoding,
     Name,
     Precision,
+    ReadOptions,
     Separator,
     Texts,
     White,
@@ -28,7 +28,7 @@ from vaecli.datasets.reading.choice import (
 )
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import TABLES, read, read_observations
-from vaecli.datasets.reading.gallery import Wanted
+from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
 from vaecli.datasets.series import SHORT, Windows
 from vaecli.datasets.split import FileSplit, Split, Splits
@@ -36,7 +36,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
 
-LOOK = 1000  # observations from whose range it is known how to draw images
+RANGE_SAMPLE = 1000  # observations from whose range it is known how to draw images
 
 
 class Arrays(Dataset):
@@ -49,8 +49,8 @@ class Arrays(Dataset):
     columns: of a table; None: all numbers but the labels
     labels: a table's column or an .npz file's array; None: one that is called label, labels, class or target (y in an
         .npz file), or a table's only column of classes; False: none
-    header, separator, decimal, encoding: of a text file; None: as it looks
-    missing_values: texts, beside the usual ones, that stand for a missing cell
+    header, separator, decimal, encoding: of a text file; None: guessed
+    missing_values: texts that stand for a missing cell, in addition to the usual ones
     channels: where the channels of pictures are in an array of four axes
     white: of whole numbers, the one that stands for 1.0; None: 255 of bytes, the others stay as they are
     standardize: the model works in standard units, learned on the training split
@@ -95,7 +95,7 @@ class Arrays(Dataset):
             labels = False
         elif stride:
             raise UserError(f"dataset.stride={stride}: says nothing without dataset.window")
-        self.choice = Choice(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
+        self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
                              tuple(missing_values or ()), channels, None, white, precision, bool(window))  # fmt: skip
         self.standardize, self.gaps = standardize, missing == "mask"
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
@@ -109,7 +109,7 @@ class Arrays(Dataset):
             raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays files")
         if self.choice.precision == "double" and not self.standardize:
             raise UserError(
-                "dataset.precision=double needs dataset.standardize=true, which takes the mean off in float64"
+                "dataset.precision=double needs dataset.standardize=true, which subtracts the mean in float64"
             )
         contents = {"path": self._precise(read(what, path, self.choice))}
         names = contents["path"].names
@@ -152,17 +152,17 @@ class Arrays(Dataset):
         return Splits(cut(rows.train, windows.training_stride), val, test)
 
     def _precise(self, content: Content) -> Content:
-        """The content in float64 only where the model takes the mean off before it goes on in float32."""
+        """The content in float64 only if the model subtracts the mean before it continues in float32."""
         if not content.double:
             return content
         if self.standardize:
-            return content._replace(reading=content.reading.adding("float64 until the mean is off"))
-        note = "float32 has too few digits to tell all numbers apart; dataset.standardize=true keeps them apart"
+            return content._replace(reading=content.reading.adding("float64 until the mean is subtracted"))
+        note = "float32 has too few digits to distinguish all numbers; dataset.standardize=true keeps them distinct"
         x = content.x if content.mapped else content.x.to(torch.float32)
         return content._replace(x=x, double=False, reading=content.reading.noting(note))
 
-    def _same(self, first: Content) -> Choice:
-        """How other files are read, when one has been: what was decided is decided."""
+    def _same(self, first: Content) -> ReadOptions:
+        """How the other files are read after the first: with the same decisions."""
         self.filled = {"white": 255} if first.levels == 255 else {}
         if self.standardize and self.choice.precision is None:
             self.filled["precision"] = "double" if first.double else "single"
@@ -185,9 +185,9 @@ class Arrays(Dataset):
         choice = self.choice._replace(precision=precision, known=True)
         if self.windows is not None:
             return self._windows_of(what, path, choice, self.windows)
-        return read_observations(what, path, choice._replace(columns=self.names), x_shape, Wanted())
+        return read_observations(what, path, choice._replace(columns=self.names), x_shape, ImageOptions())
 
-    def _windows_of(self, what: str, path: Path, choice: Choice, windows: Windows) -> Content:
+    def _windows_of(self, what: str, path: Path, choice: ReadOptions, windows: Windows) -> Content:
         """The windows of a series, or of a file that holds windows already, as vaecli writes them."""
         numbered = tuple(f"x_{i + 1}" for i in range(windows.size))
         with suppress(UserError):
@@ -197,7 +197,7 @@ class Arrays(Dataset):
 
     @cached_property
     def names(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """Of a table's columns, while the file is there; those that were chosen in any case."""
+        """The names of a table's columns: those chosen, or those of the file if it still exists."""
         path = expanded(self.paths["path"] or "")
         if self.windows:
             return None
@@ -211,15 +211,15 @@ class Arrays(Dataset):
             return None
 
     @cached_property
-    def shown(self) -> tuple[float, float]:  # type: ignore[override]
-        """The values to draw black and white: 0 and 1, or where they lie beyond, the ends of the data's range."""
+    def display_range(self) -> tuple[float, float]:  # type: ignore[override]
+        """The values to draw black and white: 0 and 1, or the data's range if it is larger."""
         try:
             content = read(*self._place("path"), self.choice)
-        except UserError:  # a run's data may be gone
+        except UserError:  # a run's data may no longer exist
             return 0.0, 1.0
         if content.levels > 1 or content.x.dtype == torch.uint8:
             return 0.0, 1.0
-        low, high, _ = Split(content.x[:LOOK]).range
+        low, high, _ = Split(content.x[:RANGE_SAMPLE]).range
         return (0.0, 1.0) if 0 <= low <= high <= 1 else (low, high)
 
     def _place(self, key: str) -> tuple[str, Path]:
@@ -248,12 +248,12 @@ class Arrays(Dataset):
                                 f"those of shape {first.x_shape}")  # fmt: skip
             if (split.x.dtype == torch.uint8) != (first.x.dtype == torch.uint8):
                 raise UserError(f"{self._place(key)[0]}: holds {split.x.dtype}, but dataset.path {first.x.dtype}; "
-                                "uint8 stands for 0 to 1, so that both should be")  # fmt: skip
+                                "uint8 stands for 0 to 1: both should be uint8, or neither")  # fmt: skip
             if split.levels != first.levels:
                 raise UserError(f"{self._place(key)[0]}: holds bytes up to 255, but dataset.path only 0 and 1")
 
     def _limited(self, part: Split, apart: bool) -> Split:
-        """No more than `limit` observations of a part; apart: of one from a file of its own, which may be sorted."""
+        """No more than `limit` observations of a part; apart: the part has a file of its own, which may be sorted."""
         if self.limit is None or self.limit >= len(part):
             return part
         chosen = limited(len(part), part.y, self.limit, self.split_seed, apart)

@@ -1,4 +1,4 @@
-"""What every data set provides."""
+"""The base class of data sets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import read_observations
-from vaecli.datasets.reading.gallery import Wanted
+from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import Labels, Part, Reading, counted
 from vaecli.datasets.split import Splits
@@ -21,19 +21,19 @@ from vaecli.utils.types import Values
 
 
 class Dataset(Option, abstract=True):
-    """Observations in parts to train on, to validate and to test, and what there is to say of them.
+    """Observations for training, validation and test, and what is known about them.
 
-    grid: (P,), where the P numbers of a curve lie; None: no curves
-    label: what a curve's numbers are
-    names: of a table's columns; None: no table
+    grid: (P,), the points of a curve's P values; None: not curves
+    label: the name of a curve's values
+    names: of a table's columns; None: not a table
     label_names: of the classes, or of the columns of numbers, in y; None: none
     items: the file of each picture, by a split's `rows`, once they are read; None: they have none
-    shown: the values to draw black and white
-    gaps: whether NaN stands for what is missing
+    display_range: the values to draw black and white
+    gaps: whether NaN stands for a missing number
     resizes: whether images of any size are scaled to x_shape
     recipe: the experiment=NAME that suits the data; None: none
-    factors: the names of the numbers that `observation` makes an observation from; (): there are none
-    reading: what the data were read from, once they are; None: there is nothing to say but what the splits hold
+    factors: the names of the arguments of `observation`; (): it does not exist
+    reading: what was read and how, after `load`; None: nothing was read from the user's files
     """
 
     grid: Tensor | None = None
@@ -41,7 +41,7 @@ class Dataset(Option, abstract=True):
     names: Sequence[str] | None = None
     label_names: Sequence[str] | None = None
     items: Sequence[str] | None = None
-    shown: tuple[float, float] = (0.0, 1.0)
+    display_range: tuple[float, float] = (0.0, 1.0)
     gaps: bool = False
     resizes: bool = False
     recipe: ClassVar[str | None] = None
@@ -50,14 +50,14 @@ class Dataset(Option, abstract=True):
 
     @abstractmethod
     def load(self) -> Splits:
-        """The three parts; UserError where the data cannot be had."""
+        """The three splits; UserError if the data are missing or unusable."""
 
     def observation(self, **factors: float) -> Tensor:
-        """The observation (*x_shape) that has these `factors`."""
+        """The observation (*x_shape) with these `factors`."""
         raise NotImplementedError
 
     def described(self, name: str, splits: Splits) -> Reading:
-        """What the data were read from, or, where that says nothing, what the parts hold."""
+        """What was read and how, or, if nothing was read from files, what the splits hold."""
         if self.reading is not None:
             return self.reading
         parts = {key: Part(len(part), "") for key, part in splits._asdict().items() if part is not None}
@@ -66,7 +66,7 @@ class Dataset(Option, abstract=True):
         return Reading(f"{name}: {n:,} {of}", {}, parts, self._labels(splits))
 
     def _labels(self, splits: Splits) -> Labels | None:
-        """What the parts' labels are."""
+        """A description of the splits' labels."""
         several = [part.y for part in splits if part is not None and part.y is not None]
         if not several or not self.label_names:
             return None
@@ -76,20 +76,20 @@ class Dataset(Option, abstract=True):
 
     @property
     def settings_from_data(self) -> Mapping[str, object]:
-        """Keys of the option that the data have decided, once they are read: a run keeps them."""
+        """Keys of the option that were decided when the data were read; a run stores them."""
         return {"columns": list(self.names)} if self.names else {}
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         """Observations (N, *x_shape) of a file of the user's, or a folder of pictures, read as the data set's own are.
 
-        what: how a message begins. UserError for what cannot be read, or has another shape.
+        what: the beginning of messages. UserError for a file that cannot be read or has another shape.
         """
         size = (x_shape[1], x_shape[2]) if self.resizes and len(x_shape) == 3 else None
-        return read_observations(what, path, Choice(), x_shape, Wanted(size=size))
+        return read_observations(what, path, ReadOptions(), x_shape, ImageOptions(size=size))
 
     @classmethod
     def localise(cls, settings: Values, keep: bool) -> dict[str, str]:
-        """Paths, by their keys, to put in the place of a run's settings where its data are looked for on this machine.
+        """Paths, by their keys, that replace those of a run's settings when its data are loaded on this machine.
 
         keep: the user trained the run here, so that its own paths may stay
         """

@@ -1,4 +1,4 @@
-"""What is refused in a user's data, and in which words."""
+"""Validates a user's data."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vaecli.utils.files import check_utf8_name, irregular
 def check_finite(
     what: str, data: Split, gaps: bool = False, names: Sequence[str] | None = None, remedy: str = ""
 ) -> None:
-    """UserError where data hold a NaN or a value that float32 cannot hold.
+    """UserError if data hold a NaN or a value that float32 cannot hold.
 
-    what: how the message begins; gaps: NaN is allowed; names: of the columns, for data (N, d)
+    what: the beginning of the message; gaps: NaN is allowed; names: of the columns, for data (N, d)
     """
     start, wrong, first = 0, 0, None
     for chunk in data.chunks() if data.x.is_floating_point() else ():
         x = chunk.to(torch.float32)
-        found = x.isinf() if gaps else ~x.isfinite()
-        here = int(found.sum())
+        broken = x.isinf() if gaps else ~x.isfinite()
+        here = int(broken.sum())
         if here and first is None:
-            first = found.nonzero()[0].tolist()
+            first = broken.nonzero()[0].tolist()
             first[0] += start
         start, wrong = start + len(chunk), wrong + here
     if first is None:
@@ -38,7 +38,7 @@ def check_finite(
 
 
 def check_columns_observed(what: str, moments: Moments, names: Sequence[str] | None) -> None:
-    """UserError where a number is missing in every training observation: nothing can be learned of it."""
+    """UserError if a column is missing in every training observation: nothing can be learned about it."""
     unseen = (moments.n == 0).nonzero().tolist()
     if unseen:
         shown = ", ".join(names[i] for (i, *_) in unseen[:5]) if names else str(unseen[0])
@@ -47,7 +47,7 @@ def check_columns_observed(what: str, moments: Moments, names: Sequence[str] | N
 
 
 def check_numbers(what: str, values: np.ndarray) -> None:
-    """UserError unless the array holds real numbers, and any at all."""
+    """UserError unless the array holds real numbers, and at least one."""
     if values.dtype.kind not in "buif":
         kind = {"O": "Python objects", "U": "text", "S": "text", "c": "complex numbers"}.get(values.dtype.kind)
         raise UserError(f"{what}: holds {kind or values.dtype}; expected an array of real numbers")
@@ -56,7 +56,7 @@ def check_numbers(what: str, values: np.ndarray) -> None:
 
 
 def existing(what: str, path: Path, kinds: Sequence[str]) -> Path:
-    """`path`, a file of one of the `kinds` (".npy"); UserError for everything else."""
+    """`path`, a file of one of the `kinds` (".npy"); UserError otherwise."""
     check_utf8_name(what, path)
     if kind := irregular(path):
         raise UserError(f"{what}: is {kind}; expected a {one_of(kinds)} file")

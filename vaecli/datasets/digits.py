@@ -1,4 +1,4 @@
-"""scikit-learn's bundled handwritten digits: real images without a download."""
+"""The handwritten digits that come with scikit-learn: no download."""
 
 import zlib
 

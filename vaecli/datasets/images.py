@@ -1,4 +1,4 @@
-"""A user's own images: all below a folder, or the pages of a file."""
+"""A user's own images: all images below a folder, or the pages of a file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.own import TestFraction, ValFraction, limited, named_labels, split_groups
-from vaecli.datasets.reading.choice import Choice, Colour, Pages, Subfolders, White
+from vaecli.datasets.reading.choice import Colour, Pages, ReadOptions, Subfolders, White
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import read_observations
 from vaecli.datasets.reading.folders import File, Folder, all_passed_over, as_text, labels_of, parts_of, walk
-from vaecli.datasets.reading.gallery import Gallery, Picture, Wanted
+from vaecli.datasets.reading.gallery import Gallery, ImageOptions, Picture
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import FileReading, Labels, Part, Reading, counted
 from vaecli.datasets.split import Binarize, Splits, image_splits
@@ -51,7 +51,7 @@ class Images(Dataset):
     colour: grey or rgb; None: grey where all of them are
     pages: what the pages of a file are: observations (None: the same, which is said), or channels of one
     white: the value that stands for 1.0; None: 255, and of 16 bits what the files' tags say, else 65,535
-    subfolders: splits or labels; None: splits where they are called so
+    subfolders: splits or labels; None: splits if they have the names of splits
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Images(Dataset):
     ) -> None:
         self.path, self.what, self.folder = path, f"dataset.path={path}", expanded(path)
         sides = (size, size) if isinstance(size, int) else None if size is None else (size[0], size[1])
-        self.wanted = Wanted(colour, sides, pages, white)
+        self.wanted = ImageOptions(colour, sides, pages, white)
         self.resizes = size is not None
         self.subfolders: Subfolders | None = subfolders
         self.fractions, self.split_seed = (val_fraction, test_fraction), split_seed
@@ -109,24 +109,26 @@ class Images(Dataset):
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         size = x_shape[1:] if self.resizes else None
         wanted = self.wanted._replace(size=(size[0], size[1]) if size else None)
-        return read_observations(what, path, Choice(white=self.wanted.white), x_shape, wanted)
+        return read_observations(what, path, ReadOptions(white=self.wanted.white), x_shape, wanted)
 
     def _folders(self) -> tuple[dict[str, Folder], list[str]]:
-        """The files to train on, and those of the splits that have a folder of their own, before any is opened."""
+        """The files of each split that has a folder, listed before any is opened."""
         if self.folder.is_file() and self.folder.suffix.lower() in (".tif", ".tiff", ".gif", ".webp"):
             return {"train": Folder([File(self.folder, "")], {})}, []
         if not self.folder.is_dir():
             problem = "is a file" if self.folder.exists() else "there is no such folder"
             raise UserError(f"{self.what}: {problem}; expected a folder of images, or a file of several pages "
                             "(dataset=arrays reads files of numbers)")  # fmt: skip
-        found = parts_of(self.what, self.folder, self.subfolders)
-        if not found.folders:
+        subfolders = parts_of(self.what, self.folder, self.subfolders)
+        if not subfolders.folders:
             return {"train": walk(self.what, self.folder)}, []
-        inner = {name: path for name in PARTS if (path := found.folders.get(name))}
-        return {name: walk(os.path.join(self.what, path.name), path) for name, path in inner.items()}, [*found.notes]
+        inner = {name: path for name in PARTS if (path := subfolders.folders.get(name))}
+        return {name: walk(os.path.join(self.what, path.name), path) for name, path in inner.items()}, [
+            *subfolders.notes
+        ]
 
     def _parts(self, gallery: Gallery, folders: Mapping[str, Folder], codes: Tensor | None) -> dict[str, list[Picture]]:
-        """The pictures of each part, in the order in which they are held."""
+        """The pictures of each split, in the order of the tensor."""
         given, start = {}, 0
         for name, folder in folders.items():
             given[name] = gallery.pictures(range(start, start + len(folder.files)))
@@ -163,11 +165,11 @@ class Images(Dataset):
             self.path, "images", n, shape, said, tuple(how), layout, labels=labels, high=float(gallery.largest),
             passed_over=all_passed_over(folders.values()), notes=(*notes, *gallery.notes),
         )  # fmt: skip
-        found = {name: Part(len(parts[name]), self._whence(name, folders)) for name in PARTS if name in parts}
-        return Reading(self.path, {"path": reading}, found)
+        described = {name: Part(len(parts[name]), self._whence(name, folders)) for name in PARTS if name in parts}
+        return Reading(self.path, {"path": reading}, described)
 
     def _whence(self, name: str, folders: Mapping[str, Folder]) -> str:
-        """Where a part's pictures come from."""
+        """The source of a split's pictures."""
         if len(folders) > 1 and name in folders:
             return f"folder {as_text(folders[name].files[0].path.relative_to(self.folder).parts[0])}"
         return self.drawn

@@ -28,7 +28,7 @@ LABELS = {
 
 
 def default_root() -> Path:
-    """Where data sets are kept: the environment variable VAE_DATA, else a folder in the user's cache."""
+    """The folder of downloaded data sets: the environment variable VAE_DATA, else a folder in the user's cache."""
     if os.environ.get("VAE_DATA"):
         return expanded(os.environ["VAE_DATA"])
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vaecli"
@@ -40,10 +40,10 @@ def complete(folder: Path) -> bool:
 
 
 def read_idx(path: Path) -> Tensor:
-    """Images (N, H, W) or labels (N,), uint8, of an IDX file; ValueError with what is wrong with it.
+    """Images (N, H, W) or labels (N,), uint8, of an IDX file; ValueError with the reason if it is damaged.
 
     Two bytes 0, one for the type, one for the number of dimensions, four for the length of each, and the values.
-    torchvision's readers say of a damaged file only that some assertion failed.
+    torchvision's readers only report a failed assertion for a damaged file.
     """
     n_dims = 3 if "images" in path.name else 1
     size, magic = path.stat().st_size, bytes([0, 0, 8, n_dims])
@@ -56,7 +56,7 @@ def read_idx(path: Path) -> Tensor:
         shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4))
         expected = len(header) + math.prod(shape)
         if size != expected:
-            raise ValueError(f"{path.name} has {size:,} bytes, and its header promises {expected:,}")
+            raise ValueError(f"{path.name} has {size:,} bytes, but its header announces {expected:,}")
         check_memory(2 * size, str(path), "use a smaller file")
         return torch.from_numpy(np.fromfile(file, np.uint8).reshape(shape))
 
@@ -65,8 +65,8 @@ class MNIST(Dataset):
     """60,000 grey images of 28x28 pixels to train on, the last `val_size` of them set aside, and 10,000 to test.
 
     source: MNIST (LeCun et al., 1998), FashionMNIST (Xiao et al., 2017) or KMNIST (Clanuwat et al., 2018)
-    root: the folder that holds `<source>/raw`; None: see `default_root`. Files that are there are read without a
-        network, others are downloaded and compared with their checksum, which a cut download does not have.
+    root: the folder that holds `<source>/raw`; None: see `default_root`. Existing files are read without a
+        network; others are downloaded and compared with their checksum.
     """
 
     label_names: tuple[str, ...]
@@ -87,9 +87,9 @@ class MNIST(Dataset):
 
     @classmethod
     def localise(cls, settings: Values, keep: bool) -> dict[str, str]:
-        """Our own folder in the place of one that does not hold the files, or is not to be kept.
+        """The default folder instead of one that lacks the files, or that another user's run names.
 
-        The folder that a run names is thereby read at most: what is missing is downloaded to a place of the user's.
+        The folder that a run names is thus only read: missing files are downloaded to this user's own folder.
         """
         root = settings.get("root")
         if root is None or (keep and complete(Path(str(root), str(settings.get("source")), "raw"))):
@@ -123,7 +123,7 @@ class MNIST(Dataset):
         return x.unsqueeze(1), y
 
     def _provide(self, folder: Path, name: str) -> None:
-        """Download a file that is not there; extract one again whose extraction was cut short."""
+        """Download a missing file; extract a file again whose extraction was cut short."""
         import torchvision
 
         path, packed = folder / name, folder / f"{name}.gz"
@@ -133,7 +133,7 @@ class MNIST(Dataset):
             if kind := irregular(place):
                 raise UserError(self._advice(folder, "cannot be read", f"{place.name} is {kind}"))
         if path.is_file():
-            if readable(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
+            if is_whole(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
                 return
         else:
             self._download(folder, packed, known.mirrors, md5)
@@ -145,14 +145,14 @@ class MNIST(Dataset):
         replace_file(path, lambda file: file.write(content))
 
     def _download(self, folder: Path, packed: Path, mirrors: list[str], md5: str) -> None:
-        """Fetch one compressed file from the first mirror that has it whole; one that is there and whole is kept."""
+        """Fetch one compressed file from the first mirror that has it complete; an existing complete file is kept."""
         from torchvision.datasets.utils import download_url
 
         kept, problems = next(parent for parent in (folder, *folder.parents) if parent.exists()), []
         for mirror in mirrors:
             try:
                 return download_url(f"{mirror}{packed.name}", str(folder), packed.name, md5)
-            except Exception as error:  # of urllib's, http's, ssl's or torchvision's own
+            except Exception as error:  # errors of urllib, http, ssl or torchvision
                 problems.append(str(error) or type(error).__name__)
         remove_empty(folder, kept)
         reason = problems[0].strip().splitlines()[0]
@@ -167,7 +167,7 @@ class MNIST(Dataset):
         )
 
 
-def readable(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Whether an IDX file is as long as its header says."""
     try:
         read_idx(path)
@@ -177,7 +177,7 @@ def readable(path: Path) -> bool:
 
 
 def remove_empty(folder: Path, kept: Path) -> None:
-    """Take away the empty folders from `folder` up to, but not including, `kept`: what a failed download leaves."""
+    """Remove the empty folders that a failed download leaves, from `folder` up to, but not including, `kept`."""
     while folder != kept and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""A part of MNIST that comes with vaecli: digits that can be read, without a download."""
+"""The part of MNIST that comes with vaecli: no download."""
 
 import bz2
 import hashlib
@@ -46,7 +46,7 @@ class MNISTSmall(Dataset):
 
 
 def read() -> bytes:
-    """The images (11000, 28, 28), then their labels (11000,), uint8; UserError where the file is not as it was made."""
+    """The images (11000, 28, 28), then their labels (11000,), uint8; UserError if the file is missing or damaged."""
     try:
         packed = FILE.read_bytes()
     except OSError as error:

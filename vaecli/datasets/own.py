@@ -1,4 +1,4 @@
-"""What the data sets of a user's own share: splits by fraction, labels as numbers."""
+"""Splits by fraction, limits and label codes, for the data sets of a user's own files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TestFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Rows(NamedTuple):
-    """Which observations are in which part; None where a part is not taken from them."""
+    """Which observations are in which split; None for a split that comes from elsewhere."""
 
     train: Tensor  # (N,), int64
     val: Tensor | None
@@ -28,14 +28,14 @@ class Rows(NamedTuple):
 def split_rows(what: str, n: int, val: float, test: float, seed: int) -> Rows:
     """n observations, shuffled by `seed`: a fraction `test` of them, then a fraction `val`, the rest to train on.
 
-    A fraction above 0 is one observation at least. The test part does not depend on `val`.
+    A fraction above 0 gives at least one observation. The test part does not depend on `val`.
     """
     n_test, n_val = (max(1, round(fraction * n)) if fraction else 0 for fraction in (test, val))
     if n - n_test - n_val < 1:
         wanted = [f"{n_test:,} to test"] * bool(n_test) + [f"{n_val:,} to validate"] * bool(n_val)
         raise UserError(
             f"{what}: {n:,} observations are too few: {' and '.join(wanted)} leave none to train on; "
-            "lower dataset.test_fraction or dataset.val_fraction (0: no validation), or bring more"
+            "lower dataset.test_fraction or dataset.val_fraction (0: no validation), or give more data"
         )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     parts = order.split([n_test, n_val, n - n_test - n_val])
@@ -85,7 +85,7 @@ class Labels(NamedTuple):
 
 
 def code_labels(parts: Sequence[np.ndarray | Classes | None]) -> Labels:
-    """Labels as numbers: text as its place among all the texts, in the order of the alphabet."""
+    """Labels as numbers: a text becomes its index among all texts in alphabetical order."""
     if not any(isinstance(part, Classes) for part in parts):
         numbers = [part for part in parts if not isinstance(part, Classes)]
         return Labels([None if part is None else number_labels(part) for part in numbers], None)
@@ -98,7 +98,7 @@ def code_labels(parts: Sequence[np.ndarray | Classes | None]) -> Labels:
 
 
 def as_classes(labels: np.ndarray) -> Classes:
-    """Labels that are numbers as texts."""
+    """Numeric labels as texts."""
     kinds, codes = np.unique(labels, return_inverse=True)
     return classes([str(kind) for kind in kinds], codes.ravel())
 
@@ -115,10 +115,10 @@ def named_labels(labels: Sequence[str] | None, names: Sequence[str] | None) -> T
 
 
 def limited(n: int, labels: Tensor | None, limit: int | None, seed: int, spread: bool = False) -> Tensor:
-    """Which of n observations to take where there may be `limit` of them: (M,) places, in order.
+    """The indices (M,) of at most `limit` of n observations, in order.
 
-    The first ones, or, to `spread` them over a file that may be sorted, some drawn by `seed`; in either case some of
-    every class, if there is room for so many.
+    The first ones, or, with `spread`, for a file that may be sorted, some drawn by `seed`; in either case some of
+    every class, if the limit allows that.
     """
     if limit is None or limit >= n:
         return torch.arange(n)

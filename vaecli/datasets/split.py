@@ -1,4 +1,4 @@
-"""The parts of a data set, in memory, and what turns a batch of them into observations."""
+"""The splits of a data set, in memory, and their conversion to batches of observations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor
 from vaecli.utils.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
-STATISTICS_CHUNK = 4096  # observations at a time where a figure is taken over all of them
-READ_AHEAD = 2**24  # bytes of the batches to come
+STATISTICS_CHUNK = 4096  # observations at a time when a figure of all of them is computed
+READ_AHEAD = 2**24  # bytes of batches that are read at once
 
 
 class Range(NamedTuple):
-    """Where the values lie."""
+    """The range of the values."""
 
     low: float
     high: float
@@ -28,23 +28,23 @@ class Range(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Of each of the numbers of an observation (*x_shape), over those that are there; float64."""
+    """Moments of each number of an observation (*x_shape), over the values that are not missing; float64."""
 
     n: Tensor
-    mean: Tensor  # NaN where there is none
+    mean: Tensor  # NaN if all are missing
     scale: Tensor  # standard deviation: the root of the mean squared deviation
 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set, held in its smallest type and converted a batch at a time where it lies.
+    """A split of a data set, held in its smallest type and converted a batch at a time on its device.
 
     x: (N, *x_shape), uint8 grey levels (or 0 and 1) or float32
     y: labels: (N,) integers, (N,) or (N, d) numbers, or None
     levels: the value of x that stands for 1.0: 255 for 8-bit images, 16 for the digits, 1 for what is already scaled
     redraw: draw every pixel anew from Bernoulli(x / levels) at each use (dynamic binarisation)
-    rows: (N,), on the CPU: which rows of their file the observations are; None: all as they come
-    double: batches are float64, of numbers that float32 would not tell apart
+    rows: (N,), on the CPU: which rows of their file the observations are; None: all, in order
+    double: batches are float64, for numbers that float32 would not distinguish
     """
 
     x: Tensor
@@ -59,7 +59,7 @@ class Split:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of batches."""
+        """The type of batches."""
         return torch.float64 if self.double else torch.float32
 
     @property
@@ -68,7 +68,7 @@ class Split:
 
     @property
     def device(self) -> torch.device:
-        """Where batches lie."""
+        """The device of batches."""
         return self.x.device
 
     def raw(self, index: Tensor | slice) -> Tensor:
@@ -81,17 +81,17 @@ class Split:
             yield self.raw(slice(start, start + STATISTICS_CHUNK))
 
     def batch(self, index: Tensor | slice) -> Tensor:
-        """Observations `index` (B, *x_shape), on `device`: float32, or float64 where that is said."""
+        """Observations `index` (B, *x_shape), on `device`: float32, or float64 with `double`."""
         return self.observations(self.raw(index))
 
     def gathered(self, order: Tensor, size: int) -> Iterator[Tensor]:
-        """Observations in an order as they are held, `size` at a time: the rows of many batches are read at once."""
+        """Observations in the given order, unconverted, `size` at a time; the rows of many batches are read at once."""
         row = self.x[:1].numel() * self.x.element_size()
         for rows in order.split(size * max(1, READ_AHEAD // (row * size))):
             yield from self.raw(rows).split(size)
 
     def observations(self, x: Tensor) -> Tensor:
-        """Observations as a model is given them, from what is held of them (B, *x_shape)."""
+        """Unconverted observations (B, *x_shape) in the form that a model takes."""
         x = x.to(self.dtype) if self.levels == 1 else x / self.levels
         return torch.bernoulli(x) if self.redraw else x
 
@@ -137,7 +137,7 @@ class Split:
 
     @cached_property
     def range(self) -> Range:
-        """The smallest and the largest of the values of all batches, but for NaN, and whether there are no others."""
+        """The smallest and the largest of the values of all batches, NaN ignored, and whether all are 0 or 1."""
         low, high, others = torch.inf, -torch.inf, False
         for chunk in self.chunks():
             known = chunk[~chunk.isnan()].to(self.dtype) if chunk.is_floating_point() else chunk
@@ -152,7 +152,7 @@ class Split:
 class FileSplit(Split):
     """A split whose x stays in its file, mapped into memory: a batch reads its own rows and no others.
 
-    rows are places in x; place: where batches lie, None: on the CPU
+    rows are indices into x; place: the device of batches, None: the CPU
     """
 
     place: torch.device | None = None

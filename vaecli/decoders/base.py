@@ -1,4 +1,4 @@
-"""What every decoder distribution provides."""
+"""The base class of decoders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vaecli.utils.types import Values
 
 
 class DataFacts(NamedTuple):
-    """What a decoder needs to know of the data in order to accept them."""
+    """What a decoder needs to know about the data."""
 
     low: float
     high: float
@@ -26,7 +26,7 @@ class DataFacts(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        """An option of `decoder` that takes the data."""
+        """An option of `decoder` that accepts the data."""
         if self.low >= 0 and self.high > 1 and self.step is not None:
             return "poisson"
         if self.low >= 0 and self.high <= 1:
@@ -38,11 +38,11 @@ class Decoder(Option, nn.Module, abstract=True):
     """p(x|z): turns the decoder network's tensors into a normalised distribution over observations.
 
     n_params: how many tensors of x's shape the network emits
-    step: the values of x that have a probability are multiples of it; None where the class does not say
-    training_bound: whether log p(x|z) depends on its own x and z alone while training too, so that the figures of a
-        training batch are a bound of log p(x)
-    takes_gaps: whether NaN in x stands for what is missing
-    calibrate: called with the mean squared error of the training set, where an evaluation needs it; None elsewhere
+    step: the values of x that have a probability are multiples of it; None: unknown
+    training_bound: whether log p(x|z) depends on its own x and z only, also in training, so that the figures of a
+        training batch are lower bounds of log p(x)
+    takes_gaps: whether NaN in x stands for a missing number
+    calibrate: called with the mean squared error of the training set, if evaluation needs it; None otherwise
     """
 
     made_with: ClassVar[tuple[str, ...]] = ("x_shape",)
@@ -63,19 +63,19 @@ class Decoder(Option, nn.Module, abstract=True):
         raise NotImplementedError
 
     def params_at_mean(self, mean: Tensor) -> Tensor | None:
-        """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None where there are none."""
+        """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None if there are none."""
         return None
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
-        """The option's settings with those filled in that are null because the data decide them.
+        """The option's settings, with null replaced where the data decide the value.
 
-        Raises ValueError, with a remedy, where these data can decide nothing.
+        ValueError, with a remedy, if the data do not suit the decoder.
         """
         return settings
 
     def check(self, data: DataFacts) -> str | None:
-        """Raises ValueError for data outside the support; returns a warning where a figure needs explaining."""
+        """ValueError for data outside the support; otherwise a warning if a figure needs an explanation, or None."""
         return None
 
     def error(self, mean: Tensor, x: Tensor) -> Tensor:

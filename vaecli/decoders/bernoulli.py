@@ -14,7 +14,8 @@ from vaecli.decoders.base import DataFacts, Decoder, check_unit_interval
 
 GREY = (
     "grey values under decoder=bernoulli: log p(x|z) and the ELBO are then expectations over binary images drawn with "
-    "these grey values as probabilities, not densities of the grey data, and compare with no binarised figure. "
+    "these grey values as probabilities, not densities of the grey data, and not comparable with figures for "
+    "binarised data. "
     "For a likelihood of the grey data use decoder=discretized_logistic; for binary ones dataset.binarize=dynamic."
 )
 

@@ -8,13 +8,13 @@ from torch.distributions import Distribution, Independent, constraints
 
 from vaecli.decoders.base import DataFacts, Decoder, check_unit_interval, solve
 
-NEAR = 0.5  # logits below which a power series serves: the closed forms are differences of large numbers there
+SERIES_BELOW = 0.5  # logits below which a power series serves: the closed forms are differences of large numbers there
 # log(sinh(a/2) / (a/2)) = sum_n B_2n / (2n (2n)!) a^2n, B_2n the Bernoulli numbers; the next term is below 1e-18
 SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000, 1 / 1046139494400)
 
 BINARY = (
-    "binary data under decoder=continuous_bernoulli: the density at 0 and 1 has no upper limit, so that training never "
-    "ends and figures say how long it took. Use decoder=bernoulli."
+    "binary data under decoder=continuous_bernoulli: the density at 0 and 1 is unbounded, so that training never "
+    "converges and its figures depend on its length. Use decoder=bernoulli."
 )
 
 
@@ -29,8 +29,8 @@ class UnitInterval(Distribution):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__(logits.shape, validate_args=False)
-        self.logits, self.near = logits, logits.abs() < NEAR
-        # where each of the two is used, and harmless numbers elsewhere
+        self.logits, self.near = logits, logits.abs() < SERIES_BELOW
+        # the arguments of the two formulas, with harmless numbers where they are not used
         self.small = torch.where(self.near, logits, torch.zeros_like(logits))
         self.far = torch.where(self.near, torch.ones_like(logits), logits.abs())
 

@@ -12,7 +12,7 @@ from vaecli.decoders.grid import GreyDecoder, GreyLevels, OnGrid
 from vaecli.utils.types import PositiveFloat
 
 START_SCALE = 0.2  # about the spread of images in [0, 1]
-AT_ONCE = 16  # levels that are summed over at a time
+LEVEL_BLOCK = 16  # levels that are summed over at a time
 
 
 class LogisticBins(OnGrid):
@@ -42,7 +42,7 @@ class LogisticBins(OnGrid):
         """sum over k > 0 of P(level >= k), a few levels at a time."""
         k = torch.arange(1, self.last + 1, dtype=self.loc.dtype, device=self.loc.device)
         loc, scale = self.loc.unsqueeze(-1), self.scale.unsqueeze(-1)
-        above = [torch.sigmoid((loc - part + 0.5) / scale).sum(-1) for part in k.split(AT_ONCE)]
+        above = [torch.sigmoid((loc - part + 0.5) / scale).sum(-1) for part in k.split(LEVEL_BLOCK)]
         return torch.stack(above).sum(0) * self.step
 
     @property

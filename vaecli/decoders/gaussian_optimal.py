@@ -1,4 +1,4 @@
-"""Real-valued observations with one scale for all, that of the errors themselves."""
+"""Real-valued observations with a single scale, the root mean squared error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaecli.utils.types import PositiveFloat
 
 
 class FittedNormal(Normal):
-    """N(m, s^2) whose log_prob takes the s^2 that suits all the values that it is asked for: their mean of (x - m)^2.
+    """N(m, s^2) whose log_prob sets s^2 to the mean of (x - m)^2 over all its values.
 
     Every value's log-density then depends on all the others. Draws have the scale that it was made with.
     """
@@ -32,9 +32,9 @@ class GaussianOptimal(LocationDecoder):
     """Normal noise of one scale for all numbers and observations, the best there is: sigma^2 = mean of (x - m)^2.
 
     log p(x|z) = -1/2 sum_i [((x_i - m_i) / sigma)^2 + 2 log sigma + log 2 pi]; Rybkin et al. (2021). While training,
-    the mean is over the batch, its draws of z and the dimensions, and the figures, whose scale has seen the
-    observations, are no bound. In evaluation sigma is the buffer that `calibrate` set from the training set, so that
-    p(x|z) is a density.
+    the mean is over the batch, its draws of z and the dimensions, and the figures, whose scale depends on the
+    observations, are not lower bounds. In evaluation sigma is the buffer that `calibrate` set from the training set,
+    so that p(x|z) is a density.
 
     min_scale: floor of sigma
     loc: the mean as the network emits it (`linear`), or squeezed into (0, 1) (`sigmoid`)

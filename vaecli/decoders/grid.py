@@ -1,4 +1,4 @@
-"""Observations that lie on a grid from 0: grey levels, of which there are so many, and counts."""
+"""The base classes of decoders for grey levels and counts, whose observations lie on a grid from 0."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class OnGrid(Distribution):
 
 
 class GreyDecoder(Decoder, abstract=True):
-    """Masses on `levels` values, equally spaced from 0 to 1."""
+    """Probabilities of `levels` values, equally spaced from 0 to 1."""
 
     option: str  # its name, for messages
 
@@ -85,7 +85,7 @@ class GreyDecoder(Decoder, abstract=True):
 
 
 class CountDecoder(Decoder, abstract=True):
-    """Masses on counts k = x / step, without an upper end."""
+    """Probabilities of counts k = x / step, without an upper limit."""
 
     option: str
 

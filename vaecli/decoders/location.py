@@ -1,4 +1,4 @@
-"""What the decoders of real values share: a location as the network emits it or squeezed, and a scale."""
+"""The base classes of decoders of real values: a location, perhaps squeezed into (0, 1), and a scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts that vary by more than their mean."""
+"""Counts whose variance exceeds their mean."""
 
 from __future__ import annotations
 

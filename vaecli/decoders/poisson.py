@@ -1,4 +1,4 @@
-"""Counts, as many on average as they vary."""
+"""Counts whose variance equals their mean."""
 
 from __future__ import annotations
 

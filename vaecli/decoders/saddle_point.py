@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
-LARGE = 16.0  # from here on Stirling's series has all the digits of a double
+STIRLING_FROM = 16.0  # from here on Stirling's series has all the digits of a double
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
-NEAR = 0.25  # |v| up to which the series of `deviance` has them
+SERIES_BELOW = 0.25  # |v| up to which the series of `deviance` has them
 ATANH = tuple(1 / n for n in range(3, 27, 2))
 
 
@@ -43,7 +43,7 @@ class Deviance(torch.autograd.Function):
         for c in lower:  # in place: what takes time is memory
             series.add_(c).mul_(square)
         near = series.mul_(x).mul_(2).add_(excess).mul_(v)
-        return chosen(v.abs_() < NEAR, near, (x * log_ratio).sub_(excess))
+        return chosen(v.abs_() < SERIES_BELOW, near, (x * log_ratio).sub_(excess))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -52,15 +52,15 @@ class Deviance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        x, excess, found = ctx.saved_tensors
-        of_x = gradient * found / x if ctx.needs_input_grad[0] else None
+        x, excess, deviance = ctx.saved_tensors
+        of_x = gradient * deviance / x if ctx.needs_input_grad[0] else None
         return of_x, gradient * excess, None
 
 
 def deviance(x: Tensor, log_ratio: Tensor, excess: Tensor) -> Tensor:
     """`Deviance` of tensors that are broadcast against each other."""
-    found: Tensor = Deviance.apply(*torch.broadcast_tensors(x, log_ratio, excess))
-    return found
+    result: Tensor = Deviance.apply(*torch.broadcast_tensors(x, log_ratio, excess))
+    return result
 
 
 def log_one_plus(u: Tensor, one_plus_u: Tensor) -> Tensor:
@@ -71,15 +71,15 @@ def log_one_plus(u: Tensor, one_plus_u: Tensor) -> Tensor:
 
 def log_factorial(k: Tensor, log_k: Tensor) -> Tensor:
     """log k! - (k log k - k), about 1/2 log 2 pi k, for whole numbers; log_k may be anything finite where k is 0."""
-    plain = torch.lgamma(k.clamp_max(LARGE) + 1) - k * log_k + k
-    return chosen(k > LARGE, 0.5 * (log_k + LOG_2PI) + series(k.clamp_min(LARGE)), plain)
+    plain = torch.lgamma(k.clamp_max(STIRLING_FROM) + 1) - k * log_k + k
+    return chosen(k > STIRLING_FROM, 0.5 * (log_k + LOG_2PI) + series(k.clamp_min(STIRLING_FROM)), plain)
 
 
 def stirling(r: Tensor) -> Tensor:
     """log gamma(r) - (r - 1/2) log r + r - 1/2 log 2 pi, about 1 / 12 r."""
-    small = r.clamp_max(2 * LARGE)  # beyond LARGE, where its gradient begins to be cut
+    small = r.clamp_max(2 * STIRLING_FROM)  # beyond STIRLING_FROM, where its gradient begins to be cut
     plain = torch.lgamma(small) - (small - 0.5) * small.log() + small - 0.5 * LOG_2PI
-    return chosen(r > LARGE, series(r.clamp_min(LARGE / 2)), plain)
+    return chosen(r > STIRLING_FROM, series(r.clamp_min(STIRLING_FROM / 2)), plain)
 
 
 def series(r: Tensor) -> Tensor:

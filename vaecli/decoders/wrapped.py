@@ -1,7 +1,7 @@
-"""Decoders around decoders: in the data's own units, and for data of which some is missing.
+"""Wrappers of decoders: for standardized inputs, and for inputs with missing numbers.
 
-Both change the elementwise distribution inside the `Independent` that a decoder returns, and nothing else, so that
-whoever asks for log-densities, means or draws need not know of them.
+Both change only the elementwise distribution inside the `Independent` that a decoder returns, so that code that uses
+log-densities, means or draws does not depend on them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ANYTHING = DataFacts(-math.inf, math.inf, binary=False)
 
 
 class DelegatingDistribution(Independent):
-    """A distribution that is another one, `base_dist`, where it does not say otherwise."""
+    """A distribution that delegates to another one, `base_dist`, whatever it does not override."""
 
     def __init__(self, base: Distribution) -> None:
         super().__init__(base, 0, validate_args=False)
@@ -76,7 +76,7 @@ class Affine(DelegatingDistribution):
 class Observed(DelegatingDistribution):
     """An elementwise base whose log-density is 0 where the value is missing (NaN): it is integrated out.
 
-    The base scores what `filler` puts there, so that neither the sum nor its gradient meets a NaN.
+    The base scores the value of `filler` there, so that neither the sum nor its gradient is NaN.
     """
 
     def __init__(self, base: Distribution, filler: Filler) -> None:
@@ -91,7 +91,7 @@ class Observed(DelegatingDistribution):
 
 
 class DelegatingDecoder(Decoder, abstract=True):
-    """A decoder that is another one where it does not say otherwise."""
+    """A decoder that delegates to another one whatever it does not override."""
 
     made_with = ()
 
@@ -109,7 +109,7 @@ class DelegatingDecoder(Decoder, abstract=True):
         return Independent(self.wrap(p_x.base_dist), p_x.reinterpreted_batch_ndims, validate_args=False)
 
     def wrap(self, base: Distribution) -> Distribution:
-        """What to put in the place of the elementwise distribution."""
+        """The distribution that replaces the elementwise one."""
         raise NotImplementedError
 
     def params_at_mean(self, mean: Tensor) -> Tensor | None:
@@ -123,7 +123,7 @@ class DelegatingDecoder(Decoder, abstract=True):
 
 
 class Standardized(DelegatingDecoder):
-    """A decoder that works in standard units and is asked, and answers, in the data's own.
+    """A decoder that works in standard units; its observations and densities are in the data's own units.
 
     log p(x|z) = log p((x - m) / s | z) - sum_i log s_i: a density in the data's own units.
     """
@@ -136,11 +136,11 @@ class Standardized(DelegatingDecoder):
         return Affine(base, self.units)
 
     def params_at_mean(self, mean: Tensor) -> Tensor | None:
-        """The base decoder's at 0, which is what the training data's mean is in standard units."""
+        """The base decoder's parameters at 0, the training data's mean in standard units."""
         return self.decoder.params_at_mean(torch.zeros_like(mean))
 
     def check(self, data: DataFacts) -> str | None:
-        """Standard units have no bounds: only a decoder of all real numbers will do."""
+        """ValueError unless the decoder takes all real numbers, as standard units have no bounds."""
         try:
             return self.decoder.check(ANYTHING)
         except ValueError:
@@ -170,9 +170,9 @@ CONSTANT = {torch.float32: 1e-7, torch.float64: 1e-14}  # a spread below this sh
 
 
 class Standardizer(nn.Module):
-    """x -> (x - mean) / scale, for each of the numbers of an observation; what never varies keeps its scale of 1.
+    """x -> (x - mean) / scale, for each number of an observation; a number that never varies has scale 1.
 
-    double: the mean is float64, so that of float64 numbers it comes off before they are rounded to float32
+    double: the mean is float64, so that it is subtracted from float64 numbers before they are rounded to float32
     """
 
     mean: Tensor
@@ -194,7 +194,7 @@ class Standardizer(nn.Module):
 
 
 class Filler(nn.Module):
-    """x -> x with the training data's mean in the place of what is missing (NaN)."""
+    """x -> x with missing numbers (NaN) replaced by the training data's mean."""
 
     value: Tensor
 

@@ -1,4 +1,4 @@
-"""From a configuration and the training data to a model that suits both."""
+"""Builds a model from a configuration and the training data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from vaecli.utils.types import Values
 def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...]) -> VAE:
     """The model that a configuration's options describe, for observations of x_shape, with fresh weights.
 
-    UserError where they would not fit into memory; on the meta device none is taken.
+    UserError if they would not fit into memory; on the meta device no memory is used.
     """
     on_meta = torch.empty(0).is_meta  # torch.get_default_device does not see `with torch.device` in torch 2.6
     known = None if on_meta else check_model_fits(options, latent_dim, x_shape)
@@ -53,7 +53,7 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
 
 
 def wrap_for_data(model: VAE, dataset: Values) -> VAE:
-    """The model, made to take the data as the data set's configuration says: standardised, or with gaps."""
+    """The model, wrapped as the data set's configuration says: for standardised data, or for data with gaps."""
     if dataset.get("standardize"):
         units = Standardizer(model.x_shape, double=dataset.get("precision") == "double")
         model.encoder_network = nn.Sequential(units, model.encoder_network)
@@ -69,7 +69,7 @@ def wrap_for_data(model: VAE, dataset: Values) -> VAE:
 
 
 def learn_units(model: VAE, train: Split) -> None:
-    """Let those of the model's parts that know the data's units learn them from the training split."""
+    """Let the model's parts that hold the data's units learn them from the training split."""
     parts = [part for part in model.modules() if isinstance(part, Standardizer | Filler)]
     if parts:
         moments = train.moments
@@ -78,7 +78,7 @@ def learn_units(model: VAE, train: Split) -> None:
 
 
 def check_model_fits(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...]) -> tuple[Sizes, Sizes] | None:
-    """How much memory the model's networks take when they run; UserError where its weights would not fit."""
+    """How much memory the model's networks take when they run; UserError if its weights would not fit."""
     model = None
     try:
         with torch.device("meta"):
@@ -88,7 +88,7 @@ def check_model_fits(options: OptionFactory, latent_dim: int, x_shape: tuple[int
     except UserError:
         raise
     except RuntimeError as error:
-        if "overflow" not in str(error):  # a class that cannot be built without memory
+        if "overflow" not in str(error):  # a class that cannot be built on the meta device
             return None
         needed = 2**63
     check_memory(needed, "the model's weights", "make latent_dim or the architecture smaller")
@@ -96,14 +96,14 @@ def check_model_fits(options: OptionFactory, latent_dim: int, x_shape: tuple[int
 
 
 def initialise_output_bias(model: VAE, train: Split) -> None:
-    """Begin with the decoder's output at the data's mean, where decoder and network both know how."""
+    """Begin with the decoder's output at the data's mean, if decoder and network both can."""
     mean, network = train.mean(), model.decoder_network
     if isinstance(network, DecoderNetwork) and model.decoder.params_at_mean(mean) is not None:
         network.set_output_bias(mean, cast("Callable[[Tensor], Tensor]", model.decoder.params_at_mean))
 
 
 def initialise_prior(model: VAE, train: Split) -> None:
-    """Begin with a prior made from training data, drawn at random but always the same, where it wants any."""
+    """Initialise the prior from training data, if it uses any; they are drawn at random but always the same."""
 
     def draw(n: int) -> Tensor:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
@@ -115,19 +115,19 @@ def initialise_prior(model: VAE, train: Split) -> None:
 
 
 def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, train: Split) -> RunConfig:
-    """The configuration with what the data decide: from then on a model is rebuilt from it alone.
+    """The configuration, completed with what depends on the data, so that a model can be rebuilt from it alone.
 
-    The names of a table's columns hold wherever its file has gone; the decoder takes what it needs of the values; how
-    many epochs there are, unless the user says it, follows from the number of observations.
+    These are the names of a table's columns, the decoder's keys that depend on the values, and the number of epochs
+    unless it is given.
     """
-    found = {key: value for key, value in dataset.settings_from_data.items() if key in config.dataset}
-    config = replace(config, dataset=config.dataset.filled(**found)) if found else config
+    decided = {key: value for key, value in dataset.settings_from_data.items() if key in config.dataset}
+    config = replace(config, dataset=config.dataset.filled(**decided)) if decided else config
     decoder = filled_decoder(options, train, dataset.recipe)
     return replace(config, decoder=Choice(decoder)).with_epochs(len(train))
 
 
 def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = None) -> Values:
-    """The decoder's option with what it takes from the data filled in."""
+    """The decoder's option completed with what depends on the data."""
     node: Values = options.options["decoder"]
     check_usable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
@@ -139,7 +139,7 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
 
 
 def check_data(decoder: Decoder, train: Split, recipe: str | None = None, dataset: Values | None = None) -> str | None:
-    """Refuse data that no decoder or this one cannot score; otherwise its warning about them, if it has one."""
+    """UserError for data that this decoder cannot score; otherwise its warning about them, or None."""
     check_usable(train, decoder.takes_gaps)
     with or_recipe(recipe):
         return decoder.check(data_facts(train, decoder.step, dataset))
@@ -147,7 +147,7 @@ def check_data(decoder: Decoder, train: Split, recipe: str | None = None, datase
 
 @contextmanager
 def or_recipe(recipe: str | None) -> Iterator[None]:
-    """What a decoder says of unsuitable data as a UserError, with the recipe for them where there is one."""
+    """Turns a decoder's ValueError about the data into a UserError, which also names a recipe for them."""
     try:
         yield
     except ValueError as error:
@@ -155,7 +155,7 @@ def or_recipe(recipe: str | None) -> Iterator[None]:
 
 
 def has_gaps(dataset: Values) -> bool:
-    """Whether NaN stands for what is missing."""
+    """Whether NaN stands for a missing number."""
     return bool(dataset.get("missing") == "mask")
 
 
@@ -168,7 +168,7 @@ def check_usable(train: Split, gaps: bool = False) -> None:
 
 
 def data_facts(split: Split, step: float | None = None, dataset: Values | None = None) -> DataFacts:
-    """What a decoder needs to know of data; step: of a grid that they may lie on; dataset: their option."""
+    """What a decoder needs to know about data; step: of a grid that they may lie on; dataset: their option."""
     can_standardize = "standardize" in (dataset or {})
     low, high, binary = split.range
     if binary or split.levels > 1:
@@ -184,7 +184,7 @@ def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:
 
 
 def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
-    """Set what the decoder takes from the whole training set for validation and evaluation; most take nothing.
+    """Set what the decoder needs from the whole training set for validation and evaluation; most need nothing.
 
     One pass: the squared error of the mean of p(x|z) for one draw of z from each q(z|x), the same at every call.
     """

@@ -16,12 +16,12 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
 
-INFERENCE_BATCH = 500  # observations at a time where nothing is trained
+INFERENCE_BATCH = 500  # observations at a time, outside of training
 
 
 @contextmanager
 def evaluating(model: nn.Module, seed: int = 0) -> Iterator[None]:
-    """Evaluation mode without gradients and with random numbers from `seed`; both put back as they were at the end."""
+    """Evaluation mode without gradients and with random numbers from `seed`; both are restored at the end."""
     device = next(model.parameters()).device
     was_training = model.training
     with seeded(seed, device), torch.no_grad():
@@ -45,13 +45,13 @@ def inference_batch_size(model: nn.Module, draws: int = 1) -> int:
 
 
 def observed_dtype(model: nn.Module) -> torch.dtype:
-    """Of observations: float64 where the model takes a mean off that float32 does not hold."""
+    """The type of observations: float64 if the model subtracts a mean that float32 cannot hold."""
     means = (part.mean.dtype for part in model.modules() if isinstance(part, Standardizer))
     return torch.float64 if torch.float64 in means else torch.float32
 
 
 def drawn_once(split: Split, seed: int = 0) -> Split:
-    """A split whose pixels are redrawn at each use with one draw put in their place; others as they are."""
+    """A split whose pixels would be redrawn at each use, with a single draw instead; other splits as they are."""
     if not split.redraw:
         return split
     with seeded(seed, split.device):
@@ -66,20 +66,20 @@ def decode_all(model: VAE, z: Tensor, draw: bool = False) -> Tensor:
 
 
 def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:
-    """The mean of p(x|z), or a draw from it, for latents z (N, D) at once; UserError where it is not finite."""
+    """The mean of p(x|z), or a draw from it, for latents z (N, D) at once; UserError if it is not finite."""
     p_x = model.decode(z)
     try:
-        mean = finite("what the decoder makes of these latents", p_x.mean)
-    except NotImplementedError:  # a distribution of the user's own, of which draws are all there is
+        mean = finite("the decoder's output for these latents", p_x.mean)
+    except NotImplementedError:  # a user's distribution without a mean in closed form
         return p_x.sample()
     return p_x.sample() if draw else mean
 
 
 def finite(what: str, values: Tensor) -> Tensor:
-    """`values`; UserError where one of them is not finite: weights that are numbers may still be absurd ones."""
+    """`values`; UserError if one of them is not finite: finite weights may still be absurd."""
     if not bool(values.isfinite().all()):
         raise UserError(
             f"{what} is not finite: the weights of this checkpoint are unusable (try checkpoint=last), "
-            "or the latents lie far out"
+            "or the latents are far from the prior"
         )
     return values

@@ -1,4 +1,4 @@
-"""From a run's folder back to its model."""
+"""Loads a run's model and data from its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 from vaecli.runs import checkpoint
-from vaecli.runs.access import Unasked, is_own, readable
+from vaecli.runs.access import NotPermitted, is_own, restrict_paths
 from vaecli.runs.find import find_run
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import BEST, LAST
@@ -35,7 +35,7 @@ class Run(NamedTuple):
     dataset: Dataset  # made from the configuration, its data not yet loaded
     epoch: int
     checkpoint: str  # best or last
-    unread: Mapping[str, str]  # the files of the data set, by their keys, that may not be read unasked
+    unread: Mapping[str, str]  # the files of the data set, by their keys, that may not be read without permission
 
     @property
     def device(self) -> torch.device:
@@ -49,9 +49,9 @@ def load_run(
     trust: Sequence[str] = (),
     data: Values | None = None,
 ) -> Run:
-    """Rebuild the model of a run's checkpoint. Nothing but classes of vaecli's, and of `trust`'s packages, is built.
+    """Rebuild the model of a run's checkpoint. Only classes of vaecli, and of the packages in `trust`, are built.
 
-    data: where the data are, by the keys of `dataset`, in the place of what the run says
+    data: keys of `dataset` that replace those of the run, such as the paths
     """
     allowed = Trust(tuple(trust))
     folder = find_run(run, which)
@@ -63,19 +63,19 @@ def load_run(
         model = rebuild(state, allowed)
         own = is_own(folder.known_summary().id, state["config"]["dataset"])
         chosen: Any = OptionFactory(state["config"], allowed).option_class("dataset")
-        node, unread = readable(state["config"]["dataset"], folder.path, own, data or {}, chosen.localise)
+        node, unread = restrict_paths(state["config"]["dataset"], folder.path, own, data or {}, chosen.localise)
         dataset = OptionFactory({"dataset": node}, allowed).make("dataset")
     except UserError:
         raise
-    except Exception as error:  # what a file claims can fail to fit together in any way
+    except Exception as error:  # the contents of a file can be inconsistent in any way
         raise UserError(f"{path} does not fit its own configuration: {checkpoint.summary(error)}") from None
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
 def load_splits(run: Run) -> Splits:
-    """The run's data, on the CPU; UserError for those that may not be read, or cannot."""
+    """The run's data, on the CPU; UserError if they may not or cannot be read."""
     if run.unread:
-        raise Unasked(run.folder.path, run.unread)
+        raise NotPermitted(run.folder.path, run.unread)
     try:
         return run.dataset.load()
     except UserError as error:
@@ -98,10 +98,10 @@ def load_split(run: Run, part: Part) -> Split:
 
 
 def rebuild(state: Values, trust: Trust) -> VAE:
-    """The model that a checkpoint's configuration describes, with its weights; any exception where they do not fit.
+    """The model that a checkpoint's configuration describes, with its weights; any exception if they do not fit.
 
-    It is built on the meta device and then takes the file's tensors as its own: memory is used for what the file
-    holds, not for what its configuration claims.
+    It is built on the meta device and then takes over the file's tensors, so that memory is used for the contents of
+    the file, not for what its configuration claims.
     """
     config, weights = state["config"], state["model"]
     latent_dim, room = check_value("latent_dim", config.get("latent_dim"), PositiveInt), numel(weights.values())
@@ -111,10 +111,10 @@ def rebuild(state: Values, trust: Trust) -> VAE:
         model = build_vae(OptionFactory(config, trust), latent_dim, tuple(state["x_shape"]))
     model.measure()
     for name, expected in model.state_dict().items():
-        found = weights.get(name)
-        if found is not None and found.dtype != expected.dtype:
-            raise ValueError(f"{name} is of type {found.dtype}, not {expected.dtype}")
-        if found is not None and not bool(found.isfinite().all()):
+        tensor = weights.get(name)
+        if tensor is not None and tensor.dtype != expected.dtype:
+            raise ValueError(f"{name} is of type {tensor.dtype}, not {expected.dtype}")
+        if tensor is not None and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds values that are not finite numbers")
     model.load_state_dict(weights, assign=True)
     missing = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
@@ -125,11 +125,11 @@ def rebuild(state: Values, trust: Trust) -> VAE:
 
 
 def check_prior(model: VAE) -> None:
-    """ValueError unless a model's prior can be drawn from: its scales are weights, too."""
+    """ValueError unless a model's prior can be drawn from: its scales are weights of the file."""
     with evaluating(model):
         p_z = model.prior(model.encode)
         try:
-            p_z.sample()  # refuses a negative scale, of which the variance says nothing
+            p_z.sample()  # fails for a negative scale, which the variance does not show
             usable = bool(p_z.mean.isfinite().all()) and bool(((p_z.stddev > 0) & p_z.stddev.isfinite()).all())
         except RuntimeError:
             usable = False

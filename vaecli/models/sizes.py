@@ -1,4 +1,4 @@
-"""How much memory a network takes while it runs: convolutions make much out of few weights."""
+"""How much memory a network takes while it runs: a convolution's output can be far larger than its weights."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch import Tensor, nn
 
 from vaecli.utils.memory import check_memory
 
-SMALL = 2**27  # bytes that are taken without a look at what there is
-COPIES = 2  # of a network's largest layer: what a distribution, or a convolution, makes beside its own output
+UNCHECKED_BYTES = 2**27  # bytes that are used without checking the free memory
+COPIES = 2  # of a network's largest layer: distributions and convolutions need temporary copies
 
 
 class Sizes(NamedTuple):
     """Bytes for each observation that goes through a network."""
 
-    largest: int  # input and output of the layer where they are largest, which are there at the same time
+    largest: int  # input and output together of the largest layer
     all: int  # the outputs of all layers, which training keeps
 
     def check(self, rows: int, what: str) -> None:
-        """UserError where so many observations at once would not fit into memory."""
+        """UserError if so many observations at once would not fit into memory."""
         needed = rows * (self.all if torch.is_grad_enabled() else COPIES * self.largest)
-        if needed > SMALL:
+        if needed > UNCHECKED_BYTES:
             check_memory(needed, f"{what} {rows:,} observations at once",
                          "ask for fewer (n, limit, batch_size, samples), or train on smaller ones")  # fmt: skip
 
 
 def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
-    """What a network takes for one observation of a shape; the network is on the meta device, where nothing is."""
-    found: list[tuple[int, int]] = []
+    """What a network takes for one observation of a shape; the network is on the meta device."""
+    numbers: list[tuple[int, int]] = []
 
     def look(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         given = sum(arg.numel() for arg in args if isinstance(arg, Tensor))
-        found.append((given, out.numel() if isinstance(out, Tensor) else 0))
+        numbers.append((given, out.numel() if isinstance(out, Tensor) else 0))
 
     hooks = [module.register_forward_hook(look) for module in network.modules() if not list(module.children())]
     hooks.append(network.register_forward_hook(look))
@@ -44,4 +44,4 @@ def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
         for hook in hooks:
             hook.remove()
     itemsize = 4  # float32
-    return Sizes(itemsize * max(given + out for given, out in found), itemsize * sum(out for _, out in found))
+    return Sizes(itemsize * max(given + out for given, out in numbers), itemsize * sum(out for _, out in numbers))

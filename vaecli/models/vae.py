@@ -50,15 +50,15 @@ class VAE(nn.Module):
         self.decoder_network, self.decoder = decoder_network, decoder
         self.prior = prior
         self.latent_dim, self.x_shape = latent_dim, x_shape
-        self.sizes: tuple[Sizes, Sizes] | None = None  # of the two networks, where they are known
+        self.sizes: tuple[Sizes, Sizes] | None = None  # of the two networks, if known
 
     def measure(self) -> None:
-        """Learn how much memory the networks take, on the meta device; networks of a user's own may not run there."""
+        """Find out how much memory the networks take, on the meta device; a user's networks may not run there."""
         with suppress(RuntimeError, TypeError, ValueError):
             self.sizes = sizes(self.encoder_network, self.x_shape), sizes(self.decoder_network, (self.latent_dim,))
 
     def check_batch_fits(self, encoded: int = 0, decoded: int = 0) -> None:
-        """UserError where so many observations at once would not fit into this machine's memory."""
+        """UserError if so many observations at once would not fit into this machine's memory."""
         if self.sizes is not None:
             self.sizes[0].check(encoded, "encoding")
             self.sizes[1].check(decoded, "decoding")

@@ -1,4 +1,4 @@
-"""What objectives return, what they are given of a pass through the model, and what most of them share."""
+"""The base class of objectives, what they return, and the terms that most of them share."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class Estimate(NamedTuple):
 
 
 class Objective(Option, abstract=True):
-    """(model, x) -> the loss to minimise, and what there is to know of each observation.
+    """(model, x) -> the loss to minimise, and metrics of each observation.
 
     n_samples: L, the draws of z per observation, averaged outside any logarithm
     k: the draws inside the logarithm, for each of the L
-    own_scores: whether the gradient takes it that each draw's log p(x|z) depends on no other draw
+    own_scores: whether the gradient assumes that the log p(x|z) of a draw depends on no other draw
     """
 
     made_with: ClassVar[tuple[str, ...]] = ("steps_per_epoch", "n_samples")
@@ -36,9 +36,9 @@ class Objective(Option, abstract=True):
 
     @abstractmethod
     def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
-        """Of observations x (B, *x_shape), in training and out of it.
+        """The estimate for observations x (B, *x_shape), in training and in evaluation.
 
-        step: counted from 0; training gives a tensor (), so that a compiled loss sees it change
+        step: counted from 0; training passes a tensor (), so that a compiled loss sees it change
         """
 
 
@@ -48,7 +48,7 @@ class Weighted(Objective, abstract=True):
 
     t counts steps from 0, so that the weight is never zero and is full at the last step of the rise. A constant weight
     is that of Higgins et al. (2017), a single rise that of Bowman et al. (2016), repeated ones those of Fu et al.
-    (2019). The weight acts on the loss; no metric has it.
+    (2019). The weight acts on the loss only, not on the metrics.
 
     warm_up, cycle: in epochs
     """
@@ -66,7 +66,7 @@ class Weighted(Objective, abstract=True):
             )
 
     def ramp(self, step: int | Tensor) -> float | Tensor:
-        """How far the rise has come at a step, in (0, 1]: a function of nothing but the step."""
+        """The progress of the rise at a step, in (0, 1]; it depends on the step only."""
         rise = self.warm_up * self.steps_per_epoch
         if rise == 0:
             return 1.0
@@ -82,12 +82,12 @@ class Weighted(Objective, abstract=True):
 
 
 def matched(weight: float | Tensor, term: Tensor) -> float | Tensor:
-    """A weight in the precision of the term () that it multiplies, which would otherwise take on the weight's."""
+    """A weight in the precision of the term () that it multiplies, so that the term is not promoted."""
     return weight.to(term) if isinstance(weight, Tensor) else weight
 
 
 def terms(log_px: Tensor, kl: Tensor, bound: Tensor | None = None) -> dict[str, Tensor]:
-    """The metrics, from log p(x|z) and the KL divergence (B,); `bound` where it is not the ELBO."""
+    """The metrics, from log p(x|z) and the KL divergence (B,); `bound` if it is not the ELBO."""
     elbo = log_px - kl
     return {"elbo": elbo, "bound": elbo if bound is None else bound, "log_px": log_px, "kl": kl}
 
@@ -103,8 +103,8 @@ def log_weight(out: VAEOutput, x: Tensor) -> Tensor:
 def path_log_q(q_z: Distribution, z: Tensor, log_q: Tensor) -> Tensor:
     """log q(z|x) of its own draws z (K, B, D), (K, B), with a gradient that reaches q's parameters through z alone.
 
-    What would reach them at a fixed z, the score, is taken off again, which needs no knowledge of what q is made of:
-    its `log_prob` only has to take latents from elsewhere. Roeder et al. (2017).
+    The score, the gradient at a fixed z, is subtracted again; this works for any q whose `log_prob` takes latents that
+    are not its own draws. Roeder et al. (2017).
     """
     if not log_q.requires_grad:
         return log_q
@@ -113,7 +113,7 @@ def path_log_q(q_z: Distribution, z: Tensor, log_q: Tensor) -> Tensor:
 
 
 def closed_form_kl(q_z: Distribution, p_z: Distribution) -> Tensor | None:
-    """KL(q(z|x) || p(z)), (B,); None where torch has no formula for the pair."""
+    """KL(q(z|x) || p(z)), (B,); None if torch has no formula for the pair."""
     try:
         return kl_divergence(q_z, p_z)
     except NotImplementedError:
@@ -126,14 +126,14 @@ def sampled_kl(out: VAEOutput) -> Tensor:
 
 
 def estimated_kl(out: VAEOutput, analytic: bool = True) -> Tensor:
-    """KL(q(z|x) || p(z)), (B,): in closed form where that is asked for and known, otherwise from the draws."""
+    """KL(q(z|x) || p(z)), (B,): in closed form if `analytic` and known, otherwise from the draws."""
     exact = closed_form_kl(out.q_z, out.p_z) if analytic else None
     return sampled_kl(out) if exact is None else exact
 
 
 def independent_latents(out: VAEOutput) -> VAEOutput | None:
     """The same pass with each latent's own q(z_d|x) and p(z_d), batch shapes (B, D) and (D,), and log_q (K, B, D);
-    None where q or p ties the latents together."""
+    None if the latents are not independent under q or p."""
     q_z, p_z = out.q_z, out.p_z
     if not (isinstance(q_z, Independent) and isinstance(p_z, Independent)):
         return None

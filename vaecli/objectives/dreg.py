@@ -25,7 +25,7 @@ class DReG(IWAE):
     def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         q_z = model.encode(x)
         draws, density = draw(q_z, (self.n_samples * self.k,))
-        z, log_q = draws.view_as(draws), path_log_q(q_z, draws, density())  # the two ways from the bound to the encoder
+        z, log_q = draws.view_as(draws), path_log_q(q_z, draws, density())  # the two paths of the encoder's gradient
         log_px, kl = model.decode(z).log_prob(x), log_q - model.prior(model.encode).log_prob(z)
         if z.requires_grad:
             factor = self.factor(log_px.detach(), kl.detach(), step)
@@ -34,7 +34,7 @@ class DReG(IWAE):
         return self.estimate(log_px, kl, step)
 
     def factor(self, log_px: Tensor, kl: Tensor, step: int | Tensor) -> Tensor:
-        """1 - beta + beta v_i, (L k, B): the bound itself has left the other v_i in the encoder's gradient."""
+        """1 - beta + beta v_i, (L k, B): the other factor v_i is in the gradient of the bound already."""
         beta = self.weight(step)
         v = self.grouped(log_px - beta * kl).softmax(1).flatten(0, 1)
         return 1 - beta + beta * v

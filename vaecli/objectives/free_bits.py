@@ -1,4 +1,4 @@
-"""The evidence lower bound with some information in each latent for free."""
+"""The evidence lower bound with free bits: a minimum of information in each latent without cost."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class FreeBits(ELBO):
     """loss = -E log p(x|z) + sum_d max(lambda, KL_d), KL_d the batch's mean divergence of latent d from its prior.
 
     Kingma et al. (2016), appendix C.8: a latent that carries less than `free_bits` nats is not pushed to carry still
-    less, and neither q nor p is trained by its KL term. Where q or p ties the latents together there is one group of
-    all D, with D lambda nats for free.
+    less, and neither q nor p is trained by its KL term. If the latents are not independent under q or p, there is one
+    group of all D, with D lambda nats free.
     """
 
     free_bits: NonNegativeFloat = 0.25

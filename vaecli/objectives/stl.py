@@ -1,4 +1,4 @@
-"""The evidence lower bound with the gradient that vanishes at the true posterior."""
+"""The evidence lower bound with a gradient that vanishes at the true posterior."""
 
 from dataclasses import dataclass
 

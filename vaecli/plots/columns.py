@@ -12,30 +12,30 @@ from matplotlib.ticker import EngFormatter
 from vaecli.plots.style import FAINT, LABEL, SMALL, array, text_size, wrap
 from vaecli.utils import text
 
-MOST = 24  # columns in a figure
-COMPARED = 10_000  # observations that samples are compared with
-LONGEST = 100  # characters of a column's name
-UNITS = "mean ± sd"  # what columns' own units are given as
-LONG, TINY = 10_000, 1e-3  # numbers beyond are written with a letter for thousands and so on
+MAX_COLUMNS = 24  # columns in a figure
+COMPARED_ROWS = 10_000  # observations that samples are compared with
+MAX_NAME_LENGTH = 100  # characters of a column's name
+UNITS = "mean ± sd"  # how the columns' own units are written
+LARGE_NUMBER, SMALL_NUMBER = 10_000, 1e-3  # numbers outside this range are written with a suffix such as k
 
 
 class Reference(NamedTuple):
-    """The data that a table's figures are measured by."""
+    """The units of a table's figures, and data to compare samples with."""
 
     mean: Any  # (d,): of each column
     scale: Any  # (d,): its standard deviation
-    x: Any = None  # (M, d): observations to compare samples with; None: there are none to be had
+    x: Any = None  # (M, d): observations to compare samples with; None: not available
 
     @classmethod
     def of(cls, train: Any) -> Self:
-        """By the training split."""
-        return cls(train.moments.mean, train.moments.scale, train.batch(slice(0, COMPARED)))
+        """The reference given by the training split."""
+        return cls(train.moments.mean, train.moments.scale, train.batch(slice(0, COMPARED_ROWS)))
 
 
 class Columns(NamedTuple):
     """The columns that a figure shows."""
 
-    places: np.ndarray  # (k,): their places in the table, in its order
+    places: np.ndarray  # (k,): their indices in the table, in order
     names: list[str]  # (k,)
     mean: np.ndarray  # (k,), in the columns' own units
     scale: np.ndarray  # (k,)
@@ -43,19 +43,19 @@ class Columns(NamedTuple):
 
     @classmethod
     def choose(cls, names: Sequence[str], reference: Reference | None, x: np.ndarray, word: str = "vary") -> Self:
-        """At most MOST of a table's columns: those that vary most in what is drawn, x (..., d), in standard units.
+        """At most MAX_COLUMNS of a table's columns: those that vary most in the drawn x (..., d), in standard units.
 
-        reference: where the units are from; None: from x itself; word: for `vary` in the note
+        reference: gives the units; None: x itself does; word: replaces `vary` in the note
         """
         d = len(names)
         mean, scale = moments(x) if reference is None else (array(reference.mean, d), array(reference.scale, d))
         scale = np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)  # a column that never varies
         index, note = np.arange(d), ""
-        if d > MOST:
+        if d > MAX_COLUMNS:
             varies = moments((x - mean) / scale)[1]
-            index = np.sort(np.argsort(-varies, kind="stable")[:MOST])
-            note = f"the {MOST} of {d} columns that {word} most"
-        shown = [text.figure(names[i], LONGEST) for i in index.tolist()]
+            index = np.sort(np.argsort(-varies, kind="stable")[:MAX_COLUMNS])
+            note = f"the {MAX_COLUMNS} of {d} columns that {word} most"
+        shown = [text.figure(names[i], MAX_NAME_LENGTH) for i in index.tolist()]
         return cls(index, shown, mean[index], scale[index], note)
 
     def standard(self, x: np.ndarray) -> np.ndarray:
@@ -64,13 +64,13 @@ class Columns(NamedTuple):
         return standard
 
     def title(self, title: str | None) -> str | None:
-        """The title, with a word on what is left out."""
+        """The title, with a note on columns that are left out."""
         what, end, source = (title or "").partition("\n")
         return "; ".join(filter(None, [what, self.note])) + end + source or None
 
     def own_units(self) -> list[str]:
         """What 0 and a step of 1 in standard units are in the columns' own, as in 5.84 ± 0.83."""
-        return [f"{plain(m, s)} ± {plain(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
+        return [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
 
     def label_rows(self, ax: Axes, width: float, size: float = LABEL) -> None:
         """The names at the left of axes that have a row for each column, the first on top."""
@@ -78,7 +78,7 @@ class Columns(NamedTuple):
         ax.tick_params(axis="y", length=0)
 
     def label_units(self, ax: Axes, size: float = SMALL) -> None:
-        """Their own units at the right of such axes, and what these are above."""
+        """Their own units at the right of such axes, with a heading."""
         right = ax.secondary_yaxis("right")
         right.set_yticks(range(len(self.names)), self.own_units(), fontsize=size, color=FAINT)
         right.tick_params(length=0)
@@ -88,16 +88,16 @@ class Columns(NamedTuple):
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column of x (..., d) over what is not missing; 0 where all is."""
+    """Mean and standard deviation of each column of x (..., d) over the numbers that are not missing; 0 if all are."""
     known = np.isfinite(x)
     axes, n = tuple(range(x.ndim - 1)), np.maximum(known.sum(tuple(range(x.ndim - 1))), 1)
     mean = np.where(known, x, 0.0).sum(axes) / n
     return mean, np.sqrt(np.where(known, (x - mean) ** 2, 0.0).sum(axes) / n)
 
 
-def plain(value: float, scale: float) -> str:
-    """A number with two of the digits that tell numbers so far apart as `scale`."""
-    if max(abs(value), scale) >= LONG or scale < TINY:
+def short_number(value: float, scale: float) -> str:
+    """A number, rounded to two significant digits of `scale`."""
+    if max(abs(value), scale) >= LARGE_NUMBER or scale < SMALL_NUMBER:
         return EngFormatter(places=1, sep="")(value).replace("-", "\N{MINUS SIGN}")
     digits = max(0, 1 - int(np.floor(np.log10(scale))))
     return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
@@ -115,5 +115,5 @@ def name_width(names: Sequence[str], most: float, size: float = LABEL) -> float:
 
 
 def label_size(row: float) -> float:
-    """The text size in points that suits rows of so many inches."""
+    """The text size in points for rows of so many inches."""
     return min(float(LABEL), 54 * row)

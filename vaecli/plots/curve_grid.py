@@ -1,4 +1,4 @@
-"""Curves over a grid of two latents, each in its place."""
+"""Curves on a grid of two latents."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def untitled(grid: np.ndarray, x: np.ndarray, values: np.ndarray, dims: tuple[in
 def _cells(n: int, title: str | None) -> tuple[Figure, list[list[tuple[float, float, float, float]]]]:
     """A figure without layout, and the rectangles of n rows of n small axes in it, each with room for a title.
 
-    Constrained layout takes seconds to find what is known here beforehand: all axes are alike.
+    Constrained layout would take seconds, and here all axes have the same size.
     """
     left, bottom, above, right = 0.75, 0.48, 0.22, 0.12  # inches
     across, up = min(max(1.16, 3.3 / n), SCREEN[0] / n), min(max(1.03, 2.4 / n), SCREEN[1] / n)

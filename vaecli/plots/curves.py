@@ -44,20 +44,20 @@ BANDS, IN_A_ROW = 3, 5  # of observations
 class CurvePlots:
     """Figures of curves: every method takes tensors or arrays and returns a matplotlib Figure.
 
-    grid (P,) is where the curves are known, `label` what their values are, `x_label` what the grid is.
+    grid: (P,), the points of the curves; label: the name of their values; x_label: the name of the grid
     """
 
-    readable = 10  # rows and columns of a manifold
-    drawn = False  # whether draws from p(x|z) look like data, and its means do not
-    many = 64  # samples that show what there is
-    most_samples = 1000  # more make a picture no clearer
+    default_grid_size = 10  # rows and columns of a manifold
+    show_draws = False  # whether samples are draws from p(x|z); False: its means, which look more like data
+    default_samples = 64
+    most_samples = 1000  # a picture of more is no clearer
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
         self.grid = array(grid, name="grid")
         if self.grid.ndim != 1:
             raise ValueError(f"grid: expected the shape (P,), got {self.grid.shape}")
         self.label, self.x_label = text.figure(label), x_label
-        self.x_shape, self.shown = self.grid.shape, (0.0, 1.0)
+        self.x_shape, self.display_range = self.grid.shape, (0.0, 1.0)
 
     most_fits = 12  # rows of reconstructions over each other
 
@@ -209,7 +209,7 @@ class CurvePlots:
         return axes
 
     def _finish(self, figure: Figure, axes: np.ndarray, n: int) -> None:
-        """Label a grid of axes of which the first n are used, and take the others away."""
+        """Label a grid of axes of which the first n are used, and remove the others."""
         columns = axes.shape[1]
         for i, ax in enumerate(axes.flat):
             if i >= n:

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from vaecli.plots.style import BLUE, GREY, LABEL, ORANGE, canvas, tidy
 
-MOST = 8  # histograms
+MAX_HISTOGRAMS = 8  # histograms
 
 
 def differences(values: Sequence[np.ndarray], labels: Sequence[str], title: str, width: float = 7.2) -> Figure:
     """A histogram of each of `values` (N,), nats, with 0 and the mean marked; `labels`: of their rows."""
-    shown = list(zip(values, labels, strict=True))[:MOST]
+    shown = list(zip(values, labels, strict=True))[:MAX_HISTOGRAMS]
     figure = canvas(width, 1.0 + 1.5 * len(shown), title)
     axes = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for ax, (one, label) in zip(axes, shown, strict=True):

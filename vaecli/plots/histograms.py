@@ -1,4 +1,4 @@
-"""Rows of a table as a histogram for each column and a map of the correlations between them: data, samples or both."""
+"""Histograms of a table's columns and maps of their correlations, for data, samples or both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter
 
-from vaecli.plots.columns import LONG, TINY, Columns, label_size, one_line
+from vaecli.plots.columns import LARGE_NUMBER, SMALL_NUMBER, Columns, label_size, one_line
 from vaecli.plots.style import (
     DARK,
     GREY,
@@ -76,7 +76,7 @@ def _histograms(
 
 
 def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
-    """The first part filled, the second an outline; what lies far from the first is counted in words."""
+    """The first part filled, the second an outline; values far from the first part are counted in a note."""
     known = {name: x[np.isfinite(x)] for name, x in parts.items()}
     first = next(iter(known.values()))
     low, high = limits(first)
@@ -101,7 +101,7 @@ def small_ticks(ax: Axes, most: int) -> None:
     tidy(ax)
     ax.xaxis.set_major_locator(locator(most))
     low, high = ax.get_xlim()
-    if max(abs(low), abs(high)) >= LONG or high - low < TINY:
+    if max(abs(low), abs(high)) >= LARGE_NUMBER or high - low < SMALL_NUMBER:
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))  # 250k: six digits would run into the next axes'
 
 
@@ -121,7 +121,7 @@ def _points(figure: SubFigure, columns: Columns, parts: dict[str, np.ndarray]) -
 
 
 def _correlations(figure: SubFigure, columns: Columns, parts: dict[str, np.ndarray], width: float) -> None:
-    """Maps of the correlations, white where there is none, grey where a column never varies."""
+    """Maps of the correlations, white for none, grey for a column that never varies."""
     axes = figure.subplots(1, len(parts), squeeze=False)[0]
     size = label_size(min(MAP, max(2.2, 0.2 * len(columns.names))) / len(columns.names))
     for ax, (name, x), side in zip(axes, parts.items(), "EW" if len(parts) > 1 else "C", strict=True):
@@ -140,5 +140,5 @@ def correlations(x: np.ndarray) -> np.ndarray:
     z = np.where(known, x - np.where(known, x, 0.0).sum(0) / n, 0.0)
     squares = (z**2).T @ known  # [i, j]: of column i where j is known
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: np.ndarray = (z.T @ z) / np.sqrt(squares * squares.T)
-    return found
+        matrix: np.ndarray = (z.T @ z) / np.sqrt(squares * squares.T)
+    return matrix

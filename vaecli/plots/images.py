@@ -1,6 +1,6 @@
 """Figures of observations that are images, x_shape (C, H, W), of which up to three channels are drawn.
 
-NaN is what is missing.
+NaN stands for a missing number.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from vaecli.plots.sheet import PAD, Band, place, sheet, shrink
+from vaecli.plots.sheet import PAD, Band, place_picture, sheet, shrink
 from vaecli.plots.style import (
     DPI,
     LABEL,
@@ -28,9 +28,9 @@ from vaecli.plots.style import (
     round_ticks,
 )
 
-GAP, GAP_GREY = 3, 88  # pixels between tiles, and a grey that both black and white backgrounds stand out from
-MISSING = (150, 190, 230)  # a light blue, which no grey is taken for
-WIDTH, TILE = 720, 240  # pixels: what a picture and one of its tiles are enlarged towards
+GAP, GAP_GREY = 3, 88  # pixels between tiles, and a grey that differs from black and white backgrounds
+MISSING = (150, 190, 230)  # a light blue, distinct from every grey
+WIDTH, TILE = 720, 240  # pixels: the sizes to which a picture and a tile are enlarged
 SMALLEST = 64  # pixels: no tile is scaled down further
 LABELLED, HEADER = 46, 40  # pixels: the least width of a tile with a text above it, and the height of that text
 IN_A_ROW = 10  # observations
@@ -40,7 +40,7 @@ def tile(images: Any, columns: int, zoom: int = 1, gap: int = GAP) -> np.ndarray
     """Images (N, C, H, W), clipped to [0, 1], side by side: uint8 (H', W', C), row by row, `columns` in a row.
 
     Every pixel becomes zoom x zoom pixels; `gap` dark grey ones lie around every image, and none where it is 0.
-    With NaN in them the picture is in colour, and what is missing light blue.
+    With NaN in them the picture is in colour, and missing pixels are light blue.
     """
     values = in_bytes(array(images))
     n, channels, height, width = values.shape
@@ -59,24 +59,27 @@ def in_bytes(images: np.ndarray) -> np.ndarray:
     values = (np.clip(np.where(missing, 0.0, images), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     if not missing.any():
         return values
-    blank = missing.all(1, keepdims=True)  # of one channel alone it is the others that are seen
+    blank = missing.all(1, keepdims=True)  # where all channels are missing
     return np.where(blank, np.array(MISSING, np.uint8).reshape(3, 1, 1), values)
 
 
 class ImagePlots:
     """Figures of images: every method takes tensors or arrays and returns a matplotlib Figure.
 
-    shown: the values that are drawn black and white
+    display_range: the values that are drawn black and white
     channels: those that are drawn, counted from 0: one as grey, two as red and green, three as red, green and blue;
         None: the first three
     """
 
-    drawn, readable, many = False, 20, 64  # as in CurvePlots
+    show_draws, default_grid_size, default_samples = False, 20, 64  # as in CurvePlots
 
     def __init__(
-        self, x_shape: Sequence[int], shown: tuple[float, float] = (0.0, 1.0), channels: Sequence[int] | None = None
+        self,
+        x_shape: Sequence[int],
+        display_range: tuple[float, float] = (0.0, 1.0),
+        channels: Sequence[int] | None = None,
     ) -> None:
-        self.x_shape, self.shown = tuple(x_shape), shown
+        self.x_shape, self.display_range = tuple(x_shape), display_range
         if len(self.x_shape) != 3:
             raise ValueError(f"expected the x_shape (C, H, W), got {self.x_shape}")
         self.channels = list(range(self.x_shape[0])[:3]) if channels is None else list(channels)
@@ -171,14 +174,14 @@ class ImagePlots:
 
     def shades(self, x: Any) -> np.ndarray:
         """The channels that are drawn, (..., 1 or 3, H, W), with 0 for black and 1 for white."""
-        low, high = self.shown
+        low, high = self.display_range
         chosen = (array(x, *self.x_shape)[..., self.channels, :, :] - low) / (high - low)
         if len(self.channels) == 2:
             chosen = np.concatenate([chosen, 0.0 * chosen[..., :1, :, :]], axis=-3)  # no blue; NaN stays NaN
         return chosen
 
     def _titled(self, title: str | None) -> str | None:
-        """The title, with a word on the channels where they are not those of a grey or a colour image."""
+        """The title, with a note on the channels unless they are those of a grey or colour image."""
         n = self.x_shape[0]
         if self.channels == list(range(n)) and n in (1, 3):
             return title
@@ -233,7 +236,7 @@ def _ticked(picture: np.ndarray, values: np.ndarray, dims: tuple[int, int], titl
     top = above.height + PAD
     figure = Figure((total, top + height + bottom), DPI, facecolor="white")
     above.draw(figure)
-    ax = place(figure, picture, (total + left - 2 * PAD - width) / 2, top, scale)
+    ax = place_picture(figure, picture, (total + left - 2 * PAD - width) / 2, top, scale)
     places, labels = round_ticks(values)
     across, down = picture.shape[1] / n, picture.shape[0] / n
     ax.set_xticks((places + 0.5) * across - 0.5, labels)

@@ -1,4 +1,4 @@
-"""The posterior's means: one latent at a time against the prior, and two against each other."""
+"""Figures of the posterior's means: each latent against the prior, and two against each other."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from vaecli.plots.style import (
 from vaecli.utils import text
 
 # Petroff (2021), ten colours told apart with colour blindness; the next ten classes have another marker.
-CLASSES = (
+CLASS_COLOURS = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 MARKERS = ("o", "^")
-LONGEST = 40  # characters of a label
-PARAMETERS = 4  # labels that are numbers, each with a scatter of its own
+MAX_LABEL_LENGTH = 40  # characters of a label
+MAX_SCATTERS = 4  # labels that are numbers, each with a scatter of its own
 
 
 class Colouring(NamedTuple):
-    """What a scatter is coloured by."""
+    """The colours of a scatter."""
 
     values: np.ndarray | None  # (N,): class numbers from 0, or a parameter
     name: str = ""  # the parameter's
@@ -48,7 +48,7 @@ class Colouring(NamedTuple):
     @property
     def many(self) -> bool:
         """Whether there are more classes than colours and markers tell apart."""
-        return len(self.classes) > len(CLASSES) * len(MARKERS)
+        return len(self.classes) > len(CLASS_COLOURS) * len(MARKERS)
 
 
 def latents(
@@ -65,7 +65,7 @@ def latents(
     A single latent, dims (0, 0), is drawn against the labels instead.
 
     loc (N, D) are posterior means; labels (N,) integers are classes, (N, d) or (N,) floats are parameters with a
-    scatter each; kl (D,) in nats picks the latents that say most. dims count from 0, the printed latents from 1.
+    scatter each; kl (D,) in nats: the latents with the largest are drawn. dims count from 0, printed latents from 1.
     label_names name the classes, or the parameters, of which the first four are drawn.
     prior (M, D) are draws from the prior; None: it is N(0, I).
     """
@@ -94,11 +94,11 @@ def latents(
 
 
 def _first(colourings: list[Colouring], title: str | None) -> tuple[list[Colouring], str | None]:
-    """As many as a figure has room for; the title says where that is not all."""
-    if len(colourings) <= PARAMETERS:
+    """The first colourings that a figure has room for, and the title, which says if these are not all."""
+    if len(colourings) <= MAX_SCATTERS:
         return colourings, title
     what, end, source = (title or "").partition("\n")
-    return colourings[:PARAMETERS], f"{what}, by the first {PARAMETERS} of {len(colourings)} labels{end}{source}"
+    return colourings[:MAX_SCATTERS], f"{what}, by the first {MAX_SCATTERS} of {len(colourings)} labels{end}{source}"
 
 
 def _colourings(labels: Any, names: Sequence[str] | None) -> list[Colouring]:
@@ -107,12 +107,17 @@ def _colourings(labels: Any, names: Sequence[str] | None) -> list[Colouring]:
     values = np.asarray(labels)
     if values.ndim == 1 and np.issubdtype(values.dtype, np.integer):
         kinds, codes = np.unique(values, return_inverse=True)
-        if names or len(kinds) <= len(CLASSES) * len(MARKERS):
-            classes = [wrap(text.figure(names[kind], LONGEST) if names else str(kind), 1.4, LABEL) for kind in kinds]
+        if names or len(kinds) <= len(CLASS_COLOURS) * len(MARKERS):
+            classes = [
+                wrap(text.figure(names[kind], MAX_LABEL_LENGTH) if names else str(kind), 1.4, LABEL) for kind in kinds
+            ]
             return [Colouring(codes, "class", classes)]
         return [Colouring(values.astype(float), "label")]
     columns = values.reshape(len(values), -1).T.astype(float)
-    return [Colouring(column, text.figure(names[i], LONGEST) if names else "label") for i, column in enumerate(columns)]
+    return [
+        Colouring(column, text.figure(names[i], MAX_LABEL_LENGTH) if names else "label")
+        for i, column in enumerate(columns)
+    ]
 
 
 def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None, prior: np.ndarray | None) -> None:
@@ -191,13 +196,13 @@ def _against_label(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
 
 def _some_classes(names: Sequence[str]) -> tuple[list[int], list[str]]:
     """The classes to name along an axis, and their names: all of up to 20, evenly spaced ones of more."""
-    places = list(range(len(names))) if len(names) <= len(CLASSES) * len(MARKERS) else some(len(names))
+    places = list(range(len(names))) if len(names) <= len(CLASS_COLOURS) * len(MARKERS) else some(len(names))
     return places, [names[i] for i in places]
 
 
 def _classes(ax: Axes, z: np.ndarray, codes: np.ndarray, names: Sequence[str], size: float) -> None:
     """Points in the order they come, so that no class hides another, and a legend."""
-    colours = np.array([CLASSES[k % 10] for k in range(len(names))])
+    colours = np.array([CLASS_COLOURS[k % 10] for k in range(len(names))])
     for block, marker in enumerate(MARKERS):
         mine = codes // 10 == block
         ax.scatter(z[mine, 0], z[mine, 1], size, c=colours[codes[mine]], marker=marker, alpha=0.8, linewidths=0)

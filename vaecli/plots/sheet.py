@@ -20,7 +20,7 @@ PAD = 0.12  # inches
 
 
 class Band(NamedTuple):
-    """One tiled picture and what stands around it."""
+    """One tiled picture and the labels around it."""
 
     picture: np.ndarray  # (H', W', 3) uint8: rows x columns tiles with a gap around each
     rows: int
@@ -39,7 +39,7 @@ class Band(NamedTuple):
         )
 
 
-def place(figure: Figure, picture: np.ndarray, left: float, top: float, scale: float) -> Axes:
+def place_picture(figure: Figure, picture: np.ndarray, left: float, top: float, scale: float) -> Axes:
     """Axes that the picture (H', W', 3) fills, its upper left corner at (left, top) inches from the figure's own."""
     width, height = figure.get_size_inches()
     w, h = picture.shape[1] * scale / DPI, picture.shape[0] * scale / DPI
@@ -108,7 +108,7 @@ def _header(piece: Band) -> float:
 
 
 def _draw(figure: Figure, piece: Band, left: float, top: float, scale: float) -> None:
-    ax = place(figure, piece.picture, left, top, scale)
+    ax = place_picture(figure, piece.picture, left, top, scale)
     ax.set_axis_off()
     offset = PAD * 0.7 * DPI / scale
     for row, label in enumerate(piece.row_labels):

@@ -1,4 +1,4 @@
-"""What every figure shares: colours, text sizes, text that fits, arrays at the door. No pyplot and no global state."""
+"""Colours, text sizes, line breaks and conversions that all figures share. No pyplot and no global state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vaecli.utils.errors import UserError
 
 DPI = 100
 MAX_FIGURE_PIXELS = 2**16  # pixels of a figure's side, matplotlib's limit
-SCREEN = (13.0, 8.4)  # inches, width and height: what a screen shows, headings and labels apart
+SCREEN = (13.0, 8.4)  # inches, width and height: what fits on a screen, without headings and labels
 TITLE, LABEL, SMALL = 12, 10, 8.5  # text sizes in points
 
 DARK, GREY, FAINT = "#222222", "#8c8c8c", "#666666"  # the last for small texts
@@ -99,10 +99,10 @@ def _fits(text: str, width: float, size: float) -> bool:
 
 
 class Heading(NamedTuple):
-    """What stands above a figure."""
+    """The text above a figure."""
 
     title: str  # what it shows
-    source: str  # whose it is: smaller, below
+    source: str  # which run it is of: smaller, below the title
     height: float  # inches, with the space around
 
     def draw(self, figure: Figure) -> None:
@@ -132,11 +132,11 @@ def canvas(width: float, height: float, title: str | None = None) -> Figure:
 
 
 def check_size(width: float, height: float) -> None:
-    """UserError where a figure of so many inches has more pixels than can be drawn."""
+    """UserError if a figure of so many inches has more pixels than can be drawn."""
     pixels = int(width * DPI), int(height * DPI)
     if max(pixels) >= MAX_FIGURE_PIXELS:
         raise UserError(
-            f"the picture would have {pixels[0]} x {pixels[1]} pixels, the most is {MAX_FIGURE_PIXELS}: ask for less"
+            f"the picture would have {pixels[0]} x {pixels[1]} pixels; the limit is {MAX_FIGURE_PIXELS}: ask for less"
         )
 
 

@@ -1,7 +1,7 @@
-"""Figures of observations that are rows of a table: x_shape (d,), numbers that have names and units of their own.
+"""Figures of observations that are rows of a table: x_shape (d,), numbers with names and units.
 
-All but the histograms are in standard units, those of the training data, so that no column drowns the others: a column
-has a row, its name at the left and its own units at the right.
+All figures but the histograms are in the standard units of the training data, so that no column dominates. A column has
+a row, with its name at the left and its own units at the right.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.plots.columns import MOST, UNITS, Columns, Reference, label_size, name_width, one_line, plain
+from vaecli.plots.columns import MAX_COLUMNS, UNITS, Columns, Reference, label_size, name_width, one_line, short_number
 from vaecli.plots.histograms import show_rows
 from vaecli.plots.style import (
     COLOURS,
@@ -50,13 +50,13 @@ CELL = 0.36  # inches: from here on a cell has room for its number
 class TablePlots:
     """Figures of rows of a table: every method takes tensors or arrays and returns a matplotlib Figure.
 
-    Up to 24 columns are drawn at once, those that vary most; what is missing (NaN) is left out.
-    reference: the training data's moments, and observations to compare samples with; None: not to be had
+    Up to 24 columns are drawn, those that vary most; missing numbers (NaN) are left out.
+    reference: the training data's moments, and observations to compare samples with; None: not available
     """
 
-    shown = (0.0, 1.0)
-    drawn, readable = True, 20  # as in CurvePlots; draws scatter as rows of a table do
-    many, most_samples = 1000, 10_000
+    display_range = (0.0, 1.0)
+    show_draws, default_grid_size = True, 20  # as in CurvePlots; draws scatter as rows of a table do
+    default_samples, most_samples = 1000, 10_000
 
     def __init__(self, names: Sequence[str], reference: Reference | None = None) -> None:
         self.names, self.reference = list(names), reference
@@ -156,7 +156,7 @@ class TablePlots:
         return figure
 
     def _most_bands(self) -> int:
-        return max(1, int(SCREEN[1] / (LEAST_ROW * min(len(self.names), MOST) + HEAD)))
+        return max(1, int(SCREEN[1] / (LEAST_ROW * min(len(self.names), MAX_COLUMNS) + HEAD)))
 
     def _columns(self, drawn: np.ndarray, word: str = "vary") -> Columns:
         return Columns.choose(self.names, self.reference, drawn, word)
@@ -189,7 +189,7 @@ class TablePlots:
     def _panels(
         self, columns: Columns, rows: list[tuple[str, np.ndarray]], notes: list[str] | None, title: str | None
     ) -> Figure:
-        """A panel for each observation: what it is as dots, what is made of it as bars, in standard units."""
+        """A panel for each observation: the data as dots, the reconstructions as bars, in standard units."""
         n, k = len(rows[0][1]), len(columns.names)
         room = SCREEN[0] - name_width(columns.names, NAMES) - RIGHT
         width = min(1.0, room / IN_A_ROW - 0.1) if n > 3 else 2.2
@@ -216,7 +216,7 @@ class TablePlots:
         return figure
 
     def _reach(self, standard: np.ndarray) -> float:
-        """How far colours go: to the farthest value, but not beyond FARTHEST."""
+        """The range of the colours: up to the farthest value, at most FARTHEST."""
         known = np.abs(standard[np.isfinite(standard)])
         return float(np.clip(known.max(initial=0.0), 0.5, FARTHEST))
 
@@ -251,7 +251,7 @@ def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float) -> No
         own = float(columns.mean[row] + scale * value)
         colour = "white" if abs(value) > 0.65 * reach else DARK
         if np.isfinite(value):
-            ax.text(step, row, plain(own, scale), ha="center", va="center", fontsize=7, color=colour)
+            ax.text(step, row, short_number(own, scale), ha="center", va="center", fontsize=7, color=colour)
 
 
 def _legend(figure: Figure, ax: Axes, width: float) -> None:

@@ -43,10 +43,10 @@ def curves(history: Sequence[Mapping[str, Any]], run: str = "") -> Figure:
 
 
 def series(history: Sequence[Mapping[str, Any]], split: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs (E,) in order and the values (E,) of one key on one split; an epoch said twice counts as last said."""
-    found = {line["epoch"]: line[key] for line in history if line["split"] == split and line.get(key) is not None}
-    epochs = sorted(found)
-    return np.array(epochs, dtype=float), np.array([found[epoch] for epoch in epochs], dtype=float)
+    """Epochs (E,) in order and the values (E,) of one key on one split; of a repeated epoch the last entry counts."""
+    by_epoch = {line["epoch"]: line[key] for line in history if line["split"] == split and line.get(key) is not None}
+    epochs = sorted(by_epoch)
+    return np.array(epochs, dtype=float), np.array([by_epoch[epoch] for epoch in epochs], dtype=float)
 
 
 def view_limits(values: list[np.ndarray]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""From the shape of an observation to the figures that suit it."""
+"""Chooses the figures for observations of a shape, and renders figures."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from vaecli.plots.style import DPI
 from vaecli.plots.tables import TablePlots
 from vaecli.utils.errors import UserError
 
-FEW, SOME = 12, 64  # up to so many numbers are columns of a table: without names, and with names that say nothing
+MAX_UNNAMED_COLUMNS, MAX_NUMBERED_COLUMNS = (
+    12,
+    64,
+)  # up to so many numbers are columns of a table: without names, and with generic names
 
 
-View = ImagePlots | CurvePlots | TablePlots  # figures of observations of one shape: the same methods, by the same names
+View = ImagePlots | CurvePlots | TablePlots  # three classes with the same methods
 
 
 def view(
@@ -30,17 +33,17 @@ def view(
     grid: Any = None,
     label: str = "",
     names: Sequence[str] | None = None,
-    shown: tuple[float, float] = (0.0, 1.0),
+    display_range: tuple[float, float] = (0.0, 1.0),
     channels: Sequence[int] | None = None,
     reference: Reference | None = None,
 ) -> View:
     """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1.
 
-    Numbers without a grid are the columns of a table where they have `names` or are few; `shown` is drawn black and
-    white, of images of many channels those named in `channels`.
+    Numbers without a grid are the columns of a table where they have `names` or are few. `display_range` is drawn black
+    and white, of images of many channels those named in `channels`.
     """
     if len(x_shape) == 3:
-        return ImagePlots(x_shape, shown, channels)
+        return ImagePlots(x_shape, display_range, channels)
     if len(x_shape) != 1:
         raise ValueError(f"expected the x_shape (C, H, W) of images or (P,) of curves, got {tuple(x_shape)}")
     if grid is None and is_table(x_shape[0], names):
@@ -54,8 +57,8 @@ def view(
 
 
 def is_table(n: int, names: Sequence[str] | None) -> bool:
-    """Whether n numbers are columns, not points of a curve: names that a file has not given say nothing of many."""
-    return n <= FEW or (names is not None and (n <= SOME or list(names) != unnamed(n)))
+    """Whether n numbers are columns, not points of a curve: generic names count only for a few."""
+    return n <= MAX_UNNAMED_COLUMNS or (names is not None and (n <= MAX_NUMBERED_COLUMNS or list(names) != unnamed(n)))
 
 
 def unnamed(n: int) -> list[str]:
@@ -70,24 +73,24 @@ def view_of(
 ) -> View:
     """The figures for the observations of a data set, which may have a grid, a label, names and a range of its own.
 
-    channels: of images, those to draw; reference: asked for where the observations are rows of a table
-    UserError for channels that the images have not.
+    channels: of images, those to draw; reference: called if the observations are rows of a table
+    UserError for channels that the images do not have.
     """
     check_channels(x_shape, channels)
     names = dataset.names if dataset.names and len(dataset.names) == x_shape[0] else None
     if len(x_shape) == 3:
-        return view(x_shape, shown=dataset.shown, channels=channels)
+        return view(x_shape, display_range=dataset.display_range, channels=channels)
     measure = reference() if dataset.grid is None and is_table(x_shape[0], names) else None
     return view(x_shape, dataset.grid, dataset.label, names, reference=measure)
 
 
 def check_channels(x_shape: tuple[int, ...], channels: Sequence[int] | None) -> None:
-    """UserError unless `channels`, None apart, are one to three of those that the images have."""
+    """UserError unless `channels`, None apart, are one to three of the images' channels."""
     if channels is None:
         return
     given = f"images.channels=[{','.join(map(str, channels))}]"
     if len(x_shape) != 3:
-        raise UserError(f"{given}: these observations are no images; leave it out")
+        raise UserError(f"{given}: these observations are not images; leave it out")
     if not 1 <= len(channels) <= 3:
         raise UserError(f"{given}: expected one channel (grey), two (red, green) or three (red, green, blue)")
     if max(channels) >= x_shape[0]:

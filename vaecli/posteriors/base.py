@@ -1,4 +1,4 @@
-"""What every approximate posterior provides."""
+"""The base class of approximate posteriors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Gaussian posterior, bent by a normalising flow."""
+"""A Gaussian posterior, transformed by a normalising flow."""
 
 from torch import Tensor
 from torch.distributions import AffineTransform, Distribution

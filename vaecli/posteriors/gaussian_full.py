@@ -27,7 +27,9 @@ class FullGaussian(Posterior):
         d = self.latent_dim
         loc, log_diagonal, below = features.split([d, d, self.n_features - 2 * d], dim=-1)
         i, j = torch.arange(d, device=features.device).unsqueeze(1), torch.arange(d, device=features.device)
-        place = torch.where(i > j, i * (i - 1) // 2 + j, below.shape[-1])  # row by row; past the end stands a zero
+        place = torch.where(
+            i > j, i * (i - 1) // 2 + j, below.shape[-1]
+        )  # row by row; the index past the end selects a zero
         scale_tril = pad(below, (0, 1))[..., place] + torch.diag_embed(self.min_scale + log_diagonal.exp())
         return MultivariateNormal(loc, scale_tril=scale_tril, validate_args=False)
 

@@ -1,4 +1,4 @@
-"""What every prior provides."""
+"""The base class of priors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Prior(Option, nn.Module, abstract=True):
     def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:
         """Distribution of batch shape () and event shape (D,); encode: x (K, *x_shape) -> q(z|x), batch shape (K,).
 
-        It has a mean and a standard deviation. Each call may be dear: ask once per pass.
+        It has a mean and a standard deviation. A call may be expensive: make one per pass.
         """
 
     def initialise_from(self, draw: Callable[[int], Tensor]) -> None:
-        """Begin with training data, if it wants any: draw(n) gives n observations, (n, *x_shape)."""
+        """Initialise from training data, if the prior uses any: draw(n) returns n observations (n, *x_shape)."""

@@ -1,4 +1,6 @@
-"""Mixtures of distributions of z, whatever these are."""
+"""Mixtures of any distributions of z.
+
+Not torch's MixtureSameFamily, whose log_prob holds the densities of all z under all components at once."""
 
 from __future__ import annotations
 
@@ -29,11 +31,11 @@ class Mixture(Distribution):
         return Mixture(self.components, self.log_weights, batch_shape)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z (..., D) -> (...), so many z at a time that the densities under all components have room."""
+        """z (..., D) -> (...), a few z at a time, so that the densities under all components fit into memory."""
         rows = z.reshape(-1, 1, z.shape[-1])
         parts = rows.split(max(1, MAX_DENSITIES // (len(self.log_weights) * z.shape[-1])))
-        found = [torch.logsumexp(self.components.log_prob(part) + self.log_weights, -1) for part in parts]
-        return torch.cat(found).view(z.shape[:-1])
+        densities = [torch.logsumexp(self.components.log_prob(part) + self.log_weights, -1) for part in parts]
+        return torch.cat(densities).view(z.shape[:-1])
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:

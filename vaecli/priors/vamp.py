@@ -15,7 +15,7 @@ from vaecli.utils.types import PositiveInt
 class VampPrior(Prior):
     """p(z) = 1/K sum_k q(z|u_k), with pseudo-inputs u_k, of an observation's shape, learned.
 
-    Tomczak and Welling (2018), eq. 9. Each call encodes all of them: ask for the distribution once and use it often.
+    Tomczak and Welling (2018), eq. 9. Each call encodes all of them: call once and reuse the distribution.
     components: K
     """
 
@@ -25,7 +25,7 @@ class VampPrior(Prior):
 
     @torch.no_grad()
     def initialise_from(self, draw: Callable[[int], Tensor]) -> None:
-        """Begin with observations: draw(n) gives n of them, (n, *x_shape)."""
+        """Initialise the pseudo-inputs with observations: draw(n) returns n of them, (n, *x_shape)."""
         self.pseudo_inputs.copy_(draw(len(self.pseudo_inputs)))
 
     def forward(self, encode: Callable[[Tensor], Distribution]) -> Distribution:

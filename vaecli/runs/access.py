@@ -21,37 +21,37 @@ PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that 
 NOWHERE = os.devnull  # no folder, so that nothing is below it
 
 
-class Unasked(UserError):
-    """A run that was not trained here would read these files, and the command line does not name them.
+class NotPermitted(UserError):
+    """A run that was not trained here would read files that the command line does not name.
 
-    settings: the words which, added to the command line, name them
+    settings: the words to add to the command line to name them
     """
 
     def __init__(self, folder: Path, paths: Mapping[str, str]) -> None:
         self.settings = [setting(f"dataset.{key}", path) for key, path in paths.items()]
         files = ", ".join(f"{path} (dataset.{key})" for key, path in paths.items())
         super().__init__(
-            f"{folder} is no run that you have trained on this machine, and would read {files}: it may read that only "
-            f"where the command line says so.\nTo allow it, add {command(self.settings)}"
+            f"{folder} was not trained by you on this machine and would read {files}, which it may only if the command "
+            f"line names it.\nTo allow it, add {command(self.settings)}"
         )
 
     def with_command(self, words: list[str]) -> UserError:
-        """The same with the whole command line to copy."""
+        """The same error with the whole command line to copy."""
         reason, *_ = str(self).split("\n")
         return UserError(f"{reason}\nTo allow it: {command([*words, *self.settings])}")
 
 
 def paths_of(dataset: Any) -> Values:
     """The files and folders that a data set's configuration names."""
-    if not isinstance(dataset, Mapping):  # a stranger's, refused later
+    if not isinstance(dataset, Mapping):  # from a stranger's file; refused later
         return {}
     return {key: dataset[key] for key in PATHS if dataset.get(key) is not None}
 
 
 def identify(run_id: str | None, dataset: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The id of a run that is trained here, which its summary.json keeps, and what is wrong where it will not be known.
+    """The id of a run that is trained here, kept in its summary.json, and the problem if it cannot be recorded.
 
-    An id stands for the paths that it was made with: one that has come back with others is replaced.
+    An id belongs to the paths that it was created with: a run with other paths gets a new one.
     """
     if run_id is not None and is_own(run_id, dataset):
         return run_id, None
@@ -62,7 +62,7 @@ def identify(run_id: str | None, dataset: Mapping[str, Any]) -> tuple[str, str |
         remember(run_id, dataset)
     except UserError as error:
         words = command(setting(f"dataset.{key}", path) for key, path in paths_of(dataset).items())
-        return run_id, f"{error}: this run will not be known as yours, and later commands need {words}"
+        return run_id, f"{error}: this run is not recorded as yours; later commands need {words}"
     return run_id, None
 
 
@@ -77,13 +77,15 @@ def is_own(run_id: str | None, dataset: Mapping[str, Any]) -> bool:
 
 
 def remember(run_id: str, dataset: Mapping[str, Any]) -> None:
-    """Add a run to the user's own list; UserError where that cannot be written."""
+    """Add a run to the user's list of runs; UserError if that cannot be written."""
     path = state_file()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, f"{digest(run_id, dataset)}\n".encode())  # at once: others may be adding theirs
+            os.write(
+                file, f"{digest(run_id, dataset)}\n".encode()
+            )  # in one write: other processes may be adding theirs
         finally:
             os.close(file)
     except OSError as error:
@@ -95,7 +97,7 @@ def digest(run_id: str, dataset: Mapping[str, Any]) -> str:
 
 
 def state_file() -> Path:
-    """The list of the runs that this user has trained on files: a line for each, which says neither id nor path."""
+    """The list of the runs that this user has trained on files: a line of hashes, which reveals neither id nor path."""
     chosen = os.environ.get("XDG_STATE_HOME", "")
     default = {"darwin": "~/Library/Application Support", "win32": os.environ.get("LOCALAPPDATA", "~")}
     place = chosen if os.path.isabs(chosen) else default.get(sys.platform, "~/.local/state")
@@ -105,22 +107,22 @@ def state_file() -> Path:
 Localise = Callable[[Values, bool], Mapping[str, str]]
 
 
-def readable(
+def restrict_paths(
     dataset: Values, folder: Path, own: bool, given: Values, localise: Localise
 ) -> tuple[Values, Mapping[str, str]]:
-    """A data set's configuration with its paths as they may be read, and those that may not, which lead nowhere in it.
+    """A data set's configuration, and the paths that may not be read, which lead nowhere in it.
 
     own: whether the user has trained the run here; given: the paths that the user names, by their keys
     localise: `Dataset.localise` of its class
     """
-    dataset, unread = {**dataset, **given}, {} if own else refused(folder, dataset, given)
+    dataset, unread = {**dataset, **given}, {} if own else unreadable_paths(folder, dataset, given)
     ours = {key: path for key, path in localise(dataset, own).items() if key not in given}
     dataset, unread = {**dataset, **ours}, {key: path for key, path in unread.items() if key not in ours}
-    return absolute_paths(closed(dataset, unread)), unread
+    return absolute_paths(with_dead_paths(dataset, unread)), unread
 
 
-def refused(folder: Path, dataset: Mapping[str, Any], given: Values) -> dict[str, str]:
-    """The paths of a stranger's data set that may not be read: neither given by the user nor in the run's folder."""
+def unreadable_paths(folder: Path, dataset: Mapping[str, Any], given: Values) -> dict[str, str]:
+    """The paths of a stranger's data set that may not be read: not given by the user and not in the run's folder."""
     paths = paths_of(dataset)
     return {key: str(path) for key, path in paths.items() if key not in given and not inside(folder, str(path))}
 
@@ -133,17 +135,17 @@ def inside(folder: Path, path: str) -> bool:
             return False
         below = (Path(place, name) for place, folders, names in os.walk(first) for name in folders + names)
         return all(one.resolve().is_relative_to(home) for one in below)
-    except (OSError, RuntimeError, UserError):  # a loop of links, a user who is not there
+    except (OSError, RuntimeError, UserError):  # a loop of links, an unknown user
         return False
 
 
-def closed(dataset: Values, paths: Values) -> Values:
-    """A data set's configuration with paths that lead nowhere in the place of these."""
+def with_dead_paths(dataset: Values, paths: Values) -> Values:
+    """A data set's configuration, with these paths replaced by paths that lead nowhere."""
     return {**dataset, **{key: os.path.join(NOWHERE, Path(str(path)).name) for key, path in paths.items()}}
 
 
 def absolute_paths(dataset: Values) -> Values:
-    """A data set's configuration with the paths as every later command will find them, from whichever folder."""
+    """A data set's configuration with absolute paths, so that later commands find the data from any folder."""
     paths = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str)}
     paths = {key: str(expanded(path).absolute()) for key, path in paths.items()}
     for key, path in paths.items():

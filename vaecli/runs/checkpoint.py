@@ -26,41 +26,41 @@ from vaecli.utils.types import StateDict, Values
 FORMAT = 2  # 1 was torch.save's
 STATE = "vaecli"  # the one key of the header's metadata: the order of several would change from file to file
 SEALED = re.compile(r'\{"sha256": "([0-9a-f]{64})", "state": ')  # how its JSON text begins
-KINDS = {
+ENTRY_TYPES = {
     "format": int, "config": dict, "x_shape": list, "model": dict, "optimizer": dict, "scheduler": dict, "step": int,
     "epoch": int, "best": dict, "rng": dict,
 }  # fmt: skip
-KEYS = set(KINDS)  # what every checkpoint has; there may be more
-PLAIN = (type(None), bool, int, float, str)
-MOST_HEADER = 2**24  # bytes: names and settings, not the tensors
-MOST_VALUES = 10**6  # in the header
-MOST_DIMENSIONS = 16  # of a tensor; with very many torch takes the square of their number
-LARGE = 2**27  # bytes of a file that is not read without a look at the memory there is
-MOST_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
+KEYS = set(ENTRY_TYPES)  # what every checkpoint has; there may be more
+PLAIN_TYPES = (type(None), bool, int, float, str)
+MAX_HEADER_BYTES = 2**24  # bytes: names and settings, not the tensors
+MAX_VALUES = 10**6  # in the header
+MAX_DIMENSIONS = 16  # of a tensor; with very many torch takes the square of their number
+CHECK_MEMORY_ABOVE = 2**27  # bytes: for larger files the free memory is checked first
+MAX_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
 
 
 def save(path: Path, state: Values) -> None:
-    """Write `state` (all KEYS but format) to `path`; raises UserError where that is impossible."""
+    """Write `state` (all KEYS but format) to `path`; UserError if that fails."""
     replace_bytes(path, encode({"format": FORMAT, **state}))
 
 
 def load(path: Path) -> StateDict:
-    """Read a checkpoint; UserError where there is none, it is damaged, or it is not vaecli's.
+    """Read a checkpoint; UserError if there is none, it is damaged, or it is not one of vaecli.
 
     Nothing in the file is executed, and no more memory is taken than a few times the file's size.
     """
     if not path.exists():
         raise UserError(f"there is no checkpoint {path}")
     if kind := irregular(path):
-        raise UserError(f"{path} is damaged or not a vaecli checkpoint: it is {kind}, no regular file")
-    if path.stat().st_size > LARGE:
+        raise UserError(f"{path} is damaged or not a vaecli checkpoint: it is {kind}, not a regular file")
+    if path.stat().st_size > CHECK_MEMORY_ABOVE:
         check_memory(2 * path.stat().st_size, str(path), "use another checkpoint")
-    with understood(path):
+    with damage_as_user_error(path):
         text, digest, tensors = decode(path.read_bytes())
         described = parse(text)
         intact = digest == sha256(text, tensors)
     check_own_format(path, described, intact)
-    with understood(path):
+    with damage_as_user_error(path):
         state: StateDict = restore(described, tensors)
         if tensors:
             raise ValueError(f"nothing refers to its tensor {min(tensors)}")
@@ -69,7 +69,7 @@ def load(path: Path) -> StateDict:
 
 
 @contextmanager
-def understood(path: Path) -> Iterator[None]:
+def damage_as_user_error(path: Path) -> Iterator[None]:
     """UserError for any exception: a damaged or foreign file can fail anywhere, in any way."""
     try:
         yield
@@ -78,7 +78,7 @@ def understood(path: Path) -> Iterator[None]:
 
 
 def summary(error: Exception) -> str:
-    """An exception in part of a line."""
+    """An exception as part of a line."""
     text = str(error).strip() if not isinstance(error, KeyError) else f"there is no {error}"
     return text.splitlines()[0][:150] if text else type(error).__name__
 
@@ -95,17 +95,17 @@ def encode(state: Values) -> bytes:
 
 
 def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
-    """The JSON text, the hash and the tensors, on the CPU, of a file's content; any exception for what is not one.
+    """The JSON text, the hash and the tensors, on the CPU, of a file's content; any exception for invalid content.
 
     safetensors checks that the tensors fill the file without gap or overlap, each as large as its type and shape say.
     """
     length = int.from_bytes(content[:8], "little")
-    if length > min(MOST_HEADER, len(content) - 8):
-        raise ValueError(f"its header is cut short, or longer than {MOST_HEADER} bytes")
+    if length > min(MAX_HEADER_BYTES, len(content) - 8):
+        raise ValueError(f"its header is cut short, or longer than {MAX_HEADER_BYTES} bytes")
     header = parse(content[8 : 8 + length].decode())
     metadata = header.pop("__metadata__", {})
-    if any(len(one["shape"]) > MOST_DIMENSIONS for one in header.values()):
-        raise ValueError(f"a tensor of more than {MOST_DIMENSIONS} dimensions")
+    if any(len(one["shape"]) > MAX_DIMENSIONS for one in header.values()):
+        raise ValueError(f"a tensor of more than {MAX_DIMENSIONS} dimensions")
     try:
         tensors = read_tensors(content)
     except SafetensorError as error:
@@ -118,8 +118,8 @@ def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text; ValueError where there is none, or one of more values than any checkpoint has."""
-    if sum(map(text.count, ",[{")) > MOST_VALUES:
+    """The value of a JSON text; ValueError if it is invalid or has more values than any checkpoint."""
+    if sum(map(text.count, ",[{")) > MAX_VALUES:
         raise ValueError("more values than any checkpoint has")
     return load_json(text)
 
@@ -139,7 +139,7 @@ def describe(value: Any, path: tuple[str | int, ...], tensors: dict[str, Tensor]
     path: the keys that lead to `value`
 
     A tensor is {"$tensor": its name}, a tuple {"$tuple": [...]}, inf {"$float": "inf"}, and a dict with a key that is
-    no text, or looks like one of these, {"$dict": [[key, value], ...]}.
+    not text, or looks like one of these, {"$dict": [[key, value], ...]}.
     """
     if isinstance(value, Tensor):
         name = ".".join(map(str, path))
@@ -153,13 +153,13 @@ def describe(value: Any, path: tuple[str | int, ...], tensors: dict[str, Tensor]
     if isinstance(value, list | tuple):
         items = [describe(item, (*path, i), tensors) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
-    if type(value) not in PLAIN:
+    if type(value) not in PLAIN_TYPES:
         raise TypeError(f"a checkpoint holds plain values and tensors, not {type(value).__name__}")
     return {"$float": repr(value)} if type(value) is float and not math.isfinite(value) else value
 
 
 def with_own_memory(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The same, copied where they share memory, which safetensors refuses to store."""
+    """The same tensors, copied where they share memory, which safetensors does not store."""
     taken = set[int]()
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
@@ -168,7 +168,7 @@ def with_own_memory(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
 
 
 def restore(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What `describe` was given; takes the tensors out of `tensors`. Any exception for what it has not made."""
+    """The inverse of `describe`; removes the used tensors from `tensors`. Any exception for other input."""
     if isinstance(value, list):
         return [restore(item, tensors) for item in value]
     if not isinstance(value, dict):
@@ -184,7 +184,7 @@ def restore(value: Any, tensors: dict[str, Tensor]) -> Any:
             return tuple(restore(items, tensors))
         case [("$dict", list(pairs))] if all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             return {check_key(key): restore(item, tensors) for key, item in pairs}
-    raise ValueError(f"{json.dumps(value)[:60]} stands for no value, or for one that is somewhere else already")
+    raise ValueError(f"{json.dumps(value)[:60]} is not a value, or repeats a tensor")
 
 
 def check_key(key: Any) -> str | int:
@@ -194,23 +194,23 @@ def check_key(key: Any) -> str | int:
     raise TypeError("a key that is neither text nor an integer of 64 bits")
 
 
-# --- what a checkpoint must be
+# --- checks of a checkpoint's content
 
 
 def check_own_format(path: Path, described: Any, intact: bool) -> None:
     """UserError for another program's file, one of another format, or one whose contents have changed."""
     if not isinstance(described, dict) or not described.keys() >= KEYS:
-        raise UserError(f"{path} is not a vaecli checkpoint: it lacks the keys that one has")
+        raise UserError(f"{path} is not a vaecli checkpoint: it lacks required keys")
     if described["format"] != FORMAT and type(described["format"]) is int:
-        found = described["format"]
-        raise UserError(f"{path} has checkpoint format {found}; this version of vaecli reads format {FORMAT}")
+        version = described["format"]
+        raise UserError(f"{path} has checkpoint format {version}; this version of vaecli reads format {FORMAT}")
     if not intact:
         raise UserError(f"{path} is damaged: its contents do not match their checksum; use another checkpoint")
 
 
 def check_kinds(path: Path, state: Values) -> None:
-    """UserError where an entry is not of its kind; says nothing about whether the entries fit together."""
-    for key, kind in KINDS.items():
+    """UserError if an entry has the wrong type; whether the entries fit together is checked elsewhere."""
+    for key, kind in ENTRY_TYPES.items():
         if type(state[key]) is not kind:
             raise UserError(f"{path} is not a vaecli checkpoint: its {key} is not of type {kind.__name__}")
     if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state["model"].items()):
@@ -220,12 +220,12 @@ def check_kinds(path: Path, state: Values) -> None:
     shape = state["x_shape"]
     if not 1 <= len(shape) <= 4 or not all(type(n) is int and n > 0 for n in shape):
         raise UserError(f"{path} is not a vaecli checkpoint: its x_shape is not one to four positive whole numbers")
-    if math.prod(shape) > MOST_NUMBERS:
-        raise UserError(f"{path}: observations of shape {tuple(shape)}, more than {MOST_NUMBERS} numbers: refused")
+    if math.prod(shape) > MAX_NUMBERS:
+        raise UserError(f"{path}: its observations have shape {tuple(shape)}, more than {MAX_NUMBERS} numbers: refused")
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is made of what YAML holds."""
+    """Whether a value consists of what YAML can hold."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
-    return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, PLAIN)
+    return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, PLAIN_TYPES)

@@ -1,4 +1,4 @@
-"""What a configuration chooses in one of its groups."""
+"""The option that a configuration chooses in a group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaecli.utils.types import Values
 
 
 class Choice(Mapping[str, Any]):
-    """The option chosen of a group: its name, the class that it stands for, and that class's arguments."""
+    """The chosen option of a group: its name, its class, and the arguments of the class."""
 
     def __init__(self, entries: Values) -> None:
         self._entries = dict(entries)

@@ -19,18 +19,18 @@ from vaecli.runs.names import CONFIG
 from vaecli.runs.read import Damaged, dump_yaml, load_yaml, read
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
-from vaecli.utils.schema import check_arguments, flatten, plain, unknown_key
+from vaecli.utils.schema import as_typed, check_arguments, flatten, unknown_key
 from vaecli.utils.types import FolderName, NonNegativeInt, PositiveFloat, PositiveInt, Seed, UserPath, Values
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for a key besides its limits.
+    """The properties of a key besides its limits.
 
-    immutable: the weights and the figures so far came from it, so that it cannot change in a run that goes on
-    free: keys below an immutable one that can; `*` is all of them
-    request: it says what to do, and is no part of what is trained
-    distinguishes: it tells runs apart
+    immutable: cannot change when a run is resumed, since the weights and the figures so far depend on it
+    free: keys below an immutable one that can change; `*` is all of them
+    request: says what to do and is not part of what is trained, as `resume`
+    distinguishes: is shown as a difference between runs
     """
 
     immutable: bool = False
@@ -39,10 +39,13 @@ class Rule:
     distinguishes: bool = True
 
 
-SHOWN, MIN_EPOCHS = 500_000, 10  # training observations, and epochs, that a run shows at least: epochs=null
-MOST_LOOKS = 50  # validations, or writes of last.pt, of a run that does not say how often
+MIN_OBSERVATIONS, MIN_EPOCHS = (
+    500_000,
+    10,
+)  # with epochs=null a run lasts at least this many training observations and epochs
+MAX_VALIDATIONS = 50  # validations, or writes of last.safetensors, of a run that does not set the interval
 
-IMMUTABLE, REQUEST, SAYS_NOTHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
+IMMUTABLE, REQUEST, NOT_DISTINGUISHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,14 @@ class Validation:
 
 @dataclass(frozen=True)
 class CheckpointSchedule:
-    every_epochs: Annotated[PositiveInt | None, SAYS_NOTHING] = None
-    every_seconds: Annotated[PositiveFloat | None, SAYS_NOTHING] = None
+    every_epochs: Annotated[PositiveInt | None, NOT_DISTINGUISHING] = None
+    every_seconds: Annotated[PositiveFloat | None, NOT_DISTINGUISHING] = None
 
 
 @dataclass(frozen=True)
 class Images:
-    every_epochs: Annotated[PositiveInt | None, SAYS_NOTHING] = None
-    channels: Annotated[list[NonNegativeInt] | None, SAYS_NOTHING] = None
+    every_epochs: Annotated[PositiveInt | None, NOT_DISTINGUISHING] = None
+    channels: Annotated[list[NonNegativeInt] | None, NOT_DISTINGUISHING] = None
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,12 @@ class Averaging:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The keys of conf/train.yaml, in the order of config.yaml; what they mean stands there, what may be is here.
+    """The keys of conf/train.yaml, in the order of config.yaml; their meaning is there, their limits are here.
 
-    What is in a group is checked by the class that takes it.
+    The keys of a group are checked by the option's class.
     """
 
-    dataset: Annotated[Group, Rule(immutable=True, free=PATHS)]  # the data's checksum says that they are the same
+    dataset: Annotated[Group, Rule(immutable=True, free=PATHS)]  # the data's checksum shows that they are the same
     architecture: Annotated[Group, IMMUTABLE]
     decoder: Annotated[Group, IMMUTABLE]
     posterior: Annotated[Group, IMMUTABLE]
@@ -94,8 +97,8 @@ class RunConfig:
     seed: Annotated[Seed, IMMUTABLE] = 0
     start_at_mean: Annotated[bool, IMMUTABLE] = True
     clip_grad_norm: PositiveFloat | None = None
-    device: Annotated[str, SAYS_NOTHING] = "auto"
-    compile: Annotated[Literal["auto"] | bool, SAYS_NOTHING] = "auto"
+    device: Annotated[str, NOT_DISTINGUISHING] = "auto"
+    compile: Annotated[Literal["auto"] | bool, NOT_DISTINGUISHING] = "auto"
     output: Annotated[UserPath | None, Rule(request=True, distinguishes=False)] = None
     name: Annotated[FolderName | None, Rule(request=True, distinguishes=False)] = None
     resume: Annotated[UserPath | None, REQUEST] = None
@@ -109,7 +112,7 @@ class RunConfig:
 
     @classmethod
     def of(cls, values: Values) -> Self:
-        """From plain values, which must say every key; UserError for what is unknown, missing or out of its limits."""
+        """From plain values with every key; UserError for a key that is unknown, missing or out of its limits."""
         checked = check_arguments(cls, values)
         unknown = [f"{section}.{key}" for section in SECTIONS for key in values.get(section, ())]
         if unknown := [key for key in unknown if key not in run_keys()]:
@@ -122,71 +125,73 @@ class RunConfig:
 
     @classmethod
     def from_stored(cls, stored: Values, given: RunConfig) -> Self:
-        """What a run's file or checkpoint says, with requests, and keys that it does not know, as `given` has them."""
+        """The configuration in a run's file or checkpoint; requests, and keys that it lacks, are taken from `given`."""
         ours = given.values()
         requests = {key: ours[key] for key in REQUEST_KEYS}
         sections = {key: {**ours[key], **stored[key]} for key in SECTIONS if isinstance(stored.get(key), Mapping)}
         return cls.of({**ours, **stored, **sections, **requests})
 
     def with_changes(self, given: RunConfig, keys: Sequence[str]) -> RunConfig:
-        """This configuration with the values that `given` has at some keys, as they are typed."""
+        """This configuration with the values of `given` at some keys, written as they are typed."""
         changed: Values = self.values()
         for key in keys:
             if key.startswith("~"):
-                raise UserError(f"{key}: a run that goes on or is repeated keeps its keys; give this one another value")
+                raise UserError(f"{key}: a resumed or repeated run keeps its keys; give this one another value instead")
             if key == "experiment":
-                raise UserError(
-                    "experiment= sets too much at once to be combined with resume= or repeat=: give its keys"
-                )
+                raise UserError("experiment= cannot be combined with resume= or repeat=; give its keys one by one")
             if key not in REQUEST_KEYS:
                 changed = _set_at_path(changed, given.values(), key.split("."))
         return RunConfig.of(changed)
 
     def changed_keys(self, given: RunConfig, keys: Sequence[str]) -> list[str]:
-        """The keys typed, but for requests and for what the run has: naming an option again changes nothing.
+        """The typed keys, except requests, options that the run has already, and epochs=null.
 
-        Neither does epochs=null, for how many suit the data has been decided.
+        The number of epochs was fixed when the run began.
         """
         same = {key for key, option in given.options.items() if self.options[key].name == option.name}
         same |= {"epochs"} if given.epochs is None else set()
         return [key for key in keys if key not in REQUEST_KEYS and key not in same]
 
     def changed_values(self, given: RunConfig, keys: Sequence[str]) -> Values:
-        """What `given` changes at some keys of a run that goes on; UserError for a change of what has been trained."""
+        """What `given` changes at some keys of a resumed run; UserError for an immutable key."""
         before, below = flatten(self.values()), tuple(f"{key}." for key in keys)
-        typed = {key: value for key, value in flatten(given.values()).items() if key in keys or key.startswith(below)}
-        changes = {key: value for key, value in typed.items() if value != before.get(key)}
+        given_values = {
+            key: value for key, value in flatten(given.values()).items() if key in keys or key.startswith(below)
+        }
+        changes = {key: value for key, value in given_values.items() if value != before.get(key)}
         refused = [key for key in changes if is_immutable(key)]
         if refused:
-            was = ", ".join(f"{key}={plain(before.get(key))}" for key in refused)
+            was = ", ".join(f"{key}={as_typed(before.get(key))}" for key in refused)
             raise UserError(
-                f"resume={given.resume}: {', '.join(refused)} cannot change in a run that goes on (it has {was}); "
+                f"resume={given.resume}: {', '.join(refused)} cannot change when a run is resumed (it has {was}); "
                 "leave it out, or start a new run"
             )
         return changes
 
     def with_epochs(self, n_train: int) -> RunConfig:
-        """The same with as many epochs as suit the number of training observations, unless it says how many."""
-        return self if self.epochs else dataclasses.replace(self, epochs=max(MIN_EPOCHS, -(-SHOWN // n_train)))
+        """The same with a number of epochs for so many training observations, unless it has one."""
+        return (
+            self if self.epochs else dataclasses.replace(self, epochs=max(MIN_EPOCHS, -(-MIN_OBSERVATIONS // n_train)))
+        )
 
     @property
     def n_epochs(self) -> int:
-        """How many epochs there are; UserError before the data have decided that."""
+        """The number of epochs; UserError before it is known."""
         if self.epochs is None:
             raise UserError("epochs=null: give a number of epochs")
         return self.epochs
 
     def every_epochs(self, wanted: int | None) -> int:
-        """Epochs between two of what `wanted` says how often to do; None: every one, but at most MOST_LOOKS times."""
-        return wanted or -(-self.n_epochs // MOST_LOOKS)
+        """The interval `wanted`, in epochs; None: each epoch, or an interval that gives at most MAX_VALIDATIONS."""
+        return wanted or -(-self.n_epochs // MAX_VALIDATIONS)
 
     def with_paths(self) -> RunConfig:
-        """The same with the data's paths as every later command will find them, from whichever folder."""
+        """The same with absolute paths of the data, so that later commands find them from any folder."""
         return dataclasses.replace(self, dataset=Choice(absolute_paths(self.dataset)))
 
     @property
     def folder(self) -> str | None:
-        """Where a new run is asked to be; None: in a folder called by the time."""
+        """The folder that the user asks for; None: one named by the time."""
         return self.output if self.name is None else str(Path("outputs", self.dataset.name, self.name))
 
     @property
@@ -199,22 +204,22 @@ class RunConfig:
         return {key: _plain(value) for key, value in vars(self).items()}
 
     def without_requests(self) -> Values:
-        """The same without what says how and where to train it, rather than what: config.yaml's content."""
+        """The same without requests and output: the content of config.yaml."""
         return {**{key: value for key, value in self.values().items() if key not in REQUEST_KEYS}, "output": None}
 
     def flat(self) -> Values:
-        """What is stored, as one dictionary with dotted keys."""
+        """The content of config.yaml as one dictionary with dotted keys."""
         return flatten(self.without_requests())
 
     def write(self, folder: RunFolder) -> str:
-        """Write config.yaml; its text."""
+        """Write config.yaml; returns its text."""
         text = dump_yaml(self.without_requests())
         replace_text(folder.config, text)
         return text
 
 
 def _as_typed(checked: Any, value: Any) -> Any:
-    """A checked value, but a whole number stays one where any number may be: it is written as it was typed."""
+    """A checked value, but a whole number is not turned into a float: it is written as it was typed."""
     if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
         return dataclasses.replace(checked, **{k: _as_typed(v, value[k]) for k, v in vars(checked).items()})
     return value if type(value) is int and isinstance(checked, float) else checked
@@ -229,12 +234,12 @@ def _plain(value: Any) -> Any:
 def _set_at_path(config: Any, given: Any, path: Sequence[str]) -> Values:
     """`config` with the value that `given` has at a path of keys."""
     first, *rest = path
-    config = config if isinstance(config, Mapping) else {}  # a stranger's; what it lacks is refused later
+    config = config if isinstance(config, Mapping) else {}  # from a stranger's file; what it lacks is refused later
     return {**config, first: _set_at_path(config.get(first, {}), given[first], rest) if rest else given[first]}
 
 
 class KeyOfRun(NamedTuple):
-    """A key as it is typed (ema.decay), and what the fields say of it."""
+    """The default and the properties of a key."""
 
     default: Any  # None for a group, whose options are files
     rule: Rule
@@ -242,7 +247,7 @@ class KeyOfRun(NamedTuple):
 
 @cache
 def run_keys() -> Mapping[str, KeyOfRun]:
-    """Every key of a training run, a group's under the group's name."""
+    """Every key of a training run as it is typed (ema.decay); a group is one key."""
     return dict(_keys_of(RunConfig))
 
 
@@ -253,7 +258,7 @@ def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeyOfRun]]:
         if dataclasses.is_dataclass(hint):
             yield from _keys_of(typing.cast(type, hint), f"{one.name}.")
             continue
-        rules = [found for found in getattr(hint, "__metadata__", ()) if isinstance(found, Rule)]
+        rules = [entry for entry in getattr(hint, "__metadata__", ()) if isinstance(entry, Rule)]
         default = one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
         default = None if default is dataclasses.MISSING else default
         yield prefix + one.name, KeyOfRun(default, rules[0] if rules else Rule())
@@ -266,16 +271,16 @@ SECTIONS = tuple(dict.fromkeys(key.partition(".")[0] for key in run_keys() if ".
 
 
 def is_immutable(key: str) -> bool:
-    """Whether a key, or a key of a group's option, cannot change in a run that goes on."""
+    """Whether a key, or a key of a group's option, cannot change when a run is resumed."""
     group, _, name = key.partition(".")
-    found = run_keys().get(key) or run_keys().get(group)
-    if found is None:
+    known = run_keys().get(key) or run_keys().get(group)
+    if known is None:
         return False
-    return found.rule.immutable and not (name and key != group and {name, "*"} & {*found.rule.free})
+    return known.rule.immutable and not (name and key != group and {name, "*"} & {*known.rule.free})
 
 
 def read_config(path: Path) -> Values:
-    """A run's config.yaml, or that of a run's folder: plain values, in which nothing is interpolated or executed."""
+    """A config.yaml, or that of a run's folder, as plain values: nothing is interpolated or executed."""
     path = RunFolder(path).config if path.is_dir() else path
     try:
         if not path.exists():

@@ -1,4 +1,4 @@
-"""Which folder a command means by run= or resume=."""
+"""Finds the folder of run= or resume=."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ VERSION = re.compile(r"[\w.+-]{1,30}", re.ASCII)
 
 
 def find_resumable(run: str) -> RunFolder:
-    """The folder of a run that has a configuration; `latest` is the one that has written last, anywhere in outputs."""
+    """The folder of a run with a configuration; `latest` is the one written to last, anywhere under outputs."""
     if run == "latest":
-        found = [folder for folder in folders_below(Path("outputs"), CONFIG) if folder.config.is_file()]
-        if not found:
+        folders = [folder for folder in folders_below(Path("outputs"), CONFIG) if folder.config.is_file()]
+        if not folders:
             raise UserError(f"resume=latest: no run under {Path('outputs').absolute()}; start one: vae train")
-        return of_this_version(max(found, key=last_written))
+        return of_this_version(max(folders, key=last_written))
     folder = RunFolder(Path(run))
     if not folder.path.is_dir():
         raise UserError(f"resume={run}: there is no such folder; give a run's folder or resume=latest")
     if not folder.config.is_file() and not folder.has(LAST):
-        raise UserError(f"resume={run}: this folder holds no run that could go on; start one there: output={run}")
+        raise UserError(f"resume={run}: this folder holds no run to resume; to train a new one there: output={run}")
     return of_this_version(folder)
 
 
 def of_this_version(folder: RunFolder) -> RunFolder:
-    """The folder; UserError where its checkpoints are those of an earlier version, which this one does not read."""
+    """The folder; UserError if its checkpoints were written by an earlier version, which this one does not read."""
     if not folder.earlier_checkpoints:
         return folder
-    found = (folder.known_summary().versions or {}).get("vaecli", "")
-    known = VERSION.fullmatch(found) and found != __version__
+    version = (folder.known_summary().versions or {}).get("vaecli", "")
+    known = VERSION.fullmatch(version) and version != __version__
     raise UserError(
-        f"{folder.earlier_checkpoints[0]} was written by {f'vaecli {found}' if known else 'an earlier version'} and "
+        f"{folder.earlier_checkpoints[0]} was written by {f'vaecli {version}' if known else 'an earlier version'} and "
         f"cannot be read; to train it anew: {command(['vae-train', setting('repeat', folder.path)])}"
     )
 
 
 def last_written(folder: RunFolder) -> float:
-    """When a run has written its configuration, its summary or its last checkpoint."""
+    """When a run last wrote its configuration, its summary or its last checkpoint."""
     paths = [folder.config, folder.summary, folder.checkpoint(LAST)]
     return max(path.stat().st_mtime for path in paths if path.is_file())
 
@@ -64,15 +64,15 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
             raise UserError(f"run={run}: this folder holds no checkpoint ({wanted}){hint}")
         return of_this_version(folder)
     names = (Path(checkpoint_name(which)).name, f"{which}.pt")
-    found = [path for name in names for path in checkpoints_below(Path("outputs"), name)]
-    if not found:
+    checkpoints = [path for name in names for path in checkpoints_below(Path("outputs"), name)]
+    if not checkpoints:
         raise UserError(
             f"run=latest: no run with a checkpoint under {Path('outputs').absolute()}; train one: vae train"
         )
-    return of_this_version(RunFolder(max(found, key=lambda path: path.stat().st_mtime).parent.parent))
+    return of_this_version(RunFolder(max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent))
 
 
 def runs_below(folder: Path) -> list[RunFolder]:
     """The runs directly below a folder, such as a sweep's, that have a checkpoint; in the order of their numbers."""
-    found = [run for run in map(RunFolder, folder.glob("*/")) if run.has_any_checkpoint]
-    return sorted(found, key=lambda run: natural(run.name))
+    runs = [run for run in map(RunFolder, folder.glob("*/")) if run.has_any_checkpoint]
+    return sorted(runs, key=lambda run: natural(run.name))

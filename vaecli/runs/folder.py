@@ -1,4 +1,4 @@
-"""A run's folder: the names of its files and what they say; made for one run, held by one process."""
+"""A run's folder: its files and their readers, its creation, and the lock that gives it to one process."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from vaecli.utils.types import Values
 
 
 def checkpoint_name(which: str) -> str:
-    """Where a checkpoint is in its run's folder."""
+    """The path of a checkpoint in its run's folder."""
     return f"{CHECKPOINTS}/{which}.safetensors"
 
 
 @dataclass(frozen=True, order=True)
 class RunFolder:
-    """Where each of a run's files is, and what the files of text say."""
+    """The paths of a run's files, and the readers of its text files."""
 
     path: Path
 
@@ -89,7 +89,7 @@ class RunFolder:
 
     @property
     def events(self) -> list[Path]:
-        """TensorBoard's event files, the one that is written last; of a resumed run there is an empty one before it."""
+        """TensorBoard's event files, the one being written last; a resumed run has an empty one before it."""
         return sorted(self.path.glob(EVENTS))
 
     @property
@@ -106,7 +106,7 @@ class RunFolder:
 
     @property
     def earlier_checkpoints(self) -> list[Path]:
-        """Those of an earlier version, which this one does not read; none where it has written its own beside them."""
+        """Checkpoints of an earlier version, which this one does not read; none if there are any of this version."""
         return [] if any(self.checkpoints.glob("*.safetensors")) else sorted(self.checkpoints.glob("*.pt"))
 
     @property
@@ -117,19 +117,19 @@ class RunFolder:
         return self.path / IMAGES / f"{name}.png"
 
     def read_config(self) -> Values:
-        """What config.yaml says; Damaged where that is no mapping."""
+        """The content of config.yaml; Damaged if it is not a mapping."""
         return mapping(self.config, load_yaml)
 
     def read_summary(self) -> Summary:
-        """What summary.json says; Damaged where that is no summary."""
+        """The content of summary.json; Damaged if it is not a summary."""
         return Summary.read(self.summary)
 
     def read_evaluation(self) -> Evaluation:
-        """What evaluation.json says; Damaged where that is no evaluation."""
+        """The content of evaluation.json; Damaged if it is not an evaluation."""
         return Evaluation.read(self.evaluation)
 
     def read_metrics(self, usable: Callable[[Values], bool]) -> Iterator[Values]:
-        """The usable lines of metrics.jsonl, none where it is not there; Damaged where hardly one is usable."""
+        """The usable lines of metrics.jsonl, none if there is no such file; Damaged if too many are unusable."""
         return json_lines(self.metrics, usable) if self.metrics.exists() else iter(())
 
     def write_summary(self, summary: Summary) -> None:
@@ -139,7 +139,7 @@ class RunFolder:
         replace_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
 
     def known_summary(self) -> Summary:
-        """The same as `read_summary`, but empty where there is none, or nothing like one."""
+        """As `read_summary`, but an empty summary if the file is missing or damaged."""
         try:
             return self.read_summary()
         except Damaged:
@@ -152,14 +152,14 @@ def folders_below(root: Path, name: str) -> Iterator[RunFolder]:
 
 
 def checkpoints_below(root: Path, name: str) -> Iterator[Path]:
-    """The checkpoints of this file name in `root` and every folder below it; no links that lead nowhere."""
-    found = (folder / name for folder in folders_below(root, name) if folder.name == CHECKPOINTS)
-    return (path for path in found if path.is_file())
+    """The checkpoints of this file name in `root` and every folder below it; dangling links are left out."""
+    paths = (folder / name for folder in folders_below(root, name) if folder.name == CHECKPOINTS)
+    return (path for path in paths if path.is_file())
 
 
 @contextmanager
 def lock_run(folder: RunFolder) -> Iterator[None]:
-    """The folder for this process alone, until it ends in whatever way; UserError where another one holds it."""
+    """Lock the folder for this process until it ends, however it ends; UserError if another one holds the lock."""
     with ExitStack() as locks:
         try:
             locks.enter_context(FileLock(folder.lock).acquire(timeout=0))
@@ -173,7 +173,7 @@ def lock_run(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def folder_locked(folder: RunFolder) -> Iterator[None]:
-    """The folder itself locked, where the system can do that: deleting the lock's file then lets nobody in."""
+    """Lock the folder itself, where the system can: deleting the lock file then does not help."""
     try:
         import fcntl
     except ImportError:  # Windows, where a file that is open cannot be deleted
@@ -185,7 +185,7 @@ def folder_locked(folder: RunFolder) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
-        except OSError:  # a network file system that locks no folders
+        except OSError:  # a network file system that cannot lock folders
             pass
         yield
     finally:
@@ -193,34 +193,34 @@ def folder_locked(folder: RunFolder) -> Iterator[None]:
 
 
 def check_no_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
-    """UserError where a run's folder holds a link, which could lead what is written there to any file, or a pipe.
+    """UserError if a run's folder holds a link, through which training could write to any file, or a pipe.
 
-    names: which of its entries are looked at
+    names: patterns of the entries to check
     """
     for path in sorted(path for path in folder.path.iterdir() if any(map(path.match, names))):
         if path.is_symlink():
             raise UserError(
-                f"{folder}: {path.name} is a link, and a run writes in its own folder only; put what it leads to there"
+                f"{folder}: {path.name} is a link, but a run writes only in its own folder; replace the link by a copy"
             )
         if not path.is_file() and not path.is_dir():
-            raise UserError(f"{folder}: {path.name} is neither a file nor a folder; take it away")
+            raise UserError(f"{folder}: {path.name} is neither a file nor a folder; remove it")
 
 
 def check_unoccupied(folder: RunFolder) -> None:
-    """UserError where a folder holds a run already, cannot be written, or leads what is written there elsewhere."""
+    """UserError if a folder holds a run already, cannot be written to, or holds links that lead elsewhere."""
     occupied = any((folder / name).exists() for name in OCCUPIED)
     if folder.path.is_dir() and not occupied:
         check_no_links(folder, WRITTEN)
     if occupied:
         raise UserError(
-            f"output={folder}: this folder already holds a run; choose another output, or continue it: "
+            f"output={folder}: this folder already holds a run; choose another output, or resume that run: "
             + command(["vae-train", setting("resume", folder.path)])
         )
     check_writable(folder.path)
 
 
 def new_folder(output: str | None, dataset: str) -> RunFolder:
-    """Make the run's folder: `output`, or one of its own under outputs/<dataset>."""
+    """Create the run's folder: `output`, or a new one under outputs/<dataset>."""
     if output is not None:
         folder = RunFolder(Path(output))
         check_unoccupied(folder)
@@ -243,5 +243,5 @@ def make(folder: RunFolder, exist_ok: bool) -> RunFolder:
     except FileExistsError:
         raise
     except OSError as error:
-        raise UserError(f"output={folder}: cannot be made ({error.strerror}); choose another output") from None
+        raise UserError(f"output={folder}: cannot be created ({error.strerror}); choose another output") from None
     return folder

@@ -1,4 +1,4 @@
-"""Everything that a training run leaves in its folder, checkpoints apart."""
+"""Writes everything in the folder of a training run except its checkpoints."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class RunLogger:
         return self.before + time.perf_counter() - self.started
 
     def say(self, text: str, style: str = "") -> None:
-        """A line for the user and for train.log."""
+        """Print a line, and write it to train.log."""
         say(text, self.console, style)
         self.note(text)
 
     def note(self, text: str) -> None:
-        """A line for train.log alone."""
+        """Write a line to train.log only."""
         line = printable(text.replace("\n", " "))  # a message may have two lines
         self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n".encode(errors="backslashreplace"))
 
@@ -89,7 +89,7 @@ class RunLogger:
             self.events.scalar(name, value, epoch)
 
     def flush(self) -> None:
-        """Hand everything to the operating system: after a crash of the process it is there."""
+        """Hand everything to the operating system, so that it survives a crash of the process."""
         self.events.flush()
         self.lines.sync()
 

@@ -1,10 +1,10 @@
-"""What the files in a run's folder are called."""
+"""Names of the files in a run's folder."""
 
 from __future__ import annotations
 
 CONFIG, SUMMARY, METRICS, EVALUATION = "config.yaml", "summary.json", "metrics.jsonl", "evaluation.json"
 CHECKPOINTS, IMAGES, LOG, LOCK = "checkpoints", "images", "train.log", ".lock"
 EVENTS = "events.out.tfevents.*"
-BEST, LAST = "best", "last"  # beside them: ema
+BEST, LAST = "best", "last"  # the third is ema
 OCCUPIED = (CONFIG, SUMMARY, METRICS, CHECKPOINTS)  # a folder that holds one of these holds a run
 WRITTEN = (*OCCUPIED, IMAGES, LOG, EVENTS, LOCK)

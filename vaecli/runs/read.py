@@ -1,4 +1,4 @@
-"""A run's YAML and JSON: plain values, read within limits that fit what vaecli writes, as their author is unknown."""
+"""Reads a run's YAML and JSON as plain values, within the limits of what vaecli writes: the author is unknown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vaecli.utils.files import amount
 from vaecli.utils.types import Values
 
 MAX_TEXT_BYTES = 2**22  # bytes of a file; a config.yaml has under 100 kB, and 2 MB with the names of 100,000 columns
-MOST_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
-LONGEST = 2000  # characters of one of them
-MOST_JUNK = 1000  # lines that may be unusable
-DEEPEST = 50  # mappings and lists within each other
-MOST_VALUES = 250_000  # of a YAML text: the names of so many columns
-LONGEST_NUMBER = 40  # characters
+MAX_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
+MAX_LINE_LENGTH = 2000  # characters of one of them
+MAX_BAD_LINES = 1000  # lines that may be unusable
+MAX_DEPTH = 50  # mappings and lists within each other
+MAX_VALUES = 250_000  # of a YAML text: the names of so many columns
+MAX_NUMBER_LENGTH = 40  # characters
 INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,18})", re.ASCII)
 REAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", re.ASCII)
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False,
@@ -35,21 +35,21 @@ class Damaged(Exception):
 
 
 def mapping(path: Path, parse: Parse) -> Values:
-    """What `parse`, load_yaml or load_json, finds in a file; Damaged unless it is a mapping."""
+    """What `parse`, load_yaml or load_json, reads from a file; Damaged unless it is a mapping."""
     try:
-        found = parse(read(path))
+        value = parse(read(path))
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise Damaged(f"{path.name} is damaged")
-    return found
+    return value
 
 
 def read(path: Path) -> str:
     """The text of a regular file of no more than MAX_TEXT_BYTES bytes; Damaged otherwise."""
     try:
         if not path.is_file():  # a pipe, which would never end
-            raise Damaged(f"{path.name} cannot be read (it is no regular file)")
+            raise Damaged(f"{path.name} cannot be read (it is not a regular file)")
         with path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
@@ -60,46 +60,46 @@ def read(path: Path) -> str:
 
 
 def json_lines(path: Path, usable: Callable[[Values], bool]) -> Iterator[Values]:
-    """The usable mappings in a file with one on each line; of other lines a few are passed over, as a half written one.
+    """The usable mappings in a file with one on each line; a few other lines, such as a half-written one, are skipped.
 
-    Damaged where there are more than MOST_JUNK of them, or more lines than any run has.
+    Damaged if there are more than MAX_BAD_LINES of them, or more lines than any run has.
     """
     junk = 0
     try:
         if not path.is_file():
-            raise Damaged(f"{path.name} cannot be read (it is no regular file)")
+            raise Damaged(f"{path.name} cannot be read (it is not a regular file)")
         with path.open(encoding="utf-8", errors="replace") as file:
-            for n, line in enumerate(iter(lambda: file.readline(LONGEST), "")):
-                found = line_of_json(line)
-                if found is not None and usable(found):
-                    yield found
+            for n, line in enumerate(iter(lambda: file.readline(MAX_LINE_LENGTH), "")):
+                entry = line_of_json(line)
+                if entry is not None and usable(entry):
+                    yield entry
                 else:
                     junk += 1
-                if junk > MOST_JUNK or n > MOST_LINES:
-                    raise Damaged(f"{path.name} is " + ("damaged" if junk > MOST_JUNK else "too large"))
+                if junk > MAX_BAD_LINES or n > MAX_LINES:
+                    raise Damaged(f"{path.name} is " + ("damaged" if junk > MAX_BAD_LINES else "too large"))
     except OSError as error:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
 
 
 def line_of_json(line: str) -> Values | None:
     try:
-        found = load_json(line)
+        value = load_json(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def load_json(content: str) -> Any:
-    """The value of a JSON text; ValueError where there is none, or a deeply nested one."""
+    """The value of a JSON text; ValueError if it is invalid or nested too deeply."""
     try:
-        found = json.loads(content)
+        whole = json.loads(content)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    level = [found]
-    for _ in range(DEEPEST):
+    level = [whole]
+    for _ in range(MAX_DEPTH):
         level = [inner for value in level if isinstance(value, dict | list) for inner in entries(value)]
         if not level:
-            return found
+            return whole
     raise ValueError("nested too deeply")
 
 
@@ -110,20 +110,20 @@ def entries(value: dict[Any, Any] | list[Any]) -> Any:
 def load_yaml(content: str) -> Any:
     """The value of a YAML text: mappings, lists, and scalars in the forms that `dump_yaml` writes.
 
-    Raises ValueError for tags and aliases, by which little stands for much, for keys that are no text, for more than
-    one document, deep nesting and more values than any run has.
+    Raises ValueError for tags and aliases, by which a small file can stand for a huge value, for keys that are not
+    text, for more than one document, deep nesting and more values than any run has.
     """
     try:
-        events = at_most(MOST_VALUES, yaml.parse(content, Loader))
+        events = at_most(MAX_VALUES, yaml.parse(content, Loader))
         nodes = (event for event in events if not isinstance(event, STRUCTURE))
-        found = [value_of(event, nodes) for event in nodes]
+        documents = [value_of(event, nodes) for event in nodes]
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f"line {place.line + 1}: " if place else ""
         raise ValueError(where + str(getattr(error, "problem", None) or "no text")) from None
-    if len(found) > 1:
+    if len(documents) > 1:
         raise ValueError("more than one document")
-    return found[0] if found else None
+    return documents[0] if documents else None
 
 
 def at_most(n: int, events: Iterator[Any]) -> Iterator[Any]:
@@ -134,8 +134,8 @@ def at_most(n: int, events: Iterator[Any]) -> Iterator[Any]:
 
 
 def value_of(event: Any, nodes: Iterator[Any], depth: int = 0) -> Any:
-    """The value that begins with an event, the others of which are taken from `nodes`."""
-    if depth > DEEPEST:
+    """The value that begins with an event; its further events are taken from `nodes`."""
+    if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
         raise ValueError("a tag or an alias")
@@ -149,21 +149,21 @@ def value_of(event: Any, nodes: Iterator[Any], depth: int = 0) -> Any:
 
 def key_of(event: Any) -> str:
     if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag:
-        raise ValueError("a key that is no text")
+        raise ValueError("a key that is not text")
     return str(event.value)
 
 
 def scalar(text: str) -> Any:
-    """The value of a text without quotes: null, a truth value or a number in the usual form; else it is text."""
+    """The value of a text without quotes: null, a truth value or a number in the usual form, or else the text."""
     if text in WORDS:
         return WORDS[text]
-    if len(text) > LONGEST_NUMBER:
+    if len(text) > MAX_NUMBER_LENGTH:
         return text
     return int(text) if INTEGER.fullmatch(text) else float(text) if REAL.fullmatch(text) else text
 
 
 class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no annotations
-    """Writes what load_yaml reads: no aliases, and quotes around a text that is not one without them."""
+    """Writes what load_yaml reads: no aliases, and quotes around a text that would be read as another value."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

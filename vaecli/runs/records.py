@@ -1,4 +1,4 @@
-"""What summary.json and evaluation.json hold: one schema for each, which writes it, reads it and says what is wrong."""
+"""What summary.json and evaluation.json hold: one schema for each, by which it is written, read and checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vaecli.runs.read import Damaged, load_json, mapping
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 from vaecli.utils.text import printable, shorten
 from vaecli.utils.types import NonNegativeInt, Seed
 
@@ -21,7 +21,7 @@ EXPECTED = {  # by the first word of pydantic's name for an error
     "greater": "a number in the usual range", "string": "text", "list": "a list", "dict": "a mapping",
     "model": "a mapping",
 }  # fmt: skip
-MOST_NAMED = 3
+MAX_NAMED = 3
 
 
 def null_if_not_finite(value: object) -> object:
@@ -34,13 +34,13 @@ Figure = Annotated[Number | None, BeforeValidator(null_if_not_finite)]
 
 
 class Record(BaseModel):
-    """A JSON object. What it does not know, as from another version, is passed over."""
+    """A JSON object. Unknown entries, as from another version, are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What a file says; Damaged, with what is missing or of another kind, where that is no such record."""
+        """The record in a file; Damaged, with the entries that are missing or of another type, if it is invalid."""
         values = mapping(path, load_json)
         try:
             with problems_named():
@@ -49,7 +49,7 @@ class Record(BaseModel):
             raise Damaged(f"{path.name}: {error}") from None
 
     def with_entries(self, other: Self) -> Self:
-        """This record with what `other` says in the place of its own entries."""
+        """This record, updated by the entries of `other`."""
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     def text(self) -> str:
@@ -59,13 +59,13 @@ class Record(BaseModel):
 
 @contextmanager
 def problems_named() -> Iterator[None]:
-    """Within it, entries that are missing or of another kind than their record's end in a ValueError of one line."""
+    """Within it, missing entries and those of another type become a ValueError of one line."""
     try:
         yield
     except ValidationError as error:
         problems = [problem(one["type"], one["loc"], one["input"], one.get("ctx")) for one in error.errors()]
-        more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
-        raise ValueError(", ".join(problems[:MOST_NAMED]) + more) from None
+        more = f" and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
+        raise ValueError(", ".join(problems[:MAX_NAMED]) + more) from None
 
 
 def problem(kind: str, place: tuple[int | str, ...], value: object, context: dict[str, Any] | None) -> str:
@@ -74,7 +74,7 @@ def problem(kind: str, place: tuple[int | str, ...], value: object, context: dic
     if kind == "missing":
         return f"{key} is missing"
     expected = (context or {}).get("expected") if kind == "literal_error" else EXPECTED.get(kind.partition("_")[0])
-    return f"{key} is {shorten(plain(value), 40)}, not {expected or 'of its kind'}"
+    return f"{key} is {shorten(as_typed(value), 40)}, not {expected or 'a valid value'}"
 
 
 class Best(Record):
@@ -105,7 +105,7 @@ class DataSet(Record):
 
 
 class Resumed(Record):
-    """The step from which a run went on, and what the command line changed."""
+    """The step from which a run was resumed, and what the command line changed."""
 
     step: int
     changes: dict[str, Any]
@@ -137,7 +137,7 @@ class Summary(Record):
 
 
 class Protocol(Record):
-    """What has to be known in order to compare an evaluation's figures with others."""
+    """What has to be known to compare an evaluation's figures with others."""
 
     dataset: str
     split: str | None
@@ -159,7 +159,7 @@ class Protocol(Record):
 
 
 class Figures(Record):
-    """An evaluation's means over observations, in nats but for `ess`, `mse` and the counts."""
+    """An evaluation's means over observations, in nats except `ess`, `mse` and the counts."""
 
     elbo: Number
     log_px: Number

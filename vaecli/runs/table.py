@@ -20,7 +20,7 @@ from vaecli.utils.text import lines as printable_lines
 from vaecli.utils.text import shorten
 from vaecli.utils.types import Values
 
-RISING = ("bound", "elbo", "test_elbo", "test_bound")  # the higher the better: these sort from the highest down
+RISING = ("bound", "elbo", "test_elbo", "test_bound")  # higher is better: sorted from the highest down
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
     epochs: finished ones; bound, elbo: the best checkpoint's, on the validation split (the training split without one)
     test_elbo, test_bound: the best checkpoint's; seconds: wall time of the training
     nll: of evaluation.json, from nll_k draws; nll_protocol: observations, kind of draws, checkpoint
-    What a run does not have is None. Raises UserError for a path that is no folder and for an unknown column.
+    What a run does not have is None. UserError if the path is not a folder, and for an unknown column.
     """
     root = expanded(os.fspath(path))
     if root.is_file():
@@ -63,15 +63,15 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
         raise UserError(f"path={path}: there is no such folder; train a first run (vae train) or give another path")
     read = [read_run(folder) for folder in run_folders(root)]
     for (row, _), one in zip(read, differing([flat for _, flat in read]), strict=True):
-        # a key that is a column already says nothing more; JSON has no infinities
+        # keys that are columns are left out; JSON has no infinities
         row["differences"] = {key: finite(value) for key, value in one.items() if key not in COLUMNS}
     return sort_rows([row for row, _ in read], sort)
 
 
 def run_folders(root: Path) -> list[RunFolder]:
     """Every folder with a summary.json, `root` included."""
-    found = folders_below(root, SUMMARY)
-    return sorted(found, key=lambda folder: [natural(part) for part in folder.path.parts])
+    folders = folders_below(root, SUMMARY)
+    return sorted(folders, key=lambda folder: [natural(part) for part in folder.path.parts])
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -81,7 +81,7 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 
 def sort_rows(rows: list[Row], column: str) -> list[Row]:
-    """Rows by a column or by a key that differs; a minus before it turns the order round. Empty ones come last."""
+    """Rows by a column or by a key that differs; a minus before it reverses the order. Empty ones come last."""
     name, reverse = column.removeprefix("-"), column.startswith("-")
     keys = list(dict.fromkeys(key for row in rows for key in row["differences"]))
     known = [key for key in COLUMNS if key != "differences"] + keys
@@ -100,14 +100,14 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
     problems: list[str] = []
     summary = attempt(lambda: summary_of(folder), None, problems)
     flat: Values = attempt(lambda: config_of(folder, summary), {}, problems)
-    found = summary or Summary()
-    said = progress_of(found)
-    progress = attempt(lambda: completed_by_metrics(folder, found, said), said, problems)
-    evaluation = attempt(lambda: evaluation_of(folder, found), None, problems)
-    test = found.test
+    known = summary or Summary()
+    said = progress_of(known)
+    progress = attempt(lambda: completed_by_metrics(folder, known, said), said, problems)
+    evaluation = attempt(lambda: evaluation_of(folder, known), None, problems)
+    test = known.test
     row: Row = {
-        "status": found.status or "damaged",
-        "dataset": text(found.data.name if found.data else flat.get("dataset")),
+        "status": known.status or "damaged",
+        "dataset": text(known.data.name if known.data else flat.get("dataset")),
         "differences": {},
         "epochs": progress.epochs,
         "bound": progress.bound,
@@ -117,15 +117,15 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
         "nll": None if evaluation is None else evaluation.nll,
         "nll_k": None if evaluation is None else evaluation.protocol.k,
         "nll_protocol": None if evaluation is None else protocol_of(evaluation.protocol),
-        "seconds": found.seconds,
+        "seconds": known.seconds,
         "folder": str(folder),
-        "error": "; ".join([*filter(None, [text(found.error)]), *problems]) or None,
+        "error": "; ".join([*filter(None, [text(known.error)]), *problems]) or None,
     }
     return row, flat
 
 
 def attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
-    """What `read` returns; where that is damaged, `otherwise`, with a line in `problems`."""
+    """What `read` returns, or `otherwise` and a line in `problems` if the file is damaged."""
     try:
         return read()
     except Damaged as error:
@@ -134,14 +134,14 @@ def attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
 
 
 def summary_of(folder: RunFolder) -> Summary:
-    found = folder.read_summary()
-    if found.status is None:
+    summary = folder.read_summary()
+    if summary.status is None:
         raise Damaged(f"{SUMMARY} has no status")
-    return found
+    return summary
 
 
 def config_of(folder: RunFolder, summary: Summary | None) -> Values:
-    """The flattened configuration; none where a run may not have come so far as to write it."""
+    """The flattened configuration; empty if the run may have ended before it wrote one."""
     may_lack_it = summary is None or summary.status in ("failed", "running")
     return {} if may_lack_it and not folder.config.exists() else flatten(folder.read_config())
 
@@ -160,7 +160,7 @@ def progress_of(summary: Summary) -> Progress:
 
 
 def completed_by_metrics(folder: RunFolder, summary: Summary, said: Progress) -> Progress:
-    """With what the summary does not say: of a run that has not ended, or was killed."""
+    """`said`, completed from metrics.jsonl for a run that has not ended or was killed."""
     if said.bound is not None or summary.status in ("failed", None):
         return said
     best: Values | None = None
@@ -195,7 +195,7 @@ def protocol_of(p: Protocol) -> str:
 
 
 def finite(value: Any) -> Any:
-    """A value as JSON can say it."""
+    """A value as JSON can hold it."""
     if isinstance(value, list):
         return [finite(item) for item in value]
     return value if isinstance(value, bool | str | None) or is_number(value) else str(value)

@@ -1,7 +1,7 @@
-"""TensorBoard's event file of a run: written without a thread of its own, and taken back to an earlier epoch.
+"""TensorBoard's event file of a run: written without a thread of its own, and rewound to an earlier epoch.
 
-Not torch's SummaryWriter(purge_step=...): after a kill among the test figures TensorBoard's Python reader shows them
-twice, and a run that is trained on keeps those of before.
+Not torch's SummaryWriter(purge_step=...): after a kill while test figures are written, TensorBoard's Python reader
+shows them twice, and a run that is trained further keeps its earlier test figures.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from vaecli.utils.memory import check_memory
 
 # TensorBoard sorts cards by their tags: the terms of the bound (train/, val/) come before these.
 PICTURES, SINGLE = "view/", "whole_run/"
-WRITTEN_AGAIN = (  # tags of a run's beginning and end, and what earlier versions called them
+WRITTEN_AGAIN = (  # tags written at a run's beginning and end, and their names in earlier versions
     "config", "_hparams_", f"{PICTURES}data", f"{PICTURES}curves", f"{SINGLE}test", f"{SINGLE}best",
     "data", "curves", "test", "best/",
 )  # fmt: skip
 
 
 class EventFile:
-    """Appends to the run's one event file, making it where there is none; what is flushed survives a crash."""
+    """Appends to the run's one event file, creating it if there is none; flushed events survive a crash."""
 
     def __init__(self, folder: RunFolder) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -61,7 +61,7 @@ class EventFile:
         self.add(self.make.text(tag, markdown), 0)
 
     def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float]) -> None:
-        """The settings and the final figures, whose names are shown without the path of their tags."""
+        """The settings and the final figures, whose names are shown without the prefix of their tags."""
         from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
         experiment, *session = self.make.hparams(values, metrics)
@@ -103,7 +103,7 @@ def in_records(serialised: Iterable[bytes]) -> bytes:
 
 
 def beginning() -> list[bytes]:
-    """The first events of a file: a TensorBoard that has read another file of the run forgets all that was in it."""
+    """The first events of a file: they make a running TensorBoard discard what it read from the run's other files."""
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
     now = time.time()
@@ -112,9 +112,9 @@ def beginning() -> list[bytes]:
 
 
 def rewind(folder: RunFolder, epoch: int) -> None:
-    """Take away the events after `epoch`, those that are written again, and whatever a crash has cut off or doubled.
+    """Remove the events after `epoch`, those that will be written again, and events that a crash cut off or doubled.
 
-    What is kept goes into a new file, to which a TensorBoard that is open goes on from the old one, now empty.
+    The others go into a new file; a running TensorBoard continues with it, since the old one is then empty.
     """
     paths = folder.events
     if not paths:
@@ -138,7 +138,7 @@ def events(path: Path) -> Iterator[tuple[tuple[int, str], bytes]]:
     from tensorboard.compat.proto.event_pb2 import Event
 
     try:
-        check_memory(3 * path.stat().st_size, str(path), "take it away; TensorBoard's curves then begin anew")
+        check_memory(3 * path.stat().st_size, str(path), "remove it; TensorBoard's curves then start anew")
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None

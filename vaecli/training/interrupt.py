@@ -1,4 +1,4 @@
-"""Stopping between two steps when the user or the machine asks for it."""
+"""Stops training between two steps when a signal asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """While active, SIGINT and SIGTERM only set `requested`; a second signal raises what ends the process."""
+    """While active, the first SIGINT or SIGTERM only sets `requested`; a second one ends the process."""
 
     def __init__(self) -> None:
         self.requested: int | None = None  # the signal's number

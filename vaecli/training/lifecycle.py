@@ -1,4 +1,4 @@
-"""One run from its first line to its last: new, swept, repeated or resumed."""
+"""One training run from start to end: new, in a sweep, repeated or resumed."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
 from vaecli.training.resume import (
-    asked_for,
     describe_changes,
-    fitting,
+    misfit_as_user_error,
+    new_or_repeated,
     nothing_left,
     observations_done,
-    permitted,
     read_state,
     resume_command,
     with_newer_best,
+    with_permitted_paths,
 )
 from vaecli.training.setup import TrainingSetup, make_update, prepare
 from vaecli.training.state import ResumeState
@@ -62,16 +62,16 @@ from vaecli.utils.text import say
 def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; the best checkpoint's bound on the validation split (training split without one).
 
-    Whatever the beginning, all runs take the same course from `run` on and end there.
+    All kinds of runs pass through `run` and end there.
     """
     return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
 
 
 def start_new(config: RunConfig, invocation: Invocation) -> float:
-    """A run, or the repetition of one.
+    """A new run, or the repetition of one.
 
-    Its folder is made when all that can be refused has been checked. A sweep has made one already: there what is
-    refused leaves its reason.
+    Its folder is created after everything has been checked. A sweep has created one already: a job that is refused
+    records its reason there.
     """
     make_setup: Callable[[], TrainingSetup] = partial(new_setup, config, invocation)
     if invocation.sweep_folder is None:
@@ -81,33 +81,33 @@ def start_new(config: RunConfig, invocation: Invocation) -> float:
     else:
         folder = RunFolder(invocation.sweep_folder)
     with lock_run(folder):
-        check_unoccupied(folder)  # another process may have been faster
+        check_unoccupied(folder)  # another process may have started a run there
         config.write(folder)
         return run(folder, invocation, make_setup)
 
 
 def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
-    """What a new run trains with."""
+    """The setup of a new run; UserError for anything that is refused."""
     if invocation.sweep_folder is not None and config.output is not None:
         raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
     if config.output is not None and config.name is not None:
         raise UserError(f"output={config.output} name={config.name}: both say where the run goes; give one of them")
     if invocation.sweep_folder is not None:
-        config = replace(config, name=None)  # which is that of the whole sweep
-    config = asked_for(config, invocation.typed_keys)
+        config = replace(config, name=None)  # the name is that of the whole sweep
+    config = new_or_repeated(config, invocation.typed_keys)
     if config.folder is not None:
         check_unoccupied(RunFolder(Path(config.folder)))
     return prepare(config)
 
 
 def start_resumed(given: RunConfig, invocation: Invocation) -> float:
-    """Go on with a run in its own folder."""
+    """Resume a run in its own folder."""
     if invocation.sweep_folder is not None:
-        raise UserError(f"resume={given.resume}: a sweep cannot go on with a run; resume its runs one by one")
+        raise UserError(f"resume={given.resume}: a sweep cannot resume a run; resume its runs one by one")
     if given.output is not None:
-        raise UserError(f"output={given.output}: a run goes on in its own folder; leave output out")
+        raise UserError(f"output={given.output}: a run is resumed in its own folder; leave output out")
     if given.name is not None:
-        raise UserError(f"name={given.name}: a run goes on in its own folder; leave name out")
+        raise UserError(f"name={given.name}: a run is resumed in its own folder; leave name out")
     folder = find_resumable(str(given.resume))
     check_no_links(folder)
     with lock_run(folder):
@@ -115,11 +115,11 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         stored, given = RunConfig.from_stored(values, given), given.with_paths()
         keys = stored.changed_keys(given, invocation.typed_keys)
         changes = stored.changed_values(given, keys)
-        config = permitted(stored, stored.with_changes(given, keys), folder.path, invocation.typed_keys)
+        config = with_permitted_paths(stored, stored.with_changes(given, keys), folder.path, invocation.typed_keys)
         epoch = state.epoch if state else 0
         if summary.status == "completed":
             if state is None:
-                raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to go on from")
+                raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to resume from")
             if config.n_epochs > stored.n_epochs:  # early stopping counts anew
                 state = state._replace(best=state.best._replace(validations_since_best=0))
             if finished := nothing_left(config, state):
@@ -142,10 +142,9 @@ def run(
     make_setup: Callable[[], TrainingSetup],
     resume: ResumeState | None = None,
 ) -> float:
-    """Train in a folder that this process holds, and leave word of how it ended: here alone.
+    """Train in a folder that this process has locked, and record how the run ended.
 
-    Raises what ended it; also SystemExit when all is done, but a signal came too late to stop it: a sweep should not
-    go on.
+    Raises the exception that ended it; SystemExit also if a signal came too late to stop it, so that a sweep ends.
     """
     history, summary = (resume.history, resume.summary) if resume else ([], Summary(command=invocation.command))
     logger = RunLogger(folder, Console(), history, summary)
@@ -156,9 +155,9 @@ def run(
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
-        complete(setup, logger, trainer)
+        report_test_figures(setup, logger, trainer)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        break_off(logger, error)
+        record_failure(logger, error)
         raise
     finally:
         logger.close()
@@ -168,7 +167,7 @@ def run(
 
 
 def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> Trainer:
-    """Write down what is trained, and train to the end or an interrupt; the trainer as it is then."""
+    """Record what is trained, and train to the end or an interrupt; returns the trainer."""
     announce(setup, logger, resume)
     config, data = setup.config, setup.splits.train
     look = view_of(setup.dataset, data.x_shape, config.images.channels, lambda: Reference.of(data))
@@ -195,7 +194,7 @@ def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -
 
 
 def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> None:
-    """What a run says of itself before its first step, to the user and in its folder."""
+    """Print and record what is trained, before the first step."""
     device = next(setup.model.parameters()).device
     for line in reading_of(setup).lines():
         logger.say(line)
@@ -207,7 +206,7 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
     if setup.warning:
         logger.say(f"warning: {setup.warning}", style="yellow")
     if not setup.model.decoder.training_bound:
-        logger.say("figures of training batches (train, *) fit sigma to each batch and are not lower bounds")
+        logger.say("training ELBOs, marked *, fit sigma to each batch and are not lower bounds")
 
 
 def plan(setup: TrainingSetup) -> Plan:
@@ -220,38 +219,38 @@ def plan(setup: TrainingSetup) -> Plan:
 
 
 def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState, logger: RunLogger) -> None:
-    """Put the trainer where the run stopped, and say so."""
+    """Restore the trainer to where the run stopped, and print it."""
     state = resume.training
     if state is None:
-        logger.say("it was stopped before its first step: starting from there")
+        logger.say("the run was stopped before its first step: starting at the beginning")
         return
     schedule = setup.scheduler.state_dict()
-    with fitting(logger.folder.checkpoint(LAST)):
+    with misfit_as_user_error(logger.folder.checkpoint(LAST)):
         before = state.optimizer["param_groups"][0]["lr"]
         trainer.restore(state, resume.replanned)
-    logger.say(f"going on after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
+    logger.say(f"resuming after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
     if resume.another_objective and trainer.epoch < trainer.plan.epochs:
         for candidate in trainer.candidates:
             candidate.forget_best()
-        logger.say("another objective has another bound: the best checkpoint is chosen anew from here on")
+        logger.say("another objective has another bound: the best checkpoint is chosen anew from now on")
     if resume.changes:
-        trainer.save_last()  # with them in its configuration, so that they hold after another stop too
+        trainer.save_last()  # with the changes in its configuration, so that they hold after another stop too
     horizon = {key: value for key, value in schedule.items() if state.scheduler.get(key) != value}
     if "epochs" in resume.changes and {"T_max", "total_steps"} & horizon.keys():
         name, now = setup.config.scheduler.name, setup.optimizer.param_groups[0]["lr"]
         logger.say(
             f"scheduler={name} runs over all epochs: the learning rate was {before:.3g} when the run stopped, "
-            f"is {now:.3g} now, and goes on as in a run of {setup.config.n_epochs} epochs"
+            f"is {now:.3g} now, and continues as in a run of {setup.config.n_epochs} epochs"
         )
 
 
 def resumption(resume: ResumeState) -> Summary:
-    """What summary.json says of the times that a run was resumed."""
+    """The entry of summary.json about each time that the run was resumed."""
     resumed = Resumed(step=resume.training.step if resume.training else 0, changes=dict(resume.changes))
     return Summary(resumed=[*(resume.summary.resumed or []), resumed])
 
 
-def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
+def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
     own, *others = trainer.candidates
     test = {}
@@ -262,7 +261,7 @@ def complete(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
     figures[f"{SINGLE}best_elbo"] = or_nan(own.best.elbo)
     logger.hparams(hyperparameters(setup.config), figures, trainer.epoch)
     latents, used, few = latents_in_use(setup)
-    logger.flush()  # once the run is called completed, nothing writes its figures again
+    logger.flush()  # a run that is marked completed does not write its figures again
     logger.summarise(latents, status="completed", epochs=trainer.epoch, **test)
     for candidate in trainer.candidates:
         logger.say(
@@ -284,12 +283,12 @@ def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, whic
     return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 
-def break_off(logger: RunLogger, error: BaseException) -> None:
-    """Leave the reason why a run was not completed in its folder, as far as that can be written."""
+def record_failure(logger: RunLogger, error: BaseException) -> None:
+    """Record in the run's folder why it was not completed, if that can still be written."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         with suppress(UserError):
             logger.summarise(status="interrupted", seconds=round(logger.seconds, 2))
-        logger.say(f"interrupted; to go on: {resume_command(logger.folder)}")
+        logger.say(f"interrupted; to resume: {resume_command(logger.folder)}")
         return
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     with suppress(UserError):

@@ -1,4 +1,4 @@
-"""Numbers that break: what went first, and what helps."""
+"""Errors for values that are not finite: which came first, and what to try."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TERMS = {
 }
 GENTLER = "a lower optimizer.lr or clip_grad_norm=1"
 REMEDIES = {
-    "log_px": f"{GENTLER}, a decoder that is less sure (a larger decoder.sigma or decoder.min_scale), "
-    "or, in a new run, dataset.standardize=true for numbers that are large",
+    "log_px": f"{GENTLER}, a less confident decoder (a larger decoder.sigma or decoder.min_scale), "
+    "or, in a new run, dataset.standardize=true for large numbers",
     "kl": f"{GENTLER}, or a larger posterior.min_scale",
 }
 
@@ -25,14 +25,14 @@ REMEDIES = {
 def broken_step(model: nn.Module, totals: Totals, epoch: int, step: int, hint: str | None = None) -> UserError:
     """The error for a loss that is not finite in a step of an epoch, the `step`-th since training began.
 
-    totals: the epoch's sums so far, this step's included; hint: what is known of the data that
-    may be the cause, taken for it in the first steps. The gradients still at the parameters are those of the step
-    before: where they, or the weights, are not finite, they came first.
+    totals: the epoch's sums so far, this step's included; hint: a likely cause in the
+    data, given in the first steps. The gradients at the parameters are still those of the step before: if they, or the
+    weights, are not finite, they came first.
     """
-    found = totals.first_broken()
-    assert found is not None
-    row, sums = found
-    before = len(totals.rows) - 1 - row  # how many steps ago: more than none where the loss is looked at now and then
+    broken = totals.first_broken()
+    assert broken is not None
+    row, sums = broken
+    before = len(totals.rows) - 1 - row  # how many steps ago; on a GPU the loss is checked only now and then
     gradient, weight = (first_broken(tensors) for tensors in gradients_and_weights(model))
     if before == 0 and gradient:
         return error(f"the gradient of {gradient}", "gradient", f"epoch {epoch}, step {step - 1}", hint)
@@ -74,6 +74,6 @@ def error(what: str, term: str, where: str, hint: str | None = None) -> UserErro
     if hint is not None:
         return UserError(f"{what} in {where}: {hint}")
     return UserError(
-        f"{what} in {where}: try {REMEDIES.get(term, GENTLER)}.\nThe last good checkpoint is kept; training can go on "
-        "from it with such a change, as in vae-train resume=RUN optimizer.lr=..."
+        f"{what} in {where}: try {REMEDIES.get(term, GENTLER)}.\nThe last good checkpoint is kept; training can be "
+        "resumed from it with such a change, as in vae-train resume=RUN optimizer.lr=..."
     )

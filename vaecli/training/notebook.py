@@ -1,4 +1,4 @@
-"""Training from Python code, with the words of the command line."""
+"""Training from Python, with the arguments of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model makes of a few observations while it trains."""
+"""Pictures of data, reconstructions and samples while a model trains."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from vaecli.runs.tensorboard import PICTURES, SINGLE
 from vaecli.utils.text import figure as figure_text
 
 N_RECONSTRUCTED = 10
-LOOKED_AT = 10_000  # observations from which the latents in use are told
-MOST = 10  # times that a run is looked at, unless the user says how often
+PREVIEW_OBSERVATIONS = 10_000  # observations from which the latents in use are counted
+MAX_PREVIEWS = 10  # of a run that does not set the interval
 
 
 class Pictures:
-    """Looks at the data once, and at reconstructions, samples and the latents in use every so many epochs."""
+    """Draws the data once, and reconstructions, samples and the latents in use every few epochs."""
 
     def __init__(
         self, model: VAE, splits: Splits, view: View, logger: RunLogger, every: int | None, epochs: int
     ) -> None:
         self.run = figure_text(logger.folder.title)
         self.model, self.splits, self.view, self.logger = model, splits, view, logger
-        self.every, self.epochs = every or max(5, -(-epochs // MOST)), epochs
-        self.watched = (splits.val or splits.train).head(LOOKED_AT)
+        self.every, self.epochs = every or max(5, -(-epochs // MAX_PREVIEWS)), epochs
+        self.watched = (splits.val or splits.train).head(PREVIEW_OBSERVATIONS)
 
     def data(self) -> None:
         with evaluating(self.model):
-            x = self.splits.train.batch(slice(0, self.view.many)).cpu()
+            x = self.splits.train.batch(slice(0, self.view.default_samples)).cpu()
         self.write("data", self.view.data(x, f"{len(x):,} training observations\n{self.run}"), 0, numbered=False)
 
     def epoch_done(self, epoch: int) -> None:
@@ -42,8 +42,8 @@ class Pictures:
         with evaluating(self.model):
             x = self.watched.batch(slice(0, N_RECONSTRUCTED))
             again = self.model.decode(self.model.encode(x).mean).mean
-            p_x = self.model.sample(self.view.many)
-            new = p_x.sample() if self.view.drawn else p_x.mean
+            p_x = self.model.sample(self.view.default_samples)
+            new = p_x.sample() if self.view.show_draws else p_x.mean
         self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
         kl = kl_per_dim(self.model, self.watched)
         if kl is not None:
@@ -55,7 +55,7 @@ class Pictures:
         what, source = "validation" if self.splits.val else "training", f"{self.run}, epoch {epoch}"
         title = f"{len(x)} {what} observations and their reconstructions, means of p(x|z)\n{source}"
         self.write("reconstructions", self.view.reconstructions(x, [("reconstruction", again)], title=title), epoch)
-        mode = "draws from" if self.view.drawn else "means of"
+        mode = "draws from" if self.view.show_draws else "means of"
         self.write("samples", self.view.samples(new, f"{len(new):,} samples, {mode} p(x|z)\n{source}"), epoch)
 
     def curves(self) -> None:

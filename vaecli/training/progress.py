@@ -14,7 +14,7 @@ from vaecli.utils.progress import duration
 class TrainingProgress(Progress):
     """Counts observations over all epochs; `say` gets a line for each epoch, at most one every `every` seconds.
 
-    done: observations that were trained on before, by a run that is resumed
+    done: observations that a resumed run was trained on before
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class TrainingProgress(Progress):
         self.task = self.add_task("", total=n_train * epochs, completed=done, epoch=0, text="")
         self.started = self.last_tick = time.perf_counter()
         self.last_line = 0.0
-        self.mark = ""  # behind the ELBO of training batches
+        self.mark = ""  # printed after the ELBO of training batches
         self.done = self.before = done
         self.epoch_started = (self.started, done)  # when, and after how many observations
 
     def seconds_left(self) -> float:
-        """At the pace so far, validation and pictures included."""
+        """The time left at the pace so far, validation and pictures included."""
         pace = (time.perf_counter() - self.started) / max(self.done - self.before, 1)
         return (self.n_train * self.epochs - self.done) * pace
 
@@ -52,7 +52,7 @@ class TrainingProgress(Progress):
         self.epoch_started = (time.perf_counter(), self.done)
 
     def tick(self, epoch: int, count: int, metrics: Callable[[], dict[str, float]]) -> None:
-        """`count` more observations were trained on; `metrics` is asked only when the bar is drawn."""
+        """`count` more observations were trained on; `metrics` is called only when the bar is drawn."""
         self.done += count
         now = time.perf_counter()
         if self.disable or now - self.last_tick < 0.1:

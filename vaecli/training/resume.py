@@ -1,4 +1,4 @@
-"""What a run goes on from: its stored state, what may change, and whether it fits."""
+"""What a run resumes from: its stored state, what may change, and whether it fits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.runs import checkpoint
-from vaecli.runs.access import Unasked, is_own, paths_of, readable
+from vaecli.runs.access import NotPermitted, is_own, paths_of, restrict_paths
 from vaecli.runs.choice import Choice
 from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.folder import RunFolder
@@ -19,23 +19,23 @@ from vaecli.training.setup import TrainingSetup
 from vaecli.training.state import Best, ResumeState, TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 from vaecli.utils.types import Values
 
 
 def read_state(folder: RunFolder) -> tuple[Values, TrainingState | None]:
-    """The run's configuration and state in its last checkpoint; no state where it was stopped before it wrote one."""
+    """The run's configuration and state in its last checkpoint; no state if it was stopped before the first one."""
     if not folder.has(LAST):
         return read_config(folder.path), None
     path = folder.checkpoint(LAST)
-    with fitting(path):
+    with misfit_as_user_error(path):
         stored = checkpoint.load(path)
         return stored["config"], TrainingState.from_dict(stored)
 
 
 @contextmanager
-def fitting(path: Path) -> Iterator[None]:
-    """UserError for whatever goes wrong with the contents of a checkpoint: they can fail to fit in any way."""
+def misfit_as_user_error(path: Path) -> Iterator[None]:
+    """Turns every error about the contents of a checkpoint into a UserError: they can be wrong in any way."""
     try:
         yield
     except UserError:
@@ -44,30 +44,34 @@ def fitting(path: Path) -> Iterator[None]:
         raise UserError(f"{path.name} does not fit its own configuration: {checkpoint.summary(error)}") from None
 
 
-def asked_for(config: RunConfig, keys: Sequence[str]) -> RunConfig:
-    """The configuration of a new run: as composed, or that of the run that it repeats, with the keys typed in place."""
+def new_or_repeated(config: RunConfig, keys: Sequence[str]) -> RunConfig:
+    """The configuration of a new run: as composed, or that of the run that it repeats with the typed keys changed."""
     if config.repeat is None:
         return config
     path = Path(config.repeat)
     stored = RunConfig.from_stored(read_config(path), config)
     changed = stored.with_changes(config, keys)
-    return changed if "dataset" in keys else permitted(stored, changed, path if path.is_dir() else path.parent, keys)
+    return (
+        changed
+        if "dataset" in keys
+        else with_permitted_paths(stored, changed, path if path.is_dir() else path.parent, keys)
+    )
 
 
-def permitted(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence[str]) -> RunConfig:
-    """`config` with the data's paths as they may be read; UserError where the run in `folder`, whose configuration
-    was `stored`, would read what no key typed names."""
+def with_permitted_paths(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence[str]) -> RunConfig:
+    """`config` with the data's paths, if they may be read; UserError if the run in `folder`, whose configuration was
+    `stored`, would read files that no typed key names."""
     own = is_own(RunFolder(folder).known_summary().id, stored.dataset)
     given = {key: path for key, path in paths_of(config.dataset).items() if f"dataset.{key}" in keys}
     chosen: Any = OptionFactory(config.options, Trust(tuple(config.trust))).option_class("dataset")
-    dataset, unread = readable(config.dataset, folder, own, given, chosen.localise)
+    dataset, unread = restrict_paths(config.dataset, folder, own, given, chosen.localise)
     if unread:
-        raise Unasked(folder, unread)
+        raise NotPermitted(folder, unread)
     return replace(config, dataset=Choice(dataset))
 
 
 def with_newer_best(folder: RunFolder, state: TrainingState) -> TrainingState:
-    """The state, with the records of a best and ema checkpoint written after it: the epochs to come may be worse."""
+    """The state, with the records of best and ema checkpoints written after it: the next epochs may be worse."""
     stored = {which: read_best(folder.checkpoint(which)) for which in (BEST, *state.others) if folder.has(which)}
 
     def newer(which: str, best: Best) -> Best:
@@ -79,26 +83,28 @@ def with_newer_best(folder: RunFolder, state: TrainingState) -> TrainingState:
 
 def read_best(path: Path) -> Best:
     """The record of the best epoch in a checkpoint."""
-    with fitting(path):
+    with misfit_as_user_error(path):
         return Best.from_dict(checkpoint.load(path)["best"])
 
 
 def nothing_left(config: RunConfig, state: TrainingState) -> str | None:
-    """Why a completed run does not go on, and what would make it; None where there are epochs left to train."""
+    """Why a completed run has nothing left to train, and how to train on; None if there are epochs left."""
     epoch, patience = state.epoch, config.early_stopping.patience
     if epoch >= config.n_epochs:
-        return f"is complete: {epoch} epochs. epochs=N with a larger N trains on."
+        return f"is complete: {epoch} epochs. To train on, give epochs=N with a larger N."
     if patience is not None and state.best.validations_since_best >= patience:
-        return f"was stopped early: {epoch} epochs. early_stopping.patience=M with a larger M, or null, trains on."
+        return (
+            f"was stopped early: {epoch} epochs. To train on, give early_stopping.patience=M with a larger M, or null."
+        )
     return None
 
 
 def describe_changes(changes: Values) -> str:
-    return "".join(f", {key}={plain(value)}" for key, value in changes.items())
+    return "".join(f", {key}={as_typed(value)}" for key, value in changes.items())
 
 
 def resume_command(folder: RunFolder) -> str:
-    """What to type to go on with a run."""
+    """The command that resumes a run."""
     return command(["vae-train", setting("resume", folder.path)])
 
 

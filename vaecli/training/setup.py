@@ -1,4 +1,4 @@
-"""From a configuration to everything that training needs, made and checked before anything is written."""
+"""From a configuration to everything that training needs, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vaecli.utils.threads import keep_freed_memory, set_cpu_threads
 
 
 def check_independent_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
-    """UserError for an objective whose gradient would be biased, since the decoder scores draws of z together."""
+    """UserError for an objective whose gradient would be biased, since the decoder scores all draws of z together."""
     if objective.own_scores and not model.decoder.training_bound:
         name, decoder = config.objective.name, config.decoder.name
         raise UserError(
@@ -35,7 +35,7 @@ def check_independent_scores(config: RunConfig, model: VAE, objective: Objective
 
 
 class TrainingSetup(NamedTuple):
-    """Everything that is made before the run's folder is."""
+    """Everything that is built before the run's folder is created."""
 
     config: RunConfig  # filled in from the data
     dataset: Any
@@ -84,17 +84,17 @@ def prepare(config: RunConfig) -> TrainingSetup:
 
 
 def trust_in(config: RunConfig) -> Trust:
-    """Whose classes a configuration may name: anyone's unless it comes from a run's file."""
+    """Whose classes a configuration may name: anyone's, unless it comes from a run's file."""
     return Trust(tuple(config.trust), typed_here=config.resume is None and config.repeat is None)
 
 
 def samples(config: RunConfig) -> Mapping[str, int]:
-    """The objective's n_samples: `samples`, unless its own keys say it, as older config.yaml files do."""
+    """The objective's n_samples: `samples`, unless it has its own key, as in older config.yaml files."""
     return {} if "n_samples" in config.objective else {"n_samples": config.samples}
 
 
 def initialise(model: VAE, train: Split, config: RunConfig) -> None:
-    """Let a new model take from the training data what it begins with."""
+    """Initialise a new model from the training data."""
     build.learn_units(model, train)
     if config.start_at_mean:
         build.initialise_output_bias(model, train)

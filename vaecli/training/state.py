@@ -1,4 +1,4 @@
-"""What training goes on from, as it is in last.safetensors, and whether that fits what is being trained."""
+"""The state that training resumes from, as in last.safetensors, and checks that it fits the configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaecli.schedulers import Scheduler, advance
 from vaecli.utils.schema import is_number
 from vaecli.utils.types import StateDict, Values
 
-OTHERS = ("ema",)  # the candidates there may be besides the model's own weights
+OTHER_CANDIDATES = ("ema",)  # the candidates there may be besides the model's own weights
 PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
 
 
@@ -24,7 +24,7 @@ class Best(NamedTuple):
     """The best validation so far; bounds are higher where they are better."""
 
     epoch: int = 0  # 0: none yet
-    bound: float | None = None  # None: none that later ones compare with
+    bound: float | None = None  # None: none that is comparable with later ones
     elbo: float | None = None
     validations_since_best: int = 0
 
@@ -47,7 +47,7 @@ class Best(NamedTuple):
 
 
 class CandidateState(NamedTuple):
-    """Of weights besides the model's own."""
+    """The state of weights besides the model's own."""
 
     source: StateDict
     best: Best
@@ -65,7 +65,7 @@ class CandidateState(NamedTuple):
 
 
 class TrainingState(NamedTuple):
-    """Everything that the steps to come depend on."""
+    """Everything that the next steps depend on."""
 
     model: StateDict
     optimizer: StateDict
@@ -74,29 +74,29 @@ class TrainingState(NamedTuple):
     epoch: int  # completed
     best: Best
     rng: dict[str, Tensor]
-    partial: StateDict | None = None  # the sums of an epoch under way
+    partial: StateDict | None = None  # the sums of an unfinished epoch
     others: Mapping[str, CandidateState] = MappingProxyType({})  # the other candidates' by their checkpoints' names
 
     def to_dict(self) -> StateDict:
         """As checkpoints hold it."""
-        found = {**self._asdict(), "best": self.best.to_dict()}
-        del found["others"]
+        entries = {**self._asdict(), "best": self.best.to_dict()}
+        del entries["others"]
         if self.partial is None:
-            del found["partial"]
-        return found | {name: other.to_dict() for name, other in self.others.items()}
+            del entries["partial"]
+        return entries | {name: other.to_dict() for name, other in self.others.items()}
 
     @classmethod
     def from_dict(cls, stored: StateDict) -> TrainingState:
         """From a checkpoint that `checkpoint.load` has read; ValueError where its entries are of another form."""
-        found = {key: stored[key] for key in ("model", "optimizer", "scheduler", "step", "epoch", "rng")}
-        others = {name: CandidateState.from_dict(stored[name]) for name in OTHERS if name in stored}
-        return cls(**found, best=Best.from_dict(stored["best"]), partial=stored.get("partial"), others=others)
+        entries = {key: stored[key] for key in ("model", "optimizer", "scheduler", "step", "epoch", "rng")}
+        others = {name: CandidateState.from_dict(stored[name]) for name in OTHER_CANDIDATES if name in stored}
+        return cls(**entries, best=Best.from_dict(stored["best"]), partial=stored.get("partial"), others=others)
 
 
 class ResumeState(NamedTuple):
-    """What a run that goes on has done already."""
+    """What a resumed run has done already."""
 
-    training: TrainingState | None  # of its last checkpoint; None where it had not come so far
+    training: TrainingState | None  # of its last checkpoint; None if it was stopped before the first one
     changes: Values  # the keys that the command line changes
     history: Sequence[Values]  # its lines of metrics.jsonl up to that checkpoint
     summary: Summary
@@ -119,7 +119,7 @@ def check_position(state: TrainingState, n_train: int, batch_size: int) -> None:
 
 
 def restore_average(average: nn.Module, stored: StateDict, steps: int) -> None:
-    """Put averaged weights back; ValueError unless they are those of so many steps, by which the average goes on."""
+    """Restore averaged weights; ValueError unless they are the average of `steps` steps."""
     average.load_state_dict(stored)
     n_averaged = int(average.get_buffer("n_averaged"))
     if n_averaged != steps:
@@ -127,7 +127,7 @@ def restore_average(average: nn.Module, stored: StateDict, steps: int) -> None:
 
 
 def restore_schedule(optimizer: torch.optim.Optimizer, scheduler: Scheduler, state: TrainingState) -> None:
-    """Put an optimizer and its schedule back where they were; ValueError where they were others."""
+    """Restore an optimizer and its schedule; ValueError if the state is of another kind."""
     own = scheduler.state_dict()
     check_like("scheduler", own, state.scheduler)
     check_like("optimizer", optimizer.state_dict()["param_groups"], state.optimizer["param_groups"])
@@ -140,7 +140,7 @@ def restore_schedule(optimizer: torch.optim.Optimizer, scheduler: Scheduler, sta
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, scheduler: Scheduler, state: TrainingState) -> None:
-    """Put back what an optimizer has gathered; its settings and the schedule are new and hold from here on."""
+    """Restore an optimizer's moments; its settings and the schedule are the new ones."""
     advance(scheduler, state.step)
     settings = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state.optimizer)
@@ -152,7 +152,7 @@ def restore_moments(optimizer: torch.optim.Optimizer, scheduler: Scheduler, stat
 def check_like(what: str, own: Any, stored: Any) -> None:
     """ValueError unless a stored state has the form of a new one: the same keys, lengths, types and tensor shapes.
 
-    Where the new one has None yet, a number may be.
+    Where the new state has None, the stored one may have a number.
     """
     if isinstance(own, dict) and isinstance(stored, dict) and own.keys() == stored.keys():
         for key in own:
@@ -165,15 +165,15 @@ def check_like(what: str, own: Any, stored: Any) -> None:
             raise ValueError(f"{what} has the shape {tuple(stored.shape)} of {stored.dtype}")
     elif is_number(own) or own is None:
         if not (is_number(stored) or (own is None and stored is None)):
-            raise ValueError(f"{what} is no number")
+            raise ValueError(f"{what} is not a number")
     elif type(own) is not type(stored) or isinstance(own, dict | list | tuple):
         raise ValueError(f"{what} is not what this training would have stored")
 
 
 def check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """ValueError unless an optimizer of torch's has for each parameter what its own step leaves there.
+    """ValueError unless an optimizer of torch has for each parameter the state that its own step would leave.
 
-    The fused steps read the moments of a parameter without a look at their shape.
+    The fused steps read a parameter's moments without checking their shapes.
     """
     if not type(optimizer).__module__.startswith("torch.optim"):
         return
@@ -187,7 +187,7 @@ def check_moments(optimizer: torch.optim.Optimizer) -> None:
 
 
 def after_one_step(optimizer: torch.optim.Optimizer) -> StateDict:
-    """What an optimizer of this kind and these settings keeps for a small parameter."""
+    """The state that an optimizer of this kind and these settings keeps for a small parameter."""
     parameter = torch.zeros(2, 3, requires_grad=True)
     parameter.grad = torch.zeros(2, 3)
     other = copy.copy(optimizer)

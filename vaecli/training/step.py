@@ -1,7 +1,7 @@
 """One batch -> one update of the weights.
 
-`LossModule` is the pair (model, objective) as one module, and `Update` takes the step with it. Whatever is to make
-training faster or larger wraps these two and touches nothing else; docs/step.md says what goes where.
+`LossModule` is the pair (model, objective) as one module, and `Update` takes the step with it. Whatever makes
+training faster or larger wraps these two and nothing else; docs/step.md has the details.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Update:
     def __call__(self, x: Tensor, step: int, check: Callable[[Estimate], None]) -> Estimate:
         """One update from a batch x (B, *x_shape).
 
-        check: sees the estimate while weights and gradients are still those of the step before; what it raises leaves
-        them so
+        check: called with the estimate while weights and gradients are still those of the step before; if it raises,
+        they stay unchanged
         """
         estimate, backward = self.passes(x, self.step.fill_(step))
         check(estimate)

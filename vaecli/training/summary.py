@@ -1,4 +1,4 @@
-"""What a training run says of itself: its configuration, its summary, its first line, its hyperparameters."""
+"""What a training run reports: its summary, its first line, hints, and hyperparameters."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.records import DataSet, Summary
-from vaecli.training.previews import LOOKED_AT, Pictures
+from vaecli.training.previews import PREVIEW_OBSERVATIONS, Pictures
 from vaecli.training.setup import TrainingSetup
-from vaecli.utils.schema import plain
+from vaecli.utils.schema import as_typed
 from vaecli.utils.types import StateDict
 from vaecli.utils.version import __version__
 
 
 def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
     """Active units and the KL of each latent for summary.json; a line about them, and whether it is a warning."""
-    split = (setup.splits.val or setup.splits.train).head(LOOKED_AT)
+    split = (setup.splits.val or setup.splits.train).head(PREVIEW_OBSERVATIONS)
     active, kl = int(active_units(setup.model, split).sum()), kl_per_dim(setup.model, split)
-    found = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
+    entries = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
     dim = setup.model.latent_dim
     if 4 * active >= dim and active >= min(2, dim):
-        return found, f"{active} of {dim} latents are used", False
-    return found, (
+        return entries, f"{active} of {dim} latents are used", False
+    return entries, (
         f"only {active} of {dim} latents are used, the others stay at the prior (posterior collapse): train longer, or "
-        "try objective=warm_up or free_bits, or a decoder that is more sure"
+        "try objective=warm_up or free_bits, or a more confident decoder"
     ), True  # fmt: skip
 
 
 def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
-    """The run's id, by which later commands know that its data may be read."""
+    """The run's id, which tells later commands that its data may be read."""
     run_id, problem = identify(logger.summary.id, setup.config.dataset)
     if problem:
         logger.say(f"warning: {problem}", style="yellow")
     return Summary(id=run_id)
 
 
-FEW = 200  # steps
-LARGE = 200.0  # of a value that a network is given as it is
+FEW_STEPS = 200  # steps
+LARGE_VALUE = 200.0  # of a value that is given to a network unscaled
 
 
 def description(setup: TrainingSetup, device: torch.device) -> Summary:
-    """What a run's summary says before it has trained."""
+    """The run's summary before training."""
     train, val, test = (0 if part is None else len(part) for part in setup.splits)
     packages = {name: version(name) for name in ("torchvision", "numpy", "hydra-core", "omegaconf")}
     versions = {
@@ -70,21 +70,21 @@ def description(setup: TrainingSetup, device: torch.device) -> Summary:
         seed=setup.config.seed,
         versions=versions,
         git_commit=git_commit(),
-        reading=dict(reading_of(setup).plain()),
+        reading=dict(reading_of(setup).to_dict()),
         data=DataSet(name=setup.config.dataset.name, train=train, val=val, test=test, sha256=setup.splits.sha256()),
     )
 
 
 def reading_of(setup: TrainingSetup) -> Reading:
-    """What the data were read from, and as what."""
-    found: Reading = setup.dataset.described(setup.config.dataset.name, setup.splits)
-    return found
+    """What was read, and how."""
+    reading: Reading = setup.dataset.described(setup.config.dataset.name, setup.splits)
+    return reading
 
 
 def git_commit() -> str | None:
     """The commit of the working folder's repository; None outside of one.
 
-    Whether files differ from it is not asked: git would run what the folder's own configuration names.
+    Uncommitted changes are not looked for: git would run programs that the folder's configuration names.
     """
     command = ["git", "rev-parse", "--verify", "HEAD"]
     try:
@@ -94,21 +94,21 @@ def git_commit() -> str | None:
 
 
 def few_steps(setup: TrainingSetup) -> str | None:
-    """A hint where a small set in large batches leaves hardly any steps to learn from."""
+    """A hint if a small set in large batches gives too few steps."""
     n, size = len(setup.splits.train), setup.config.batch_size
     steps = -(-n // size)
     total = steps * setup.config.n_epochs
-    if total >= FEW:
+    if total >= FEW_STEPS:
         return None
     remedy = "a smaller batch_size or more epochs" if size > 16 else "more epochs"
     return f"only {total} steps in total ({steps} per epoch): use {remedy}"
 
 
 def large_values(setup: TrainingSetup) -> str | None:
-    """A hint where a table's values are far larger than what networks and optimizers are made for."""
+    """A hint if a table's values are far too large for a network."""
     low, high, _ = setup.splits.train.range
     wanted = setup.config.dataset.get("standardize") is False and setup.model.decoder.step is None
-    if not wanted or max(-low, high) <= LARGE:
+    if not wanted or max(-low, high) <= LARGE_VALUE:
         return None
     counts = low >= 0 and data_facts(setup.splits.train).step == 1
     other = ", or decoder=poisson or negative_binomial for counts" if counts else ""
@@ -127,13 +127,13 @@ def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> s
 
 
 def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
-    """The settings for TensorBoard's HParams page: all that say something, the same in sweeps and single runs."""
-    found = {key: value for key, value in config.flat().items() if key not in NON_DISTINGUISHING_KEYS}
-    return {key: value if isinstance(value, bool | int | float) else plain(value) for key, value in found.items()}
+    """The settings for TensorBoard's HParams page, the same for sweeps and single runs."""
+    settings = {key: value for key, value in config.flat().items() if key not in NON_DISTINGUISHING_KEYS}
+    return {key: value if isinstance(value, bool | int | float) else as_typed(value) for key, value in settings.items()}
 
 
 class RunRecorder:
-    """Hands what the trainer produces to the files of the run."""
+    """Writes what the trainer produces to the run's files."""
 
     def __init__(self, setup: TrainingSetup, logger: RunLogger, pictures: Pictures) -> None:
         self.config, self.x_shape = setup.config.without_requests(), list(setup.splits.train.x_shape)
@@ -145,7 +145,7 @@ class RunRecorder:
         self.logger.metrics(split, epoch, step, {**means, **label}, lr, seconds)
 
     def checkpoint(self, which: str, state: StateDict) -> None:
-        """The figures that led to a state are on disk before it is."""
+        """Write a checkpoint, after the figures that led to it are on disk."""
         self.logger.flush()
         state = {"config": self.config, "x_shape": self.x_shape, **state}
         checkpoint.save(self.folder.checkpoint(which), state)

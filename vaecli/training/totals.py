@@ -15,7 +15,7 @@ from vaecli.utils.types import StateDict
 
 
 class Totals:
-    """Running sums of an objective's metrics and loss, kept on their device: adding to them never waits for it."""
+    """Running sums of an objective's metrics and loss, kept on their device, so that adding never waits for it."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -52,13 +52,13 @@ class Totals:
         return first, {name: value for name, value in named if not math.isfinite(value)}
 
     def state_dict(self) -> StateDict:
-        """Plain containers and tensors from which `load_state_dict` goes on to the same means, bit for bit."""
+        """Plain containers and tensors, from which `load_state_dict` restores the sums bit for bit."""
         return {"names": self.names, "rows": torch.stack(self.rows).cpu(), "counts": self.counts}
 
     def load_state_dict(self, state: StateDict, device: torch.device) -> None:
         self.names, self.counts, rows = list(state["names"]), list(state["counts"]), state["rows"]
         if rows.shape != (len(self.counts), len(self.names)) or not all(type(n) is int and n > 0 for n in self.counts):
-            raise ValueError("the sums of the epoch under way do not fit together")
+            raise ValueError("the sums of the unfinished epoch do not fit together")
         self.rows = list(rows.to(device))
 
 

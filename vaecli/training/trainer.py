@@ -31,13 +31,13 @@ from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
 from vaecli.utils.types import StateDict
 
-FIRST = 20  # steps in which a loss that is not finite comes from the data rather than from training
-LOSS_CHECK_INTERVAL = 50  # steps between looks at the loss on a device that computes while the program goes on
+FIRST_STEPS = 20  # steps in which a loss that is not finite is blamed on the data rather than on training
+LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that computes asynchronously
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train, and what happens in between."""
+    """How long to train, and how often to validate and save."""
 
     epochs: int
     batch_size: int
@@ -46,11 +46,11 @@ class Plan:
     checkpoint_every: int  # epochs
     checkpoint_seconds: float | None = None  # between checkpoints within an epoch; None: none there
     patience: int | None = None  # validations without an improvement before training stops; None: never
-    hint: str | None = None  # what helps where the first steps break already
+    hint: str | None = None  # the remedy if the first steps are not finite already
 
 
 class Observer(Protocol):
-    """Takes what training produces; the trainer itself writes nothing."""
+    """Receives what training produces; the trainer itself writes nothing."""
 
     def metrics(
         self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float
@@ -73,7 +73,7 @@ class Trainer:
     epoch: int = 0  # completed
     step: int = 0
     seconds: float = 0.0  # spent in training passes
-    totals: Totals = field(default_factory=Totals)  # of the epoch under way
+    totals: Totals = field(default_factory=Totals)  # of the unfinished epoch
     saved: float = field(default_factory=time.perf_counter)  # when last.safetensors was written
     candidates: list[Candidate] = field(init=False)
 
@@ -86,7 +86,7 @@ class Trainer:
 
     @property
     def best(self) -> Best:
-        """By the model's own weights."""
+        """The best validation of the model's own weights."""
         return self.candidates[0].best
 
     def train(self) -> None:
@@ -138,31 +138,35 @@ class Trainer:
         return estimate
 
     def raise_if_nonfinite(self, estimate: Estimate) -> None:
-        """Stop loudly at a loss that is not finite; looking at it makes the program wait for the device."""
+        """UserError for a loss that is not finite; reading it makes the program wait for the device."""
         loss = estimate.loss
         if (loss.device.type == "cpu" or self.step % LOSS_CHECK_INTERVAL == 0) and not math.isfinite(loss.item()):
             self.totals.add(estimate)
             raise broken_step(
-                self.model, self.totals, self.epoch + 1, self.step + 1, self.plan.hint if self.step < FIRST else None
+                self.model,
+                self.totals,
+                self.epoch + 1,
+                self.step + 1,
+                self.plan.hint if self.step < FIRST_STEPS else None,
             )
 
     def raise_if_weights_nonfinite(self, epoch: int) -> None:
-        """Stop loudly at weights that are not finite: the next loss would tell, but no such state is to be kept."""
+        """UserError for weights that are not finite: no such state is saved."""
         broken = broken_weights(self.model, epoch, self.step)
         if broken:
             raise broken
 
     def validation_is_due(self) -> bool:
-        """After the epoch just completed; without a validation split each epoch's training figures stand for it."""
+        """Whether to validate after this epoch; always without a validation split, where training figures are used."""
         last = self.epoch == self.plan.epochs
         return last or self.splits.val is None or self.epoch % self.plan.validate_every == 0
 
     def checkpoint_is_due(self) -> bool:
-        """After the epoch just completed and its validation."""
+        """Whether to save after this epoch and its validation."""
         return self.epoch == self.plan.epochs or self.stops_early() or self.epoch % self.plan.checkpoint_every == 0
 
     def stops_early(self) -> bool:
-        """Whether there were enough validations without an improvement."""
+        """Whether there were `patience` validations without an improvement."""
         return self.plan.patience is not None and self.best.validations_since_best >= self.plan.patience
 
     def validate(self, train: dict[str, float]) -> dict[str, float] | None:
@@ -186,7 +190,7 @@ class Trainer:
         return val
 
     def report(self, split: str, epoch: int, means: dict[str, float], started: float) -> None:
-        """Hand one pass's figures on; stop loudly where one is not finite."""
+        """Pass the figures of one pass on to the observer; UserError if one is not finite."""
         broken = {name: value for name, value in means.items() if not math.isfinite(value)}
         if broken:
             raise broken_term(broken, f"epoch {epoch} ({split}, after step {self.step})")
@@ -206,7 +210,7 @@ class Trainer:
             self.save_last()
 
     def save_when_time_has_passed(self) -> None:
-        """Save the last state within an epoch when the plan's seconds have passed since it was saved."""
+        """Save the last state within an epoch if `checkpoint_seconds` have passed since the last save."""
         every = self.plan.checkpoint_seconds
         if every is not None and time.perf_counter() - self.saved >= every:
             self.save_last()
@@ -219,7 +223,7 @@ class Trainer:
                 self.save_best(candidate)
 
     def save_best(self, candidate: Candidate) -> None:
-        """A state with a candidate's weights in the place of the model's; nothing goes on from it."""
+        """Save a state with a candidate's weights instead of the model's; training is never resumed from it."""
         state = self.state()._replace(model=candidate.model.state_dict(), best=candidate.best, partial=None, others={})
         self.save(candidate.name, state)
 
@@ -232,7 +236,7 @@ class Trainer:
         self.observer.checkpoint(which, state.to_dict())
 
     def state(self) -> TrainingState:
-        """What training goes on from, as plain containers and tensors."""
+        """The state to resume from, as plain containers and tensors."""
         return TrainingState(
             model=self.model.state_dict(),
             optimizer=self.update.optimizer.state_dict(),
@@ -246,9 +250,9 @@ class Trainer:
         )
 
     def restore(self, state: TrainingState, replanned: bool = False) -> None:
-        """Go on where `last` was saved: from there on every number is what it would have been without a stop.
+        """Restore the state of `last`: every later number is what it would have been without a stop.
 
-        replanned: the schedule or the optimizer's settings have changed; the new ones hold from here on
+        replanned: the schedule or the optimizer's settings have changed; the new ones apply from now on
         """
         check_position(state, len(self.splits.train), self.plan.batch_size)
         device = next(self.model.parameters()).device

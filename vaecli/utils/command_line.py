@@ -1,4 +1,4 @@
-"""Words of a command line for a user to copy: right for Hydra, which reads the value, and for the shell before it."""
+"""Quotes the words of command lines for users to copy: for the shell, and for Hydra, which parses the values."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-MEANT = ("null", "true", "false", "nan", "inf", "latest")  # words that stand for something else than a file's name
-PLAIN = re.compile(r"/[\w./-]*|[a-z_.][\w.-]*/[\w./-]*|[a-z_][\w.-]*", re.ASCII | re.IGNORECASE)
+RESERVED_WORDS = (
+    "null",
+    "true",
+    "false",
+    "nan",
+    "inf",
+    "latest",
+)  # not read as a file's name
+UNQUOTED = re.compile(r"/[\w./-]*|[a-z_.][\w.-]*/[\w./-]*|[a-z_][\w.-]*", re.ASCII | re.IGNORECASE)
 
 
 def setting(key: str, path: str | Path) -> str:
-    """`key=path`, in quotes where Hydra would not read the path's very text; a name that means more gets ./ before."""
+    """`key=path`, quoted where Hydra would not read the path literally; a reserved word gets `./` before it."""
     text = str(path)
-    if PLAIN.fullmatch(text) and text.lower() not in MEANT:
+    if UNQUOTED.fullmatch(text) and text.lower() not in RESERVED_WORDS:
         return f"{key}={text}"
     text = text if Path(text).is_absolute() or text.startswith(("./", "../")) else f"./{text}"
     return f"{key}={within_quotes(text)}"
 
 
 def command(words: Iterable[str]) -> str:
-    """Words as one types them in a shell."""
+    """Words as they are typed in a shell."""
     return " ".join(map(quoted, words))
 
 
 def tensorboard(folder: Path) -> str:
-    """What to type to see a run's curves."""
+    """The command that shows a run's curves."""
     return command(["tensorboard", "--logdir", str(folder)])
 
 
@@ -40,16 +47,18 @@ def quoted(word: str) -> str:
 
 
 def word(key: str, value: str | Sequence[str]) -> str:
-    """`key=value`, or `key=[a,b]`, for a shell: each text in quotes where Hydra would take it for something else."""
+    """`key=value`, or `key=[a,b]`, for a shell, each text quoted where Hydra would not read it literally."""
     text = item(value) if isinstance(value, str) else f"[{','.join(map(item, value))}]"
     return quoted(f"{key}={text}")
 
 
 def item(text: str) -> str:
-    """A text as Hydra reads it as that very text, alone or in a list."""
-    if re.fullmatch(r"[a-z_][\w.-]*", text, re.ASCII | re.IGNORECASE) and text.lower() not in MEANT:
+    """A text quoted so that Hydra reads it literally, alone or in a list."""
+    if re.fullmatch(r"[a-z_][\w.-]*", text, re.ASCII | re.IGNORECASE) and text.lower() not in RESERVED_WORDS:
         return text
-    plain = text.isprintable() and not re.search(r'["\\]|\$\{', text)  # double quotes spare the shell's own
+    plain = text.isprintable() and not re.search(
+        r'["\\]|\$\{', text
+    )  # double quotes, so that the shell's quotes can be single ones
     return f'"{text}"' if plain else within_quotes(text)
 
 

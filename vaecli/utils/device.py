@@ -1,4 +1,4 @@
-"""The device that a configuration names."""
+"""Devices: the one that a configuration names, and its most precise float type."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def pick_device(name: str) -> torch.device:
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """The most precise numbers that a device computes with."""
+    """The most precise float type of a device."""
     return torch.float32 if device.type == "mps" else torch.float64

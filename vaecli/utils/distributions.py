@@ -1,4 +1,4 @@
-"""Draws together with their log-densities, whatever the distribution."""
+"""Draws with their log-densities, for any distribution."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from vaecli.utils.text import printable, shorten
 
 
 class UserError(Exception):
-    """Something that the user can mend: one or two lines that say what was wrong, what was expected and what to do."""
+    """An error that the user can correct: one or two lines say what was wrong, what was expected and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(shorten("\n".join(map(printable, message.split("\n", 1)))))

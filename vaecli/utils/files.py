@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one, and reading none that could block or never end."""
+"""Writes files atomically, and recognises pipes, devices and the like, whose reading could block or never end."""
 
 import errno
 import os
@@ -23,22 +23,24 @@ IRREGULAR = (
 
 
 def irregular(path: Path) -> str | None:
-    """What a path leads to where that is no file ("a pipe"): reading it could block, or never end.
+    """What a path leads to if that is not a regular file ("a pipe"): reading it could block, or never end.
 
-    None for a file, and where nothing can be found there. Looks without opening.
+    None for a regular file, and for a path that leads nowhere. The file is not opened.
     """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         return None
-    return next((kind for is_kind, kind in IRREGULAR if is_kind(mode)), None if stat.S_ISREG(mode) else "no file")
+    return next(
+        (kind for is_kind, kind in IRREGULAR if is_kind(mode)), None if stat.S_ISREG(mode) else "a special file"
+    )
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
-    """Write a temporary file beside `path`, flush it to disk and put it in `path`'s place.
+    """Write a temporary file next to `path`, flush it to disk and move it to `path`.
 
-    size: how many bytes `write` will write, where that is known, for the message when there is no room for them.
-    Raises UserError where that cannot be done; what stood at `path` is then untouched.
+    size: how many bytes `write` will write, if known, for the message when the disk is full.
+    UserError if the file cannot be written; a file that was at `path` is then unchanged.
     """
     temporary = None
     try:
@@ -115,23 +117,23 @@ def at_home(path: str) -> str:
     """The same as a text in which nothing else is changed: ./latest is not latest."""
     found = os.path.expanduser(path)
     if "\0" in path:
-        raise UserError(f"{path}: no path holds the character \\0")
+        raise UserError(f"{path}: a path cannot contain the character \\0")
     if found.startswith("~"):
         user = found.split(os.sep)[0]
-        raise UserError(f"{path}: {user} is no user's home folder here; a name that begins with ~ is given as ./~...")
+        raise UserError(f"{path}: this machine has no home folder {user}; write a name that begins with ~ as ./~...")
     return found
 
 
 def check_utf8_name(what: str, path: str | os.PathLike[str]) -> None:
-    """UserError for a name that is not UTF-8, which neither YAML holds nor every library opens."""
+    """UserError for a name that is not UTF-8: YAML cannot hold it, and some libraries cannot open it."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
-        raise UserError(f"{what}: the name is not UTF-8; give the file, or the folder that it is in, another") from None
+        raise UserError(f"{what}: the name is not valid UTF-8; rename the file or its folder") from None
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder's list of names to disk, so that a file put there outlives a power failure."""
+    """Flush a folder's list of names to disk, so that a new file survives a power failure."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -141,7 +143,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError, size: int | None = None) -> UserError:
-    """What to tell the user of a write that failed; with how much room it needs where room was lacking."""
+    """The error for a failed write; on a full disk with the space that is needed and free."""
     reason = error.strerror or str(error)
     if error.errno not in NO_SPACE:
         return UserError(f"cannot write {path}: {reason}")
@@ -157,7 +159,7 @@ def amount(size: int) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Take away what writes that were cut off have left below a folder."""
+    """Remove the temporary files of interrupted writes below a folder."""
     for path in folder.rglob(f".*{TEMPORARY}"):
         path.unlink(missing_ok=True)
 
@@ -169,7 +171,7 @@ def current_umask() -> int:
 
 
 def check_output(path: Path, suffix: str) -> Path:
-    """`path`, if a file of the kind `suffix` ("png") can be written there; UserError where it cannot."""
+    """`path`, if a file with the suffix `suffix` ("png") can be written there; UserError otherwise."""
     known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2", ".npy", ".pt", ".jpg", ".jpeg", ".gif", ".pdf", ".svg",
              ".safetensors"}  # fmt: skip
     if path.suffix in known and path.suffix != f".{suffix}":
@@ -182,7 +184,7 @@ def check_output(path: Path, suffix: str) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UserError where `folder` is not one, or could not be made or written."""
+    """UserError if `folder` is a file, or could not be created or written."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent

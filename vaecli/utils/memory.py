@@ -1,4 +1,4 @@
-"""Refuses what cannot fit into memory before any of it is taken."""
+"""Checks that data fit into memory before any of it is taken."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def available() -> int | None:
 
 
 def free_here() -> int | None:
-    """What the machine has free; all that is installed, or None, where only that is known."""
+    """The machine's free memory; where that is not known its installed memory, or None."""
     try:
-        found = re.search(r"^MemAvailable: +(\d+) kB", (PROC / "meminfo").read_text(), re.MULTILINE)
-        return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        match = re.search(r"^MemAvailable: +(\d+) kB", (PROC / "meminfo").read_text(), re.MULTILINE)
+        return int(match[1]) * 1024 if match else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):  # not Linux; not Unix
         return None
 
 
 def limits_left() -> Iterator[int]:
-    """What each control group that holds this process, and each around it, leaves of its limit."""
+    """The memory left within the limit of each control group of this process, its parent groups included."""
     for below, limit, taken, prefix in VERSIONS:
         for folder in groups(below):
             most, used = number(folder / limit), number(folder / taken)
@@ -52,17 +52,17 @@ def limits_left() -> Iterator[int]:
 
 
 def groups(below: str) -> list[Path]:
-    """The folders of this process's memory group and of those around it.
+    """The folders of this process's memory group and of its parent groups.
 
-    In a container the path may be the one outside it, which is not there: then its root is the container's group.
+    In a container the path may be that of the host, which does not exist there: the root is then the container's group.
     """
     try:
         lines = [line.split(":", 2) for line in (PROC / "self" / "cgroup").read_text().splitlines()]
     except OSError:
         return []
     paths = [line[2] for line in lines if len(line) == 3 and (below in line[1].split(","))]
-    found = {CGROUPS / below / part for path in paths for part in (path.lstrip("/"), *outer(path.lstrip("/")))}
-    return [folder for folder in found if folder.is_dir()]
+    folders = {CGROUPS / below / part for path in paths for part in (path.lstrip("/"), *outer(path.lstrip("/")))}
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def outer(path: str) -> list[str]:
@@ -78,12 +78,12 @@ def number(path: Path) -> int | None:
 
 
 def file_cache(path: Path, prefix: str) -> int:
-    """The bytes of files that a group keeps in memory and the kernel gives back when they are needed."""
+    """The bytes of a group's file cache, which the kernel frees when memory is needed."""
     try:
-        found = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", path.read_text(), re.MULTILINE)
+        sizes = re.findall(rf"^{prefix}(?:in)?active_file (\d+)$", path.read_text(), re.MULTILINE)
     except OSError:
         return 0
-    return sum(map(int, found))
+    return sum(map(int, sizes))
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
@@ -97,18 +97,18 @@ def too_much(needed: int, room: int, what: str, remedy: str) -> UserError:
     return UserError(f"{what} would take {size(needed)} of memory, and {size(room)} are free: {remedy}")
 
 
-class Room:
-    """Memory that threads share: one waits where what it needs is not free until others have given theirs back."""
+class MemoryBudget:
+    """Memory that threads share: a thread waits until others have released enough."""
 
-    def __init__(self, beside: int = 0) -> None:
-        """All that is available now, but for the bytes `beside` that something else is going to take."""
+    def __init__(self, reserved: int = 0) -> None:
+        """All memory that is available now, less the `reserved` bytes that something else will take."""
         room = available()
-        self.most: float = float("inf") if room is None else max(0, room - beside)
+        self.most: float = float("inf") if room is None else max(0, room - reserved)
         self.free, self.changed = self.most, threading.Condition()
 
     @contextmanager
     def taken(self, needed: int, what: str, remedy: str) -> Iterator[None]:
-        """Within it `needed` bytes are the caller's; UserError where there are not so many at all."""
+        """Reserve `needed` bytes within the block; UserError if the whole budget is smaller."""
         if needed > self.most:
             raise too_much(needed, int(self.most), what, remedy)
         with self.changed:

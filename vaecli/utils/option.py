@@ -1,4 +1,4 @@
-"""What the base classes of all groups of options share: a subclass is checked when it is defined."""
+"""The base of all options' base classes: it checks a subclass when that is defined."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vaecli.utils.errors import UserError
 class Option:
     """A class whose subclasses have to define its abstract methods, with parameters as it calls them.
 
-    What a subclass lacks is said in one sentence when its module is imported. `class Mine(Prior, abstract=True)` is
-    for classes that are there to be derived from.
+    What a subclass lacks is reported in one sentence when its module is imported. `class Mine(Prior, abstract=True)`
+    is for classes that others derive from.
 
-    attributes: what `__init__` has to set, where the class does not
-    made_with: what `__init__` is given by name, beside the option's keys in the configuration
+    attributes: what `__init__` has to set, unless the class does
+    made_with: what `__init__` is given by name, in addition to the option's keys in the configuration
     """
 
     abstract: ClassVar[bool] = True
@@ -34,10 +34,10 @@ class Option:
 
 
 def check_init(cls: type[Option], base: type) -> None:
-    """UserError where a class cannot be made with what every option of its group is given."""
-    found = inspect.getattr_static(cls, "__init__")
-    own = inspect.isfunction(found) and found.__qualname__ != "Module.__init__"
-    takes = inspect.signature(found).parameters if own else {}
+    """UserError if `__init__` does not take what every option of the group is given."""
+    init = inspect.getattr_static(cls, "__init__")
+    own = inspect.isfunction(init) and init.__qualname__ != "Module.__init__"
+    takes = inspect.signature(init).parameters if own else {}
     if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         return
     refused = [name for name in cls.made_with if name not in takes or takes[name].kind is takes[name].POSITIONAL_ONLY]
@@ -48,26 +48,26 @@ def check_init(cls: type[Option], base: type) -> None:
 
 
 def check_method(cls: type, base: type, name: str) -> None:
-    """UserError where a class lacks an abstract method of `base`, or has one that does not take what it is given."""
-    found, promised = inspect.getattr_static(cls, name), vars(base)[name]
+    """UserError if a class lacks an abstract method of `base`, or if a method has other parameters."""
+    method, promised = inspect.getattr_static(cls, name), vars(base)[name]
     call = f"{name}({', '.join(p.name for p in parameters(promised)[1:])})"
-    if getattr(found, "__isabstractmethod__", False):
+    if getattr(method, "__isabstractmethod__", False):
         raise UserError(f"class {cls.__qualname__} does not define {call}, which every {base.__name__} needs")
     open_ended = any(p.kind is p.VAR_POSITIONAL or p.kind is p.VAR_KEYWORD for p in parameters(promised))
-    if open_ended or not inspect.isfunction(found):
+    if open_ended or not inspect.isfunction(method):
         return
     try:
-        inspect.signature(found).bind(*parameters(promised))
+        inspect.signature(method).bind(*parameters(promised))
     except TypeError as error:
         raise UserError(f"class {cls.__qualname__}: every {base.__name__} is called as {call}, but here {name} has "
                         f"other parameters ({error})") from None  # fmt: skip
 
 
 def parameters(method: object) -> list[inspect.Parameter]:
-    """Those that a call has to or may give by position, `self` included."""
+    """The parameters that can be passed by position, `self` included."""
     return [p for p in inspect.signature(method).parameters.values() if p.kind is not p.KEYWORD_ONLY]  # type: ignore[arg-type]
 
 
 def group_of(cls: type) -> type:
-    """The base class that stands for a group: Prior, Dataset ..."""
+    """The base class of a group: Prior, Dataset ..."""
     return [one for one in cls.__mro__ if Option in one.__bases__][-1]

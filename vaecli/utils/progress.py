@@ -1,4 +1,4 @@
-"""How far a long computation is: a bar in a terminal, now and then a line elsewhere."""
+"""Progress of long computations: a bar in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def progress_bar(what: str, total: int) -> Callable[[Iterable[T]], Iterable[T]]:
-    """Goes through `total` items behind a bar, in a terminal only; the bar is gone afterwards."""
+    """A function that iterates over `total` items with a progress bar, in a terminal only; it is removed at the end."""
     console = Console(stderr=True)
     return lambda items: track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
 
@@ -21,7 +21,7 @@ def progress_bar(what: str, total: int) -> Callable[[Iterable[T]], Iterable[T]]:
 class Countdown(Progress):
     """Counts `total` units of work; call it with the number just done.
 
-    every: seconds between lines where there is no terminal; none come before the first that many have passed
+    every: seconds between lines where there is no terminal, and before the first one
     """
 
     def __init__(self, what: str, total: int, every: float = 10.0) -> None:
@@ -44,7 +44,7 @@ class Countdown(Progress):
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a reader says them: 8 s, 3:20 min, 2:05 h."""
+    """Seconds as text: 8 s, 3:20 min, 2:05 h."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

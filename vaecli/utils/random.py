@@ -1,4 +1,4 @@
-"""Random numbers from a seed, and generators put back as they were."""
+"""Seeded random numbers, and saving and restoring of the generators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers from `seed`, on the CPU and on `device`; the generators put back as they were at the end."""
+    """Random numbers from `seed`, on the CPU and on `device`; the generators are restored at the end."""
     others = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
         torch.manual_seed(seed)
@@ -29,7 +29,7 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
-    """Put the generators back; one that the states lack, as after a change of device, stays as it is."""
+    """Restore the generators; one that is not in `states`, as after a change of device, stays as it is."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)

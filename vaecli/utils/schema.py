@@ -17,7 +17,7 @@ from vaecli.utils.types import Values
 def check_arguments(
     target: Callable[..., Any], values: Mapping[str, Any], prefix: str = "", supplied: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The `values` as `target`'s parameters ask for them.
+    """`values`, converted to the types of `target`'s parameters.
 
     `prefix` (`"decoder."`) makes the keys in messages those that the user typed; the parameters named in `supplied`
     come from the program and are neither expected nor allowed here. Raises UserError for a key that `target` does
@@ -41,7 +41,7 @@ def check_arguments(
 
 
 def check_value(key: str, value: Any, hint: Any) -> Any:
-    """`value` as the annotation `hint` asks for it; UserError with the key, the value and what is allowed."""
+    """`value`, converted to the annotation `hint`; UserError with the key, the value and what is allowed."""
     try:
         return adapter(hint).validate_python(value)
     except ValidationError as error:
@@ -58,35 +58,35 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
         if first["type"] == "missing" and isinstance(value, list):
             message = f"should have {len(typing.get_args(hint))} values"
         if first["type"] == "list_type" and not isinstance(value, Mapping | None):
-            message += f", as in {key}=[{plain(value)}]"
-        raise UserError(f"{'.'.join([key, *inner])}={plain(shown)}: {message}") from None
+            message += f", as in {key}=[{as_typed(value)}]"
+        raise UserError(f"{'.'.join([key, *inner])}={as_typed(shown)}: {message}") from None
 
 
 @functools.cache
 def adapter(hint: Any) -> TypeAdapter[Any]:
-    """What checks values against an annotation; a millisecond to make."""
+    """The validator of an annotation; making one takes a millisecond."""
     return TypeAdapter(hint)
 
 
 def unknown_key(key: str, known: Collection[str]) -> str:
-    """The message for a key that nothing takes."""
+    """The message for an unknown key."""
     hint = nearest(key, known)
     return f"unknown key {key}{hint or '; known here: ' + (', '.join(sorted(known)) or 'none')}"
 
 
-def plain(value: Any) -> str:
-    """A configuration value the way it is typed on a command line."""
+def as_typed(value: Any) -> str:
+    """A configuration value as it is typed on a command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return "[" + ",".join(plain(item) for item in value) + "]"
+        return "[" + ",".join(as_typed(item) for item in value) + "]"
     return printable(str(value))
 
 
 def flatten(config: Values) -> Values:
-    """Nested mappings as one dict with dotted keys; a group's chosen option stands under the group's own name."""
+    """Nested mappings as one dict with dotted keys; a group's option is the value of the group's own key."""
     return dict(_flat(config, ""))
 
 
@@ -101,5 +101,5 @@ def _flat(config: Values, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a finite number; of an integer of hundreds of digits no float can be made."""
+    """Whether a value is a finite number; an integer of hundreds of digits, which no float can hold, is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -1,4 +1,4 @@
-"""Standard output and error that may be closed, full, or read by a program that has had enough."""
+"""Standard output and error that may be closed, on a full disk, or a pipe whose reader has gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, Any, TextIO
 
 
 def prepare() -> None:
-    """Streams that take any text: characters that they have no code for are written out, as in \\udcff."""
+    """Let the streams take any text: characters outside their encoding are escaped, as in \\udcff."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before the program began, as by >&-
@@ -19,13 +19,13 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def keep_going() -> None:
-    """Let what the program writes be lost from now on where nobody can take it, instead of ending the program."""
+def ignore_write_errors() -> None:
+    """From now on drop output that cannot be written, instead of ending the program."""
     sys.stdout, sys.stderr = Lossy(sys.stdout), Lossy(sys.stderr)
 
 
 class Lossy:
-    """A stream whose writes never fail: once one would have, everything goes nowhere."""
+    """A stream whose writes never fail: after the first error all output is discarded."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
@@ -34,22 +34,22 @@ class Lossy:
         try:
             return self.stream.write(text)
         except OSError:
-            give_up(self.stream)
+            discard_output(self.stream)
         return len(text)
 
     def flush(self) -> None:
         try:
             self.stream.flush()
         except OSError:
-            give_up(self.stream)
+            discard_output(self.stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
-def give_up(stream: IO[str] | TextIO) -> None:
-    """Let what a stream still holds, and all that is to come, go nowhere."""
+def discard_output(stream: IO[str] | TextIO) -> None:
+    """Discard what a stream has buffered and everything written to it later."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    with suppress(io.UnsupportedOperation):  # a stream in memory, of a program that calls this one
+    with suppress(io.UnsupportedOperation):  # a stream in memory, as of a program that calls this one
         os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

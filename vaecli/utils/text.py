@@ -1,7 +1,7 @@
-"""How a text from elsewhere leaves the program: one function for each place where it may end up.
+"""Escapes text from users and files: one function for each place where it is shown or written.
 
-The names of labels, columns, files, folders and runs, and what a run's files say, can be anything: formulas of a
-spreadsheet, mathematics that does not parse, markup, sequences that steer a terminal, thousands of characters.
+The names of labels, columns, files, folders and runs, and the texts in a run's files, can be anything: spreadsheet
+formulas, mathematics that does not parse, markup, control sequences of terminals, thousands of characters.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ FORMULA = tuple("=+-@＝＋－＠")  # what a spreadsheet's formulas begin with 
 
 
 def printable(text: str) -> str:
-    """`text` with what would move the cursor, colour the terminal or break the line written out, as in \\x1b."""
+    """`text` with control characters and line breaks escaped, as in \\x1b."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shorten(text: str, most: int = 3000) -> str:
-    """`text`, its middle left out where it is longer than `most`."""
+    """`text`, its middle left out if it is longer than `most`."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
@@ -30,14 +30,14 @@ def lines(text: str) -> str:
 
 
 def rich(text: str) -> Any:
-    """A line for a table of rich's, in which it finds neither markup nor emoji."""
+    """A line for rich's tables, in which neither markup nor emoji is interpreted."""
     from rich.text import Text
 
     return Text(printable(text))
 
 
 def say(line: str, console: Any = None, style: str = "") -> None:
-    """Print a line, without a console to standard output."""
+    """Print a line to `console`, or to standard output."""
     if console is None:
         print(printable(line))
     else:
@@ -45,13 +45,13 @@ def say(line: str, console: Any = None, style: str = "") -> None:
 
 
 def figure(text: str, most: int = 200) -> str:
-    """A line for a figure, in which matplotlib finds no mathematics; of `_name` it would make no entry of a legend."""
+    """A line for a figure: `$` escaped, and a blank before `_`, which would hide it from a legend."""
     shown = shorten(printable(text), most).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
 
 def tensorboard(text: str) -> str:
-    """A line for TensorBoard, whose table of labels has a line for each and no empty ones."""
+    """A line for TensorBoard, whose table of labels has one line per label and no empty ones."""
     return printable(text) if text.strip() else repr(printable(text))
 
 
@@ -65,25 +65,25 @@ def spreadsheet(cell: Any) -> str:
 
 
 def headings(names: Sequence[str]) -> list[str]:
-    """What columns with these names are called in a .csv file, no two alike."""
+    """The names of columns as a .csv file has them, all different."""
     return distinct([spreadsheet(name) for name in names])
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind one that was there before."""
-    found: dict[str, None] = {}
+    """The names, with a number appended to each repeated one."""
+    taken: dict[str, None] = {}
     used: dict[str, int] = {}
     for name in names:
         other = name
-        while other in found:
+        while other in taken:
             used[name] = used.get(name, 1) + 1
             other = f"{name}_{used[name]}"
-        found[other] = None
-    return list(found)
+        taken[other] = None
+    return list(taken)
 
 
 def csv_line(cells: Sequence[Any]) -> str:
-    """A line of a .csv file; what could be taken for any separator stands in quotes."""
+    """A line of a .csv file; a cell that holds a possible separator is quoted."""
     shown = [spreadsheet(cell) for cell in cells]
     quoted = [f'"{cell.replace(chr(34), chr(34) * 2)}"' if re.search(r'[,;|"#]|^%|^\s|\s$', cell) else cell
               for cell in shown]  # fmt: skip

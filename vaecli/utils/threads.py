@@ -1,4 +1,4 @@
-"""How many processor cores a step is shared between, and independent pieces of work on all of them."""
+"""How many threads a training step uses, and independent jobs on all cores."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def keep_freed_memory() -> None:
 
 
 def _alone() -> None:
-    """Both settings are a thread's own."""
+    """Settings of a worker thread; torch keeps both for each thread."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
 
@@ -65,7 +65,7 @@ def _alone() -> None:
 SMALL_STEP = 1e8  # floating-point operations: one or two milliseconds of one core
 
 
-DEFAULT = torch.get_num_threads()
+DEFAULT_THREADS = torch.get_num_threads()
 
 
 def set_cpu_threads(model: nn.Module, draws: int) -> None:
@@ -77,4 +77,4 @@ def set_cpu_threads(model: nn.Module, draws: int) -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         operations = 6 * draws * sum(p.numel() for p in model.parameters())
-        torch.set_num_threads(1 if operations < SMALL_STEP else DEFAULT)
+        torch.set_num_threads(1 if operations < SMALL_STEP else DEFAULT_THREADS)

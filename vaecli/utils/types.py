@@ -12,7 +12,7 @@ from vaecli.utils.files import at_home
 
 
 def folder_name(name: str) -> str:
-    """The name, if that is plain; raises ValueError."""
+    """The name of a folder; ValueError unless it is a plain one."""
     if not re.fullmatch(r"(?!\.)[\w.-]{1,100}", name, re.ASCII):
         raise ValueError("should be a plain name of letters, digits, . _ and -")
     return name
@@ -24,13 +24,13 @@ Values = Mapping[str, Any]  # of a command line or a file, nested, as they came
 StateDict = dict[str, Any]  # what torch calls one: plain containers and tensors
 
 
-MOST = 10**12  # of anything that is counted
+MAX_COUNT = 10**12  # of anything that is counted
 
 
-PositiveInt = Annotated[int, Field(strict=True, gt=0, le=MOST)]
+PositiveInt = Annotated[int, Field(strict=True, gt=0, le=MAX_COUNT)]
 
 
-NonNegativeInt = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0, le=MAX_COUNT)]
 
 
 Span = Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)]  # beyond, float32 overflows

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vaecli.datasets.reading.pictures import COMPRESSIONS, UNREADABLE, WHITE8, Look, Unusable, fit
+from vaecli.datasets.reading.pictures import COMPRESSIONS, UNREADABLE, WHITE8, ImageInfo, Unusable, fit
 from vaecli.utils.files import irregular
-from vaecli.utils.memory import Room
+from vaecli.utils.memory import MemoryBudget
 
 AT_ONCE = 12  # bytes that a number takes at most while it is read
 ENDINGS = (".tif", ".tiff")
 MOST = 1000  # channels
 
 
-def look_at_bands(path: Path) -> Look | None:
+def look_at_bands(path: Path) -> ImageInfo | None:
     """What a TIFF of many channels says of itself; None for another file. Raises Unusable for one that is not read."""
     from tifffile import TiffFile
 
@@ -38,10 +38,10 @@ def look_at_bands(path: Path) -> Look | None:
         raise Unusable(f"is a TIFF with compression {compression}; save it with LZW, Deflate, PackBits or none")
     if kind.kind != "u" or kind.itemsize > 2:
         raise Unusable(f"holds {kind} in {channels} channels, of which it is not known which is white; save it as .npy")
-    return Look((height, width), (0,), kind.itemsize == 2, None, "TIFF", more=n - 1, bands=channels)
+    return ImageInfo((height, width), (0,), kind.itemsize == 2, None, "TIFF", more=n - 1, bands=channels)
 
 
-def read_bands(path: Path, look: Look, size: tuple[int, int] | None, room: Room) -> np.ndarray:
+def read_bands(path: Path, look: ImageInfo, size: tuple[int, int] | None, room: MemoryBudget) -> np.ndarray:
     """The channels of such a file, (C, H, W), uint8 or uint16, scaled to cover `size` and cut to it."""
     from tifffile import TiffFile
 

@@ -1,4 +1,4 @@
-"""The first rows of a text file under each separator that may be meant, and which of them is the best table."""
+"""Splits the first rows of a text file by each possible separator, and chooses the best table."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vaecli.datasets.reading.cells import decimal_of, form
-from vaecli.datasets.reading.choice import SEPARATORS, Choice, Separator
+from vaecli.datasets.reading.choice import SEPARATORS, ReadOptions, Separator
 from vaecli.datasets.reading.header import NUMBERS
 from vaecli.datasets.reading.names import cleaned, written
 from vaecli.utils.errors import UserError
 
-CELLS = 20_000  # from which it is told which cells are numbers
-RULE = re.compile(r"[\s|+:=-]*-{2,}[\s|+:=-]*")  # a line that is drawn, as below the names in psql
+CELLS = 20_000  # cells that are examined for numbers
+RULE = re.compile(r"[\s|+:=-]*-{2,}[\s|+:=-]*")  # a line of dashes, as below the names in psql
 PIECE = re.compile(r'"[^"]*"|[^\s"]+')  # what blanks separate
 
 
@@ -30,15 +30,15 @@ class Record(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A file's first rows under one separator."""
+    """A file's first rows, split by one separator."""
 
     name: Separator
     preamble: list[Record]  # rows before the table
     records: list[Record]  # from the header, or the first row, on
     width: int  # cells of most rows
-    regular: float  # the share of rows that have so many
+    regular: float  # the share of rows with so many cells
     numbers: float  # the share of cells that are numbers
-    decimal: str | None  # . or ,; None where a number with one comma could have either
+    decimal: str | None  # . or ,; None if numbers with one comma could be read either way
     short: bool  # the first row has one cell more or less
 
     @property
@@ -51,44 +51,44 @@ class Candidate(NamedTuple):
 
 
 def best_of(
-    what: str, lines: Sequence[str], start: int, whole: bool, choice: Choice, said: Separator | None
+    what: str, lines: Sequence[str], start: int, whole: bool, choice: ReadOptions, said: Separator | None
 ) -> Candidate:
-    """The table that the lines of a file from `start` on are; UserError where there is none.
+    """The best table in the lines of a file from `start` on; UserError if there is none.
 
-    whole: the lines are all of the file; said: the separator that the file itself names
+    whole: the lines are all of the file; said: the separator that the file itself declares
     """
     names = choice.columns if choice.known else None
     given = choice.separator or said
-    found = [one for name in SEPARATORS if (one := candidate(name, lines, start, whole)) is not None]
-    fit = [one for one in found if one.holds(names) or (given in (None, one.name) and not is_cut(one, choice))]
+    tables = [one for name in SEPARATORS if (one := candidate(name, lines, start, whole)) is not None]
+    fit = [one for one in tables if one.holds(names) or (given in (None, one.name) and not is_cut(one, choice))]
     if not fit:
         raise UserError(f"{what}: there are no observations in it")
     best = max(fit, key=lambda one: merit(one, names))
     if choice.separator is not None and best.width == 1:
-        check_separator_present(what, best, found)
+        check_separator_present(what, best, tables)
     return best
 
 
 def candidate(name: Separator, lines: Sequence[str], start: int, whole: bool) -> Candidate | None:
-    """The rows under one separator; None where it cannot be."""
+    """The rows, split by one separator; None if that fails."""
     try:
-        found = records(lines, start, SEPARATORS[name])
+        rows = records(lines, start, SEPARATORS[name])
     except csv.Error:
         return None
-    found = found if whole or len(found) < 2 else found[:-1]  # the last one may be cut
-    found = [one for one in found if not RULE.fullmatch(one.text.strip())]
-    if not found:
+    rows = rows if whole or len(rows) < 2 else rows[:-1]  # the last one may be incomplete
+    rows = [one for one in rows if not RULE.fullmatch(one.text.strip())]
+    if not rows:
         return None
-    before = next((i for i, one in enumerate(found) if not is_remark(one.cells)), 0)
-    counts = [1] * before + [len(one.cells) for one in found[before:]]
+    before = next((i for i, one in enumerate(rows) if not is_remark(one.cells)), 0)
+    counts = [1] * before + [len(one.cells) for one in rows[before:]]
     width = Counter(counts[1:] or counts).most_common(1)[0][0]
     pairs = zip(counts, [*counts[1:], width], strict=True)
     first = next((i for i, pair in enumerate(pairs) if pair == (width, width)), 0)
     regular = sum(n == width for n in counts[first:]) / len(counts[first:])
-    short = first > 0 and is_short_header(found[first - 1].cells, found[first].cells)
-    table = found[first - short :]
+    short = first > 0 and is_short_header(rows[first - 1].cells, rows[first].cells)
+    table = rows[first - short :]
     share, decimal = numbers_in([one.cells for one in table[1:] or table], width)
-    return Candidate(name, found[: first - short], table, width, regular, share, decimal, short)
+    return Candidate(name, rows[: first - short], table, width, regular, share, decimal, short)
 
 
 def is_remark(cells: Sequence[str]) -> bool:
@@ -109,17 +109,17 @@ def records(lines: Sequence[str], start: int, separator: str) -> list[Record]:
         return [Record([piece.strip('"') for piece in cells], n, line) for cells, n, line in pieces if cells]
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader(io.StringIO("".join(lines[start:]), newline=""), delimiter=separator)
-    found, before = [], start
+    rows, before = [], start
     for cells in reader:
         end = start + reader.line_num
         if any(map(str.strip, cells)):
-            found.append(Record(cells, before, "".join(lines[before:end])))
+            rows.append(Record(cells, before, "".join(lines[before:end])))
         before = end
-    return found
+    return rows
 
 
 def numbers_in(rows: Sequence[Sequence[str]], width: int) -> tuple[float, str | None]:
-    """The share of cells that are numbers, and the decimal sign that they have."""
+    """The share of cells that are numbers, and their decimal sign."""
     across = max(1, min(width, CELLS // max(1, len(rows))))
     forms = [form(cell) for row in rows for cell in row[:across]]
     decimal = decimal_of(forms)
@@ -128,21 +128,21 @@ def numbers_in(rows: Sequence[Sequence[str]], width: int) -> tuple[float, str | 
 
 
 def merit(one: Candidate, names: Sequence[str] | None) -> tuple[bool, float, bool, bool, int]:
-    """Which candidate is better: one whose header has the names, whose cells are numbers, whose rows are alike."""
+    """A sort key: whether the header has the names, how many cells are numbers, how regular the rows are."""
     alike = one.width > 1 and one.regular > 0.9
     order = -[*SEPARATORS].index(one.name)
     return one.holds(names), round(one.numbers * one.regular, 2), not one.short, alike, order
 
 
-def is_cut(one: Candidate, choice: Choice) -> bool:
-    """Whether commas cannot separate, since the user says that they are decimal signs, and none stands in quotes."""
+def is_cut(one: Candidate, choice: ReadOptions) -> bool:
+    """Whether commas cannot be separators: the user declares them as decimal signs, and none is in quotes."""
     decimals = choice.decimal == "comma" and choice.separator is None and one.name == "comma"
     return decimals and not any("," in cell for row in one.body for cell in row)
 
 
-def check_separator_present(what: str, best: Candidate, found: Sequence[Candidate]) -> None:
-    """UserError where a file does not have the separator that the user gives, but has another one."""
-    other = next((one for one in found if one.width > 1 and one.regular > 0.9), None)
+def check_separator_present(what: str, best: Candidate, tables: Sequence[Candidate]) -> None:
+    """UserError if a file does not have the given separator, but another one."""
+    other = next((one for one in tables if one.width > 1 and one.regular > 0.9), None)
     if other is not None:
         raise UserError(f"{what}: there is no {best.name} in {best.records[0].text.strip()[:60]!r}; leave "
                         f"dataset.separator={best.name} out, or give dataset.separator={other.name}")  # fmt: skip

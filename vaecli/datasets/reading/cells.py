@@ -1,4 +1,4 @@
-"""What a cell of a text file is: a number in one notation or another, missing, or text."""
+"""Classifies the cells of a text file: numbers in several notations, missing, or text."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ COMMA = re.compile(rf"[+-]?\d*,\d+{EXPONENT}")  # 1,5
 BY_COMMA = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")  # 1,234 or 1,234.5
 BY_POINT = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?")  # 1.234 or 1.234,5
 BY_BLANK = re.compile(r"[+-]?[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d+)?")  # 1 234,5
-CLOTHED = re.compile(r"[<>≤≥~≈±]*\s*[$€£¥]?\s*[+-]?\d[\d.,' ]*(?:[eE][+-]?\d+)?\s*(?:%|‰|[$€£¥]|[a-zA-Zµ°/²³]{1,5})?")
-LONGEST = 100  # characters of a number
+DECORATED = re.compile(r"[<>≤≥~≈±]*\s*[$€£¥]?\s*[+-]?\d[\d.,' ]*(?:[eE][+-]?\d+)?\s*(?:%|‰|[$€£¥]|[a-zA-Zµ°/²³]{1,5})?")
+MAX_NUMBER_LENGTH = 100  # characters of a number
 TRANSLATED = str.maketrans({"−": "-", "\xa0": " ", "\u202f": " ", "\u2009": " "})
 
 
-def plain(cell: str) -> str:
-    """A cell without blanks around it, with the signs that ASCII has in the place of those that look like them."""
+def normalise(cell: str) -> str:
+    """A cell without surrounding blanks, its typographic minus signs and blanks replaced by those of ASCII."""
     return (cell if cell.isascii() else cell.translate(TRANSLATED)).strip()
 
 
 def form(cell: str) -> Form:
-    """How a cell is written; `either`: with one comma that could be a decimal comma or set off thousands."""
-    cell = plain(cell)
-    if len(cell) > LONGEST:
+    """How a cell is written; `either`: its one comma could be a decimal comma or separate thousands."""
+    cell = normalise(cell)
+    if len(cell) > MAX_NUMBER_LENGTH:
         return "text"
     if cell in MISSING:
         return "missing"
@@ -51,12 +51,12 @@ def form(cell: str) -> Form:
 
 
 def value(cell: str, decimal: str) -> float | None:
-    """The number that a cell stands for, where `decimal` (. or ,) ends its whole part; None where it is none.
+    """The number that a cell stands for, with the decimal sign `decimal` (. or ,); None if it is not a number.
 
-    The other of the two signs may set off thousands.
+    The other of the two signs may separate thousands.
     """
-    cell = plain(cell)
-    if len(cell) > LONGEST:
+    cell = normalise(cell)
+    if len(cell) > MAX_NUMBER_LENGTH:
         return None
     if BY_BLANK.fullmatch(cell):
         cell = cell.replace(" ", "")
@@ -73,17 +73,17 @@ def value(cell: str, decimal: str) -> float | None:
     return None
 
 
-def is_clothed(cell: str) -> bool:
-    """Whether a text is a number with something about it, as in 5%, <0.1, $3 or 12 kg."""
-    cell = plain(cell)
-    return len(cell) < LONGEST and (bool(CLOTHED.fullmatch(cell)) or not any(map(str.isalpha, cell)))
+def is_decorated(cell: str) -> bool:
+    """Whether a text is a number with a sign or unit, as in 5%, <0.1, $3 or 12 kg."""
+    cell = normalise(cell)
+    return len(cell) < MAX_NUMBER_LENGTH and (bool(DECORATED.fullmatch(cell)) or not any(map(str.isalpha, cell)))
 
 
 def decimal_of(forms: Iterable[Form]) -> str | None:
-    """The decimal sign that cells of these forms speak for; None where they could have either."""
-    found = set(forms)
-    if "point" in found:
+    """The decimal sign of cells of these forms; None if it could be either."""
+    kinds = set(forms)
+    if "point" in kinds:
         return "."
-    if "comma" in found:
+    if "comma" in kinds:
         return ","
-    return None if "either" in found else "."
+    return None if "either" in kinds else "."

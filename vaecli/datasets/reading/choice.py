@@ -1,4 +1,4 @@
-"""What the user says of a file, where it could be read in more than one way."""
+"""The user's options for files that can be read in more than one way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DECIMALS: dict[Decimal, str] = {"point": ".", "comma": ","}
 
 
 def as_texts(values: Any) -> Any:
-    """A list of names or cells with the numbers in it as texts: `[0,1]` names the columns 0 and 1."""
+    """A list of names or cells with its numbers turned into texts: `[0,1]` names the columns 0 and 1."""
     if not isinstance(values, list | tuple):
         return values
     return [str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value for value in values]
@@ -48,8 +48,8 @@ White = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 
 
-class Choice(NamedTuple):
-    """What the user says of a file; None where the file itself should say it."""
+class ReadOptions(NamedTuple):
+    """How to read a file; None: guessed from the file itself."""
 
     columns: Sequence[str] | None = None  # of a table, in this order; None: all numbers but the labels
     labels: str | bool | None = None  # a column or array; None: found by its name or by being classes; False: none
@@ -58,9 +58,9 @@ class Choice(NamedTuple):
     separator: Separator | None = None
     decimal: Decimal | None = None
     encoding: str | None = None
-    missing_values: Sequence[str] = ()  # texts of missing cells beside the usual ones
+    missing_values: Sequence[str] = ()  # texts of missing cells, in addition to the usual ones
     channels: Channels = "auto"  # where the channels of an array of pictures are
-    x_shape: tuple[int, ...] | None = None  # of an observation, where that is known
+    x_shape: tuple[int, ...] | None = None  # of an observation, if known
     white: White | None = None  # the whole number that stands for 1.0
     precision: Precision | None = "single"  # of float32 or float64; None: as the numbers need it
     series: bool = False  # an array (N,) is one number for each of N rows

@@ -1,4 +1,4 @@
-"""What every reader of files hands on, and what it costs."""
+"""What every reader of files returns, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ AS_NEEDED = "save it as float32 .npy, which is read as needed"
 
 
 class Classes(NamedTuple):
-    """Labels that are text, each held once."""
+    """Labels that are text, each stored once."""
 
-    names: list[str]  # in the order of the alphabet
-    codes: np.ndarray  # (N,): the place of each label among the names
+    names: list[str]  # in alphabetical order
+    codes: np.ndarray  # (N,): the index of each label among the names
 
     @property
     def counts(self) -> dict[str, int]:
-        """Labels of each name."""
+        """The number of labels with each name."""
         return dict(zip(self.names, np.bincount(self.codes, minlength=len(self.names)).tolist(), strict=True))
 
 
 def classes(cells: Sequence[str], codes: np.ndarray) -> Classes:
-    """The labels that `codes` (N,) take from cells, two of which may be alike; one that no label takes is left out."""
+    """The labels that `codes` (N,) take from cells, which may repeat; unused cells are left out."""
     used = np.bincount(codes, minlength=len(cells)) > 0
     names = sorted({cell for cell, there in zip(cells, used, strict=True) if there})
     places = {name: k for k, name in enumerate(names)}
@@ -36,14 +36,14 @@ def classes(cells: Sequence[str], codes: np.ndarray) -> Classes:
 
 
 class Content(NamedTuple):
-    """What a file holds."""
+    """The content of a file."""
 
     x: Tensor  # (N, *x_shape), whole numbers or float32, float64 where float32 has too few digits; mapped: any type
     labels: np.ndarray | Classes | None  # numbers (N,) or (N, d), or text
     reading: FileReading
     names: tuple[str, ...] | None = None  # of the columns of a table
     levels: int = 1  # the value of x that stands for 1.0
-    mapped: bool = False  # x stays in the file
+    mapped: bool = False  # x stays in the file, mapped into memory
     double: bool = False  # float32 has too few digits for it
     items: Sequence[str] | None = None  # what each observation is called: the file of a picture
     rows: Tensor | None = None  # (N,): which row of the file each observation begins with; None: each is the next one

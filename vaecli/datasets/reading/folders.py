@@ -1,4 +1,4 @@
-"""Folders of pictures: which files are read, which are passed over, which folders are splits or classes."""
+"""Folders of pictures: which files are read, which are skipped, which folders are splits or classes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.datasets.reading.choice import Subfolders
-from vaecli.datasets.reading.pictures import KINDS
-from vaecli.datasets.reading.report import some
+from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES
+from vaecli.datasets.reading.report import first_names
 from vaecli.utils.errors import UserError
 
 SPLITS = {
@@ -29,14 +29,14 @@ class File(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """What lies below a folder."""
+    """The content of a folder and its sub-folders."""
 
     files: list[File]  # in the order of their names
     passed_over: dict[str, int]  # files of each ending that is not read, hidden pictures, linked folders
 
 
 def all_passed_over(folders: Iterable[Folder]) -> dict[str, int]:
-    """What is passed over in several folders together."""
+    """The skipped files of several folders together."""
     total: Counter[str] = Counter()
     for folder in folders:
         total.update(folder.passed_over)
@@ -44,79 +44,79 @@ def all_passed_over(folders: Iterable[Folder]) -> dict[str, int]:
 
 
 class Parts(NamedTuple):
-    """The sub-folders that are splits, by train, val and test, and what is said of that."""
+    """The sub-folders that are splits, by train, val and test, and notes about them."""
 
     folders: dict[str, Path]
     notes: tuple[str, ...] = ()
 
 
 def walk(what: str, folder: Path) -> Folder:
-    """All images below a folder; hidden files and folders are left out. UserError where there is none."""
-    found: list[Path] = []
+    """All images below a folder; hidden files and folders are left out. UserError if there is none."""
+    images: list[Path] = []
     other: Counter[str] = Counter()
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if Path(place, name).is_symlink()]
         other["linked folder" + "s" * (len(links) > 1)] += len(links)
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX")) and name not in links]
         pictures = [name for name in names if is_image(name) and not name.startswith(".")]
-        found += [Path(place, name) for name in pictures]
-        other.update(ending(name) for name in names if name not in pictures and not is_litter(name))
-    if not found:
+        images += [Path(place, name) for name in pictures]
+        other.update(ending(name) for name in names if name not in pictures and not is_system_file(name))
+    if not images:
         there = f"; it holds {counts(other)}" if +other else ""
-        raise UserError(f"{what}: is a folder with no image in it or below ({' '.join(KINDS)}){there}")
-    inner = [(path, path.relative_to(folder)) for path in found]
+        raise UserError(f"{what}: is a folder with no image in it or below ({' '.join(IMAGE_SUFFIXES)}){there}")
+    inner = [(path, path.relative_to(folder)) for path in images]
     inner.sort(key=lambda pair: pair[1].as_posix())
     files = [File(path, as_text(name.parts[0]) if len(name.parts) > 1 else "") for path, name in inner]
     return Folder(files, dict((+other).most_common()))
 
 
 def ending(name: str) -> str:
-    """What a file that is passed over is counted as."""
+    """The kind under which a skipped file is counted."""
     if name.startswith("."):
         return "hidden pictures"
     return Path(name).suffix.lower() or "files without an ending"
 
 
-def is_litter(name: str) -> bool:
-    """Whether a file is none of the user's, as .DS_Store."""
+def is_system_file(name: str) -> bool:
+    """Whether a file was written by the system, as .DS_Store."""
     return (name.startswith(".") and not is_image(name)) or name in ("Thumbs.db", "desktop.ini")
 
 
 def counts(passed_over: Counter[str] | dict[str, int]) -> str:
-    return some([f"{n:,} {kind}" for kind, n in passed_over.items() if n])
+    return first_names([f"{n:,} {kind}" for kind, n in passed_over.items() if n])
 
 
 def as_text(name: str) -> str:
-    """A name on disk with what is no UTF-8 in it written out."""
+    """A name on disk with bytes that are not UTF-8 escaped."""
     return name.encode(errors="backslashreplace").decode()
 
 
 def is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in KINDS
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def parts_of(what: str, folder: Path, given: Subfolders | None) -> Parts:
     """The sub-folders that are splits: train, and validation or test beside it, in any usual spelling."""
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     named = [(SPLITS[path.name.lower()], path) for path in below if path.name.lower() in SPLITS]
-    found = dict(named)
-    if given == "labels" or (given is None and ("train" not in found or len(found) < 2)):
+    splits = dict(named)
+    if given == "labels" or (given is None and ("train" not in splits or len(splits) < 2)):
         return Parts({})
     for name, path in named:
-        if found[name] != path:
-            both = f"{path.name} and {found[name].name}"
+        if splits[name] != path:
+            both = f"{path.name} and {splits[name].name}"
             raise UserError(f"{what}: holds {both}, of which only one can be the {name} split; "
                             "rename one, or give dataset.subfolders=labels")  # fmt: skip
-    if "train" not in found:
+    if "train" not in splits:
         raise UserError(f"{what}: dataset.subfolders=splits needs a folder train in it, and val or test beside it")
-    others = [as_text(path.name) for path in below if path not in found.values()]
-    note = f"the folders {some([as_text(path.name) for path in found.values()])} are the splits"
-    note += f", {some(others)} beside them left out" if others else ""
-    return Parts(found, (f"{note}; dataset.subfolders=labels takes all folders for classes",) if others else ())
+    others = [as_text(path.name) for path in below if path not in splits.values()]
+    note = f"the folders {first_names([as_text(path.name) for path in splits.values()])} are the splits"
+    note += f", {first_names(others)} are left out" if others else ""
+    return Parts(splits, (f"{note}; dataset.subfolders=labels reads all folders as classes",) if others else ())
 
 
 def labels_of(files: Sequence[File]) -> tuple[list[str] | None, list[str]]:
-    """The class of each file, None where no file lies in a folder; and what is said of those that do not."""
+    """The class of each file, None where no file lies in a folder; and a note on those that do not."""
     outside = sum(not file.label for file in files)
     if outside == len(files):
         return None, []

@@ -1,4 +1,4 @@
-"""Many image files as observations: looked at first, then read on all cores into one tensor."""
+"""Reads many image files as observations: first their headers, then, on all cores, their pixels into one tensor."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from torch import Tensor
 
 from vaecli.datasets.reading.bands import look_at_bands, read_bands
 from vaecli.datasets.reading.choice import Colour, Pages
-from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, Look, look_at, read_pages, why
+from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, ImageInfo, image_info, read_pages, why
 from vaecli.utils.errors import UserError
-from vaecli.utils.memory import Room, check_memory
+from vaecli.utils.memory import MemoryBudget, check_memory
 from vaecli.utils.text import printable
 
-COLOURS = {"grey": 1, "rgb": 3}
-BITS = (10, 12, 14)  # that cameras and microscopes write in 16
+CHANNELS = {"grey": 1, "rgb": 3}
+SENSOR_BITS = (10, 12, 14)  # that cameras and microscopes write in 16
 
 
 class Picture(NamedTuple):
-    """An observation: a file, by its place, and the pages of it that make the observation."""
+    """An observation: the index of a file, and the pages of it that make the observation."""
 
     file: int
     pages: tuple[int, ...]
 
 
-class Wanted(NamedTuple):
-    """How pictures are to be read."""
+class ImageOptions(NamedTuple):
+    """How to read pictures."""
 
     colour: Colour | None = None  # None: grey where all of them are
     size: tuple[int, int] | None = None  # height and width to scale and cut to; None: all are of one size
@@ -46,15 +46,15 @@ class Wanted(NamedTuple):
 
 
 class Gallery:
-    """Image files below a folder, and what is to be known of them before they are read.
+    """Image files below a folder, and what their headers say.
 
-    what: how a message begins
+    what: the beginning of messages
     """
 
-    def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: Wanted) -> None:
+    def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: ImageOptions) -> None:
         self.what, self.folder, self.paths, self.wanted = what, folder, paths, wanted
-        looks: dict[int, Look] = {}
-        room = None if wanted.size else Room()  # taken here too, where a picture's size decides how all are read
+        looks: dict[int, ImageInfo] = {}
+        room = None if wanted.size else MemoryBudget()  # memory is checked here too if the pictures' own size is used
 
         def look(i: int) -> None:
             looks[i] = look_at_any(paths[i], room)
@@ -68,7 +68,7 @@ class Gallery:
         self.largest = 0  # value that was read
         self.coloured = False  # whether any pixel that was read has a colour
         self.colour: Colour = wanted.colour or ("grey" if all(look.grey for look in looks.values()) else "rgb")
-        self.channels = self._bands() or COLOURS[self.colour]  # of an observation
+        self.channels = self._bands() or CHANNELS[self.colour]  # of an observation
 
     @property
     def white(self) -> int:
@@ -80,14 +80,14 @@ class Gallery:
         return (own or WHITE16) if self.deep else WHITE8
 
     def pictures(self, files: Sequence[int]) -> list[Picture]:
-        """The observations that some of the files hold, in their order; UserError where their pages are no channels."""
+        """The observations that some of the files hold, in their order; UserError if their pages cannot be channels."""
         pages = [(i, self.looks[i].pages if i in self.looks else (0,)) for i in files]
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
         if any(look.bands for look in self.looks.values()):
             raise UserError(f"{self.what}: has files of {self.channels} channels, to which dataset.pages=channels "
                             "adds none; leave it out")  # fmt: skip
-        self.channels = COLOURS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
+        self.channels = CHANNELS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
         needed = f"dataset.colour={self.wanted.colour} needs" if self.wanted.colour else f"{self._name(0)} has"
         for i, several in pages:
             if len(several) != self.channels:
@@ -100,7 +100,7 @@ class Gallery:
         shape = (len(pictures), self.channels, *self.size)
         needed = math.prod(shape) * (4 if self.deep else 1)
         check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
-        x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), Room(needed)
+        x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), MemoryBudget(needed)
         by_file: dict[int, list[int]] = {}
         for place, picture in enumerate(pictures):
             by_file.setdefault(picture.file, []).append(place)
@@ -128,19 +128,19 @@ class Gallery:
         several = picture.file in self.looks and len(self.looks[picture.file].pages) > 1
         return f"{name}[{picture.pages[0]}]" if several and len(picture.pages) == 1 else name
 
-    def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: Room) -> int:
+    def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: MemoryBudget) -> int:
         """Put a file's observations into their places in x; the largest value of them."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
         look = self.looks.get(i)
-        found = (
+        frames = (
             iter([read_bands(self.paths[i], look, self.size, room)])
             if look and look.bands
             else read_pages(self.paths[i], "grey" if channels else self.colour, self.size, pages, room)
         )
         highest = 0
         for place, several in wanted:
-            pixels = np.concatenate([next(found) for _ in several])
+            pixels = np.concatenate([next(frames) for _ in several])
             if pixels.shape != tuple(x.shape[1:]):
                 raise ValueError("its pages are of different sizes; give dataset.size")
             if self.deep and pixels.dtype == np.uint8:
@@ -163,7 +163,7 @@ class Gallery:
         return max(several.values(), default=0)
 
     def _common_size(self) -> tuple[int, int]:
-        """Height and width of all images; UserError where two differ."""
+        """Height and width of all images; UserError if two differ."""
         sizes = {i: self.looks[i].size for i in sorted(self.looks)}
         usual, n = Counter(sizes.values()).most_common(1)[0]
         other = next((i for i, size in sizes.items() if size != usual), None)
@@ -181,7 +181,7 @@ class Gallery:
         return printable(str(path.relative_to(self.folder)) if path != self.folder else path.name)
 
     def _each(self, files: Sequence[int], do: Callable[[int], None], doing: str) -> dict[int, str]:
-        """Do something with every file, on all cores and behind a bar; why it could not be done, by file."""
+        """Call `do` for every file, on all cores and with a progress bar; returns the problems by file."""
         console = Console(stderr=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             outcomes = pool.map(partial(attempt, do), files)
@@ -192,44 +192,46 @@ class Gallery:
         names = [f"{self._name(i)} ({problem})" for i, problem in list(broken.items())[:3]]
         more = ", ..." if len(broken) > 3 else ""
         return UserError(f"{self.what}: {len(broken):,} of {n:,} images cannot be read: {', '.join(names)}{more}; "
-                         "mend them or take them away")  # fmt: skip
+                         "repair or remove them")  # fmt: skip
 
     @property
     def how(self) -> list[str]:
-        """What is said of how they are read."""
+        """How they are read, in short phrases."""
         paged = [look for look in self.looks.values() if len(look.pages) > 1]
         more = sum(look.more for look in self.looks.values())
-        found = []
+        phrases = []
         if paged:
             n, role = sum(len(look.pages) for look in paged), self.wanted.pages or "observations"
             held = "file of" if len(paged) == 1 else "files of together"
-            found.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
-        found += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
-        found += ["what is transparent is white"] if any(look.transparent for look in self.looks.values()) else []
+            phrases.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
+        phrases += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
+        phrases += ["what is transparent is white"] if any(look.transparent for look in self.looks.values()) else []
         if self.colour == "grey" and not self.wanted.colour and not all(look.grey for look in self.looks.values()):
-            found.append("saved in colour, but without any (dataset.colour=rgb keeps three channels)")
-        found += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
-        return found
+            phrases.append("saved in colour, but without any (dataset.colour=rgb keeps three channels)")
+        phrases += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
+        return phrases
 
     @property
     def notes(self) -> list[str]:
-        """Other readings, and how to take them; once they are read."""
-        found = []
+        """Other possible readings, and their keys; known after `read`."""
+        notes = []
         if self.wanted.pages is None and any(len(look.pages) > 1 for look in self.looks.values()):
-            found.append("dataset.pages=channels takes the pages of a file for the channels of one picture")
+            notes.append("dataset.pages=channels reads the pages of a file as the channels of one picture")
         if self.wanted.white and self.wanted.white != self.white:
-            found.append(f"dataset.white={self.wanted.white} says nothing of pictures of 8 bits, of which 255 is white")
-        bits = next((bits for bits in BITS if self.largest < 2**bits), None)
+            notes.append(
+                f"dataset.white={self.wanted.white} does not apply to pictures of 8 bits, in which 255 is white"
+            )
+        bits = next((bits for bits in SENSOR_BITS if self.largest < 2**bits), None)
         if self.deep and not self.wanted.white and self.white == WHITE16 and bits:
-            found.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
-                         f"dataset.white={2**bits - 1} takes that for white")  # fmt: skip
-        return found
+            notes.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
+                         f"dataset.white={2**bits - 1} makes that white")  # fmt: skip
+        return notes
 
 
-def look_at_any(path: Path, room: Room | None) -> Look:
+def look_at_any(path: Path, room: MemoryBudget | None) -> ImageInfo:
     """What an image file says of itself, whether Pillow knows it or not."""
     try:
-        return look_at(path, room)
+        return image_info(path, room)
     except UnidentifiedImageError:
         found = look_at_bands(path)
         if found is None:
@@ -238,7 +240,7 @@ def look_at_any(path: Path, room: Room | None) -> Look:
 
 
 def attempt(do: Callable[[int], None], i: int) -> str | None:
-    """Why it could not be done; None where it was."""
+    """The problem with a file; None if there was none."""
     try:
         do(i)
     except (*UNREADABLE, UnidentifiedImageError) as error:

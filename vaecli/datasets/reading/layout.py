@@ -1,4 +1,4 @@
-"""How a text file is a table: where it begins, what separates its columns, which sign is the decimal one."""
+"""Guesses the layout of a text file: where its table begins, its separator, its header and its decimal sign."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.datasets.reading.candidates import PIECE, Candidate, Record, best_of
-from vaecli.datasets.reading.choice import DECIMALS, SEPARATORS, Choice, Separator
+from vaecli.datasets.reading.choice import DECIMALS, SEPARATORS, ReadOptions, Separator
 from vaecli.datasets.reading.encodings import head
 from vaecli.datasets.reading.header import Verdict, judge, unit_lines
 from vaecli.datasets.reading.names import cleaned
-from vaecli.datasets.reading.report import some
+from vaecli.datasets.reading.report import first_names
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import distinct
 
@@ -22,25 +22,25 @@ COMMENT_SIGN = re.compile(r"\A(?:#+|%+(?=\s))")  # before names; a % right befor
 
 
 class Layout(NamedTuple):
-    """How a text file is a table."""
+    """The layout of a text file."""
 
     name: Separator
-    decimal: str | None  # . or ,; None where a number with one comma could have either
+    decimal: str | None  # . or ,; None if numbers with one comma could be read either way
     header: bool
-    names: list[str]  # of the columns, no two alike
-    nameless: frozenset[int]  # the columns that the file gives no name
+    names: list[str]  # of the columns, all different
+    nameless: frozenset[int]  # columns without a name in the file
     skip: int  # lines before the first row of numbers
-    how: tuple[str, ...]  # said of it
-    notes: tuple[str, ...]  # other readings
+    how: tuple[str, ...]  # described in short phrases
+    notes: tuple[str, ...]  # notes on other possible readings
 
     @property
     def separator(self) -> str:
-        """A character; a blank stands for any number of them."""
+        """The separator's character; a blank stands for any number of blanks."""
         return SEPARATORS[self.name]
 
 
-def find_layout(what: str, path: Path, choice: Choice, encoding: str) -> Layout:
-    """A text file's layout as the user or its first lines say it; UserError where there is no table."""
+def find_layout(what: str, path: Path, choice: ReadOptions, encoding: str) -> Layout:
+    """A text file's layout as the user or its first lines say it; UserError if there is no table."""
     lines, whole = head(what, path, encoding)
     said, start = separator_line(lines)
     comments, start = comment_lines(lines, start)
@@ -64,22 +64,22 @@ def find_layout(what: str, path: Path, choice: Choice, encoding: str) -> Layout:
 
 
 def separator_line(lines: Sequence[str]) -> tuple[Separator | None, int]:
-    """What a first line like Excel's `sep=;` says, and how many lines that takes."""
-    found = re.fullmatch(r'"?sep=(.)"?', lines[0].strip("\r\n"), re.IGNORECASE) if lines else None
+    """The separator in a first line like Excel's `sep=;`, and how many lines it takes."""
+    match = re.fullmatch(r'"?sep=(.)"?', lines[0].strip("\r\n"), re.IGNORECASE) if lines else None
     known = {sign: name for name, sign in SEPARATORS.items()}
-    return (known[found[1]], 1) if found and found[1] in known else (None, 0)
+    return (known[match[1]], 1) if match and match[1] in known else (None, 0)
 
 
 def comment_lines(lines: Sequence[str], start: int) -> tuple[list[str], int]:
-    """The comments that a file begins with, and where they end; none where nothing but comments follows."""
+    """The comments that a file begins with, and where they end; none if the file holds only comments."""
     for end in range(start, len(lines)):
         if lines[end].strip() and not lines[end].lstrip().startswith(COMMENTS):
             return [line.strip() for line in lines[start:end] if line.strip()], end
     return [], start
 
 
-def header_of(best: Candidate, comments: Sequence[str], choice: Choice) -> tuple[Verdict, list[str] | None]:
-    """Whether there is a header, and the names where they stand in a comment."""
+def header_of(best: Candidate, comments: Sequence[str], choice: ReadOptions) -> tuple[Verdict, list[str] | None]:
+    """Whether there is a header, and the names if they are in a comment."""
     first = best.records[0]
     if best.holds(choice.columns):
         return Verdict(True), None
@@ -106,30 +106,30 @@ def comment_names(comments: Sequence[str], best: Candidate) -> list[str] | None:
 
 
 def is_quoted(best: Candidate) -> bool:
-    """Whether all cells of the first row stand in quotes, and not all of the second."""
+    """Whether all cells of the first row are in quotes, and not all of the second."""
     cell = re.compile(rf'("[^"]*"|){re.escape(SEPARATORS[best.name])}?')
     unquoted = [cell.sub("", record.text.strip()) for record in best.records[:2]]
     return '"' in best.records[0].text and len(unquoted) == 2 and not unquoted[0] and bool(unquoted[1])
 
 
 def check_header_width(what: str, best: Candidate, header: bool) -> None:
-    """UserError where the first line has cells of its own number, and the lines below have no names."""
+    """UserError if the first line has another number of cells than the rows below, and these have no header."""
     if best.preamble and not header and len(best.preamble[-1].cells) > 1:
-        two = [f"line {one.before + 1} has {len(one.cells)} cells ({some(one.cells)})"
+        two = [f"line {one.before + 1} has {len(one.cells)} cells ({first_names(one.cells)})"
                for one in (best.preamble[-1], best.records[0])]  # fmt: skip
-        raise UserError(f"{what}: {' and '.join(two)}; give them the same, or take the first line out")
+        raise UserError(f"{what}: {' and '.join(two)}; give them the same number, or remove the first line")
 
 
 def left_out(records: Sequence[Record], where: str) -> list[str]:
-    """What is said of lines that are no observations."""
+    """A note on lines that are not observations."""
     if not records:
         return []
     n = len(records)
-    return [f"{n} line{'s' * (n > 1)} {where} left out ({some([record.text.strip() for record in records], 2)})"]
+    return [f"{n} line{'s' * (n > 1)} {where} left out ({first_names([record.text.strip() for record in records], 2)})"]
 
 
 def fitted(names: list[str], best: Candidate) -> tuple[list[str], list[str]]:
-    """A name for each column: x_1, x_2 ... without a header; and what to say where one is missing."""
+    """A name for each column: x_1, x_2 ... without a header; and a note if one is missing."""
     if not names:
         return [f"x_{i + 1}" for i in range(best.width)], []
     missing = best.width - len(names)
@@ -137,21 +137,21 @@ def fitted(names: list[str], best: Candidate) -> tuple[list[str], list[str]]:
         return names[: best.width], []
     if all(not row[-1].strip() for row in best.body if len(row) == best.width):
         return [*names, *[""] * missing], []
-    said = "there is a name less than there are columns; the first column is taken for row names"
+    said = "there is one name less than there are columns; the first column is read as row names"
     return [*[""] * missing, *names], [said]
 
 
 def doubled(names: Sequence[str]) -> list[str]:
-    """What is said of names that occur more than once."""
+    """A note on names that occur more than once."""
     pairs = [(old, new) for old, new in zip(names, distinct(names), strict=True) if old != new]
     if not pairs:
         return []
-    olds, news = some(list(dict.fromkeys(old for old, _ in pairs))), some([new for _, new in pairs])
+    olds, news = first_names(list(dict.fromkeys(old for old, _ in pairs))), first_names([new for _, new in pairs])
     return [f"more than one column is called {olds}; the later ones are {news}"]
 
 
-def decimal_of(best: Candidate, choice: Choice) -> str | None:
-    """The decimal sign: what the user says, but no comma where commas separate cells without quotes."""
+def decimal_of(best: Candidate, choice: ReadOptions) -> str | None:
+    """The decimal sign: what the user says, but never a comma if commas separate unquoted cells."""
     if choice.decimal is None:
         return best.decimal
     if best.name == "comma" and not any("," in cell for row in best.body for cell in row):

@@ -1,4 +1,4 @@
-"""What columns are called in a file, and once it is written and read again."""
+"""The names of columns: in a file, in a file that vaecli wrote, and in messages."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from collections.abc import Sequence
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import headings, printable, shorten
 
-SHOWN, LETTERS = 5, 100  # names in a message, and characters of one
+MAX_NAMES, MAX_LETTERS = 5, 100  # names in a message, and characters of one
 
 
 def cleaned(cell: str) -> str:
-    """A column's name as it stands in a text file."""
+    """A column's name, from its cell in a text file."""
     return cell.strip().removeprefix("#").strip()
 
 
 def written(names: Sequence[str]) -> list[str]:
-    """What columns are called in a .csv file that vaecli has written, once it is read again."""
+    """The names under which columns are read again from a .csv file that vaecli wrote."""
     return [cleaned(heading) for heading in headings(names)]
 
 
-def place(what: str, key: str, name: str, names: Sequence[str]) -> int:
-    """Where a column is; UserError where there is none of that name."""
+def column_index(what: str, key: str, name: str, names: Sequence[str]) -> int:
+    """The index of a column; UserError if there is none of that name."""
     if name not in names:
-        raise UserError(f"{what}: has no column {name} ({key}){nearest(name, names) or '; it has ' + shown(names)}")
+        raise UserError(
+            f"{what}: has no column {name} ({key}){nearest(name, names) or '; it has ' + list_columns(names)}"
+        )
     return list(names).index(name)
 
 
-def shown(names: Sequence[str]) -> str:
-    """The columns, or the first of them."""
-    listed = ", ".join(shorten(printable(name), LETTERS) for name in names[:SHOWN])
-    listed += ", ..." if len(names) > SHOWN else ""
+def list_columns(names: Sequence[str]) -> str:
+    """`columns a, b, ...`: the first of the names, for a message."""
+    listed = ", ".join(shorten(printable(name), MAX_LETTERS) for name in names[:MAX_NAMES])
+    listed += ", ..." if len(names) > MAX_NAMES else ""
     return f"{'column' if len(names) == 1 else 'columns'} {listed}"

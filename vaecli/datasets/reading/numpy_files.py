@@ -14,19 +14,28 @@ from tokenize import TokenError
 import numpy as np
 
 from vaecli.datasets.checks import check_numbers
-from vaecli.datasets.reading.asking import check_label_length
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.column_checks import check_label_length
 from vaecli.datasets.reading.content import AS_NEEDED, Content, classes
 from vaecli.datasets.reading.pixels import array_content
 from vaecli.datasets.reading.report import Labels
 from vaecli.datasets.reading.sparse import is_sparse, read_sparse
 from vaecli.datasets.reading.table import Table
-from vaecli.datasets.reading.tables import pick, whole_labels
+from vaecli.datasets.reading.tables import table_content, whole_labels
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 
-LARGE = 2**30  # bytes: a .npy file beyond is not read, but mapped into memory
-MAPPED = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")  # types that torch can index
+MAP_ABOVE = 2**30  # bytes: larger .npy files are not read, but mapped into memory
+MAPPED_TYPES = (
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+)  # types that torch can index
 DATA_KEYS = ("x", "X", "data", "images")  # of an .npz file
 LABEL_KEYS = ("y", "Y", "label", "labels", "target", "targets", "class", "classes")
 UNREADABLE = (  # what NumPy raises for damaged files of one kind or another
@@ -36,17 +45,17 @@ UNREADABLE = (  # what NumPy raises for damaged files of one kind or another
 
 
 def load_npy(what: str, path: Path) -> np.ndarray:
-    """An array of real numbers, or of named fields, mapped into memory where it is large."""
+    """An array of real numbers, or of named fields, mapped into memory if it is large."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE:
         raise UserError(f"{what}: cannot be read as .npy: {fault(path)}") from None
     if not isinstance(values, np.ndarray):
         values.close()
-        raise UserError(f"{what}: is an .npz archive; name it so")
+        raise UserError(f"{what}: is an .npz archive; rename it to .npz")
     if values.dtype.names is None:
         check_numbers(what, values)
-    if path.stat().st_size > LARGE:
+    if path.stat().st_size > MAP_ABOVE:
         return values
     check_memory(needed(values), what, AS_NEEDED)
     return np.array(values)
@@ -63,42 +72,42 @@ def fault(path: Path) -> str:
             promised = file.tell() + math.prod(shape) * dtype.itemsize
     except UNREADABLE:
         return "it is empty" if not path.stat().st_size else (
-            "it is damaged, or something else than an array; save one with numpy.save")  # fmt: skip
+            "it is damaged, or not an array; save one with numpy.save")  # fmt: skip
     if dtype.hasobject:
-        return "it holds Python objects, or something else than an array; save numbers (numpy.asarray(x, float))"
+        return "it holds Python objects, or is not an array; save numbers (numpy.asarray(x, float))"
     return f"it is cut short: {size:,} bytes of {promised:,}" if size < promised else "it is damaged; save it anew"
 
 
 def needed(values: np.ndarray) -> int:
-    """Bytes for an array, what it is held as, and once more for the parts that it is split into."""
+    """The bytes of an array, of its conversion, and of the splits made from it."""
     return values.nbytes + 2 * values.size * (1 if values.dtype.kind == "b" or values.dtype == np.uint8 else 4)
 
 
-def read_npy(what: str, path: Path, choice: Choice) -> Content:
+def read_npy(what: str, path: Path, choice: ReadOptions) -> Content:
     values = load_npy(what, path)
     if values.dtype.names is not None:
         return named_fields(what, path, values, choice)
     mapped = isinstance(values, np.memmap)
-    if mapped and (values.dtype.name not in MAPPED or not values.dtype.isnative):
+    if mapped and (values.dtype.name not in MAPPED_TYPES or not values.dtype.isnative):
         raise UserError(f"{what}: {values.dtype} cannot be read from the file as needed; save it as float32")
-    with warnings.catch_warnings(action="ignore"):  # that the tensor must not be written to
+    with warnings.catch_warnings(action="ignore"):  # NumPy's warning that the array is read-only
         return array_content(what, path, values, choice, mapped=mapped)
 
 
-def named_fields(what: str, path: Path, values: np.ndarray, choice: Choice) -> Content:
+def named_fields(what: str, path: Path, values: np.ndarray, choice: ReadOptions) -> Content:
     """An array of rows with named fields, as numpy.genfromtxt makes them: a table."""
     import pyarrow as pa
 
     fields = [(name, values[name]) for name in values.dtype.names or ()]
     if values.ndim != 1 or any(field.ndim != 1 or field.dtype.kind not in "buifUS" for _, field in fields):
-        raise UserError(f"{what}: is an array of fields that are no numbers; save it as .csv or as numbers alone")
+        raise UserError(f"{what}: has fields that are not numbers; save it as .csv, or only its numbers")
     plain = [field.astype(str) if field.dtype.kind in "US" else np.ascontiguousarray(field) for _, field in fields]
     columns = [pa.chunked_array([pa.array(field)]) for field in plain]
     table = Table([name.strip() for name, _ in fields], columns, ".", typed=True)
-    return pick(what, path, table, choice)
+    return table_content(what, path, table, choice)
 
 
-def read_npz(what: str, path: Path, choice: Choice) -> Content:
+def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
     values, labels, name, notes = load_npz(what, path, choice)
     check_numbers(what, values)
     if labels is not None and (labels.ndim not in (1, 2) or labels.dtype.kind not in "buifO"):
@@ -106,24 +115,24 @@ def read_npz(what: str, path: Path, choice: Choice) -> Content:
                         "expected one number or text for each observation (dataset.labels=false: none)")  # fmt: skip
     if labels is not None and len(labels) != len(values):
         raise UserError(f"{what}: has {len(values):,} observations and {len(labels):,} labels")
-    found = array_content(what, path, values, choice)
-    reading = found.reading.noting(*notes)
+    content = array_content(what, path, values, choice)
+    reading = content.reading.noting(*notes)
     if labels is None:
-        return found._replace(reading=reading)
+        return content._replace(reading=reading)
     if labels.dtype.kind == "O" and labels.ndim == 1:
         kinds, codes = np.unique(labels.astype(str), return_inverse=True)
         named = classes([str(kind) for kind in kinds], codes)
-        return found._replace(labels=named, reading=reading.labelled(Labels("array", name, "classes", named.counts)))
+        return content._replace(labels=named, reading=reading.labelled(Labels("array", name, "classes", named.counts)))
     whole = labels.ndim == 1 and labels.dtype.kind in "bui"
     said = whole_labels(("array", name), labels) if whole else Labels("array", name, "numbers")
-    return found._replace(labels=labels, reading=reading.labelled(said))
+    return content._replace(labels=labels, reading=reading.labelled(said))
 
 
-def load_npz(what: str, path: Path, choice: Choice) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
-    """The observations of an archive and their labels, both as they are, where these are from, and what to say."""
+def load_npz(what: str, path: Path, choice: ReadOptions) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
+    """The observations of an archive and their labels, unconverted, the name of the labels, and notes."""
     try:
         if not zipfile.is_zipfile(path):
-            raise UserError(f"{what}: is no .npz archive, or is cut short")
+            raise UserError(f"{what}: is not an .npz archive, or is cut short")
         with np.load(path, allow_pickle=False) as archive:
             check_memory(sum(member.file_size for member in archive.zip.infolist()), what, AS_NEEDED)
             if is_sparse(archive.files):
@@ -142,12 +151,12 @@ def load_npz(what: str, path: Path, choice: Choice) -> tuple[np.ndarray, np.ndar
 
 
 def texts(what: str, labels: np.ndarray) -> np.ndarray:
-    """NumPy's texts, each as long as the longest, as objects."""
+    """NumPy's texts as objects; as an array each takes as much as the longest."""
     check_label_length(f"{what}: its labels", labels.dtype.itemsize // 4, "leave them out (dataset.labels=false)")
     return labels.astype(object)
 
 
-def npz_keys(what: str, there: Sequence[str], choice: Choice) -> tuple[str, str | None]:
+def npz_keys(what: str, there: Sequence[str], choice: ReadOptions) -> tuple[str, str | None]:
     """Which arrays of an archive are the data and, if any, the labels."""
     labels = choice.labels
     if isinstance(labels, str) and labels not in there:

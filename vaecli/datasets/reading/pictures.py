@@ -1,4 +1,4 @@
-"""Image files: their pages, their bits, and their pixels."""
+"""Reads image files: their headers, pages and pixels, with 8 or 16 bits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from PIL.TiffImagePlugin import COMPRESSION, TiffImageFile
 
 from vaecli.datasets.reading.choice import Colour
 from vaecli.utils.files import irregular
-from vaecli.utils.memory import Room
+from vaecli.utils.memory import MemoryBudget
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # by content; Pillow opens many more, some with other programs
-KINDS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of TIFF: none, LZW, Deflate, PackBits, and Deflate by its older number
-PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # what several pictures of one file are pages of
-AT_ONCE = 28  # bytes that a pixel takes at most while an image is read: 26 in a WebP file, 16 in others
-DEEP = 3  # times that for a picture of more than 8 bits a channel
+PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # formats whose frames are pages
+BYTES_PER_PIXEL = 28  # bytes that a pixel takes at most while an image is read: 26 in a WebP file, 16 in others
+DEEP_FACTOR = 3  # factor for a picture of more than 8 bits a channel
 MODES = {"grey": "L", "rgb": "RGB"}
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # modes of Pillow's without a colour
 MAX_SAMPLE, SUBFILE, DESCRIPTION = 281, 254, 270  # tags of TIFF
@@ -34,17 +34,17 @@ UNREADABLE = (  # what Pillow raises for damaged files of one kind or another
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, MemoryError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # memory is looked at before
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # memory is checked before
 
 
 class Unusable(ValueError):
-    """A picture that is not read, and why, in our words."""
+    """A picture that is not read; the message says why."""
 
 
-class Look(NamedTuple):
-    """What an image file says of itself."""
+class ImageInfo(NamedTuple):
+    """The header of an image file."""
 
-    size: tuple[int, int]  # height and width as it is looked at: a camera's note on how it was held is followed
+    size: tuple[int, int]  # height and width as displayed, with a camera's orientation applied
     pages: tuple[int, ...]  # which of its frames are pictures
     deep: bool  # more than 8 bits a channel
     white: int | None  # the largest value that its own tag allows
@@ -56,7 +56,7 @@ class Look(NamedTuple):
 
 
 def why(error: BaseException) -> str:
-    """What is wrong with a picture, in our words."""
+    """What is wrong with a picture, in a few words."""
     if isinstance(error, Unusable):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
@@ -67,14 +67,14 @@ def why(error: BaseException) -> str:
 
 
 @contextmanager
-def open_image(path: Path, room: Room | None, more: int = 0) -> Iterator[Image.Image]:
-    """An image file, and memory for its pixels and `more` others (None: for none): every image is opened here.
+def open_image(path: Path, room: MemoryBudget | None, more: int = 0) -> Iterator[Image.Image]:
+    """Open an image file, and reserve memory for its pixels and `more` others (None: for none).
 
-    Whatever its name says, only a file in one of FORMATS is opened, a TIFF only in one of COMPRESSIONS. Raises one of
-    UNREADABLE, and UserError where there is not so much memory.
+    Every image is opened here: only in one of FORMATS, whatever its name says, and a TIFF only with one of
+    COMPRESSIONS. Raises one of UNREADABLE, and UserError if the memory does not suffice.
     """
     if kind := irregular(path):
-        raise Unusable(f"is {kind}, no file")
+        raise Unusable(f"is {kind}, not a file")
     with Image.open(path, formats=FORMATS) as image:
         method = image.tag_v2.get(COMPRESSION, 1) if isinstance(image, TiffImageFile) else 1
         if method not in COMPRESSIONS:
@@ -83,13 +83,13 @@ def open_image(path: Path, room: Room | None, more: int = 0) -> Iterator[Image.I
             yield image
             return
         what = f"{path}: an image of {image.width}x{image.height} pixels"
-        needed = (DEEP if is_deep(path, image) else 1) * AT_ONCE * (math.prod(image.size) + more)
-        with room.taken(needed, what, "make it smaller or take it away"):
+        needed = (DEEP_FACTOR if is_deep(path, image) else 1) * BYTES_PER_PIXEL * (math.prod(image.size) + more)
+        with room.taken(needed, what, "make it smaller or remove it"):
             yield image
 
 
-def look_at(path: Path, room: Room | None = None) -> Look:
-    """What an image file says of itself, before its pixels are decoded. Raises what `open_image` raises."""
+def image_info(path: Path, room: MemoryBudget | None = None) -> ImageInfo:
+    """The header of an image file; its pixels are not decoded. Raises what `open_image` raises."""
     with open_image(path, room) as image:
         width, height = image.size
         turned = image.getexif().get(0x0112, 1) >= 5
@@ -99,8 +99,9 @@ def look_at(path: Path, room: Room | None = None) -> Look:
         if isinstance(image, TiffImageFile):
             stacked = stack_of(image)
             pages = list(range(stacked)) if frames == 1 and stacked > 1 else full_pages(image, frames)
-        return Look((width, height) if turned else (height, width), tuple(pages), deep, white, kind, is_grey(image),
-                    max(0, frames - len(pages)), transparent=image.has_transparency_data)  # fmt: skip
+        size = (width, height) if turned else (height, width)
+        more, transparent = max(0, frames - len(pages)), image.has_transparency_data
+        return ImageInfo(size, tuple(pages), deep, white, kind, is_grey(image), more, transparent=transparent)
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -110,21 +111,21 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def full_pages(image: TiffImageFile, frames: int) -> list[int]:
-    """The pages of a TIFF but for those that say they are thumbnails of others."""
-    found = []
+    """The pages of a TIFF except those that are marked as thumbnails."""
+    pages = []
     for page in range(frames):
         if frames > 1:
             image.seek(page)
         if not image.tag_v2.get(SUBFILE, 0) & 1:
-            found.append(page)
-    return found or [0]
+            pages.append(page)
+    return pages or [0]
 
 
 def stack_of(image: TiffImageFile) -> int:
-    """How many pictures lie one after the other behind the first, as its description (ImageJ, tifffile) says."""
+    """The number of pictures stored after one another in a TIFF, from its description (ImageJ, tifffile)."""
     text = str(image.tag_v2.get(DESCRIPTION, ""))[:4000]
-    if found := re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE):
-        return int(found[1]) if text.startswith("ImageJ") else 1
+    if match := re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE):
+        return int(match[1]) if text.startswith("ImageJ") else 1
     shape = re.match(r'\{"shape": \[([\d, ]+)\]', text)
     numbers = [int(n) for n in shape[1].split(",")] if shape else []
     return max(1, math.prod(numbers) // (image.width * image.height * len(image.getbands()))) if numbers else 1
@@ -141,14 +142,16 @@ def is_deep(path: Path, image: Image.Image) -> bool:
 
 
 def tag_white(image: Image.Image) -> int | None:
-    """The largest value that a TIFF's own tag allows, where it says one."""
-    found = image.tag_v2.get(MAX_SAMPLE) if isinstance(image, TiffImageFile) else None
-    found = max(found) if isinstance(found, tuple) else found
-    return int(found) if isinstance(found, int) and WHITE8 < found < WHITE16 else None
+    """The largest value that a TIFF's own tag allows, if it has one."""
+    largest = image.tag_v2.get(MAX_SAMPLE) if isinstance(image, TiffImageFile) else None
+    largest = max(largest) if isinstance(largest, tuple) else largest
+    return int(largest) if isinstance(largest, int) and WHITE8 < largest < WHITE16 else None
 
 
-def read_image(path: Path, colour: Colour, size: tuple[int, int] | None = None, room: Room | None = None) -> np.ndarray:
-    """An image's first frame as `read_pages` reads it, with what is deep cut down to 8 bits: uint8 (C, H, W)."""
+def read_image(
+    path: Path, colour: Colour, size: tuple[int, int] | None = None, room: MemoryBudget | None = None
+) -> np.ndarray:
+    """An image's first frame as `read_pages` reads it, reduced to 8 bits: uint8 (C, H, W)."""
     pixels = next(read_pages(path, colour, size, (0,), room))
     return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 
@@ -158,14 +161,14 @@ def read_pages(
     colour: Colour,
     size: tuple[int, int] | None = None,
     pages: Sequence[int] = (0,),
-    room: Room | None = None,
+    room: MemoryBudget | None = None,
 ) -> Iterator[np.ndarray]:
     """Pictures of a file, each (C, H, W), scaled to cover `size` (height, width) and cut to it about the centre.
 
-    uint8, or uint16 where a channel has more bits; what is transparent is white. room: the memory that several threads
+    uint8, or uint16 if a channel has more bits; transparent parts become white. room: memory that several threads
     share. Raises what `open_image` raises.
     """
-    with open_image(path, room or Room(), math.prod(size or (0,))) as opened:
+    with open_image(path, room or MemoryBudget(), math.prod(size or (0,))) as opened:
         frames = getattr(opened, "n_frames", 1) if len(pages) > 1 or pages[0] else 1
         for page in pages:
             if page and page < frames:
@@ -181,9 +184,9 @@ def read_pages(
 
 
 def deep_picture(path: Path, image: Image.Image, page: int, colour: Colour, size: tuple[int, int] | None) -> np.ndarray:
-    """A picture that Pillow alone would cut down, or not find: (C, H, W), uint16, or uint8 where that holds it."""
+    """A picture that Pillow would reduce to 8 bits or not find: (C, H, W), uint16, or uint8 if that suffices."""
     if image.mode in ("I", "F") and image.format != "PNG":
-        raise Unusable("32 bits a pixel, of which it is not known how many are white; save it with 16, or as .npy")
+        raise Unusable("32 bits a pixel, and its white is not known; save it with 16 bits, or as .npy")
     pixels = deep_pixels(path, image, page)
     top = WHITE8 if pixels.dtype == np.uint8 else WHITE16
     channels = [as_float(image, one) for one in fitted_channels(pixels, colour, top)]
@@ -206,7 +209,7 @@ def flat(image: Image.Image) -> Image.Image:
 
 
 def as_float(image: Image.Image, channel: np.ndarray) -> Image.Image:
-    """A channel (H, W) as an image of its own, which can be scaled, with what the file says of how it was held."""
+    """A channel (H, W) as an image of its own, which can be scaled, with the file's orientation."""
     single = Image.fromarray(channel.astype(np.float32))
     single.getexif()[0x0112] = image.getexif().get(0x0112, 1)
     return single
@@ -215,7 +218,7 @@ def as_float(image: Image.Image, channel: np.ndarray) -> Image.Image:
 def deep_pixels(path: Path, image: Image.Image, page: int) -> np.ndarray:
     """The pixels of a picture of more than 8 bits a channel, (H, W, C) with C from 1 to 4.
 
-    Pillow keeps 16 bits of grey pictures alone: those in colour are read by imagecodecs (PNG) and tifffile (TIFF).
+    Pillow keeps 16 bits of grey pictures only: those in colour are read by imagecodecs (PNG) and tifffile (TIFF).
     """
     if isinstance(image, TiffImageFile) and (
         image.mode in ("RGB", "RGBA", "LA") or getattr(image, "n_frames", 1) <= page
@@ -233,10 +236,10 @@ def png_pixels(path: Path) -> np.ndarray:
     from imagecodecs import PngError, png_decode
 
     try:
-        found: np.ndarray = png_decode(path.read_bytes())
+        pixels: np.ndarray = png_decode(path.read_bytes())
     except PngError:
         raise Unusable("damaged") from None
-    return found
+    return pixels
 
 
 def tiff_pixels(path: Path, page: int) -> np.ndarray:
@@ -246,18 +249,18 @@ def tiff_pixels(path: Path, page: int) -> np.ndarray:
     try:
         with TiffFile(path) as file:
             pages = file.pages
-            found = pages[page].asarray() if page < len(pages) else behind_first(path, pages[0], page)
+            pixels = pages[page].asarray() if page < len(pages) else behind_first(path, pages[0], page)
     except UNREADABLE as error:
         raise error if isinstance(error, Unusable) else Unusable("damaged") from None
-    if found.ndim == 3 and found.shape[0] <= 4 < found.shape[2]:
-        found = found.transpose(1, 2, 0)  # one plane after the other
-    if found.dtype.kind not in "ui" or found.dtype.itemsize > 2 or found.ndim > 3:
-        raise Unusable("numbers of which it is not known which is white; save it as .npy")
-    return found.reshape(*found.shape[:2], -1)
+    if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
+        pixels = pixels.transpose(1, 2, 0)  # one plane after the other
+    if pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2 or pixels.ndim > 3:
+        raise Unusable("its numbers have no known white; save it as .npy")
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def behind_first(path: Path, first: Any, page: int) -> np.ndarray:
-    """A page that has no entry of its own, but lies in the file behind the first one."""
+    """A page without an entry of its own, which is stored after the first one."""
     n, kind = math.prod(first.shape), np.dtype(first.dtype).newbyteorder(first.parent.byteorder)
     offset = first.dataoffsets[0] + page * n * kind.itemsize
     if first.compression != 1 or offset + n * kind.itemsize > path.stat().st_size:
@@ -266,7 +269,7 @@ def behind_first(path: Path, first: Any, page: int) -> np.ndarray:
 
 
 def fitted_channels(pixels: np.ndarray, colour: Colour, top: int) -> list[np.ndarray]:
-    """The channels (H, W) of pixels (H, W, C) up to `top` in the colour asked for; what is transparent is white."""
+    """The channels (H, W) of pixels (H, W, C) up to `top` in the colour asked for; transparent parts become white."""
     values: np.ndarray = pixels.astype(np.float32)
     if values.shape[2] in (2, 4):
         alpha = values[..., -1:] / top

@@ -1,4 +1,4 @@
-"""Arrays as observations: where the channels of pictures are, and which number is white."""
+"""Arrays as observations: where the channels of pictures are, and which value is white."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 from vaecli.datasets.checks import check_numbers
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.columns import needs_double
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.report import FileReading, number
 from vaecli.datasets.split import STATISTICS_CHUNK
 from vaecli.utils.errors import UserError
 
-COLOURS = (1, 3)  # numbers of channels
+CHANNEL_COUNTS = (1, 3)  # numbers of channels
 EXPECTED = "(N, d), (N, H, W) or (N, C, H, W)"
-SOME = 1000  # numbers of an observation that are looked at for their digits
+SAMPLED_COLUMNS = 1000  # numbers of an observation whose digits are examined
 
 
-def array_content(what: str, path: Path, values: np.ndarray, choice: Choice, mapped: bool = False) -> Content:
-    """An array of observations; UserError where its shape is not that of any."""
+def array_content(what: str, path: Path, values: np.ndarray, choice: ReadOptions, mapped: bool = False) -> Content:
+    """An array of observations; UserError if its shape is not one of observations."""
     x, note = observations(what, values, choice)
     check_numbers(what, values)
     double = x.ndim == 2 and is_double(x, choice)
@@ -47,8 +47,8 @@ def array_content(what: str, path: Path, values: np.ndarray, choice: Choice, map
     return Content(held, None, reading, levels=levels, mapped=mapped, double=double)
 
 
-def observations(what: str, values: np.ndarray, choice: Choice) -> tuple[np.ndarray, str | None]:
-    """The array as (N, d) or (N, C, H, W), and what is said where that could be otherwise."""
+def observations(what: str, values: np.ndarray, choice: ReadOptions) -> tuple[np.ndarray, str | None]:
+    """The array as (N, d) or (N, C, H, W), and a note if the shape is ambiguous."""
     shape = values.shape
     if choice.x_shape is not None:
         return expected(what, values, choice.x_shape, choice), None
@@ -63,7 +63,7 @@ def observations(what: str, values: np.ndarray, choice: Choice) -> tuple[np.ndar
         advice += "observations; for single numbers, reshape it to (N, 1)"
         advice = advice if values.ndim == 1 else ""
         raise UserError(f"{what}: has shape {shape}; expected {EXPECTED}{advice}")
-    fits = [name for name, axis in (("first", 1), ("last", 3)) if shape[axis] in COLOURS] or more_channels(shape)
+    fits = [name for name, axis in (("first", 1), ("last", 3)) if shape[axis] in CHANNEL_COUNTS] or more_channels(shape)
     if choice.channels != "auto" and choice.channels not in fits:
         axis = "second" if choice.channels == "first" else "last"
         raise UserError(f"{what}: has shape {shape}, whose {axis} axis is not the channels that "
@@ -76,11 +76,11 @@ def observations(what: str, values: np.ndarray, choice: Choice) -> tuple[np.ndar
 
 
 def more_channels(shape: tuple[int, ...]) -> list[str]:
-    """Which axis the channels are where neither has one or three: the shorter one, or both."""
+    """Which axis holds the channels if neither has length 1 or 3: the shorter one, or both."""
     return ["first"] * (shape[1] <= shape[3]) + ["last"] * (shape[3] <= shape[1])
 
 
-def expected(what: str, values: np.ndarray, x_shape: tuple[int, ...], choice: Choice) -> np.ndarray:
+def expected(what: str, values: np.ndarray, x_shape: tuple[int, ...], choice: ReadOptions) -> np.ndarray:
     """An array of observations of a known shape, or of one of them, as (N, *x_shape)."""
     layouts = [x_shape]
     if len(x_shape) == 3:
@@ -101,24 +101,27 @@ def sizes(shape: tuple[int, ...]) -> str:
     return f"{shape[2]}x{shape[1]} pixels, {kind}"
 
 
-def is_double(x: np.ndarray, choice: Choice) -> bool:
+def is_double(x: np.ndarray, choice: ReadOptions) -> bool:
     """Whether the vectors x (N, d) are kept in float64."""
     if choice.precision is not None or x.dtype.itemsize < 4 or x.dtype == np.float32:
         return choice.precision == "double"
-    return any(needs_double(np.asarray(x[:, i], np.float64)) for i in range(0, x.shape[1], max(1, x.shape[1] // SOME)))
+    return any(
+        needs_double(np.asarray(x[:, i], np.float64))
+        for i in range(0, x.shape[1], max(1, x.shape[1] // SAMPLED_COLUMNS))
+    )
 
 
-def in_memory(values: np.ndarray, choice: Choice, double: bool = False) -> Tensor:
-    """An array in memory as it is held: bytes and numbers below a white stay whole, all else becomes float."""
+def in_memory(values: np.ndarray, choice: ReadOptions, double: bool = False) -> Tensor:
+    """An array as a tensor: bytes, and whole numbers with a given white, stay as they are; others become float."""
     if values.dtype.kind == "b" or values.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(values).view(np.uint8))
     if choice.white is not None and values.dtype.kind in "ui":
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused later
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64 if double else np.float32))
 
 
-def levels_of(what: str, values: np.ndarray, choice: Choice) -> int:
+def levels_of(what: str, values: np.ndarray, choice: ReadOptions) -> int:
     """The value that stands for 1.0: of bytes 255, but 1 where all are 0 or 1; of other whole numbers `white`."""
     if values.dtype.kind not in "ui" or (choice.white is None and values.dtype != np.uint8):
         return 1

@@ -1,4 +1,4 @@
-"""What was read: said in a few lines, printed in full by `vae data`, kept as `reading` in summary.json."""
+"""A report of what was read: printed in a few lines, in full by `vae data`, and stored in summary.json."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from vaecli.utils.text import printable, shorten
 from vaecli.utils.types import Values
 
-SHOWN, LETTERS = 5, 40  # names in a line, and characters of one
-KEPT = 200  # columns and classes of which summary.json keeps the particulars
-LINE = 1000  # characters
+MAX_NAMES, MAX_LETTERS = 5, 40  # names in a line, and characters of one
+MAX_KEPT = 200  # columns and classes that summary.json lists
+MAX_LINE_LENGTH = 1000  # characters
 
 
 class Column(NamedTuple):
@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What the observations are coloured by."""
+    """The labels of observations."""
 
     source: str  # where they come from: column, array, folders
     name: str  # of the column or array
@@ -35,23 +35,23 @@ class Labels(NamedTuple):
     counts: Mapping[str, int] | None = None  # observations of each class, in the classes' order; None for numbers
 
     def __str__(self) -> str:
-        source = f"{self.source} {some([self.name])}" if self.name or self.source == "column" else self.source
+        source = f"{self.source} {first_names([self.name])}" if self.name or self.source == "column" else self.source
         if self.counts is None:
             return f"labels: {source} ({self.kind})"
         n = len(self.counts)
-        return f"labels: {source}, {n:,} class{'es' * (n != 1)} ({some(list(self.counts))})"
+        return f"labels: {source}, {n:,} class{'es' * (n != 1)} ({first_names(list(self.counts))})"
 
 
 @dataclass(frozen=True)
 class FileReading:
-    """What a file, or a folder of pictures, was taken for.
+    """How a file, or a folder of pictures, was read.
 
     what: observations in words, "150 rows of 4 numbers"
-    how: what the reader found out, in short phrases: separator, header, what is missing
-    layout: the same for a program, by the names of the keys that would say otherwise
-    passed_over: how many files there were of each ending that are not read, or of each reason
+    how: the layout that was found, in short phrases: separator, header, missing cells
+    layout: the same for a program, by the names of the keys that change it
+    passed_over: the number of files that were not read, by suffix or reason
     left_out: columns that are neither numbers nor labels, and why
-    notes: where another reading is possible: what was taken, and how to take the other
+    notes: other possible readings, and the keys for them
     """
 
     path: str
@@ -81,49 +81,53 @@ class FileReading:
 
     @property
     def line(self) -> str:
-        """What it holds."""
+        """The content in one line."""
         parts = [f"{self.path}: {self.what}", *([str(self.labels)] if self.labels else [])]
         return "; ".join(parts)
 
     @property
     def details(self) -> list[str]:
-        """How it was read, and what of it was not."""
-        left = some([f"{name or repr(name)} ({why})" for name, why in self.left_out.items()], 2, 200)
+        """How it was read, and what was left out."""
+        left = first_names([f"{name or repr(name)} ({why})" for name, why in self.left_out.items()], 2, 200)
         over = [f"{n:,} {kind}" for kind, n in self.passed_over.items()]
-        return [*self.how, *([f"left out: {left}"] if left else []), *([f"passed over: {some(over)}"] if over else [])]
+        return [
+            *self.how,
+            *([f"left out: {left}"] if left else []),
+            *([f"skipped: {first_names(over)}"] if over else []),
+        ]
 
-    def plain(self) -> Values:
-        """The same as plain values."""
+    def to_dict(self) -> Values:
+        """The report as plain values."""
         return {
             "path": self.path,
             "format": self.format,
             "observations": self.observations,
             "shape": list(self.shape),
             **self.layout,
-            "columns": [column._asdict() for column in self.columns[:KEPT]],
+            "columns": [column._asdict() for column in self.columns[:MAX_KEPT]],
             "n_columns": len(self.columns),
-            "labels": None if self.labels is None else plain_labels(self.labels),
+            "labels": None if self.labels is None else labels_to_dict(self.labels),
             "range": [self.low, self.high],
             "missing_cells": self.missing,
-            "left_out": dict(list(self.left_out.items())[:KEPT]),
+            "left_out": dict(list(self.left_out.items())[:MAX_KEPT]),
             "passed_over": dict(self.passed_over),
             "notes": list(self.notes),
         }
 
 
-def plain_labels(labels: Labels) -> Values:
+def labels_to_dict(labels: Labels) -> Values:
     counts = labels.counts
     return {
         "source": labels.source,
         "name": labels.name,
         "kind": labels.kind,
         "classes": None if counts is None else len(counts),
-        "counts": None if counts is None else dict(list(counts.items())[:KEPT]),
+        "counts": None if counts is None else dict(list(counts.items())[:MAX_KEPT]),
     }
 
 
 class Part(NamedTuple):
-    """A split: how many observations, and where they come from."""
+    """A split: the number of its observations, and their source."""
 
     n: int
     whence: str
@@ -133,7 +137,7 @@ class Part(NamedTuple):
 class Reading:
     """What a data set was read from.
 
-    files: by the keys that named them; {}: the data set is made, or comes with vaecli
+    files: by the keys that named them; {}: the data set is generated, or comes with vaecli
     parts: train, val (none: left out) and test
     """
 
@@ -147,43 +151,43 @@ class Reading:
         return [note for file in self.files.values() for note in file.notes]
 
     def lines(self) -> list[str]:
-        """One to three lines: what there is; how it was read and split; where other readings are possible."""
+        """One to three lines: the content; how it was read and split; other possible readings."""
         first = " | ".join(file.line for file in self.files.values()) or self.name
         if self.labels and not self.files:
             first += f"; {self.labels}"
         details = [detail for file in self.files.values() for detail in file.details]
-        found = [first, "; ".join([*details, *self.splits()])]
+        lines = [first, "; ".join([*details, *self.splits()])]
         if self.notes:
-            found.append(f"note: {'; '.join(self.notes)}")
-        return [shorten(line, LINE) for line in map(printable, found) if line]
+            lines.append(f"note: {'; '.join(self.notes)}")
+        return [shorten(line, MAX_LINE_LENGTH) for line in map(printable, lines) if line]
 
     def splits(self) -> list[str]:
-        """How many observations are in each part, those of one source together."""
+        """How many observations are in each part, grouped by source."""
         by_source: dict[str, list[str]] = {}
         verbs = {"train": "train", "val": "validate", "test": "test"}
         for name, part in self.parts.items():
             by_source.setdefault(part.whence, []).append(f"{part.n:,} to {verbs[name]}")
         return [", ".join(several) + (f" ({whence})" if whence else "") for whence, several in by_source.items()]
 
-    def plain(self) -> Values:
-        """What summary.json keeps."""
+    def to_dict(self) -> Values:
+        """The entry `reading` of summary.json."""
         return {
             "name": self.name,
-            "files": {key: file.plain() for key, file in self.files.items()},
+            "files": {key: file.to_dict() for key, file in self.files.items()},
             "splits": {name: part._asdict() for name, part in self.parts.items()},
         }
 
 
-def some(names: Sequence[str], most: int = SHOWN, letters: int = LETTERS) -> str:
-    """The first of the names, each of a bearable length."""
+def first_names(names: Sequence[str], most: int = MAX_NAMES, letters: int = MAX_LETTERS) -> str:
+    """The first of the names, each shortened."""
     shown = [shorten(printable(name), letters) if name.strip() else repr(printable(name)) for name in names[:most]]
     return ", ".join(shown) + (", ..." if len(names) > most else "")
 
 
 def counted(values: Sequence[int], names: Sequence[str]) -> dict[str, int]:
     """How many there are of each class, by its name."""
-    found = Counter(values)
-    return {name: found[k] for k, name in enumerate(names)}
+    counts = Counter(values)
+    return {name: counts[k] for k, name in enumerate(names)}
 
 
 def number(value: float) -> float | None:

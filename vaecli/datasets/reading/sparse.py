@@ -18,7 +18,7 @@ def is_sparse(keys: Sequence[str]) -> bool:
 
 
 def read_sparse(what: str, path: Path) -> tuple[np.ndarray, str]:
-    """The whole matrix (N, d), zeros and all, and what is said of it; UserError where its places do not exist."""
+    """The whole matrix (N, d), zeros included, and a note about it; UserError if its indices do not fit its shape."""
     from scipy import sparse
 
     with np.load(path, allow_pickle=False) as archive:
@@ -33,7 +33,7 @@ def read_sparse(what: str, path: Path) -> tuple[np.ndarray, str]:
         whole = matrix.toarray()
     except (ValueError, TypeError, LookupError, NotImplementedError, AttributeError):
         raise UserError(
-            f"{what}: is a sparse matrix whose places do not fit; save it anew (scipy.sparse.save_npz)"
+            f"{what}: is a sparse matrix whose indices do not fit its shape; save it again (scipy.sparse.save_npz)"
         ) from None
     share = matrix.nnz / max(1, math.prod(shape))
-    return whole, f"a sparse matrix ({matrix.format}, {share:.1%} of it not zero) is held whole, zeros and all"
+    return whole, f"a sparse matrix ({matrix.format}, {share:.1%} of it not zero) is held as a whole, zeros included"

@@ -1,4 +1,4 @@
-"""A table as it was read: its columns, by their places."""
+"""A table as it was read: its columns, by index."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.columns import Texts, are_numbers, is_coded, is_text, kind_of, numbers, texts
 from vaecli.utils.types import Values
 
 
 class Table(NamedTuple):
-    """What a file's reader found."""
+    """The table that a reader found in a file."""
 
-    names: list[str]  # no two alike
+    names: list[str]  # all different
     columns: list[Any]  # of pyarrow, as long as the names
     decimal: str | None  # as in Layout
     how: tuple[str, ...] = ()
@@ -25,37 +25,37 @@ class Table(NamedTuple):
 
 
 class Columns:
-    """The columns of a table; a text is looked into once, when that is asked for."""
+    """The columns of a table; a column of text is analysed once, when it is first used."""
 
-    def __init__(self, table: Table, choice: Choice) -> None:
+    def __init__(self, table: Table, choice: ReadOptions) -> None:
         self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
         self.typed = table.typed
-        self.arrow = [plain(column) for column in table.columns]
+        self.arrow = [decode_dictionary(column) for column in table.columns]
         self.looked: dict[int, Texts] = {}
 
     def text(self, i: int) -> Texts | None:
-        """A column that is text, looked into; None for others."""
+        """The analysis of a column of text; None for other columns."""
         if not is_text(self.arrow[i]):
             return None
         if i not in self.looked:
-            found = texts(self.arrow[i], self.decimal, self.missing)
-            self.looked[i] = found.as_text() if self.typed and found.repeat else found
+            cells = texts(self.arrow[i], self.decimal, self.missing)
+            self.looked[i] = cells.as_text() if self.typed and cells.repeat else cells
         return self.looked[i]
 
     def is_numbers(self, i: int) -> bool:
         """Whether every cell is a number or missing."""
-        found = self.text(i)
-        return are_numbers(self.arrow[i]) if found is None else found.n_strays == 0
+        text = self.text(i)
+        return are_numbers(self.arrow[i]) if text is None else text.n_strays == 0
 
     def values(self, i: int) -> np.ndarray:
         """The numbers of a column, float64 (N,)."""
-        found = self.text(i)
-        return numbers(self.arrow[i], self.missing) if found is None else found.numbers()
+        text = self.text(i)
+        return numbers(self.arrow[i], self.missing) if text is None else text.numbers()
 
     def kind(self, i: int) -> str:
         return kind_of(self.arrow[i]) if self.text(i) is None else "numbers"
 
 
-def plain(column: Any) -> Any:
-    """A column without dictionary encoding, unless it is text, of which little can stand for much."""
+def decode_dictionary(column: Any) -> Any:
+    """A column without dictionary encoding, unless it is text: a few bytes of a dictionary can stand for much text."""
     return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column

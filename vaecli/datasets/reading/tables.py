@@ -1,4 +1,4 @@
-"""Which columns of a table are the observations, which one the labels, and which are left out."""
+"""Decides which columns of a table are observations, which one the labels, and which are left out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from vaecli.datasets.reading.asking import check_label_length, check_numeric_columns
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.column_checks import check_label_length, check_numeric_columns
 from vaecli.datasets.reading.columns import (
     are_numbers,
     counts_rows,
@@ -18,34 +18,34 @@ from vaecli.datasets.reading.columns import (
     texts,
 )
 from vaecli.datasets.reading.content import Classes, Content, classes
-from vaecli.datasets.reading.names import place, shown, written
-from vaecli.datasets.reading.report import Column, FileReading, Labels, number, some
+from vaecli.datasets.reading.names import column_index, list_columns, written
+from vaecli.datasets.reading.report import Column, FileReading, Labels, first_names, number
 from vaecli.datasets.reading.table import Columns, Table
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 
-LABELS = ("label", "labels", "class", "target")  # names that a column of labels is known by
-AT_ONCE = 8192  # rows
-NO_TEXT = "missing"  # what a label is called that is not there
+LABELS = ("label", "labels", "class", "target")  # names by which a column of labels is recognised
+ROW_BLOCK = 8192  # rows
+MISSING_LABEL = "missing"  # the name of a missing label
 
 
 class Roles(NamedTuple):
-    """What the columns are taken for, by their places."""
+    """The roles of the columns, by index."""
 
     x: list[int]
     label: int | None
     left_out: dict[str, str]  # names, and why
 
 
-def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
-    """The columns of a table that the choice asks for; UserError for one that is no numbers."""
+def table_content(what: str, path: Path, table: Table, choice: ReadOptions) -> Content:
+    """The observations and labels of a table; UserError for an observed column that is not numeric."""
     if not table.columns or not len(table.columns[0]):
         raise UserError(f"{what}: there are no observations in it")
     columns = Columns(table, choice)
     roles = roles_of(what, columns, choice)
     check_numeric_columns(what, columns, roles.x, choice)
     if not roles.x:
-        raise UserError(f"{what}: no column of numbers is left; it has {shown(table.names)}")
+        raise UserError(f"{what}: no column of numbers is left; it has {list_columns(table.names)}")
     x, ends = matrix(columns, roles.x, choice)
     names = tuple(table.names[i] for i in roles.x)
     about = f"{what}: column {table.names[roles.label]}" if roles.label is not None else what
@@ -55,27 +55,27 @@ def pick(what: str, path: Path, table: Table, choice: Choice) -> Content:
 
 
 class Ends(NamedTuple):
-    """Where the numbers of a column lie, NaN where there are none, and how many are missing."""
+    """The range of a column, NaN if it has no numbers, and how many cells are missing."""
 
     low: float
     high: float
     missing: int
 
 
-def matrix(columns: Columns, taken: Sequence[int], choice: Choice) -> tuple[np.ndarray, list[Ends]]:
-    """The columns taken (N, d), float32, or float64 where that is wanted or float32 would merge neighbours."""
-    found = [columns.values(i) for i in taken]
-    double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, found)))
+def matrix(columns: Columns, taken: Sequence[int], choice: ReadOptions) -> tuple[np.ndarray, list[Ends]]:
+    """The columns taken (N, d), float32, or float64 if asked for or if float32 would merge neighbours."""
+    values = [columns.values(i) for i in taken]
+    double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, values)))
     x = np.empty((len(columns.arrow[0]), len(taken)), np.float64 if double else np.float32)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused for it
-        for start in range(0, len(x), AT_ONCE):  # so many rows of all columns stay near the processor
-            for j, column in enumerate(found):
-                x[start : start + AT_ONCE, j] = column[start : start + AT_ONCE]
-        return x, [ends_of(column, x.dtype) for column in found]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused later
+        for start in range(0, len(x), ROW_BLOCK):  # so many rows of all columns stay near the processor
+            for j, column in enumerate(values):
+                x[start : start + ROW_BLOCK, j] = column[start : start + ROW_BLOCK]
+        return x, [ends_of(column, x.dtype) for column in values]
 
 
 def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
-    """Where numbers (N,) lie once they are of `dtype`, with the digits that they then have."""
+    """The range of numbers (N,) once they are of `dtype`."""
     low, high, missing = values.min(), values.max(), 0
     if np.isnan(low):
         missing = int(np.isnan(values).sum())
@@ -83,11 +83,13 @@ def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
     return Ends(float(str(dtype.type(low))), float(str(dtype.type(high))), missing)
 
 
-def roles_of(what: str, columns: Columns, choice: Choice) -> Roles:
-    """What each column is taken for: what the user says, else numbers are observations and classes are labels."""
+def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
+    """The role of each column: as the user says, else numbers are observations and classes are labels."""
     names, n = columns.names, len(columns.names)
     out = {
-        place(what, "dataset.leave_out", name, names) for name in choice.leave_out if not choice.known or name in names
+        column_index(what, "dataset.leave_out", name, names)
+        for name in choice.leave_out
+        if not choice.known or name in names
     }
     label = label_column(what, columns, choice, out)
     if choice.columns is not None:
@@ -95,9 +97,9 @@ def roles_of(what: str, columns: Columns, choice: Choice) -> Roles:
         pairs = zip(choice.columns, written(choice.columns), strict=True)
         taken = [at[own] if own in at else at.get(other, -1) for own, other in pairs]
         if -1 in taken:
-            place(what, "dataset.columns", choice.columns[taken.index(-1)], names)
+            column_index(what, "dataset.columns", choice.columns[taken.index(-1)], names)
         return Roles([i for i in taken if i not in out], label, {})
-    why = {names[i]: "as you say" for i in sorted(out)}
+    why = {names[i]: "by dataset.leave_out" for i in sorted(out)}
     taken = []
     for i in range(n):
         reason = None if i == label or i in out else no_data(columns, i)
@@ -109,24 +111,24 @@ def roles_of(what: str, columns: Columns, choice: Choice) -> Roles:
 
 
 def no_data(columns: Columns, i: int) -> str | None:
-    """Why a column is neither data nor labels; None where it may be either."""
-    name, found = columns.names[i], columns.text(i)
+    """Why a column is neither data nor labels; None if it may be either."""
+    name, text = columns.names[i], columns.text(i)
     if counts_rows(name, columns.arrow[i]):
         return "counts the rows"
-    if found is None or found.is_number or found.n_numbers or found.clothed or found.are_classes:
+    if text is None or text.is_number or text.n_numbers or text.decorated or text.are_classes:
         return None
-    n = len(found.codes)
+    n = len(text.codes)
     labels = word("dataset.labels", name)
-    return f"{len(found.cells):,} different texts in {n:,} rows are no classes; {labels} takes them for some"
+    return f"{len(text.cells):,} different texts in {n:,} rows are not classes; {labels} uses them as labels"
 
 
-def label_column(what: str, columns: Columns, choice: Choice, out: set[int]) -> int | None:
-    """The place of the labels: what the user says, a column called so, or the only one of classes."""
+def label_column(what: str, columns: Columns, choice: ReadOptions, out: set[int]) -> int | None:
+    """The index of the labels: what the user says, a column with a usual name, or the only column of classes."""
     names = columns.names
     if isinstance(choice.labels, str):
         if choice.known and choice.labels not in names:
             return None
-        return place(what, "dataset.labels", choice.labels, names)
+        return column_index(what, "dataset.labels", choice.labels, names)
     if choice.labels is not None:
         return None
     columns_of_x = {*(choice.columns or ()), *written(choice.columns or ())}
@@ -135,13 +137,13 @@ def label_column(what: str, columns: Columns, choice: Choice, out: set[int]) -> 
     if called:
         return called[0]
     looked = [(i, columns.text(i)) for i in rest]
-    other = [i for i, found in looked if found is not None and found.n_strays and not no_data(columns, i)]
-    found = columns.text(other[0]) if len(other) == 1 else None
-    return other[0] if found is not None and found.are_classes else None
+    other = [i for i, text in looked if text is not None and text.n_strays and not no_data(columns, i)]
+    text = columns.text(other[0]) if len(other) == 1 else None
+    return other[0] if text is not None and text.are_classes else None
 
 
 def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Classes, Labels]:
-    """Labels (N,): integers, numbers, or text for everything else; and what is said of them."""
+    """Labels (N,): integers, numbers, or text for everything else; and their description."""
     import pyarrow as pa
 
     column, source = columns.arrow[i], ("column", columns.names[i])
@@ -150,15 +152,15 @@ def label_values(what: str, columns: Columns, i: int) -> tuple[np.ndarray | Clas
         return whole, whole_labels(source, whole)
     if are_numbers(column) and not pa.types.is_boolean(column.type):
         return columns.values(i), Labels(*source, "numbers")
-    found = columns.text(i) or texts(column.cast(pa.string()), ".", ())
-    check_label_length(what, max(map(len, found.cells), default=0))
+    cells = columns.text(i) or texts(column.cast(pa.string()), ".", ())
+    check_label_length(what, max(map(len, cells.cells), default=0))
     gaps = {"", *columns.missing}
-    named = classes([NO_TEXT if cell.strip() in gaps else cell for cell in [*found.cells, ""]], found.codes)
+    named = classes([MISSING_LABEL if cell.strip() in gaps else cell for cell in [*cells.cells, ""]], cells.codes)
     return named, Labels(*source, "classes", named.counts)
 
 
 def whole_labels(source: tuple[str, str], values: np.ndarray) -> Labels:
-    """What is said of labels that are whole numbers: few different ones are classes."""
+    """The description of labels that are whole numbers: few different ones are classes."""
     kinds, counts = np.unique(values, return_counts=True)
     if len(kinds) > max(20, len(values) / 10):
         return Labels(*source, "whole numbers")
@@ -169,33 +171,33 @@ def described(
     path: Path, table: Table, columns: Columns, roles: Roles, shape: tuple[int, ...], ends: Sequence[Ends],
     labels: Labels | None,
 ) -> FileReading:  # fmt: skip
-    """What was read."""
+    """The report of what was read."""
     n, d = shape
     names = [table.names[i] for i in roles.x]
-    found = tuple(
+    described_columns = tuple(
         Column(name, columns.kind(i), number(end.low), number(end.high), end.missing)
         for i, name, end in zip(roles.x, names, ends, strict=True)
     )
     missing = sum(end.missing for end in ends)
     how = [*table.how, f"{missing:,} cell{'s' * (missing != 1)} missing" if missing else "none missing"]
-    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({some(names)})"
+    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({first_names(names)})"
     low, high = np.fmin.reduce([end.low for end in ends]), np.fmax.reduce([end.high for end in ends])
     return FileReading(
-        str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, found, labels,
-        number(float(low)), number(float(high)), missing, roles.left_out,
+        str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, described_columns,
+        labels, number(float(low)), number(float(high)), missing, roles.left_out,
         notes=(*table.notes, *thousands(columns, roles)),
     )  # fmt: skip
 
 
 def thousands(columns: Columns, roles: Roles) -> list[str]:
-    """What is said of columns whose numbers have thousands set off."""
+    """Notes on columns whose numbers are read with thousands separators."""
     sign, other = (".", "point") if columns.decimal == "," else (",", "comma")
-    found = []
+    notes = []
     for i in roles.x:
         text = columns.looked.get(i)
         at = next((k for k, cell in enumerate(text.cells) if sign in cell), None) if text else None
         if text and at is not None:
-            read = f"{text.cells[at].strip()} for {text.values[at]:.10g}"
-            found.append(f"column {columns.names[i]} is taken to set off thousands, {read}; "
-                         f"dataset.decimal={other} takes the {other} for the decimal sign")  # fmt: skip
-    return found
+            read = f"{text.cells[at].strip()} as {text.values[at]:.10g}"
+            notes.append(f"column {columns.names[i]} is read with thousands separators, {read}; "
+                         f"dataset.decimal={other} reads the {other} as the decimal sign")  # fmt: skip
+    return notes

@@ -9,21 +9,21 @@ from typing import Any
 
 from vaecli.datasets.reading.candidates import PIECE, RULE
 from vaecli.datasets.reading.cells import MISSING
-from vaecli.datasets.reading.choice import Choice
+from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.content import AS_NEEDED, PER_CELL, PER_COLUMN, Content
 from vaecli.datasets.reading.encodings import encoding_of, undecodable
 from vaecli.datasets.reading.layout import COMMENTS, Layout, find_layout
 from vaecli.datasets.reading.table import Table
-from vaecli.datasets.reading.tables import pick
+from vaecli.datasets.reading.tables import table_content
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import available, check_memory
 
-BLOCK, MOST = 2**20, 2**31 - 1  # bytes that are parsed at a time
+BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 2**31 - 1  # bytes that are parsed at a time
 FOOTER = re.compile(r"\(\d+ rows?\)")  # psql's
 
 
-def read_text(what: str, path: Path, choice: Choice) -> Content:
-    """A table of a text file; UserError, which names line and remedy, for what is none."""
+def read_text(what: str, path: Path, choice: ReadOptions) -> Content:
+    """The table in a text file; UserError, with line and remedy, if there is none."""
     encoding = encoding_of(what, path, choice.encoding)
     layout = find_layout(what, path, choice, encoding)
     check_memory(text_bytes(path, layout), what, AS_NEEDED)
@@ -35,17 +35,17 @@ def read_text(what: str, path: Path, choice: Choice) -> Content:
         raise undecodable(what, path, encoding)
     how = [*layout.how, *(["decimal commas"] if layout.decimal == "," else [])]
     how += [encoding] if encoding != "utf-8" else []
-    how += [f"{len(passed):,} comment line{'s' * (len(passed) > 1)} passed over"] if passed else []
+    how += [f"{len(passed):,} comment line{'s' * (len(passed) > 1)} skipped"] if passed else []
     how += [f"{empty:,} empty column{'s' * (empty > 1)} left out"] if empty else []
-    found = Table(names, columns, layout.decimal, tuple(how), layout.notes, {
+    read_table = Table(names, columns, layout.decimal, tuple(how), layout.notes, {
         "encoding": encoding, "separator": layout.name, "header": layout.header,
         "decimal": "comma" if layout.decimal == "," else "point",
     })  # fmt: skip
-    return pick(what, path, found, choice)
+    return table_content(what, path, read_table, choice)
 
 
-def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice, passed: list[str]) -> Any:
-    """pyarrow's Table of the rows, its columns called by their places; lines that are no rows are put into `passed`."""
+def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: ReadOptions, passed: list[str]) -> Any:
+    """pyarrow's Table of the rows, its columns named by index; lines that are not rows are added to `passed`."""
     import pyarrow as pa
     from pyarrow import csv as arrow
 
@@ -61,7 +61,7 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice,
         return "error"
 
     blanks = layout.separator == " "
-    lines, comments = by_tabs(path, encoding, layout.skip) if blanks else (b"", [])
+    lines, comments = blanks_to_tabs(path, encoding, layout.skip) if blanks else (b"", [])
     converting = arrow.ConvertOptions(null_values=[*MISSING, *choice.missing_values], strings_can_be_null=False,
                                       decimal_point=layout.decimal or ".")  # fmt: skip
     places = list(map(str, range(len(layout.names))))
@@ -80,31 +80,33 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: Choice,
     except UnicodeError:
         raise undecodable(what, path, encoding) from None
     except (pa.ArrowException, OSError) as error:
-        raise refusal(what, path, layout, encoding, wrong, str(error)) from None
+        raise parse_error(what, path, layout, encoding, wrong, str(error)) from None
 
 
 def in_blocks(read: Callable[[int, bool], Any], size: int, width: int) -> Any:
-    """What `read` makes of a file in blocks of pyarrow's usual size, or larger ones where a line is longer.
+    """What `read` returns for a file in blocks of pyarrow's usual size, or larger ones if a line is longer.
 
-    That a text in quotes may go over several lines, which costs a fifth more, is allowed for only where it is found: a
-    block that ends within one is no whole number of rows, which pyarrow refuses.
+    Line breaks within quotes, which cost a fifth more time, are allowed only after pyarrow has refused the file
+    without them: a block that ends within quotes is not a whole number of rows.
     """
     import pyarrow as pa
 
-    block, newlines = max(BLOCK, 64 * width), False
+    block, newlines = max(BLOCK_BYTES, 64 * width), False
     while True:
         try:
-            return read(min(block, MOST), newlines)
+            return read(min(block, MAX_BLOCK_BYTES), newlines)
         except pa.ArrowInvalid as error:
-            short = re.search("straddl|block size|cannot infer number", str(error)) and block <= min(size, MOST)
+            short = re.search("straddl|block size|cannot infer number", str(error)) and block <= min(
+                size, MAX_BLOCK_BYTES
+            )
             if not short and newlines:
                 raise
             block, newlines = (block * 16, newlines) if short else (block, True)
 
 
-def by_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
-    """The lines behind the first `skip` of a file whose columns are lined up with blanks, as UTF-8 with a tab in the
-    place of them, and the comments among them, which are left out."""
+def blanks_to_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
+    """The lines after the first `skip` of a file whose columns are aligned with blanks, as UTF-8 with tabs instead of
+    the blanks, and the comments, which are left out."""
     content = path.read_bytes()
     if encoding != "utf-8":
         content = content.decode(encoding).encode()
@@ -122,7 +124,7 @@ def by_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
     return content, [line.decode(errors="replace") for line in comments]
 
 
-def refusal(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], said: str) -> UserError:
+def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], said: str) -> UserError:
     """Which line cannot be read as a row, and what to do about it."""
     if re.search("Empty CSV", said):
         return UserError(f"{what}: there are no observations in it")
@@ -136,11 +138,11 @@ def refusal(what: str, path: Path, layout: Layout, encoding: str, wrong: list[An
                          "that holds the separator, or say what separates (dataset.separator=...)")  # fmt: skip
     odd = odd_quotes(path, encoding)
     reason = f"line {odd:,} opens a quotation mark that is not closed" if odd else "its rows do not have the same cells"
-    return UserError(f"{what}: cannot be read as a table: {reason}; correct it, or save it as .csv anew")
+    return UserError(f"{what}: cannot be read as a table: {reason}; correct it, or save it as .csv again")
 
 
 def line_of(path: Path, encoding: str, text: str) -> int | None:
-    """The first line of a file that is `text`; None where there is none."""
+    """The first line of a file that is `text`; None if there is none."""
     with path.open(encoding=encoding, errors="replace") as file:
         return next((n for n, line in enumerate(file, 1) if line.strip() == text.strip()), None)
 
@@ -152,8 +154,8 @@ def odd_quotes(path: Path, encoding: str) -> int | None:
 
 
 def without_empty(layout: Layout, table: Any) -> tuple[list[str], list[Any], int]:
-    """The columns but for those without name and cells, as a separator at the end of each line makes them, and how many
-    those are; without empty rows at the end, as spreadsheets leave them."""
+    """The columns except those without name and cells, as a separator at the end of each line makes them, and how many
+    were left out; empty rows at the end, as spreadsheets leave them, are dropped."""
     rows = table.num_rows
     while rows and all(column[rows - 1].as_py() in (None, "") for column in table.columns):
         rows -= 1
@@ -175,9 +177,9 @@ def is_binary(column: Any) -> bool:
 
 
 def text_bytes(path: Path, layout: Layout) -> int:
-    """Bytes that a table takes while it is read: its text, and each cell as float64, float32 and in a part.
+    """The bytes that a table takes while it is read: its text, and each cell as float64, as float32 and in a split.
 
-    A cell may be a single character of the file; they are counted where memory would not do for so many.
+    A cell may be a single character of the file; cells are counted only if memory would not suffice for so many.
     """
     size, cells, ends = path.stat().st_size, 0, [layout.separator.encode(), b"\n", b"\r"]
     most, room = (2 + PER_CELL) * size + PER_COLUMN * len(layout.names), available()

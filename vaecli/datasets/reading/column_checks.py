@@ -1,0 +1,82 @@
+"""Refuses columns that are neither numbers nor classes, and names the keys that say how to read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from vaecli.datasets.reading.cells import BY_COMMA, COMMA, form, normalise, value
+from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.columns import Texts, first_text
+from vaecli.datasets.reading.names import list_columns
+from vaecli.datasets.reading.table import Columns
+from vaecli.utils.command_line import word
+from vaecli.utils.errors import UserError
+
+DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b")
+MAX_LABEL_LENGTH = 1000  # characters of a label; a longer text is not a class name
+CELLS_SHOWN, CELLS_NAMED = 3, 10  # different cells that a message shows, and that its remedy names
+
+
+def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], choice: ReadOptions) -> None:
+    """UserError, with a remedy to type, if a column is neither numbers nor the labels."""
+    wrong = [i for i in taken if not columns.is_numbers(i)]
+    if not wrong:
+        return
+    looked = [(i, columns.text(i)) for i in wrong]
+    nearly = [(i, texts) for i, texts in looked if texts is not None and (texts.n_numbers or texts.decorated)]
+    if nearly:
+        raise UserError(f"{what}: {strays(columns.names[nearly[0][0]], nearly[0][1], choice)}")
+    names = [columns.names[i] for i in wrong]
+    row, example = first_text(columns.arrow[wrong[0]])
+    leave = word("dataset.leave_out", [*choice.leave_out, *names])
+    if len(wrong) == 1:
+        remedy = f"leave it out ({leave}) or use it as the labels ({word('dataset.labels', names[0])})"
+    else:
+        remedy = (
+            f"leave them out ({leave}) or, if one of them is the labels, name it ({word('dataset.labels', names[0])})"
+        )
+    raise UserError(f"{what}: {list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}; {remedy}")
+
+
+def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
+    """The cells of a column of numbers that are not numbers, and what to do about them."""
+    cells = texts.strays(CELLS_NAMED)
+    where = ", ".join(f"{cell[:30]!r} in row {row:,}" for cell, row in cells[:CELLS_SHOWN])
+    where += ", ..." if texts.values.count(None) > CELLS_SHOWN else ""
+    leave, labels = word("dataset.leave_out", [*choice.leave_out, name]), word("dataset.labels", name)
+    others = f"{leave} leaves the column out, {labels} uses it as the labels"
+    if all(is_comma(cell) for cell, _ in cells):
+        return f"column {name}: {where}: {decimals(normalise(cells[0][0]))}; {others}"
+    if not texts.n_numbers and all(DATE.match(normalise(cell)) for cell, _ in cells):
+        return f"column {name}: holds dates: {where}; write them as numbers (days since the first), or {others}"
+    if not texts.n_numbers:
+        return f"column {name}: its cells are not plain numbers: {where}; write plain numbers (5, not 5%), or {others}"
+    if {normalise(cell) for cell, _ in cells} == {name}:
+        return f"column {name}: the header is repeated in row {cells[0][1]:,}; remove that row, or {others}"
+    missing = word("dataset.missing_values", [*choice.missing_values, *[normalise(cell) for cell, _ in cells]])
+    n, one = texts.n_strays, texts.n_strays == 1
+    some = f"{n:,} of {len(texts.codes):,} cells {'is not a number' if one else 'are not numbers'}: {where}"
+    mask = f"{missing} dataset.missing=mask reads {'it' if one else 'them'} as missing"
+    return f"column {name}: {some}; correct {'it' if one else 'them'}, or {mask}, {others}"
+
+
+def is_comma(cell: str) -> bool:
+    return bool(COMMA.fullmatch(normalise(cell)) or BY_COMMA.fullmatch(normalise(cell)))
+
+
+def decimals(cell: str) -> str:
+    """The two readings of a number with a comma, and the keys for them."""
+    if form(cell) == "either":
+        point, comma = value(cell, "."), value(cell, ",")
+        return f"dataset.decimal=point reads {cell} as {point:.10g}, dataset.decimal=comma as {comma:.10g}"
+    return f"dataset.decimal=comma reads {cell} as {value(cell, ',') or 0:.10g}"
+
+
+def check_label_length(what: str, longest: int, remedy: str | None = None) -> None:
+    """UserError for texts that are too long for labels."""
+    if longest > MAX_LABEL_LENGTH:
+        long = f"holds a text of {longest:,} characters, too long for a label (at most {MAX_LABEL_LENGTH:,})"
+        remedy = remedy or ("name other labels (dataset.labels=NAME), or none and the columns to take "
+                            "(dataset.labels=false 'dataset.columns=[A,B]')")  # fmt: skip
+        raise UserError(f"{what}: {long}; {remedy}")
