@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from vaecli.datasets.reading.pictures import COMPRESSIONS, UNREADABLE, WHITE8, I
 from vaecli.utils.files import irregular
 from vaecli.utils.memory import MemoryBudget
 
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it prints what it finds wrong with damaged files
 AT_ONCE = 12  # bytes that a number takes at most while it is read
 ENDINGS = (".tif", ".tiff")
 MOST = 1000  # channels
+DAMAGED = (*UNREADABLE, AttributeError, ArithmeticError, RuntimeError)  # what tifffile raises for damaged files
 
 
 def look_at_bands(path: Path) -> ImageInfo | None:
@@ -30,7 +33,7 @@ def look_at_bands(path: Path) -> ImageInfo | None:
             n = len(file.pages)
             channels, height, width = int(page.samplesperpixel), int(page.imagelength), int(page.imagewidth)
             kind, compression = np.dtype(page.dtype), int(page.compression)
-    except UNREADABLE:
+    except DAMAGED:
         return None
     if not 2 <= channels <= MOST or min(height, width) < 1:
         return None
@@ -50,7 +53,7 @@ def read_bands(path: Path, look: ImageInfo, size: tuple[int, int] | None, room: 
         try:
             with TiffFile(path) as file:
                 pixels = file.pages[0].asarray()
-        except UNREADABLE:
+        except DAMAGED:
             raise Unusable("damaged") from None
         if pixels.shape == (*look.size, look.bands):
             pixels = pixels.transpose(2, 0, 1)
