@@ -88,11 +88,11 @@ class Gallery:
             raise UserError(f"{self.what}: has files of {self.channels} channels, to which dataset.pages=channels "
                             "adds none; leave it out")  # fmt: skip
         self.channels = CHANNELS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
-        needed = f"dataset.colour={self.wanted.colour} needs" if self.wanted.colour else f"{self._name(0)} has"
+        needed = f" with dataset.colour={self.wanted.colour} needs" if self.wanted.colour else f": {self._name(0)} has"
         for i, several in pages:
             if len(several) != self.channels:
                 raise UserError(f"{self.what}: {self._name(i)} has {len(several)} page{'s' * (len(several) > 1)}, "
-                                f"but dataset.pages=channels: {needed} {self.channels}")  # fmt: skip
+                                f"but dataset.pages=channels{needed} {self.channels}")  # fmt: skip
         return [Picture(i, several) for i, several in pages]
 
     def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
