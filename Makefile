@@ -8,8 +8,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 LOWEST ?= $(shell for p in python3.11 python3 "$(PYTHON)"; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
+DATA ?= data
 
-.PHONY: run test test-slow test-faults lint docs wheel test-lowest clean
+.PHONY: run test test-slow test-faults lint docs wheel test-lowest bench clean
 
 run: .venv/installed
 	$(BIN)/vae-train prior=flow
@@ -36,6 +37,11 @@ test-lowest:
 	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	build/lowest/bin/uv pip install --python build/lowest/bin/python --resolution lowest-direct -e '.[dev,docs,export]'
 	build/lowest/bin/python -m pytest -m "not faults" tests/test_pages.py tests/commands/test_completion.py
+
+# training steps beside their matrix products, other loops and JAX: the table of docs/performance.md (DATA holds MNIST/raw)
+bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python benchmarks/speed.py $(DATA) --jax $(BIN)/python --write docs/performance.md
 
 lint: .venv/installed
 	$(BIN)/ruff check .

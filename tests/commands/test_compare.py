@@ -63,3 +63,23 @@ def test_what_does_not_compare_is_refused(other: str, message: str, runs: dict[s
 def test_fewer_than_two_runs_are_refused(tmp_path: Path) -> None:
     done = called("compare", cwd=tmp_path)
     assert done.stderr == "error: run=[]: expected two runs or more, as in run=[A,B]\n"
+
+
+def test_several_seeds_are_compared_by_equal_ones(runs: dict[str, Path], tmp_path: Path) -> None:
+    """The mean over seeds of the paired differences, and its standard error over seeds."""
+    for folder, first in {"one": 0, "two": 1}.items():
+        words = (f"latent_dim={2 + first}", f"seed={first}", "seeds=3", f"output={folder}")
+        assert called("train", *SMALL, *words, cwd=tmp_path).returncode == 0
+    folders = [tmp_path / "one", tmp_path / "two"]
+    done = called("compare", f"run=[{folders[0]},{folders[1]}]", "k=5", "limit=30", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((folders[0] / "comparison.json").read_text())
+    means = torch.tensor([one["mean"] for one in found["differences"]], dtype=torch.float64)
+    assert found["over_seeds"]["seeds"] == [1, 2]
+    assert found["over_seeds"]["mean"] == pytest.approx(float(means.mean()))
+    assert found["over_seeds"]["stderr"] == pytest.approx(float(means.std()) / 2**0.5)
+    by_seed = {Path(one["run"]).parent.name + Path(one["run"]).name: one["nll"] for one in found["runs"]}
+    assert means[0] == pytest.approx(by_seed["oneseed_1"] - by_seed["twoseed_1"], abs=1e-4)
+    assert f"by {means.mean():+.2f} ±" in done.stdout
+    done = called("compare", f"run=[{folders[0]},{runs['a']}]", "k=5", cwd=tmp_path)
+    assert "several seeds compare with several" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from vaecli.commands._keys import run_view
 from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
+from vaecli.commands._seed_pairs import compare_seeds, equal_seeds
 from vaecli.datasets.split import Split
 from vaecli.models.build import check_data
 from vaecli.models.inference import decode_all, evaluating
@@ -29,8 +30,9 @@ from vaecli.plots.differences import differences
 from vaecli.plots.view import figure_array, png
 from vaecli.runs.diff import titles
 from vaecli.runs.records import Compared, Comparison, Difference
+from vaecli.runs.seeds import seed_folder
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import replace_bytes, replace_text
+from vaecli.utils.files import expanded, replace_bytes, replace_text
 from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import say
 
@@ -41,16 +43,31 @@ DRAWN_OBSERVATIONS = 10  # observations in the picture
 class Config(ScoreKeys):
     FILE = "comparison.json"
     run: list[str]  # type: ignore[assignment]
+    seeds: list[int] = field(init=False, default_factory=list)  # of two folders of several seeds, those they share
 
     def load(self) -> list[Run]:
         """The runs; the first one's data are scored."""
         if len(self.run) < 2:
             raise UserError(f"run=[{', '.join(self.run)}]: expected two runs or more, as in run=[A,B]")
+        if seeds := equal_seeds(self.run):
+            return self.load_seeds(seeds)
         first, *others = self.run
         runs = [self.load_one(first, self.dataset.given), *(self.load_one(name, {}) for name in others)]
         for run in runs[1:]:
             check_same_data(runs[0], run)
         return runs
+
+    def load_seeds(self, seeds: list[int]) -> list[Run]:
+        """The runs of equal seeds below two folders: the first folder's, then the second one's."""
+        self.seeds = seeds
+        names = [str(seed_folder(expanded(folder), seed)) for folder in self.run for seed in seeds]
+        runs = [self.load_one(name, {} if i else self.dataset.given) for i, name in enumerate(names)]
+        for run in runs[1:]:
+            check_same_data(runs[0], run)
+        return runs
+
+    def home(self, runs: list[Run]) -> Path:
+        return runs[0].folder.path.parent if self.seeds else super().home(runs)
 
 
 class ScoredRun(NamedTuple):
@@ -97,6 +114,9 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     _, split, called = config.observations(runs[0])
     for run in runs[1:]:
         check_comparable(runs[0], run, split)
+    if config.seeds:
+        yield from compare_seeds(config, config.seeds, runs, split)
+        return
     started = time.perf_counter()
     scores = [estimate(run.model, split, config) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])

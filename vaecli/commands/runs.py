@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 
 from vaecli.commands._run import Keys, Written
+from vaecli.runs.seeds import seed_runs, spread_of
 from vaecli.runs.table import COLUMNS, Row, table
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
@@ -93,6 +94,8 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
             cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
     for protocol in dict.fromkeys(row["nll_protocol"] for row in rows if row["nll_protocol"]):
         show(console, f"NLL of {protocol}", "dim")
+    for line in together(rows):
+        show(console, line)
     if cut:
         show(console, "some lines were cut; format=csv writes them whole", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
@@ -102,6 +105,13 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
 def with_k(row: Row) -> Mapping[str, Any]:
     """A row whose NLL stands beside the number of draws that it is from."""
     return row if row["nll"] is None else {**row, "nll": f"{row['nll']:.2f} (k={row['nll_k']})"}
+
+
+def together(rows: Sequence[Row]) -> list[str]:
+    """A line for each folder of several seeds: mean, standard error and standard deviation of their test ELBOs."""
+    parents = sorted({Path(row["folder"]).parent for row in rows})
+    found = {parent: spread_of(list(seed_runs(parent).values())) for parent in parents}
+    return [f"{printable(str(parent))}: test ELBO {one}" for parent, one in found.items() if one is not None]
 
 
 def show(console: Console, line: str, style: str = "", whole: bool = False) -> None:

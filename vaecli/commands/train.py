@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaecli.config.compose import Invocation
 from vaecli.runs.config import RunConfig
-from vaecli.training.lifecycle import start
+from vaecli.training.seeds import start
 from vaecli.utils.types import Values
 
 

@@ -95,6 +95,7 @@ class RunConfig:
     epochs: PositiveInt | None = None
     batch_size: Annotated[PositiveInt, IMMUTABLE] = 128
     seed: Annotated[Seed, IMMUTABLE] = 0
+    seeds: Annotated[PositiveInt | None, Rule(request=True, distinguishes=False)] = None
     start_at_mean: Annotated[bool, IMMUTABLE] = True
     clip_grad_norm: PositiveFloat | None = None
     device: Annotated[str, NOT_DISTINGUISHING] = "auto"

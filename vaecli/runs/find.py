@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vaecli.runs.folder import RunFolder, checkpoint_name, checkpoints_below, folders_below
@@ -60,7 +61,7 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
         if not folder.has_any_checkpoint:
             below = runs_below(folder.path)
             wanted = f"{checkpoint_name(BEST)} or {folder.checkpoint(LAST).name}"
-            hint = f"; there are {len(below)} runs below it, as {below[0]}" if below else ""
+            hint = f"; there are {len(below)} runs below it{which_of(below)}" if below else ""
             raise UserError(f"run={run}: this folder holds no checkpoint ({wanted}){hint}")
         return of_this_version(folder)
     names = (Path(checkpoint_name(which)).name, f"{which}.pt")
@@ -70,6 +71,13 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
             f"run=latest: no run with a checkpoint under {Path('outputs').absolute()}; train one: vae train"
         )
     return of_this_version(RunFolder(max(checkpoints, key=lambda path: path.stat().st_mtime).parent.parent))
+
+
+def which_of(runs: Sequence[RunFolder], most: int = 20) -> str:
+    """Their names, where they are few: for a message."""
+    if len(runs) > most or not all(run.name.startswith("seed_") for run in runs):
+        return f", as {runs[0]}"
+    return f": {', '.join(map(str, runs))}"
 
 
 def runs_below(folder: Path) -> list[RunFolder]:

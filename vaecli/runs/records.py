@@ -211,11 +211,21 @@ class Difference(Record):
     wins: Figure  # share of the observations
 
 
+class OverSeeds(Record):
+    """How much better the runs of a second folder are than those of a first one, by pairs of equal seeds, in nats."""
+
+    seeds: list[Seed]
+    mean: Figure
+    stderr: Figure  # of the mean, over seeds
+    std: Figure
+
+
 class Comparison(Record):
     """comparison.json."""
 
     runs: list[Compared]
-    differences: list[Difference]  # of each run but the first
+    differences: list[Difference]  # of each run but the first; of two folders of seeds, of each pair
+    over_seeds: OverSeeds | None = None
     split: str | None
     input: str | None = None
     observations: NonNegativeInt

@@ -13,6 +13,7 @@ from vaecli.runs.find import find_resumable
 from vaecli.runs.folder import RunFolder, own_folder
 from vaecli.runs.names import BEST, LAST
 from vaecli.training.lifecycle import start
+from vaecli.utils.errors import UserError
 
 
 def train(*words: str) -> Run:
@@ -21,6 +22,8 @@ def train(*words: str) -> Run:
     UserError for what the command would refuse.
     """
     config = RunConfig.of(compose("train", words))
+    if config.seeds is not None:
+        raise UserError(f"seeds={config.seeds}: from Python, train one seed after another: seed=0, seed=1 ...")
     keys = [word.lstrip("+").split("=", 1)[0] for word in words]
     if config.resume is not None:
         folder = find_resumable(config.resume)

@@ -1,0 +1,102 @@
+"""Comparing two settings by runs of equal seeds: what `vae compare` does with two folders of several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from vaecli.analysis.pairs import Paired, paired
+from vaecli.commands._outputs import write_table
+from vaecli.commands._scores import ScoreKeys, estimate
+from vaecli.datasets.split import Split
+from vaecli.models.load import Run
+from vaecli.runs.records import Compared, Comparison, Difference, OverSeeds
+from vaecli.runs.seeds import Spread, seed_runs, spread
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded, replace_text
+from vaecli.utils.text import say
+
+
+class SeedPair(NamedTuple):
+    """Both runs of one seed, and how much better the second one is."""
+
+    seed: int
+    runs: tuple[Run, Run]
+    nll: tuple[float, float]
+    difference: Paired
+
+
+def equal_seeds(folders: Sequence[str]) -> list[int]:
+    """The seeds that two folders of several seeds have in common; none where neither is such a folder."""
+    found = [seed_runs(expanded(folder)) for folder in folders]
+    if not any(found):
+        return []
+    if len(found) != 2 or not all(found):
+        raise UserError(f"run=[{', '.join(folders)}]: several seeds compare with several: expected two such folders")
+    common = [seed for seed in found[0] if seed in found[1]]
+    if len(common) < 2:
+        raise UserError(f"run=[{', '.join(folders)}]: they have fewer than two seeds in common")
+    return common
+
+
+def compare_seeds(config: ScoreKeys, seeds: Sequence[int], runs: Sequence[Run], split: Split) -> Iterator[Path]:
+    """Print the table, write comparison.json and .csv; runs: the first folder's, then the second one's."""
+    half = len(seeds)
+    pairs = [pair(config, seed, (runs[i], runs[half + i]), split) for i, seed in enumerate(seeds)]
+    over = spread([one.difference.mean for one in pairs])
+    report(pairs, over, len(split), config.k)
+    write_table(config.target.with_suffix(".csv"), {
+        "seed": torch.tensor(seeds),
+        **{f"nll_{i + 1}": torch.tensor([one.nll[i] for one in pairs], dtype=torch.float64) for i in range(2)},
+        "difference": torch.tensor([one.difference.mean for one in pairs], dtype=torch.float64),
+    })  # fmt: skip
+    yield config.target.with_suffix(".csv")
+    replace_text(config.target, record(config, pairs, over, len(split)).text())
+    yield config.target
+
+
+def pair(config: ScoreKeys, seed: int, runs: tuple[Run, Run], split: Split) -> SeedPair:
+    """Both runs' scores of the same observations."""
+    one, other = (estimate(run.model, split, config) for run in runs)
+    difference = paired(-other.nll, -one.nll, other.nll_mc_stderr, one.nll_mc_stderr)
+    return SeedPair(seed, runs, (float(one.nll.mean()), float(other.nll.mean())), difference)
+
+
+def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
+    """A line for each seed, and what all of them say."""
+    console = Console(highlight=False)
+    first, second = (run.folder.path.parent for run in pairs[0].runs)
+    say(f"{first} (1) and {second} (2): {n:,} observations, k = {k:,}", console, "bold")
+    table = Table()
+    for title in ("seed", "-log p(x), 1", "-log p(x), 2", "2 is better by"):
+        table.add_column(title, justify="right")
+    for one in pairs:
+        nll = [f"{value:.3f}" for value in one.nll]
+        table.add_row(str(one.seed), *nll, f"{one.difference.mean:+.3f} ± {one.difference.stderr:.2g}")
+    console.print(table)
+    say(f"{second} is better than {first} by {over.mean:+.2f} ± {over.stderr:.2g} nats over {over.n} seeds", console)
+
+
+def record(config: ScoreKeys, pairs: Sequence[SeedPair], over: Spread, n: int) -> Comparison:
+    """What comparison.json says."""
+    runs = [
+        Compared(run=str(run.folder), label=f"seed {one.seed}", epoch=run.epoch, nll=nll, nll_stderr=None)
+        for one in pairs for run, nll in zip(one.runs, one.nll, strict=True)
+    ]  # fmt: skip
+    differences = [
+        Difference(
+            run=str(one.runs[1].folder), mean=one.difference.mean, stderr=one.difference.stderr,
+            mc_stderr=one.difference.mc_stderr, wins=one.difference.wins,
+        )
+        for one in pairs
+    ]  # fmt: skip
+    return Comparison(
+        runs=runs, differences=differences, split=None if config.input else config.split, input=config.input,
+        observations=n, k=config.k, estimator=config.estimator, checkpoint=config.checkpoint, seed=config.seed,
+        over_seeds=OverSeeds(seeds=[one.seed for one in pairs], mean=over.mean, stderr=over.stderr, std=over.std),
+    )  # fmt: skip
