@@ -79,6 +79,7 @@ def test_curves_from_the_command_line(n: int, beta_run: Path, tmp_path: Path) ->
     assert found["bits_per_dim"] is None
     assert found["exact_nll"] == pytest.approx(found["nll"], abs=5 * found["nll_mc_stderr"])
     assert found["exact_error"] < 1e-4
+    assert f"quadrature over two latents for {n} observations: about" in found["stdout"]
     assert found["exact_refused"] == 0
     assert np.load(tmp_path / "e.scores.npz")["exact_error"].mean() == pytest.approx(found["exact_error"])
     assert found["protocol"]["observations"] == n

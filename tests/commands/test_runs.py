@@ -23,6 +23,8 @@ from vaecli.runs.diff import differences
 from vaecli.runs.table import COLUMNS, table
 from vaecli.utils.errors import UserError
 
+PROTOCOL = "9 of 10 test observations, draws from q(z|x), best checkpoint"
+
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -76,7 +78,8 @@ def test_columns_of_a_completed_run(tmp_path: Path) -> None:
     (folder / "evaluation.json").write_text(json.dumps(evaluation(9.25)))
     assert table(tmp_path) == [
         {"status": "completed", "dataset": "digits", "differences": {}, "epochs": 3, "bound": -9, "elbo": -10.0,
-         "test_elbo": -11.0, "test_bound": -10.5, "nll": 9.25, "seconds": 12.5, "folder": str(folder), "error": None}
+         "test_elbo": -11.0, "test_bound": -10.5, "nll": 9.25, "nll_k": 100, "nll_protocol": PROTOCOL, "seconds": 12.5,
+         "folder": str(folder), "error": None}
     ]  # fmt: skip
 
 
@@ -233,3 +236,18 @@ def test_no_runs_is_no_error(tmp_path: Path) -> None:
     done = called("runs", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "no runs under outputs; train one: vae train\n")
     assert called("runs", "format=json", cwd=tmp_path).stdout == "[]\n"
+
+
+def test_an_nll_is_shown_with_its_draws_and_protocol(tmp_path: Path) -> None:
+    for name, nll, k in (("a", 9.25, 100), ("b", 8.5, 5000)):
+        found = evaluation(nll)
+        found["protocol"]["k"] = k
+        (make(tmp_path / name) / "evaluation.json").write_text(json.dumps(found))
+    said = called("runs", f"path={tmp_path}", cwd=tmp_path).stdout
+    assert "9.25 (k=100)" in said
+    assert "8.50 (k=5000)" in said
+    assert said.count(f"NLL of {PROTOCOL}") == 1
+    rows = csv.DictReader(io.StringIO(called("runs", f"path={tmp_path}", "format=csv", cwd=tmp_path).stdout))
+    assert {(row["nll"], row["nll_k"], row["nll_protocol"]) for row in rows} == {
+        ("9.25", "100", PROTOCOL), ("8.5", "5000", PROTOCOL)
+    }  # fmt: skip

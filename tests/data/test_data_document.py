@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,7 @@ def test_every_block_is_an_example() -> None:
     steps = examples()
     assert sum(command.startswith("cat ") for command, _ in steps) >= 4
     assert sum(command.startswith("vae ") for command, _ in steps) >= 7
-    assert all(lines for _, lines in steps)
+    assert all(lines for command, lines in steps if not command.startswith("python "))
 
 
 def test_examples_print_what_stands_there(tmp_path: Path) -> None:
@@ -42,10 +44,15 @@ def test_examples_print_what_stands_there(tmp_path: Path) -> None:
         if program == "cat":
             (tmp_path / words[0]).write_text("\n".join(lines) + "\n")
             continue
+        if program == "python":
+            subprocess.run([sys.executable, *words], cwd=tmp_path, check=True)
+            continue
         assert program == "vae"
         done = forked(*words, cwd=tmp_path)
         printed = done.stderr if lines[0].startswith("error: ") else done.stdout
-        assert printed.splitlines()[: len(lines)] == lines, command
+        shown = [one[: len(line) - 3] + "..." if line.endswith(" ...") else one
+                 for line, one in zip(lines, printed.splitlines(), strict=False)]  # fmt: skip
+        assert shown == lines, command
 
 
 @pytest.mark.parametrize("group", ["arrays", "images"])

@@ -82,6 +82,9 @@ TEXTS: dict[str, tuple[Write, dict[str, tuple[float, float]], list[str]]] = {
     "Excel, sep=": (text("sep=;\r\n" + lines(";", end="\r\n")), ABC, ["semicolon-separated; header"]),
     "LibreOffice, all in quotes": (text("\n".join(",".join(f'"{cell}"' for cell in line.split(","))
                                                   for line in lines().splitlines())), ABC, ["header"]),
+    "Excel, lines above the table": (text("Report,,\nprinted 2024-01-02,,\n,,\n" + lines()), ABC,
+                                     ["2 lines before the table left out (Report,,, printed 2024-01-02,,)"]),
+    "a name with %": (text(lines(header="%a,b,c")), {"%a": ABC["a"], "b": ABC["b"], "c": ABC["c"]}, []),
     "empty rows and columns": (text(lines().replace("\n", ",,\n") + ",,,,\n" * 3), ABC, [f"{N} rows of 3"]),
     "separator at the end": (text(lines().replace("\n", ",\n")), ABC, ["header"]),
     "separator at the end of rows": (text("a,b,c\n" + lines(header=None).replace("\n", ",\n")), ABC, ["header"]),
@@ -505,6 +508,8 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "an open quotation mark": ("x.csv", text(lines().replace("7.5,", '"7.5,', 1)), {}, "line 9 opens a quotation mark"),
     "percent": ("x.csv", text(lines().replace("\n", "%\n").replace("c%", "c")), {},
                 r"column c: its cells are not plain numbers: '0.0%' in row 1, .*write plain numbers \(5, not 5%\)"),
+    "dates with points": ("x.csv", text(lines(header="day,a,b,c", row="{i:02d}.03.2024,")), {},
+              r"column day: holds dates: '00.03.2024' in row 1, .*write them as numbers"),
     "units": ("x.csv", text(lines().replace("\n", " mm\n").replace("c mm", "c")), {}, "not plain numbers: '0.0 mm' in"),
     "dates": ("x.csv", text("a,when\n" + "".join(f"{i},2020-01-{i + 1:02d}\n" for i in range(20))), {},
               "column when: not all numbers, but '2020-01-01' in row 1; leave it out"),

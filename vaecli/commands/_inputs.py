@@ -8,7 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vaecli.commands._names import Names
 from vaecli.datasets.checks import check_finite, existing
+from vaecli.datasets.own import code_labels
 from vaecli.datasets.reading.numpy_files import load_npy
 from vaecli.datasets.reading.report import Reading
 from vaecli.datasets.split import Part, Split
@@ -26,8 +28,13 @@ class Observations(NamedTuple):
 
     x: Tensor  # (N, *x_shape), on the model's device
     y: Tensor | None  # labels (N,) or (N, d)
-    names: list[str]  # how each is called in a table: its index in the split, or its position in the file
-    rows: Tensor | None = None  # (N,): their rows in the data's file, if they were drawn from one
+    names: list[str]  # how to call each in a table: its index in the split, or its position in the file
+    rows: Tensor | None = None  # (N,): which rows of their file they are
+    called: Names = Names(None, None)
+
+    @property
+    def split(self) -> Split:
+        return Split(self.x, self.y, rows=self.rows, double=self.x.dtype == torch.float64)
 
 
 def load_split(run: Run, part: Part) -> Split:
@@ -35,6 +42,15 @@ def load_split(run: Run, part: Part) -> Split:
     splits = load_splits(run)
     announce(run.dataset.described(str(run.config["dataset"]["name"]), splits))
     return part_of(run, splits, part)
+
+
+def observed(run: Run, part: Part, input: str | None) -> tuple[Split, Names]:
+    """The observations of a file, or without one of a part of the run's data, and what they are called."""
+    if input is not None:
+        seen = read_input(run, input)
+        return seen.split, seen.called
+    split = load_split(run, part)
+    return split, Names(run.dataset.label_names, run.dataset.items)
 
 
 def split_observations(
@@ -67,7 +83,8 @@ def observations_at(
     y = None if split.y is None else split.y[index]
     rows = None if split.rows is None else split.rows[index.cpu()]
     with evaluating(run.model, seed):
-        return Observations(split.batch(index), y, [str(i) for _, i in named], rows)
+        called = Names(run.dataset.label_names, run.dataset.items)
+        return Observations(split.batch(index), y, [str(i) for _, i in named], rows, called)
 
 
 def read_input(run: Run, name: str) -> Observations:
@@ -89,7 +106,10 @@ def read_input(run: Run, name: str) -> Observations:
         run.model.decoder.check(data_facts(Split(x), run.model.decoder.step))
     except ValueError as error:
         raise UserError(f"{what}: {str(error).split(':')[0]}; scale it as the training data were") from None
-    return Observations(x.to(run.device), None, [str(i) for i in range(len(x))])
+    (y,), classes = code_labels([content.labels])
+    rows = torch.arange(len(x)) if content.rows is None else content.rows
+    called = Names(classes, content.items)
+    return Observations(x.to(run.device), y, [str(i) for i in range(len(x))], rows, called)
 
 
 def announce(reading: Reading) -> None:

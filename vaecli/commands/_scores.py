@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import Scores, importance_weighted, prior_estimate, widened_estimate
-from vaecli.commands._inputs import load_split, read_input
+from vaecli.commands._inputs import observed
 from vaecli.commands._keys import DataKeys
+from vaecli.commands._names import Names
 from vaecli.datasets.split import Part, Split
 from vaecli.models.inference import drawn_once
 from vaecli.models.load import Run
@@ -33,10 +34,10 @@ class ScoreKeys(DataKeys):
     widen: PositiveFloat | None
     seed: Seed
 
-    def observations(self, run: Run) -> tuple[Split, Split]:
-        """All observations, and those that are scored, with redrawn pixels drawn once."""
-        whole = load_split(run, self.split) if self.input is None else Split(read_input(run, self.input).x)
-        return whole, drawn_once(whole.head(self.limit), self.seed)
+    def observations(self, run: Run) -> tuple[Split, Split, Names]:
+        """Everything there is, what is scored of it (redrawn pixels are drawn once), and what it is called."""
+        whole, called = observed(run, self.split, self.input)
+        return whole, drawn_once(whole.head(self.limit), self.seed), called
 
     def widen_for(self, model: VAE) -> float:
         """The factor on the scale of q(z|x): by default 2 for one or two latents, else 1."""

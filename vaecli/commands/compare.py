@@ -18,6 +18,7 @@ from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import has_mass
 from vaecli.analysis.pairs import Paired, paired
 from vaecli.commands._keys import run_view
+from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
 from vaecli.commands._seed_pairs import compare_seeds, equal_seeds
@@ -110,7 +111,7 @@ def kind(run: Run, split: Split) -> str:
 
 def main(config: Config, *runs: Run) -> Iterator[Path]:
     """Print the table, write comparison.json, .csv and .png."""
-    _, split = config.observations(runs[0])
+    _, split, called = config.observations(runs[0])
     for run in runs[1:]:
         check_comparable(runs[0], run, split)
     if config.seeds:
@@ -122,7 +123,7 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     pairs = [paired(-one.nll, -scores[0].nll, one.nll_mc_stderr, scores[0].nll_mc_stderr) for one in scores]
     scored = [ScoredRun(*one) for one in zip(labels, runs, scores, pairs, strict=True)]
     report(scored, config, len(split), time.perf_counter() - started)
-    write_table(config.target.with_suffix(".csv"), columns(scored, split))
+    write_table(config.target.with_suffix(".csv"), columns(scored, split, called))
     yield config.target.with_suffix(".csv")
     replace_bytes(config.target.with_suffix(".png"), picture(scored, split))
     yield config.target.with_suffix(".png")
@@ -154,9 +155,9 @@ def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) 
     console.print(f"{seconds:.1f} s")
 
 
-def columns(scored: Sequence[ScoredRun], split: Split) -> dict[str, Tensor | None]:
+def columns(scored: Sequence[ScoredRun], split: Split, called: Names) -> dict[str, Tensor | list[str] | None]:
     """A row for each observation: every run's -log p(x), and its difference from the first."""
-    table: dict[str, Tensor | None] = {"index": torch.arange(len(split)), "row": split.rows}
+    table: dict[str, Tensor | list[str] | None] = {"index": torch.arange(len(split)), **called.columns(split)}
     for i, one in enumerate(scored):
         table[f"nll_{i + 1}"] = one.scores.nll
         if i:

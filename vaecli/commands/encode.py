@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from vaecli.analysis.latent_space import Encoded, check_dims, encode, prior_moments
 from vaecli.analysis.metrics import kl_per_dim
-from vaecli.commands._inputs import load_split, read_input
+from vaecli.commands._inputs import observed
 from vaecli.commands._keys import DrawKeys
-from vaecli.commands._outputs import class_names, write_arrays, write_figure, write_table
+from vaecli.commands._names import Names, label_columns
+from vaecli.commands._outputs import write_arrays, write_figure, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Part, Split
 from vaecli.models.inference import batches, evaluating, inference_batch_size
@@ -29,12 +29,11 @@ from vaecli.plots.view import View
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import progress_bar
-from vaecli.utils.text import figure, shorten
+from vaecli.utils.text import figure
 from vaecli.utils.text import tensorboard as as_label
 from vaecli.utils.types import NonNegativeInt, Seed
 
 PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
-MAX_LABEL_LENGTH = 200  # characters of a label's name: as an array, each would take as much as the longest
 SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
 
 
@@ -53,7 +52,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     """Write the codes, and their picture next to them."""
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
-    split = load_split(run, config.split) if config.input is None else Split(read_input(run, config.input).x)
+    split, called = observed(run, config.split, config.input)
     codes = encode(
         run.model, split, config.seed, progress_bar("encoding", -(-len(split) // inference_batch_size(run.model)))
     )
@@ -62,12 +61,12 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
     where = f"{config.split} observations" if config.input is None else f"observations of {Path(config.input).name}"
     title = config.heading(run, f"codes of {len(split):,} {figure(where)}")
-    write_figure(picture, latents(codes.loc, y, dims, kl, label_names(run), prior_draws(run), title))
-    WRITERS[config.format](config.target, codes, split, label_names(run))
+    write_figure(picture, latents(codes.loc, y, dims, kl, called.classes, prior_draws(run), title))
+    WRITERS[config.format](config.target, codes, split, called)
     yield config.target
     yield picture
     if config.tensorboard:
-        n = embed(run, config.view(run), split, codes, run.folder / "embedding", config.seed)
+        n = embed(run, config.view(run), split, called.classes, codes, run.folder / "embedding", config.seed)
         yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard(run.folder.path)})")
 
 
@@ -86,42 +85,25 @@ def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
     return dims[0], dims[-1]
 
 
-def label_names(run: Run) -> Sequence[str] | None:
-    return run.dataset.label_names
+def write_npz(path: Path, codes: Encoded, split: Split, called: Names) -> None:
+    write_arrays(path, loc=codes.loc, scale=codes.scale, **called.arrays(split))
 
 
-def write_npz(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
-    classes = class_names(split.y, names)
-    named = None if classes is None else np.array([shorten(name, MAX_LABEL_LENGTH) for name in classes])
-    write_arrays(path, loc=codes.loc, scale=codes.scale, labels=split.y, label_names=named, rows=split.rows)
-
-
-def write_csv(path: Path, codes: Encoded, split: Split, names: Sequence[str] | None) -> None:
-    """A line for each observation: loc_1 to loc_D, scale_1 to scale_D, its label or parameters, its row in the file."""
-    table: dict[str, Tensor | list[str]] = {}
+def write_csv(path: Path, codes: Encoded, split: Split, called: Names) -> None:
+    """A line for each observation: loc_1 to loc_D, scale_1 to scale_D, its label or parameters, its row and file."""
+    table: dict[str, Any] = {}
     for what, values in (("loc", codes.loc), ("scale", codes.scale)):
         table |= {f"{what}_{i + 1}": column for i, column in enumerate(values.unbind(1))}
-    if split.y is not None:
-        y = split.y.cpu()
-        table |= dict(zip(label_columns(y, names), y.reshape(len(y), -1).unbind(1), strict=True))
-        if classes := class_names(y, names):
-            table["label_name"] = [classes[k] for k in y.tolist()]
-    write_table(path, {**table, "row": split.rows})
+    write_table(path, {**table, **called.columns(split)})
 
 
 WRITERS = {"npz": write_npz, "csv": write_csv}
 
 
-def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
-    """The names of the columns of labels y (N,) or (N, d)."""
-    d = y[0].numel()
-    if names and y.is_floating_point() and len(names) == d:
-        return list(names)
-    return ["label"] if d == 1 else [f"label_{i + 1}" for i in range(d)]
-
-
-def embed(run: Run, view: View, split: Split, codes: Encoded, folder: Path, seed: int) -> int:
-    """Write codes, labels and, of images, as many as fit into one picture, for TensorBoard's projector.
+def embed(
+    run: Run, view: View, split: Split, classes: Sequence[str] | None, codes: Encoded, folder: Path, seed: int
+) -> int:
+    """Write codes, labels and, of images, as many as one picture has room for, for TensorBoard's projector.
 
     An existing embedding is replaced once the new one is complete.
     """
@@ -134,7 +116,7 @@ def embed(run: Run, view: View, split: Split, codes: Encoded, folder: Path, seed
     try:
         with tempfile.TemporaryDirectory(dir=run.folder, prefix=".embedding.") as temporary:
             made = Path(temporary, folder.name)
-            write_embedding(str(made), codes.loc[: len(split)], images, y, label_names(run))
+            write_embedding(str(made), codes.loc[: len(split)], images, y, classes)
             if folder.exists():
                 shutil.rmtree(folder)
             made.rename(folder)

@@ -18,6 +18,7 @@ from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
 from vaecli.analysis.pareto import MIN_DRAWS, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
+from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_arrays, write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
 from vaecli.datasets.split import Split
@@ -31,10 +32,11 @@ from vaecli.runs.records import Evaluation, Figures, Protocol, problems_named
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import peak_memory
-from vaecli.utils.progress import Countdown
+from vaecli.utils.progress import Countdown, duration
 from vaecli.utils.text import say
 from vaecli.utils.version import __version__
 
+TRIED = 4  # observations from which it is told how long quadrature takes
 DEFAULT_K = 5000  # draws; another number is part of the file's name
 
 
@@ -87,7 +89,9 @@ class Evaluated(NamedTuple):
 def main(config: Config, run: Run) -> Iterator[Path]:
     """Write evaluation.json, with scores=true also evaluation.scores.npz (or .csv), and print a table."""
     check_exact(run, config.exact)
-    whole, split = config.observations(run)
+    whole, split, called = config.observations(run)
+    if config.exact:
+        say_cost(run.model, split)
     started = time.perf_counter()
     result = evaluate(run, split, config)
     seconds = time.perf_counter() - started
@@ -96,7 +100,7 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     if config.scores:
         ending = "csv" if config.scores == "csv" else "npz"
         scores = config.target.with_name(f"{config.target.stem}.scores.{ending}")
-        write_scores(scores, result, split)
+        write_scores(scores, result, split, called)
         yield scores
     file = Evaluation(**result.figures.model_dump(exclude_unset=True), protocol=protocol)
     replace_text(config.target, file.text())
@@ -109,6 +113,16 @@ def check_exact(run: Run, exact: bool) -> None:
             f"exact=true: quadrature needs one or two latents, this run has {run.model.latent_dim}; "
             "leave it out: the importance-weighted estimate (k=...) takes any number"
         )
+
+
+def say_cost(model: VAE, split: Split) -> None:
+    """Print how long quadrature will take, by how long it took for the first observations."""
+    started = time.perf_counter()
+    quadrature(model, split.head(TRIED))
+    each = (time.perf_counter() - started) / min(TRIED, len(split))
+    latents = "one latent" if model.latent_dim == 1 else "two latents"
+    say(f"quadrature over {latents} for {len(split):,} observations: about {duration(each * len(split))} after the "
+        f"draws, judging by the first {min(TRIED, len(split))}; limit=N takes fewer")  # fmt: skip
 
 
 def evaluate(run: Run, split: Split, config: Config) -> Evaluated:
@@ -183,19 +197,17 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
     )
 
 
-def write_scores(path: Path, result: Evaluated, split: Split) -> None:
+def write_scores(path: Path, result: Evaluated, split: Split, called: Names) -> None:
     """A row for each observation."""
     scores = dict(result.scores._asdict())
     if result.exact is not None and result.refused is not None:
         scores["exact_nll"] = torch.where(result.refused, torch.nan, -result.exact.log_px)
         scores["exact_error"] = result.exact.error
-    labels = None if split.y is None else split.y.cpu()
     index = torch.arange(len(split))
     if path.suffix == ".csv":
-        ours = {"index": index, "row": split.rows, **scores}
-        write_table(path, ours if labels is None or labels.ndim > 1 else {**ours, "label": labels})
+        write_table(path, {"index": index, **scores, **called.columns(split)})
     else:
-        write_arrays(path, **scores, index=index, rows=split.rows, labels=labels)
+        write_arrays(path, **scores, index=index, **called.arrays(split))
 
 
 def headline(p: Protocol) -> tuple[str, str]:

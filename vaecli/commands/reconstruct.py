@@ -96,15 +96,11 @@ def main(config: Config, *runs: Run) -> Path:
     seen = select(every, "", most, None)
     reconstructions = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
-    print_terms(seen, reconstructions, labels, class_names(seen.y, runs[0].dataset.label_names))
+    print_terms(seen, reconstructions, labels, class_names(seen.y, seen.called.classes))
     if config.format == "npz":
-        write_arrays(
-            config.target,
-            x=seen.x.cpu(),
-            y=seen.y,
-            rows=seen.rows,
-            **arrays(seen.x.cpu(), reconstructions, config.draws),
-        )
+        names = seen.called.arrays(seen.split)
+        names["y"] = names.pop("labels")
+        write_arrays(config.target, x=seen.x.cpu(), **names, **arrays(seen.x.cpu(), reconstructions, config.draws))
     elif config.format == "csv":
         write_table(config.target, columns(titled, seen, reconstructions[0]))
     else:

@@ -75,7 +75,7 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
         return
     failed = sum(row["status"] == "failed" for row in rows)
     show(console, f"{len(rows)} runs under {path}" + (f", {failed} failed" if failed else ""), "bold")
-    short, long = aligned(rows, SHORT_COLUMNS), aligned(rows, LONG_COLUMNS)
+    short, long = aligned([with_k(row) for row in rows], SHORT_COLUMNS), aligned(rows, LONG_COLUMNS)
     lines = [f"{left}  {right}".rstrip() for left, right in zip(short, long, strict=True)]
     narrow = console.is_terminal and max(map(len, lines)) > console.width
     heading, *lines = short if narrow else lines
@@ -88,12 +88,19 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
             style, whole = STYLES["failed"] if key == "error" else "dim", key == "folder"  # which is copied
             show(console, f"    {cells[key]}", style, whole)
             cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
+    for protocol in dict.fromkeys(row["nll_protocol"] for row in rows if row["nll_protocol"]):
+        show(console, f"NLL of {protocol}", "dim")
     for line in together(rows):
         show(console, line)
     if cut:
         show(console, "cut to fit; format=csv has all", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
         show(console, "figures of different data, binarisations or kinds of decoder are not comparable", "dim")
+
+
+def with_k(row: Row) -> Mapping[str, Any]:
+    """A row whose NLL stands beside the number of draws that it is from."""
+    return row if row["nll"] is None else {**row, "nll": f"{row['nll']:.2f} (k={row['nll_k']})"}
 
 
 def together(rows: Sequence[Row]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,18 +24,19 @@ from vaecli.datasets.reading.choice import (
     Separator,
     Texts,
     White,
+    WindowSize,
 )
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import TABLES, read, read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
+from vaecli.datasets.series import SHORT, Windows
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
 
-RANGE_SAMPLE = 1000  # observations whose range decides how images are drawn
-PARTS = ("train", "val", "test")
+RANGE_SAMPLE = 1000  # observations from whose range it is known how to draw images
 
 
 class Arrays(Dataset):
@@ -52,9 +54,11 @@ class Arrays(Dataset):
     channels: where the channels of pictures are in an array of four axes
     white: of whole numbers, the one that stands for 1.0; None: 255 of bytes, the others stay as they are
     standardize: the model works in standard units, learned on the training split
-    missing: `mask` reads NaN and empty cells as missing; `refuse` refuses them
-    precision: double keeps float64 until the mean is subtracted; None: if float32 would merge neighbours and
-        `standardize` is set
+    missing: `mask` takes NaN and empty cells as missing; `refuse` as an error
+    window: a file is a series, one number a row, and windows of so many values are the observations; the first of the
+        values are to train on, the last to test
+    stride: values from one window to train on to the next; None: a quarter of a window
+    precision: double keeps float64 until the mean is off; None: where float32 would merge neighbours, if `standardize`
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class Arrays(Dataset):
         standardize: bool = False,
         missing: Literal["refuse", "mask"] = "refuse",
         precision: Precision | None = None,
+        window: WindowSize | None = None,
+        stride: PositiveInt | None = None,
         val_fraction: ValFraction = 0.1,
         test_fraction: TestFraction = 0.1,
         split_seed: Seed = 0,
@@ -81,8 +87,16 @@ class Arrays(Dataset):
         limit: PositiveInt | None = None,
     ) -> None:
         self.paths = {"path": path, "val_path": val_path, "test_path": test_path}
+        self.windows = None if window is None else Windows(window, stride)
+        if self.windows:
+            self.grid = torch.arange(self.windows.size, dtype=torch.float32)
+            if labels:
+                raise UserError(f"dataset.labels={labels}: windows of a series have no labels; leave it out")
+            labels = False
+        elif stride:
+            raise UserError(f"dataset.stride={stride}: says nothing without dataset.window")
         self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
-                             tuple(missing_values or ()), channels, None, white, precision)  # fmt: skip
+                             tuple(missing_values or ()), channels, None, white, precision, bool(window))  # fmt: skip
         self.standardize, self.gaps = standardize, missing == "mask"
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
         self.split_seed, self.limit = split_seed, limit
@@ -98,7 +112,8 @@ class Arrays(Dataset):
                 "dataset.precision=double needs dataset.standardize=true, which subtracts the mean in float64"
             )
         contents = {"path": self._precise(read(what, path, self.choice))}
-        self.names = names = contents["path"].names
+        names = contents["path"].names
+        self.names = None if self.windows else names
         same = self._same(contents["path"])
         contents |= {key: read(*self._place(key), same) for key in ("val_path", "test_path") if self.paths[key]}
         labels = code_labels([content.labels for content in contents.values()])
@@ -107,17 +122,34 @@ class Arrays(Dataset):
             key: self._whole(key, content, y) for (key, content), y in zip(contents.items(), labels.values, strict=True)
         }
         self._check_alike(whole)
-        rows = split_rows(what, len(whole["path"]), *self.fractions, self.split_seed)
-        train = whole["path"].take(rows.train)
+        train, val, test = self._windowed(contents) if self.windows else self._drawn(what, whole)
         if self.gaps:
-            check_columns_observed(what, train.moments, names)
+            check_columns_observed(what, train.moments, self.names)
+        apart = {"val": "val_path" in contents, "test": "test_path" in contents}
+        parts = Splits(
+            self._limited(train, False), val and self._limited(val, apart["val"]), self._limited(test, apart["test"])
+        )
+        self.reading = self._reading(contents, parts, apart)
+        return parts
+
+    def _drawn(self, what: str, whole: Mapping[str, Split]) -> Splits:
+        """The observations of the files, those of one file drawn by lot."""
+        rows = split_rows(what, len(whole["path"]), *self.fractions, self.split_seed)
         val = whole.get("val_path") if rows.val is None else whole["path"].take(rows.val)
         test = whole["test_path"] if rows.test is None else whole["path"].take(rows.test)
-        apart = (False, rows.val is None, rows.test is None)
-        parts = [None if part is None else self._limited(part, own)
-                 for part, own in zip((train, val, test), apart, strict=True)]  # fmt: skip
-        self.reading = self._reading(contents, dict(zip(PARTS, zip(parts, apart, strict=True), strict=True)))
-        return Splits(*parts)  # type: ignore[arg-type]
+        return Splits(whole["path"].take(rows.train), val, test)
+
+    def _windowed(self, contents: Mapping[str, Content]) -> Splits:
+        """Windows of the files, those of one file in its order."""
+        windows, own = self.windows, contents["path"]
+        assert windows is not None
+        rows = windows.rows(self._place("path")[0], own, *self.fractions)
+        cut = partial(windows.split, self._place("path")[0], own)
+        others = {key: self._split(windows.content(self._place(key)[0], content)) for key, content in contents.items()
+                  if key != "path"}  # fmt: skip
+        val = others.get("val_path") if rows.val is None else cut(rows.val)
+        test = others["test_path"] if rows.test is None else cut(rows.test)
+        return Splits(cut(rows.train, windows.training_stride), val, test)
 
     def _precise(self, content: Content) -> Content:
         """The content in float64 only if the model subtracts the mean before it continues in float32."""
@@ -135,6 +167,10 @@ class Arrays(Dataset):
         if self.standardize and self.choice.precision is None:
             self.filled["precision"] = "double" if first.double else "single"
         source = first.reading.labels
+        if source and self.choice.labels is None:
+            self.filled["labels"] = source.name
+        if self.windows and first.names:
+            self.filled["columns"] = list(first.names)
         labels = source.name if source else False
         same = self.choice._replace(labels=labels, known=True, precision="double" if first.double else "single")
         same = same._replace(white=255 if first.levels == 255 else self.choice.white)
@@ -145,14 +181,26 @@ class Arrays(Dataset):
         return {**super().settings_from_data, **self.filled}
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
-        double = "double" if self.standardize and self.choice.precision == "double" else "single"
-        choice = self.choice._replace(columns=self.names, labels=False, precision=double)  # type: ignore[arg-type]
-        return read_observations(what, path, choice, x_shape, ImageOptions())
+        precision: Precision = "double" if self.standardize and self.choice.precision == "double" else "single"
+        choice = self.choice._replace(precision=precision, known=True)
+        if self.windows is not None:
+            return self._windows_of(what, path, choice, self.windows)
+        return read_observations(what, path, choice._replace(columns=self.names), x_shape, ImageOptions())
+
+    def _windows_of(self, what: str, path: Path, choice: ReadOptions, windows: Windows) -> Content:
+        """The windows of a series, or of a file that holds windows already, as vaecli writes them."""
+        numbered = tuple(f"x_{i + 1}" for i in range(windows.size))
+        with suppress(UserError):
+            found = read(what, path, choice._replace(columns=numbered, x_shape=(windows.size,)))
+            return found._replace(names=None)
+        return windows.content(what, read(what, path, choice))
 
     @cached_property
     def names(self) -> tuple[str, ...] | None:  # type: ignore[override]
         """The names of a table's columns: those chosen, or those of the file if it still exists."""
         path = expanded(self.paths["path"] or "")
+        if self.windows:
+            return None
         if path.suffix.lower() not in TABLES:
             return None
         if self.choice.columns is not None:
@@ -181,11 +229,15 @@ class Arrays(Dataset):
     def _whole(self, key: str, content: Content, y: Tensor | None) -> Split:
         """All of a file's observations, checked."""
         what, _ = self._place(key)
-        kind = FileSplit if content.mapped else Split
-        split = kind(content.x, y, content.levels, double=content.double)
+        split = self._split(content, y)
         remedy = "; remove them" if self.gaps else "; remove them, or give dataset.missing=mask where NaN means missing"
         check_finite(what, split, self.gaps, content.names, remedy)
         return split
+
+    @staticmethod
+    def _split(content: Content, y: Tensor | None = None) -> Split:
+        kind = FileSplit if content.mapped else Split
+        return kind(content.x, y, content.levels, rows=content.rows, double=content.double)
 
     def _check_alike(self, whole: dict[str, Split]) -> None:
         """UserError unless the files hold the same kind of observations."""
@@ -207,10 +259,16 @@ class Arrays(Dataset):
         chosen = limited(len(part), part.y, self.limit, self.split_seed, apart)
         return part.take(chosen)
 
-    def _reading(self, contents: Mapping[str, Content], parts: Mapping[str, tuple[Split | None, bool]]) -> Reading:
-        """What was read."""
+    def _reading(self, contents: Mapping[str, Content], parts: Splits, apart: Mapping[str, bool]) -> Reading:
+        """What was read; apart: which parts have a file of their own."""
         files = {key: content.reading for key, content in contents.items()}
         drawn = f"drawn by dataset.split_seed={self.split_seed}"
-        described = {name: Part(len(part), f"dataset.{name}_path" if apart else drawn)
-                 for name, (part, apart) in parts.items() if part is not None}  # fmt: skip
-        return Reading(str(self.paths["path"]), files, described)
+        if self.windows:
+            drawn = "the first values to train on, the last to test"
+            files["path"] = files["path"].adding(self.windows.said)
+        elif parts.train.x_shape == (1,) and files["path"].observations >= SHORT:
+            files["path"] = files["path"].noting("one number a row is an observation of its own; of a series, "
+                                                 "dataset.window=64 takes windows of 64 values")  # fmt: skip
+        found = {name: Part(len(part), f"dataset.{name}_path" if apart.get(name) else drawn)
+                 for name, part in parts._asdict().items() if part is not None}  # fmt: skip
+        return Reading(str(self.paths["path"]), files, found)

@@ -27,6 +27,7 @@ class Dataset(Option, abstract=True):
     label: the name of a curve's values
     names: of a table's columns; None: not a table
     label_names: of the classes, or of the columns of numbers, in y; None: none
+    items: the file of each picture, by a split's `rows`, once they are read; None: they have none
     display_range: the values to draw black and white
     gaps: whether NaN stands for a missing number
     resizes: whether images of any size are scaled to x_shape
@@ -39,6 +40,7 @@ class Dataset(Option, abstract=True):
     label: str = ""
     names: Sequence[str] | None = None
     label_names: Sequence[str] | None = None
+    items: Sequence[str] | None = None
     display_range: tuple[float, float] = (0.0, 1.0)
     gaps: bool = False
     resizes: bool = False

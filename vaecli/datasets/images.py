@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +13,12 @@ from pydantic import BeforeValidator
 from torch import Tensor
 
 from vaecli.datasets.base import Dataset
-from vaecli.datasets.own import TestFraction, ValFraction, limited, named_labels, split_rows
+from vaecli.datasets.own import TestFraction, ValFraction, limited, named_labels, split_groups
 from vaecli.datasets.reading.choice import Colour, Pages, ReadOptions, Subfolders, White
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import read_observations
 from vaecli.datasets.reading.folders import File, Folder, all_passed_over, as_text, labels_of, parts_of, walk
-from vaecli.datasets.reading.gallery import CHANNELS, Gallery, ImageOptions, Picture
+from vaecli.datasets.reading.gallery import Gallery, ImageOptions, Picture
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import FileReading, Labels, Part, Reading, counted
 from vaecli.datasets.split import Binarize, Splits, image_splits
@@ -45,9 +46,10 @@ class Images(Dataset):
     A folder with `train` in it, and `val` or `test`, is split so; otherwise the images are shuffled by `split_seed`
     and split by fractions.
 
-    size: side in pixels, or (height, width): each image is scaled to cover that size and cropped about its
-        centre; None: they must all have the same size
-    pages: what the pages of a file are: observations (None: the same, with a note), or channels of one
+    size: side in pixels, or (height, width): each image is scaled until it covers that, and what juts out is cut off
+        on both sides; None: they must be of one size already
+    colour: grey or rgb; None: grey where all of them are
+    pages: what the pages of a file are: observations (None: the same, which is said), or channels of one
     white: the value that stands for 1.0; None: 255, and of 16 bits what the files' tags say, else 65,535
     subfolders: splits or labels; None: splits if they have the names of splits
     """
@@ -56,7 +58,7 @@ class Images(Dataset):
         self,
         path: str,
         size: Size | None = None,
-        colour: Colour = "rgb",
+        colour: Colour | None = None,
         pages: Pages | None = None,
         white: White | None = None,
         subfolders: Subfolders | None = None,
@@ -74,7 +76,7 @@ class Images(Dataset):
         self.subfolders: Subfolders | None = subfolders
         self.fractions, self.split_seed = (val_fraction, test_fraction), split_seed
         self.limit, self.binarize, self.binarize_seed = limit, binarize, binarize_seed
-        self.label_names: tuple[str, ...] | None = None  # known once the folder is read
+        self.label_names: tuple[str, ...] | None = None  # known once the folder is read, as are the items
         self.filled: dict[str, object] = {}
 
     def load(self) -> Splits:
@@ -86,14 +88,19 @@ class Images(Dataset):
         codes = named_labels(labels, self.label_names)
         parts = self._parts(gallery, folders, codes)
         x = gallery.read([one for part in parts.values() for one in part], 1 if self.binarize == "none" else 3)
-        pieces, start = [], 0
+        every = gallery.pictures(range(len(files)))
+        self.items, places = [gallery.called(one) for one in every], {one: i for i, one in enumerate(every)}
+        pieces, rows, start = [], [], 0
         for name in PARTS:
             part = parts.get(name)
             pieces.append(None if part is None else (x[start : start + len(part)], labels_at(codes, part)))
+            rows.append(torch.tensor([places[one] for one in part or ()], dtype=torch.int64))
             start += len(part or ())
         self.filled = {"white": gallery.white} if gallery.deep else {}
+        self.filled |= {"colour": gallery.colour} if gallery.channels in (1, 3) and not self.wanted.pages else {}
         self.reading = self._reading(gallery, folders, parts, codes, [*notes, *said])
-        return image_splits(pieces, gallery.white, self.binarize, self.binarize_seed, None)
+        splits = image_splits(pieces, gallery.white, self.binarize, self.binarize_seed, None)
+        return splits.with_rows(rows)
 
     @property
     def settings_from_data(self) -> Mapping[str, object]:
@@ -127,7 +134,8 @@ class Images(Dataset):
             given[name] = gallery.pictures(range(start, start + len(folder.files)))
             start += len(folder.files)
         val, test = (0.0 if name in given else f for name, f in zip(PARTS[1:], self.fractions, strict=True))
-        rows = split_rows(self.what, len(given["train"]), val, test, self.split_seed)
+        per_file = Counter(one.file for one in given["train"])
+        rows, self.drawn = split_groups(self.what, list(per_file.values()), val, test, self.split_seed)
         drawn = {name: part.tolist() for name, part in rows._asdict().items() if part is not None}
         parts = {name: [given["train"][i] for i in places] for name, places in drawn.items()}
         parts |= {name: part for name, part in given.items() if name != "train"}
@@ -144,13 +152,13 @@ class Images(Dataset):
         """What was read."""
         n, files = sum(map(len, parts.values())), sum(len(folder.files) for folder in folders.values())
         height, width = gallery.size
-        shape = (CHANNELS[self.wanted.colour], height, width)
+        shape = (gallery.channels, height, width)
         said = f"{n:,} pictures of {sizes(shape)}, of {files:,} file{'s' * (files != 1)}"
         labels = None
         if codes is not None and self.label_names is not None:
             of = [int(codes[one.file]) for part in parts.values() for one in part]
             labels = Labels("folders", "", "classes", counted(of, self.label_names))
-        layout = {"files": files, "colour": self.wanted.colour, "bits": 16 if gallery.deep else 8,
+        layout = {"files": files, "colour": gallery.colour, "bits": 16 if gallery.deep else 8,
                   "white": gallery.white, "scaled": self.resizes}  # fmt: skip
         how = [*gallery.how, *(["scaled and cut to size"] if self.resizes else [])]
         reading = FileReading(
@@ -164,7 +172,7 @@ class Images(Dataset):
         """The source of a split's pictures."""
         if len(folders) > 1 and name in folders:
             return f"folder {as_text(folders[name].files[0].path.relative_to(self.folder).parts[0])}"
-        return f"drawn by dataset.split_seed={self.split_seed}"
+        return self.drawn
 
 
 def labels_at(codes: Tensor | None, pictures: list[Picture]) -> Tensor | None:

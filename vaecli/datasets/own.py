@@ -42,6 +42,41 @@ def split_rows(what: str, n: int, val: float, test: float, seed: int) -> Rows:
     return Rows(parts[2], parts[1] if n_val else None, parts[0] if n_test else None)
 
 
+def split_groups(what: str, sizes: Sequence[int], val: float, test: float, seed: int) -> tuple[Rows, str]:
+    """`split_rows` of the observations of groups, one after the other, that stay together, and how they were split.
+
+    sizes: observations of each group. Where whole groups would leave less than half of all to train on, the
+    observations are taken in their order: the first to train, the last to test, so that neighbours meet only twice.
+    """
+    n, drawn = sum(sizes), f"drawn by dataset.split_seed={seed}"
+    rows = split_rows(what, n, val, test, seed)
+    if n == len(sizes):
+        return rows, drawn
+    n_val, n_test = len(rows.val if rows.val is not None else ()), len(rows.test if rows.test is not None else ())
+    left = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed)).tolist()
+    tested, left = some_groups(left, sizes, n_test)
+    validated, left = some_groups(left, sizes, n_val)
+    if 2 * sum(sizes[group] for group in left) >= n:
+        each = torch.arange(n).split(list(sizes))
+        held = (torch.cat([each[group] for group in groups]) if groups else None for groups in (validated, tested))
+        return Rows(torch.cat([each[group] for group in left]), *held), f"whole files {drawn}"
+    train, validate, tests = torch.arange(n).split([n - n_val - n_test, n_val, n_test])
+    in_order = Rows(train, validate if n_val else None, tests if n_test else None)
+    return in_order, "the pages in their order, since there are too few files to draw from"
+
+
+def some_groups(groups: Sequence[int], sizes: Sequence[int], n: int) -> tuple[list[int], list[int]]:
+    """The first groups that hold at most n observations together, or the smallest one; and the others."""
+    chosen: dict[int, None] = {}
+    for group in groups:
+        if sizes[group] <= n:
+            chosen[group] = None
+            n -= sizes[group]
+    if n and not chosen and groups:
+        chosen = {min(groups, key=lambda group: sizes[group]): None}
+    return list(chosen), [group for group in groups if group not in chosen]
+
+
 class Labels(NamedTuple):
     """The labels of several parts, coded alike."""
 
@@ -52,7 +87,8 @@ class Labels(NamedTuple):
 def code_labels(parts: Sequence[np.ndarray | Classes | None]) -> Labels:
     """Labels as numbers: a text becomes its index among all texts in alphabetical order."""
     if not any(isinstance(part, Classes) for part in parts):
-        return Labels([None if part is None else number_labels(part) for part in parts], None)  # type: ignore[arg-type]
+        numbers = [part for part in parts if not isinstance(part, Classes)]
+        return Labels([None if part is None else number_labels(part) for part in numbers], None)
     texts = [None if part is None else part if isinstance(part, Classes) else as_classes(part) for part in parts]
     names = sorted({name for part in texts if part is not None for name in part.names})
     places = {name: k for k, name in enumerate(names)}

@@ -191,6 +191,12 @@ class Splits(NamedTuple):
     def to(self, device: torch.device) -> Splits:
         return Splits(*(None if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
 
+    def with_rows(self, rows: Sequence[Tensor]) -> Splits:
+        """The same, `rows` (N,) of each part being those of its observations in their file or folder."""
+        train, val, test = rows
+        held = None if self.val is None else replace(self.val, rows=val)
+        return Splits(replace(self.train, rows=train), held, replace(self.test, rows=test))
+
     def sha256(self) -> str:
         """A checksum over the contents of all parts."""
         digest = hashlib.sha256()

@@ -12,11 +12,12 @@ from vaecli.runs.diff import differing
 from vaecli.runs.folder import RunFolder, folders_below
 from vaecli.runs.names import BEST, LAST, SUMMARY
 from vaecli.runs.read import Damaged
-from vaecli.runs.records import Summary
+from vaecli.runs.records import Evaluation, Protocol, Summary
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
 from vaecli.utils.schema import flatten, is_number
 from vaecli.utils.text import lines as printable_lines
+from vaecli.utils.text import shorten
 from vaecli.utils.types import Values
 
 RISING = ("bound", "elbo", "test_elbo", "test_bound")  # higher is better: sorted from the highest down
@@ -36,6 +37,8 @@ class Row(TypedDict):
     test_elbo: float | None
     test_bound: float | None
     nll: float | None
+    nll_k: int | None
+    nll_protocol: str | None
     seconds: float | None
     folder: str
     error: str | None
@@ -49,7 +52,8 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
 
     differences: the configuration keys in which the runs differ, with their values
     epochs: finished ones; bound, elbo: the best checkpoint's, on the validation split (the training split without one)
-    test_elbo, test_bound: the best checkpoint's; nll: of evaluation.json; seconds: wall time of the training
+    test_elbo, test_bound: the best checkpoint's; seconds: wall time of the training
+    nll: of evaluation.json, from nll_k draws; nll_protocol: observations, kind of draws, checkpoint
     What a run does not have is None. UserError if the path is not a folder, and for an unknown column.
     """
     root = expanded(os.fspath(path))
@@ -99,7 +103,7 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
     known = summary or Summary()
     said = progress_of(known)
     progress = attempt(lambda: completed_by_metrics(folder, known, said), said, problems)
-    nll = attempt(lambda: nll_of(folder, known), None, problems)
+    evaluation = attempt(lambda: evaluation_of(folder, known), None, problems)
     test = known.test
     row: Row = {
         "status": known.status or "damaged",
@@ -110,7 +114,9 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
         "elbo": progress.elbo,
         "test_elbo": test.elbo if test else None,
         "test_bound": test.bound if test else None,
-        "nll": nll,
+        "nll": None if evaluation is None else evaluation.nll,
+        "nll_k": None if evaluation is None else evaluation.protocol.k,
+        "nll_protocol": None if evaluation is None else protocol_of(evaluation.protocol),
         "seconds": known.seconds,
         "folder": str(folder),
         "error": "; ".join([*filter(None, [text(known.error)]), *problems]) or None,
@@ -171,13 +177,21 @@ def has_figures(line: Values) -> bool:
     return all(is_number(line.get(key)) for key in ("epoch", "elbo", "bound"))
 
 
-def nll_of(folder: RunFolder, summary: Summary) -> float | None:
-    """The NLL of the last evaluation; None if the run was trained further since and has another checkpoint."""
+def evaluation_of(folder: RunFolder, summary: Summary) -> Evaluation | None:
+    """The last evaluation, unless the run has been trained on since, so that its checkpoint is another one."""
     if not folder.evaluation.exists():
         return None
-    evaluation = folder.read_evaluation()
-    now = {BEST: summary.best.epoch if summary.best else None, LAST: summary.epochs}.get(evaluation.protocol.checkpoint)
-    return evaluation.nll if now in (None, evaluation.protocol.epoch) else None
+    found = folder.read_evaluation()
+    now = {BEST: summary.best.epoch if summary.best else None, LAST: summary.epochs}.get(found.protocol.checkpoint)
+    return found if now in (None, found.protocol.epoch) else None
+
+
+def protocol_of(p: Protocol) -> str:
+    """What has to be known of an NLL besides k: "300 of 300 test observations, draws from q(z|x), best checkpoint"."""
+    where = printable_lines(shorten(p.input or p.split or "", 60))
+    whence = "the prior" if p.estimator == "prior" else "q(z|x)"
+    checkpoint = printable_lines(shorten(p.checkpoint, 20))
+    return f"{p.observations:,} of {p.of:,} {where} observations, draws from {whence}, {checkpoint} checkpoint"
 
 
 def finite(value: Any) -> Any:

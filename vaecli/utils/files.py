@@ -109,14 +109,19 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def expanded(path: str) -> Path:
-    """`path` with ~ replaced by a home folder; UserError for an unknown user and for a null character."""
-    absolute = os.path.expanduser(path)
+    """`path` with ~ replaced by a home folder; UserError where there is none, and for what no path can hold."""
+    return Path(at_home(path))
+
+
+def at_home(path: str) -> str:
+    """The same as a text in which nothing else is changed: ./latest is not latest."""
+    found = os.path.expanduser(path)
     if "\0" in path:
         raise UserError(f"{path}: a path cannot contain the character \\0")
-    if absolute.startswith("~"):
-        user = absolute.split(os.sep)[0]
+    if found.startswith("~"):
+        user = found.split(os.sep)[0]
         raise UserError(f"{path}: this machine has no home folder {user}; write a name that begins with ~ as ./~...")
-    return Path(absolute)
+    return found
 
 
 def check_utf8_name(what: str, path: str | os.PathLike[str]) -> None:

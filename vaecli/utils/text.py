@@ -85,6 +85,6 @@ def distinct(names: Sequence[str]) -> list[str]:
 def csv_line(cells: Sequence[Any]) -> str:
     """A line of a .csv file; a cell that holds a possible separator is quoted."""
     shown = [spreadsheet(cell) for cell in cells]
-    quoted = [f'"{cell.replace(chr(34), chr(34) * 2)}"' if re.search(r'[,;|"#]|^\s|\s$', cell) else cell
+    quoted = [f'"{cell.replace(chr(34), chr(34) * 2)}"' if re.search(r'[,;|"#]|^%|^\s|\s$', cell) else cell
               for cell in shown]  # fmt: skip
     return (",".join(quoted) or '""') + "\n"

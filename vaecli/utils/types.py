@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from vaecli.utils.files import expanded
+from vaecli.utils.files import at_home
 
 
 def folder_name(name: str) -> str:
@@ -44,7 +44,7 @@ Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
-UserPath = Annotated[str, AfterValidator(lambda path: str(expanded(path)))]  # as typed; ~ becomes the home folder
+UserPath = Annotated[str, AfterValidator(at_home)]  # as typed; ~ becomes the home folder
 
 
 FolderName = Annotated[str, AfterValidator(folder_name)]  # of one folder, without a way to it

@@ -79,7 +79,8 @@ def candidate(name: Separator, lines: Sequence[str], start: int, whole: bool) ->
     rows = [one for one in rows if not RULE.fullmatch(one.text.strip())]
     if not rows:
         return None
-    counts = [len(one.cells) for one in rows]
+    before = next((i for i, one in enumerate(rows) if not is_remark(one.cells)), 0)
+    counts = [1] * before + [len(one.cells) for one in rows[before:]]
     width = Counter(counts[1:] or counts).most_common(1)[0][0]
     pairs = zip(counts, [*counts[1:], width], strict=True)
     first = next((i for i, pair in enumerate(pairs) if pair == (width, width)), 0)
@@ -88,6 +89,11 @@ def candidate(name: Separator, lines: Sequence[str], start: int, whole: bool) ->
     table = rows[first - short :]
     share, decimal = numbers_in([one.cells for one in table[1:] or table], width)
     return Candidate(name, rows[: first - short], table, width, regular, share, decimal, short)
+
+
+def is_remark(cells: Sequence[str]) -> bool:
+    """Whether a row is a line of text that a spreadsheet has filled up with empty cells."""
+    return len(cells) > 2 and not any(map(str.strip, cells[1:])) and form(cells[0]) == "text"
 
 
 def is_short_header(cells: Sequence[str], first: Sequence[str]) -> bool:

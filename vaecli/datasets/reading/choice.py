@@ -43,6 +43,7 @@ def known_encoding(name: str) -> str:
 
 Texts = Annotated[list[str], BeforeValidator(as_texts)]
 Name = Annotated[str, BeforeValidator(as_text)]
+WindowSize = Annotated[int, Field(strict=True, ge=2, lt=2**31)]
 White = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 
@@ -61,5 +62,6 @@ class ReadOptions(NamedTuple):
     channels: Channels = "auto"  # where the channels of an array of pictures are
     x_shape: tuple[int, ...] | None = None  # of an observation, if known
     white: White | None = None  # the whole number that stands for 1.0
-    precision: Precision | None = "single"  # float32 or float64; None: as the numbers require
-    known: bool = False  # columns and labels come from another file; this one may lack the labels
+    precision: Precision | None = "single"  # of float32 or float64; None: as the numbers need it
+    series: bool = False  # an array (N,) is one number for each of N rows
+    known: bool = False  # columns and labels were found in another file; there may be no such labels here

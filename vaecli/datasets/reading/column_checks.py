@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from vaecli.datasets.reading.cells import BY_COMMA, COMMA, form, normalise, value
@@ -12,6 +13,7 @@ from vaecli.datasets.reading.table import Columns
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
 
+DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b")
 MAX_LABEL_LENGTH = 1000  # characters of a label; a longer text is not a class name
 CELLS_SHOWN, CELLS_NAMED = 3, 10  # different cells that a message shows, and that its remedy names
 
@@ -46,6 +48,8 @@ def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
     others = f"{leave} leaves the column out, {labels} uses it as the labels"
     if all(is_comma(cell) for cell, _ in cells):
         return f"column {name}: {where}: {decimals(normalise(cells[0][0]))}; {others}"
+    if not texts.n_numbers and all(DATE.match(normalise(cell)) for cell, _ in cells):
+        return f"column {name}: holds dates: {where}; write them as numbers (days since the first), or {others}"
     if not texts.n_numbers:
         return f"column {name}: its cells are not plain numbers: {where}; write plain numbers (5, not 5%), or {others}"
     if {normalise(cell) for cell, _ in cells} == {name}:

@@ -151,7 +151,8 @@ def needs_double(values: np.ndarray) -> bool:
     some = some[np.isfinite(some)]
     if not len(some) or bool((some.astype(np.float32) == some).all()):
         return False
-    low, middle, high = np.percentile(some, [25, 50, 75])
+    places = np.array([0.25, 0.5, 0.75]) * (len(some) - 1)  # as numpy.percentile, which takes ten times as long
+    low, middle, high = np.interp(places, np.arange(len(some)), np.sort(some))
     spread, step = high - low or float(np.ptp(some)), float(np.spacing(np.float32(abs(middle))))
     return step > (ROUNDING_OF_INTEGERS if bool((some == np.rint(some)).all()) else ROUNDING_OF_REALS) * spread > 0
 

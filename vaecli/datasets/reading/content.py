@@ -45,3 +45,5 @@ class Content(NamedTuple):
     levels: int = 1  # the value of x that stands for 1.0
     mapped: bool = False  # x stays in the file, mapped into memory
     double: bool = False  # float32 has too few digits for it
+    items: Sequence[str] | None = None  # what each observation is called: the file of a picture
+    rows: Tensor | None = None  # (N,): which row of the file each observation begins with; None: each is the next one

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from vaecli.datasets.checks import existing
-from vaecli.datasets.reading.choice import ReadOptions
-from vaecli.datasets.reading.content import Content
-from vaecli.datasets.reading.folders import File, walk
+from vaecli.datasets.reading.choice import Colour, ReadOptions
+from vaecli.datasets.reading.content import Content, classes
+from vaecli.datasets.reading.folders import File, Folder, labels_of, walk
 from vaecli.datasets.reading.gallery import Gallery, ImageOptions
 from vaecli.datasets.reading.numpy_files import read_npy, read_npz
 from vaecli.datasets.reading.parquet import read_parquet
 from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES, WHITE8
-from vaecli.datasets.reading.report import FileReading
+from vaecli.datasets.reading.pixels import sizes
+from vaecli.datasets.reading.report import FileReading, Labels
 from vaecli.datasets.reading.text import read_text
 from vaecli.utils.errors import UserError
 
@@ -33,14 +36,21 @@ def read(what: str, path: Path, choice: ReadOptions) -> Content:
 
 def read_pictures(what: str, path: Path, wanted: ImageOptions) -> Content:
     """The pictures of a file, or of all files below a folder, as observations (N, C, H, W)."""
-    files = walk(what, path).files if path.is_dir() else [File(path, "")]
+    files, passed_over = walk(what, path) if path.is_dir() else Folder([File(path, "")], {})
     gallery = Gallery(what, path, [file.path for file in files], wanted)
-    x = gallery.read(gallery.pictures(range(len(files))))
-    n, (height, width) = len(x), gallery.size
-    said = f"{n:,} picture{'s' * (n != 1)} of {width}x{height} pixels"
+    pictures = gallery.pictures(range(len(files)))
+    x = gallery.read(pictures)
+    n = len(x)
     shape = tuple(x.shape[1:])
-    reading = FileReading(str(path), "images", n, shape, said, tuple(gallery.how), notes=tuple(gallery.notes))
-    return Content(x, None, reading, levels=gallery.white)
+    said = f"{n:,} picture{'s' * (n != 1)} of {sizes(shape)}"
+    labels, notes = labels_of(files)
+    kinds = None if labels is None else classes(labels, np.arange(len(labels)))
+    found = None if kinds is None else kinds._replace(codes=kinds.codes[[picture.file for picture in pictures]])
+    said_of = None if found is None else Labels("folders", "", "classes", found.counts)
+    reading = FileReading(str(path), "images", n, shape, said, tuple(gallery.how), labels=said_of,
+                          passed_over=passed_over, notes=(*notes, *gallery.notes))  # fmt: skip
+    items = [gallery.called(picture) for picture in pictures] if path.is_dir() else None
+    return Content(x, found, reading, levels=gallery.white, items=items)
 
 
 def read_observations(what: str, path: Path, choice: ReadOptions, x_shape: Shape, wanted: ImageOptions) -> Content:
@@ -58,7 +68,11 @@ def read_observations(what: str, path: Path, choice: ReadOptions, x_shape: Shape
     if not path.is_dir():
         existing(what, path, [*READERS, *IMAGE_SUFFIXES])
     white = choice.white if choice.white and choice.white > WHITE8 else None
-    content = read_pictures(what, path, wanted._replace(colour="grey" if x_shape[0] == 1 else "rgb", white=white))
+    known: dict[int, Colour] = {} if wanted.pages == "channels" else {1: "grey", 3: "rgb"}
+    colour = known.get(x_shape[0])
+    content = read_pictures(what, path, wanted._replace(colour=colour, white=white))
+    if content.x.shape[1] != x_shape[0]:
+        raise UserError(f"{what}: has {content.x.shape[1]} channels; expected {x_shape[0]}")
     if tuple(content.x.shape[1:]) != x_shape:
         _, height, width = content.x.shape[1:]
         raise UserError(f"{what}: is {width}x{height} pixels; expected {x_shape[2]}x{x_shape[1]}")

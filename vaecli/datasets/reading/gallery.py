@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from vaecli.datasets.reading.bands import look_at_bands, read_bands
 from vaecli.datasets.reading.choice import Colour, Pages
 from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, ImageInfo, image_info, read_pages, why
 from vaecli.utils.errors import UserError
@@ -38,7 +39,7 @@ class Picture(NamedTuple):
 class ImageOptions(NamedTuple):
     """How to read pictures."""
 
-    colour: Colour = "rgb"
+    colour: Colour | None = None  # None: grey where all of them are
     size: tuple[int, int] | None = None  # height and width to scale and cut to; None: all are of one size
     pages: Pages | None = None  # None: observations
     white: int | None = None  # the value that stands for 1.0; None: as the files say
@@ -56,7 +57,7 @@ class Gallery:
         room = None if wanted.size else MemoryBudget()  # memory is checked here too if the pictures' own size is used
 
         def look(i: int) -> None:
-            looks[i] = image_info(paths[i], room)
+            looks[i] = look_at_any(paths[i], room)
 
         broken = self._each(range(len(paths)), look, "looking at images")
         if broken and not wanted.size:
@@ -64,7 +65,10 @@ class Gallery:
         self.looks = looks
         self.size = wanted.size or self._common_size()
         self.deep = any(look.deep for look in looks.values())
-        self.largest = 0  # the largest value that was read
+        self.largest = 0  # value that was read
+        self.coloured = False  # whether any pixel that was read has a colour
+        self.colour: Colour = wanted.colour or ("grey" if all(look.grey for look in looks.values()) else "rgb")
+        self.channels = self._bands() or CHANNELS[self.colour]  # of an observation
 
     @property
     def white(self) -> int:
@@ -80,16 +84,20 @@ class Gallery:
         pages = [(i, self.looks[i].pages if i in self.looks else (0,)) for i in files]
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
+        if any(look.bands for look in self.looks.values()):
+            raise UserError(f"{self.what}: has files of {self.channels} channels, to which dataset.pages=channels "
+                            "adds none; leave it out")  # fmt: skip
+        self.channels = CHANNELS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
+        needed = f" with dataset.colour={self.wanted.colour} needs" if self.wanted.colour else f": {self._name(0)} has"
         for i, several in pages:
-            if len(several) != CHANNELS[self.wanted.colour]:
-                name, n, colour = self._name(i), len(several), self.wanted.colour
-                raise UserError(f"{self.what}: {name} has {n} page{'s' * (n > 1)}, but dataset.pages=channels with "
-                                f"dataset.colour={colour} needs {CHANNELS[colour]}")  # fmt: skip
+            if len(several) != self.channels:
+                raise UserError(f"{self.what}: {self._name(i)} has {len(several)} page{'s' * (len(several) > 1)}, "
+                                f"but dataset.pages=channels{needed} {self.channels}")  # fmt: skip
         return [Picture(i, several) for i, several in pages]
 
     def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
-        """The observations (N, C, H, W), uint8, or int32 if a picture has more than 8 bits a channel."""
-        shape = (len(pictures), CHANNELS[self.wanted.colour], *self.size)
+        """The observations (N, C, H, W), uint8, or int32 where a picture has more than 8 bits a channel."""
+        shape = (len(pictures), self.channels, *self.size)
         needed = math.prod(shape) * (4 if self.deep else 1)
         check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
         x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), MemoryBudget(needed)
@@ -108,13 +116,28 @@ class Gallery:
         if self.largest > self.white:
             name = self._name(max(highest, key=lambda i: highest[i]))
             raise UserError(f"{self.what}: {name} holds {self.largest:,}, beyond dataset.white={self.white}")
+        if self.wanted.colour is None and self.colour == "rgb" and self.channels == 3 and not self.coloured:
+            self.colour, self.channels = "grey", 1
+            x = x[:, :1].contiguous()
         return x
 
+    def called(self, picture: Picture) -> str:
+        """The file of an observation, and, of several pages, which one it is: name.tif[3]."""
+        path = self.paths[picture.file]
+        name = str(path.relative_to(self.folder)) if path != self.folder else path.name
+        several = picture.file in self.looks and len(self.looks[picture.file].pages) > 1
+        return f"{name}[{picture.pages[0]}]" if several and len(picture.pages) == 1 else name
+
     def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: MemoryBudget) -> int:
-        """Put a file's observations into their places in x; returns their largest value."""
+        """Put a file's observations into their places in x; the largest value of them."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
-        frames = read_pages(self.paths[i], "grey" if channels else self.wanted.colour, self.size, pages, room)
+        look = self.looks.get(i)
+        frames = (
+            iter([read_bands(self.paths[i], look, self.size, room)])
+            if look and look.bands
+            else read_pages(self.paths[i], "grey" if channels else self.colour, self.size, pages, room)
+        )
         highest = 0
         for place, several in wanted:
             pixels = np.concatenate([next(frames) for _ in several])
@@ -123,8 +146,21 @@ class Gallery:
             if self.deep and pixels.dtype == np.uint8:
                 pixels = np.rint(pixels * (self.white / WHITE8))
             highest = max(highest, int(pixels.max()))
+            if bool((pixels[1:] != pixels[:1]).any()):
+                self.coloured = True
             x[place] = torch.from_numpy(pixels.astype(np.int32 if self.deep else np.uint8))
         return highest
+
+    def _bands(self) -> int:
+        """Channels of files that have more than a colour; 0 where there are none. UserError where some have others."""
+        several = {i: look.bands for i, look in sorted(self.looks.items())}
+        if len(set(several.values())) > 1:
+            usual = Counter(several.values()).most_common(1)[0][0]
+            one, other = (next(i for i, n in several.items() if (n == usual) is same) for same in (True, False))
+            names = " and ".join(f"{self._name(i)} {several[i] or 'at most 4'}" for i in (one, other))
+            raise UserError(f"{self.what}: images of different numbers of channels: {names}; "
+                            "give them folders of their own")  # fmt: skip
+        return max(several.values(), default=0)
 
     def _common_size(self) -> tuple[int, int]:
         """Height and width of all images; UserError if two differ."""
@@ -169,6 +205,9 @@ class Gallery:
             held = "file of" if len(paged) == 1 else "files of together"
             phrases.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
         phrases += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
+        phrases += ["what is transparent is white"] if any(look.transparent for look in self.looks.values()) else []
+        if self.colour == "grey" and not self.wanted.colour and not all(look.grey for look in self.looks.values()):
+            phrases.append("saved in colour, but without any (dataset.colour=rgb keeps three channels)")
         phrases += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
         return phrases
 
@@ -187,6 +226,17 @@ class Gallery:
             notes.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
                          f"dataset.white={2**bits - 1} makes that white")  # fmt: skip
         return notes
+
+
+def look_at_any(path: Path, room: MemoryBudget | None) -> ImageInfo:
+    """What an image file says of itself, whether Pillow knows it or not."""
+    try:
+        return image_info(path, room)
+    except UnidentifiedImageError:
+        found = look_at_bands(path)
+        if found is None:
+            raise
+        return found
 
 
 def attempt(do: Callable[[int], None], i: int) -> str | None:

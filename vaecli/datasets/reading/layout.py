@@ -18,6 +18,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.text import distinct
 
 COMMENTS = ("#", "%")
+COMMENT_SIGN = re.compile(r"\A(?:#+|%+(?=\s))")  # before names; a % right before one belongs to it
 
 
 class Layout(NamedTuple):
@@ -96,7 +97,7 @@ def comment_names(comments: Sequence[str], best: Candidate) -> list[str] | None:
     """The names in the last comment, if it has as many words as there are columns."""
     if not comments:
         return None
-    last = comments[-1].lstrip("".join(COMMENTS)).strip()
+    last = COMMENT_SIGN.sub("", comments[-1]).strip()
     for sign in (SEPARATORS[best.name], ",", " "):
         names = PIECE.findall(last) if sign == " " else next(csv.reader([last], delimiter=sign), [])
         if len(names) == best.width:

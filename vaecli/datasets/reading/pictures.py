@@ -27,6 +27,7 @@ PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # formats whose frames are pages
 BYTES_PER_PIXEL = 28  # bytes that a pixel takes at most while an image is read: 26 in a WebP file, 16 in others
 DEEP_FACTOR = 3  # factor for a picture of more than 8 bits a channel
 MODES = {"grey": "L", "rgb": "RGB"}
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # modes of Pillow's without a colour
 MAX_SAMPLE, SUBFILE, DESCRIPTION = 281, 254, 270  # tags of TIFF
 WHITE8, WHITE16 = 255, 65535
 UNREADABLE = (  # what Pillow raises for damaged files of one kind or another
@@ -48,7 +49,10 @@ class ImageInfo(NamedTuple):
     deep: bool  # more than 8 bits a channel
     white: int | None  # the largest value that its own tag allows
     kind: str  # PNG, TIFF ...
-    more: int = 0  # frames that are not pages: thumbnails, or a camera's second picture
+    grey: bool = False  # it says itself that it has no colour
+    more: int = 0  # frames that are no pages: thumbnails, or a camera's second picture
+    bands: int = 0  # channels of a file that `bands` reads; 0: of others
+    transparent: bool = False  # what of it is transparent becomes white
 
 
 def why(error: BaseException) -> str:
@@ -95,8 +99,15 @@ def image_info(path: Path, room: MemoryBudget | None = None) -> ImageInfo:
         if isinstance(image, TiffImageFile):
             stacked = stack_of(image)
             pages = list(range(stacked)) if frames == 1 and stacked > 1 else full_pages(image, frames)
-        return ImageInfo((width, height) if turned else (height, width), tuple(pages), deep, white, kind,
-                    frames - len(pages) if len(pages) < frames else 0)  # fmt: skip
+        size = (width, height) if turned else (height, width)
+        more, transparent = max(0, frames - len(pages)), image.has_transparency_data
+        return ImageInfo(size, tuple(pages), deep, white, kind, is_grey(image), more, transparent=transparent)
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image says itself that it has no colour."""
+    palette = image.getpalette() if image.mode == "P" else None
+    return image.mode in GREY or bool(palette and palette[::3] == palette[1::3] == palette[2::3])
 
 
 def full_pages(image: TiffImageFile, frames: int) -> list[int]:

@@ -31,7 +31,11 @@ def array_content(what: str, path: Path, values: np.ndarray, choice: ReadOptions
     held = torch.from_numpy(x) if mapped else in_memory(x, choice, double)
     low, high = (None, None) if mapped else (number(float(np.fmin.reduce(values, None))),
                                              number(float(np.fmax.reduce(values, None))))  # fmt: skip
-    of = f"vectors of {x.shape[1]:,} numbers" if x.ndim == 2 else f"pictures of {sizes(x.shape[1:])}"
+    of = (
+        f"vectors of {x.shape[1]:,} number{'s' * (x.shape[1] != 1)}"
+        if x.ndim == 2
+        else f"pictures of {sizes(x.shape[1:])}"
+    )
     said = f"{len(x):,} {of}"
     how = [f"{values.dtype.name} of shape {'x'.join(map(str, values.shape))}"]
     how += [f"{levels} stands for 1.0"] if levels > 1 else []
@@ -48,14 +52,16 @@ def observations(what: str, values: np.ndarray, choice: ReadOptions) -> tuple[np
     shape = values.shape
     if choice.x_shape is not None:
         return expected(what, values, choice.x_shape, choice), None
-    if values.ndim == 2:
-        return values, None
+    if values.ndim == 2 or (values.ndim == 1 and choice.series):
+        return values.reshape(len(values), -1), None
     if values.ndim == 3:
         odd = shape[2] in (3, 4) and min(shape[:2]) > 4
         note = f"{shape[0]:,} pictures of {shape[2]}x{shape[1]} pixels; one picture in colour would be x[None]"
         return values[:, None], note if odd else None
     if values.ndim != 4:
-        advice = "; reshape it to (N, 1)" if values.ndim == 1 else ""
+        advice = "; of a series, dataset.window=64 dataset.stride=16 takes windows of 64 values, one every 16, for "
+        advice += "observations; for single numbers, reshape it to (N, 1)"
+        advice = advice if values.ndim == 1 else ""
         raise UserError(f"{what}: has shape {shape}; expected {EXPECTED}{advice}")
     fits = [name for name, axis in (("first", 1), ("last", 3)) if shape[axis] in CHANNEL_COUNTS] or more_channels(shape)
     if choice.channels != "auto" and choice.channels not in fits:
@@ -91,7 +97,8 @@ def expected(what: str, values: np.ndarray, x_shape: tuple[int, ...], choice: Re
 
 def sizes(shape: tuple[int, ...]) -> str:
     """8x8 pixels, in colour."""
-    return f"{shape[2]}x{shape[1]} pixels, {'in colour' if shape[0] == 3 else 'grey'}"
+    kind = {1: "grey", 3: "in colour"}.get(shape[0], f"{shape[0]} channels")
+    return f"{shape[2]}x{shape[1]} pixels, {kind}"
 
 
 def is_double(x: np.ndarray, choice: ReadOptions) -> bool:

@@ -1,0 +1,76 @@
+"""Windows of a series as observations: the series is split in time first, so that no value lies in two splits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vaecli.datasets.own import Rows, split_rows
+from vaecli.datasets.reading.content import Content
+from vaecli.datasets.split import FileSplit, Split
+from vaecli.utils.errors import UserError
+from vaecli.utils.memory import check_memory
+
+SHORT = 100  # rows below which a single column is not taken for a series
+
+
+class Windows(NamedTuple):
+    """How a series is cut: windows of `size` values, of which the next to train on begins `stride` values later.
+
+    Those to validate, to test and of other files follow one another without overlap, so that the errors of their
+    figures are those of separate observations.
+    """
+
+    size: int
+    stride: int | None = None  # None: a quarter of a window
+
+    @property
+    def training_stride(self) -> int:
+        return self.stride or max(1, self.size // 4)
+
+    def rows(self, what: str, content: Content, val: float, test: float) -> Rows:
+        """The first rows of a file to train on, then those to validate, the last to test; None for a fraction of 0."""
+        sizes = [0 if part is None else len(part)
+                 for part in split_rows(what, len(self.series(what, content)), val, test, 0)]  # fmt: skip
+        train, *others = torch.arange(sum(sizes)).split(sizes)
+        return Rows(train, *(part if len(part) else None for part in others))
+
+    def split(self, what: str, content: Content, rows: Tensor, stride: int | None = None) -> Split:
+        """The windows within some rows of the file, which follow one another; a split's rows are their first ones."""
+        series = self.series(what, content)
+        if len(rows) < self.size:
+            raise UserError(f"{what}: dataset.window={self.size} needs so many values in every split, and there are "
+                            f"{len(rows):,} in one of them; give a smaller window")  # fmt: skip
+        starts = torch.arange(int(rows[0]), int(rows[-1]) + 2 - self.size, stride or self.size)
+        every = series.unfold(0, self.size, 1)  # a view
+        if content.mapped:
+            return FileSplit(every, None, content.levels, rows=starts, double=content.double)
+        check_memory(len(starts) * self.size * series.element_size(), what, "give a larger dataset.stride")
+        return Split(every[starts], None, content.levels, rows=starts, double=content.double)
+
+    def content(self, what: str, content: Content) -> Content:
+        """All windows of a file, one after the other."""
+        rows = torch.arange(len(self.series(what, content)))
+        found, left = self.split(what, content, rows), len(rows) % self.size
+        reading = content.reading.adding(f"{len(found):,} windows of {self.size:,} values, one after the other")
+        if left:
+            reading = reading.adding(f"the last {left:,} values fill none")
+        return content._replace(
+            x=found.raw(slice(None)), rows=found.rows, names=None, labels=None, reading=reading, mapped=False
+        )
+
+    def series(self, what: str, content: Content) -> Tensor:
+        """The values (N,); UserError where there are several columns."""
+        if content.x[0].numel() != 1:
+            names = content.names
+            remedy = f"choose one, as in 'dataset.columns=[{names[0]}]'" if names else "save one as (N,)"
+            raise UserError(f"{what}: dataset.window takes one series, and a row of this file holds "
+                            f"{content.x[0].numel():,} numbers; {remedy}")  # fmt: skip
+        return content.x.reshape(len(content.x))
+
+    @property
+    def said(self) -> str:
+        return (f"windows of {self.size:,} values, one every {self.training_stride:,} to train on, one after the other "
+                "to validate and test")  # fmt: skip
