@@ -235,7 +235,7 @@ def test_encode_input(digits_run: Path, digits: Run, command: Command, tmp_path:
     command("encode", f"run={digits_run}", "input=x.npy", "output=codes.csv", "format=csv")
     lines = (tmp_path / "codes.csv").read_text().splitlines()
     assert len(lines) == 8
-    assert lines[0].endswith("scale_5")
+    assert lines[0].endswith("scale_5,row")
     with torch.no_grad():
         expected = digits.model.encode(x).mean
     torch.testing.assert_close(torch.tensor(np.loadtxt(lines[1:], delimiter=","))[:, :5].float(), expected)

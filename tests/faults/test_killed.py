@@ -18,7 +18,7 @@ from PIL import Image
 from support.processes import in_child
 from support.runs import SMALL, assert_same, train
 
-from vaecli.runs import checkpoint, logger
+from vaecli.runs import checkpoint
 from vaecli.utils import files
 
 OPTIONS = ("dataset.binarize=dynamic", "scheduler=cosine", "ema.decay=0.9", "checkpoint.every_seconds=0.05", *SMALL)
@@ -63,12 +63,12 @@ def set_trap(moment: str, chance: random.Random, seconds: float) -> None:
         files.replace_file = counted(whole, nth, half)
     elif moment == "half of a line":
 
-        def cut(self: Any, file: Any, line: str) -> None:
-            file.write(line[: len(line) // 2])
-            file.flush()
+        def cut(self: files.AppendedFile, line: bytes) -> None:
+            self.file.write(line[: len(line) // 2])
+            self.file.flush()
             kill()
 
-        logger.RunLogger.write = counted(logger.RunLogger.write, nth, cut)  # type: ignore[method-assign]
+        files.AppendedFile.write = counted(files.AppendedFile.write, nth, cut)  # type: ignore[method-assign]
     else:
         put = os.replace
 

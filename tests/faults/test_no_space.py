@@ -19,7 +19,7 @@ from support.runs import SMALL, assert_same, lines, train
 from vaecli.runs import checkpoint
 from vaecli.runs.logger import RunLogger
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import replace_bytes
+from vaecli.utils.files import AppendedFile, replace_bytes
 
 OPTIONS = (*SMALL, "dataset.binarize=dynamic")
 
@@ -93,7 +93,7 @@ def test_no_room_for_a_line(whole: Path, tmp_path: Path) -> None:
         )
 
     done = forked("train", "resume=run", "epochs=4", cwd=tmp_path, before=full)
-    assert_refused(done, r"/dev/full: No space left on device")
+    assert_refused(done, r"train.log: No space left on device")
     assert forked("train", "resume=run", "epochs=4", cwd=tmp_path).returncode == 0
     assert lines(tmp_path / "run") == lines(whole)
 
@@ -104,7 +104,7 @@ def test_no_room_for_a_line_of_figures(whole: Path, tmp_path: Path, monkeypatch:
 
     def full_in_epoch_3(self: RunLogger, split: str, epoch: int, *rest: Any) -> None:
         if epoch == 3:
-            self.lines = open("/dev/full", "a", buffering=1)  # noqa: SIM115
+            self.lines = AppendedFile(Path("/dev/full"))
         metrics(self, split, epoch, *rest)
 
     with monkeypatch.context() as patch:

@@ -149,7 +149,7 @@ def test_names_that_are_not_utf_8() -> None:
         done = called(*words.split(), cwd=Path.cwd())
         assert done.returncode == 1
         assert done.stderr.startswith("error: "), done.stderr
-        assert "the name is not UTF-8" in done.stderr
+        assert "the name is not valid UTF-8" in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert not Path("x").exists()
 

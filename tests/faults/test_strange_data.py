@@ -365,7 +365,7 @@ def test_threads_share_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_room_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 100)
-    room = MemoryBudget(beside=40)
+    room = MemoryBudget(reserved=40)
     with suppress(ValueError), room.taken(60, "it", "less"):
         assert room.free == 0
         raise ValueError

@@ -211,7 +211,8 @@ def test_numbers_of_an_older_configuration_hold() -> None:
 
 
 def test_a_gentler_optimizer_from_there_on() -> None:
-    assert train(*small(), "output=run", stop_at=6) == 130
+    constant = ("scheduler=constant", "optimizer.lr=1e-3")
+    assert train(*small(*constant), "output=run", stop_at=6) == 130
     assert train("resume=run", "optimizer.lr=1e-4", "clip_grad_norm=1") == 0
     assert [line["lr"] for line in lines(Path("run")) if line["split"] == "train"] == [1e-3, 1e-4, 1e-4, 1e-4]
 
@@ -386,7 +387,7 @@ def gone(trainer: Trainer) -> None:
 
 
 def test_changes_hold_after_another_stop() -> None:
-    assert train(*SMALL, "output=run") == 0
+    assert train(*SMALL, "scheduler=constant", "output=run") == 0
     with at_step(STEPS + 1, gone), pytest.raises(Gone):
         train("resume=run", "epochs=6", "optimizer.lr=0.002")
     assert train("resume=run") == 0
