@@ -12,6 +12,9 @@ from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.folder import check_unoccupied, make, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
+from vaecli.training.course import finish
+from vaecli.training.stack import gains
+from vaecli.training.together import Member, follow
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import say
@@ -25,7 +28,7 @@ def start(config: RunConfig, invocation: Invocation) -> float:
     if folder is not None and seed_runs(folder):
         if config.seeds is not None:
             raise UserError(f"resume={folder} seeds={config.seeds}: it goes on with the seeds it has; leave seeds out")
-        return in_a_row(resumed(config, folder), invocation, folder)
+        return train_all(resumed(config, folder), invocation, folder)
     if config.seeds is None:
         return lifecycle.start(config, invocation)
     if folder is not None:
@@ -44,7 +47,7 @@ def start_new(config: RunConfig, invocation: Invocation, count: int) -> float:
     folder = new_folder(config.folder, config.dataset.name).path
     for seed in seeds:
         make(seed_folder(folder, seed), exist_ok=True)
-    return in_a_row([of_seed(config, folder, seed) for seed in seeds], invocation, folder)
+    return train_all([of_seed(config, folder, seed) for seed in seeds], invocation, folder)
 
 
 def of_seed(config: RunConfig, folder: Path, seed: int) -> RunConfig:
@@ -62,20 +65,32 @@ def resumed(given: RunConfig, folder: Path) -> list[RunConfig]:
     ]
 
 
-def in_a_row(configs: list[RunConfig], invocation: Invocation, folder: Path) -> float:
-    """Train one run after another; the mean of their bounds."""
-    bounds = [lifecycle.start(config, told(invocation, config)) for config in configs]
+def train_all(configs: list[RunConfig], invocation: Invocation, folder: Path) -> float:
+    """Train all runs, at once where that is faster; the mean of their bounds."""
+    first, *others = (lifecycle.course(config, told(invocation, config, i > 0)) for i, config in enumerate(configs))
+    members = [Member(first)]
+    members[0].start()
+    if others and members[0].trainer is not None and gains(members[0].trainer):
+        members += map(Member, others)
+        for member in members[1:]:
+            member.start()
+        others = []
+    follow(members)
+    for member in members:
+        if member.error is not None:
+            raise member.error
+    bounds = [member.bound for member in members] + [finish(course) for course in others]
     found = spread_of(list(seed_runs(folder).values()))
     if found is not None:
         say(f"{folder}: test ELBO {found}")
     return statistics.fmean(bounds)
 
 
-def told(invocation: Invocation, config: RunConfig) -> Invocation:
-    """How one of the runs could have been asked for."""
+def told(invocation: Invocation, config: RunConfig, quiet: bool) -> Invocation:
+    """How one of the runs could have been asked for; quiet: its lines are in its own train.log alone."""
     words = [word for word in shlex.split(invocation.command) if word.partition("=")[0] not in PLACES]
     keys = [key for key in invocation.typed_keys if key not in PLACES]
     if config.resume is not None:
-        return Invocation(command([*words, setting("resume", config.resume)]), keys, None)
+        return Invocation(command([*words, setting("resume", config.resume)]), keys, None, quiet)
     words += [f"seed={config.seed}", setting("output", str(config.output))]
-    return Invocation(command(words), [*keys, "seed"], None)
+    return Invocation(command(words), [*keys, "seed"], None, quiet)
