@@ -75,6 +75,8 @@ def train_all(configs: list[RunConfig], invocation: Invocation, folder: Path) ->
         for member in members[1:]:
             member.start()
         others = []
+    elif others:
+        say("nothing is gained by training runs of this size at once: they are trained one after another")
     follow(members)
     for member in members:
         if member.error is not None:

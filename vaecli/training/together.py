@@ -10,7 +10,9 @@ from vaecli.training.course import Course, one_pass
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.stack import Stack, States
 from vaecli.training.trainer import Trainer
+from vaecli.training.vectorized import CannotStack
 from vaecli.utils.random import random_states, set_random_states
+from vaecli.utils.text import say
 
 
 @dataclass
@@ -55,17 +57,23 @@ class Member:
 def follow(members: Sequence[Member]) -> None:
     """All courses to their ends; those whose passes begin at the same step take them together."""
     stack: Stack | None = None
+    apart = False
     with Interrupt():
         while due := [member for member in members if member.trainer is not None]:
             steps = [member.trainer.step for member in due if member.trainer is not None]
             group = [member for member, step in zip(due, steps, strict=True) if step == min(steps)]
             trainers = [member.trainer for member in group if member.trainer is not None]
-            if len(trainers) == 1:
+            if apart or len(trainers) == 1:
                 stack = None
                 group[0].advance(lambda member=group[0], one=trainers[0]: one_pass(member.course, one))  # type: ignore[misc]
                 continue
             if stack is None or not stack.is_of(trainers):
                 stack = Stack(trainers)
-            seconds = stack.train_epoch([member.states for member in group])
+            try:
+                seconds = stack.train_epoch([member.states for member in group])
+            except CannotStack as error:  # at the first step, which nobody has taken
+                say(f"{error}: each is trained by itself")
+                apart = True
+                continue
             for member, trainer in zip(group, trainers, strict=True):
                 member.send(trainer, seconds)

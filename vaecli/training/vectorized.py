@@ -10,9 +10,12 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaecli.training.graph import StepGraph, is_random, simplify
-from vaecli.utils.errors import UserError
 
 aten = torch.ops.aten
+
+
+class CannotStack(Exception):
+    """A pass that cannot be vectorised."""
 
 
 class VectorizedGraph:
@@ -22,8 +25,14 @@ class VectorizedGraph:
     """
 
     def __init__(self, loss: nn.Module, values: Sequence[Tensor], x: Tensor, step: Tensor) -> None:
-        """values: (N, ...) in the order of a StepGraph; x: (N, B, *x_shape). UserError for what draws otherwise."""
-        recorded = StepGraph(loss, x[0], step)
+        """values: (N, ...) in the order of a StepGraph; x: (N, B, *x_shape). CannotStack where that is impossible."""
+        try:
+            self.build(StepGraph(loss, x[0], step), values, x, step)
+        except Exception as error:  # of whatever kind: an option may do anything
+            raise CannotStack(f"these runs cannot be trained at once ({type(error).__name__})") from error
+
+    def build(self, recorded: StepGraph, values: Sequence[Tensor], x: Tensor, step: Tensor) -> None:
+        """Make the graph of all runs from that of one."""
         assert isinstance(recorded.replay, GraphModule)
         self.names, n = recorded.names, len(x)
         self.noise = [x.new_empty(n, *shape) for shape in lift_draws(recorded.replay)]
@@ -58,7 +67,7 @@ def lift_draws(module: GraphModule) -> list[torch.Size]:
             node.replace_all_uses_with(drawn)
             graph.erase_node(node)
         elif is_random(node):
-            raise UserError("seeds: a step that draws other than normal numbers cannot be stacked")
+            raise CannotStack(f"it draws numbers by {node.target}")
     graph.eliminate_dead_code()
     module.recompile()
     return shapes
