@@ -25,7 +25,7 @@ from vaecli.training.together import Member
 
 SEEDS = 16
 BETA = ("dataset=beta", "architecture.hidden=[32,32,32]", "architecture.activation=tanh", "latent_dim=2")
-TABLE = ("dataset=beta", "dataset.n_points=30", "architecture.hidden=[64]", "latent_dim=4")
+TABLE = ("dataset=beta", "dataset.points=30", "architecture.hidden=[64]", "latent_dim=4")
 WORDS = ("decoder=gaussian_identity", "dataset.val_size=0", "device=cpu", "epochs=1000")
 
 
@@ -68,7 +68,7 @@ def main(rounds: str = "5") -> None:
     print("| network | batch | one after another, s | at once, s | gain |\n|---|---|---|---|---|")
     for name, words in {"beta": BETA, "table": TABLE}.items():
         for batch, limit in ((32, 640), (256, 5120)):
-            more = (f"batch_size={batch}", f"dataset.n_train={limit}")
+            more = (f"batch_size={batch}", f"dataset.size={limit}")
             alone, together = measure((*words, *WORDS, *more), int(rounds))
             print(f"| {name} | {batch} | {alone:.2f} | {together:.2f} | {alone / together:.1f} |", flush=True)
 

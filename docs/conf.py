@@ -1,4 +1,4 @@
-"""The site that `make docs` builds from README.md, the pages beside this file, and the docstrings.
+"""The site that `make docs` builds from README.md, the pages next to this file, and the docstrings.
 
 Why Sphinx with MyST: it can refuse every dead link, anchor, picture and name, in the Markdown and in the docstrings.
 Zensical, the successor of MkDocs Material, is at version 0.1 and calls its API reference preliminary.
@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 import vaecli
 
 ROOT = Path(__file__).parents[1]
-ROOMS = {  # the pages of the API reference
+PACKAGES = {  # the pages of the API reference
     "models": "The VAE, building one from a configuration, loading one from a run.",
     "objectives": "What training maximises.",
     "architectures": "Encoder and decoder networks.",
@@ -28,14 +28,15 @@ ROOMS = {  # the pages of the API reference
     "posteriors": "Approximate posteriors q(z|x).",
     "priors": "Priors p(z).",
     "datasets": "Data sets and their splits.",
-    "analysis": "What is computed from a trained model.",
+    "datasets.reading": "Readers of tables, arrays and images.",
+    "analysis": "Computations on a trained model.",
     "plots": "Figures.",
-    "training": "The training loop, and a run from its first line to its last.",
+    "training": "The training loop, and a run from start to end.",
     "runs": "The files of a run's folder.",
     "config": "Composing configurations, help and completion.",
     "utils": "Errors, text, files, memory, threads.",
 }
-ALONE = ("flows", "optimizers", "schedulers")  # modules beside the rooms
+ALONE = ("flows", "optimizers", "schedulers")  # modules outside of the packages
 FIELD = re.compile(r"((?:[\w\\]+, )*[\w\\]+): (.*)")
 
 project, author, release = "vaecli", "the authors of vaecli", vaecli.__version__
@@ -59,27 +60,27 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!vaecli\.).*"),  # names of other projects, whose sites are not asked
     ("py:class", r"vaecli\..*\.(R|T)"),  # type variables
+    ("py:class", r"vaecli\.runs\.records\.null_if_not_finite"),  # a validator within an annotation
 ]
 
 
-def modules_of(room: str) -> list[str]:
-    """The modules of a room, by their full names."""
-    return [
-        f"vaecli.{room}.{path.stem}" for path in sorted((ROOT / "vaecli" / room).glob("*.py")) if path.stem[0] != "_"
-    ]
+def modules_of(package: str) -> list[str]:
+    """The modules of a package, by their full names."""
+    folder = ROOT / "vaecli" / package.replace(".", "/")
+    return [f"vaecli.{package}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem[0] != "_"]
 
 
 def write_api() -> None:
-    """A page for each room below docs/api, which git ignores."""
+    """A page for each package below docs/api, which git ignores."""
     folder = ROOT / "docs/api"
     folder.mkdir(exist_ok=True)
-    pages = {room: (text, modules_of(room)) for room, text in ROOMS.items()}
-    pages["others"] = "Modules beside the rooms.", [f"vaecli.{name}" for name in ALONE]
-    for room, (text, modules) in pages.items():
-        title = f"vaecli.{room}" if room != "others" else "flows, optimizers, schedulers"
+    pages = {package: (text, modules_of(package)) for package, text in PACKAGES.items()}
+    pages["others"] = "Modules outside of the packages.", [f"vaecli.{name}" for name in ALONE]
+    for package, (text, modules) in pages.items():
+        title = f"vaecli.{package}" if package != "others" else "flows, optimizers, schedulers"
         parts = [f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in modules]
         page = "\n".join([f"# {title}\n\n{text}\n", *parts])
-        path = folder / f"{room}.md"
+        path = folder / f"{package.replace('.', '_')}.md"
         if not path.is_file() or path.read_text() != page:
             path.write_text(page)
 

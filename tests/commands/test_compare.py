@@ -82,4 +82,4 @@ def test_several_seeds_are_compared_by_equal_ones(runs: dict[str, Path], tmp_pat
     assert means[0] == pytest.approx(by_seed["oneseed_1"] - by_seed["twoseed_1"], abs=1e-4)
     assert f"by {means.mean():+.2f} ±" in done.stdout
     done = called("compare", f"run=[{folders[0]},{runs['a']}]", "k=5", cwd=tmp_path)
-    assert "several seeds compare with several" in done.stderr
+    assert "expected two folders of several seeds" in done.stderr

@@ -108,7 +108,7 @@ TEXTS: dict[str, tuple[Write, dict[str, tuple[float, float]], list[str]]] = {
                                    .replace("\n", ",1,7\n").replace("402,1,7", "402")),
                               {**dict(zip(("400.0", "400.5", "401.0"), ABC.values(), strict=True)),
                                "401.5": (1, 1), "402": (7, 7)}, ["is read as names"]),
-    "thousands": (text(grouped()), {**ABC, "c": (1000, 24000)}, ["thousands, 1,000 for 1000; dataset.decimal=comma"]),
+    "thousands": (text(grouped()), {**ABC, "c": (1000, 24000)}, ["1,000 as 1000; dataset.decimal=comma"]),
     "pandas, two lines of names": (text(lines(header="a,b,c\nmean,std,mean")), ABC, ["(mean,std,mean)"]),
     "names twice": (text(lines(header="a,a,c")), dict(zip(("a", "a_2", "c"), ABC.values(), strict=True)),
                     ["more than one column is called a; the later ones are a_2"]),

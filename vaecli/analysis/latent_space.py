@@ -72,7 +72,7 @@ def quantile_values(n: int, span: float) -> Tensor:
     half = torch.erf(torch.tensor(span / math.sqrt(2), dtype=torch.float64))  # P(|z| < span)
     values = math.sqrt(2) * torch.erfinv(half * torch.linspace(-1, 1, n, dtype=torch.float64))
     if not torch.isfinite(values).all():
-        raise UserError(f"span={span:g}: spacing=quantile goes up to 8, where a float's probabilities end")
+        raise UserError(f"span={span:g}: spacing=quantile takes a span of at most 8")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Comparing two settings by runs of equal seeds: what `vae compare` does with two folders of several seeds."""
+"""Compares two settings by runs with equal seeds: `vae compare` of two folders of several seeds."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class SeedPair(NamedTuple):
 
 
 def equal_seeds(folders: Sequence[str]) -> list[int]:
-    """The seeds that two folders of several seeds have in common; none where neither is such a folder."""
+    """The seeds that two folders of several seeds have in common; none if neither is such a folder."""
     found = [seed_runs(expanded(folder)) for folder in folders]
     if not any(found):
         return []
     if len(found) != 2 or not all(found):
-        raise UserError(f"run=[{', '.join(folders)}]: several seeds compare with several: expected two such folders")
+        raise UserError(f"run=[{', '.join(folders)}]: expected two folders of several seeds, or no such folder")
     common = [seed for seed in found[0] if seed in found[1]]
     if len(common) < 2:
         raise UserError(f"run=[{', '.join(folders)}]: they have fewer than two seeds in common")
@@ -68,7 +68,7 @@ def pair(config: ScoreKeys, seed: int, runs: tuple[Run, Run], split: Split) -> S
 
 
 def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
-    """A line for each seed, and what all of them say."""
+    """A line for each seed, and the mean over all."""
     console = Console(highlight=False)
     first, second = (run.folder.path.parent for run in pairs[0].runs)
     say(f"{first} (1) and {second} (2): {n:,} observations, k = {k:,}", console, "bold")
@@ -83,7 +83,7 @@ def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
 
 
 def record(config: ScoreKeys, pairs: Sequence[SeedPair], over: Spread, n: int) -> Comparison:
-    """What comparison.json says."""
+    """The content of comparison.json."""
     runs = [
         Compared(run=str(run.folder), label=f"seed {one.seed}", epoch=run.epoch, nll=nll, nll_stderr=None)
         for one in pairs for run, nll in zip(one.runs, one.nll, strict=True)

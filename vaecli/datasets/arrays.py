@@ -92,7 +92,7 @@ class Arrays(Dataset):
     def load(self) -> Splits:
         what, path = self._place("path")
         if path.is_dir():
-            raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays files")
+            raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays reads files")
         if self.choice.precision == "double" and not self.standardize:
             raise UserError(
                 "dataset.precision=double needs dataset.standardize=true, which subtracts the mean in float64"

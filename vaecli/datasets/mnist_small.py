@@ -52,5 +52,5 @@ def read() -> bytes:
     except OSError as error:
         raise UserError(f"{FILE} cannot be read ({error.strerror}): install vaecli again") from None
     if hashlib.sha256(packed).hexdigest() != SHA256:
-        raise UserError(f"{FILE} is damaged (its checksum is another): install vaecli again")
+        raise UserError(f"{FILE} is damaged (its checksum differs): install vaecli again")
     return bz2.decompress(packed)

@@ -74,7 +74,7 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
 
 
 def which_of(runs: Sequence[RunFolder], most: int = 20) -> str:
-    """Their names, where they are few: for a message."""
+    """The names of a few runs, or of the first one, for a message."""
     if len(runs) > most or not all(run.name.startswith("seed_") for run in runs):
         return f", as {runs[0]}"
     return f": {', '.join(map(str, runs))}"

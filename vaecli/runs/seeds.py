@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, each in <folder>/seed_N, and what they show together."""
+"""Runs that differ only in their seed, each in <folder>/seed_N, and the spread of their figures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NAME = re.compile(r"seed_(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
 def seed_folder(folder: Path, seed: int) -> RunFolder:
-    """Where the run of a seed is."""
+    """The folder of the run with a seed."""
     return RunFolder(folder / f"seed_{seed}")
 
 
 def seed_folders(folder: Path) -> dict[int, RunFolder]:
-    """The folders for runs directly below a folder, by their seeds in rising order; none where it is a run itself."""
+    """The folders for runs directly below a folder, by their seeds in ascending order; none if it is a run itself."""
     if RunFolder(folder).config.is_file():
         return {}
     found = {path: NAME.fullmatch(path.name) for path in folder.glob("seed_*/")}
@@ -28,12 +28,12 @@ def seed_folders(folder: Path) -> dict[int, RunFolder]:
 
 
 def seed_runs(folder: Path) -> dict[int, RunFolder]:
-    """Those that have begun."""
+    """The runs that have begun, by their seeds."""
     return {seed: run for seed, run in seed_folders(folder).items() if run.config.is_file()}
 
 
 class Spread(NamedTuple):
-    """Of a figure over n seeds."""
+    """The spread of a figure over n seeds."""
 
     n: int
     mean: float
@@ -51,7 +51,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def spread_of(runs: Sequence[RunFolder]) -> Spread | None:
-    """Of the test ELBOs that are known; None where hardly any is."""
+    """The spread of the known test ELBOs; None for fewer than two."""
     tests = [run.known_summary().test for run in runs]
     known = [float(test.elbo) for test in tests if test is not None and test.elbo is not None]
     return spread(known) if len(known) > 1 else None
