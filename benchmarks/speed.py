@@ -191,10 +191,10 @@ def main() -> None:
     for name in args.cases.split(","):
         lines += rows(name, CASES[name], measure(CASES[name], args), args.steps)
         print("\n".join(lines[-len(lines) :]), flush=True)
+        if args.write:
+            command = f"python benchmarks/speed.py {shlex.join(sys.argv[1:])}"
+            put(args.write, "\n".join([machine(args), "", f"    {command}", "", *lines]))
     print(machine(args))
-    if args.write:
-        command = f"python benchmarks/speed.py {shlex.join(sys.argv[1:])}"
-        put(args.write, "\n".join([machine(args), "", f"    {command}", "", *lines]))
 
 
 def put(page: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from vaecli.runs.logger import RunLogger
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import AppendedFile, replace_bytes
 
-OPTIONS = (*SMALL, "dataset.binarize=dynamic")
+OPTIONS = (*SMALL, "dataset.binarize=dynamic", "scheduler=constant")
 
 
 def limited(*words: str, cwd: Path, largest: int) -> subprocess.CompletedProcess[str]:

@@ -32,8 +32,8 @@ def test_yaml_and_fields_name_the_same_keys() -> None:
 def test_the_rules_of_the_keys() -> None:
     assert set(module.REQUEST_KEYS) == {"resume", "repeat", "trust", "output", "name", "seeds"}
     assert set(module.NON_DISTINGUISHING_KEYS) == {
-        "output", "name", "images.channels", "device", "images.every_epochs", "checkpoint.every_epochs",
-        "checkpoint.every_seconds",
+        "output", "name", "seeds", "compile", "images.channels", "device", "images.every_epochs",
+        "checkpoint.every_epochs", "checkpoint.every_seconds",
     }  # fmt: skip
     assert set(module.IMMUTABLE_KEYS) == {
         "dataset", "architecture", "decoder", "posterior", "prior", "latent_dim", "batch_size", "seed",

@@ -3,31 +3,85 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.runs import SMALL, assert_same, train
+import torch
+from support.runs import SMALL, assert_same, lines, train
+from torch import Tensor
 
 from vaecli.commands.runs import together
+from vaecli.runs import checkpoint
 from vaecli.runs.find import find_run
 from vaecli.runs.seeds import seed_runs, spread, spread_of
 from vaecli.runs.table import table
+from vaecli.training import stack
+from vaecli.training.stack import Stack
+from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
+HARD = (
+    "dataset.binarize=dynamic", "clip_grad_norm=1", "ema.decay=0.9", "scheduler=one_cycle", "early_stopping.patience=1",
+)  # fmt: skip
+OPTIONS = ["optimizer=sgd decoder=gaussian", "objective=iwae prior=flow"]
+
+
+def assert_close(one: Path, other: Path) -> None:
+    """The same but for rounding: weights, optimizer, schedule, random states and figures."""
+    a, b = (flat(checkpoint.load(folder / "checkpoints/last.safetensors")) for folder in (one, other))
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        if isinstance(value, Tensor):
+            torch.testing.assert_close(value, b[key], rtol=1e-3, atol=2e-5)
+        elif isinstance(value, float):
+            assert value == pytest.approx(b[key], rel=1e-4, abs=1e-5)
+        else:
+            assert value == b[key], key
+    for line, twin in zip(lines(one), lines(other), strict=True):
+        assert line.keys() == twin.keys()
+        for key, value in line.items():
+            assert twin[key] == (pytest.approx(value, rel=1e-4, abs=1e-5) if isinstance(value, float) else value), key
+
+
+def flat(state: Any, prefix: str = "") -> dict[str, Any]:
+    """A checkpoint's entries by dotted names, without its configuration."""
+    if not isinstance(state, dict | list):
+        return {prefix: state}
+    items = state.items() if isinstance(state, dict) else enumerate(state)
+    parts = [flat(value, f"{prefix}.{key}") for key, value in items if (prefix, key) != ("", "config")]
+    return {key: value for part in parts for key, value in part.items()}
+
+
+@pytest.mark.parametrize("words", [HARD, *(tuple(option.split()) for option in OPTIONS)])
 def test_each_seed_is_trained_as_if_alone(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(*SMALL, *words, "seed=3", "seeds=3", "output=all") == 0
+    out = capsys.readouterr().out
+    assert "one after another" not in out
+    assert "cannot" not in out
+    assert train(*SMALL, *words, "seed=4", "output=alone") == 0
+    runs = seed_runs(Path("all"))
+    assert list(runs) == [3, 4, 5]
+    assert_close(Path("alone"), runs[4].path)
+    assert runs[4].known_summary().command.endswith("seed=4 output=all/seed_4")  # type: ignore[union-attr]
+
+
+def test_what_several_seeds_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert train(*SMALL, "seed=3", "seeds=3", "output=all") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert train(*SMALL, "seed=4", "output=alone") == 0
     runs = seed_runs(Path("all"))
-    assert list(runs) == [3, 4, 5]
-    assert_same(Path("alone"), runs[4].path)
     tests = [json.loads((run / "summary.json").read_text())["test"]["elbo"] for run in runs.values()]
     found = spread_of(list(runs.values()))
     assert found is not None
@@ -35,21 +89,58 @@ def test_each_seed_is_trained_as_if_alone(
     assert found.stderr == pytest.approx(statistics.stdev(tests) / 3**0.5)
     assert last == f"all: test ELBO {found}"
     assert together(table("all")) == [last]
-    assert runs[4].known_summary().command.endswith("seed=4 output=all/seed_4")  # type: ignore[union-attr]
     with pytest.raises(UserError, match="there are 3 runs below it: all/seed_3, all/seed_4, all/seed_5"):
         find_run("all")
 
 
 def test_all_go_on_and_those_that_had_not_begun_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a signal within an epoch."""
     monkeypatch.chdir(tmp_path)
-    assert train(*SMALL, "seeds=2", "output=whole") == 0
-    assert train(*SMALL, "seeds=2", "output=parts", stop_at=6) == 130
-    assert list(seed_runs(Path("parts"))) == [0]
+    assert train(*SMALL, "seeds=3", "output=whole") == 0
+    take, taken = Stack.step, []
+
+    def step(self: Stack, *args: Any) -> Tensor:
+        taken.append(self)
+        if len(taken) == 6:
+            self.first.interrupt.handle(signal.SIGINT, None)
+        return take(self, *args)
+
+    monkeypatch.setattr(Stack, "step", step)
+    assert train(*SMALL, "seeds=3", "output=parts") == 130
+    stopped = [checkpoint.load(run.checkpoint("last"))["step"] for run in seed_runs(Path("parts")).values()]
+    assert stopped == [6, 6, 6]
+    shutil.rmtree("parts/seed_2")
+    Path("parts/seed_2").mkdir()
     assert train("resume=parts") == 0
     for seed, run in seed_runs(Path("whole")).items():
-        assert_same(run.path, Path(f"parts/seed_{seed}"))
-    assert train("resume=parts", "epochs=5") == 0
-    assert [run.known_summary().epochs for run in seed_runs(Path("parts")).values()] == [5, 5]
+        assert_close(run.path, Path(f"parts/seed_{seed}"))
+
+
+def test_a_run_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    end = Trainer.end_epoch
+
+    def end_epoch(self: Trainer, epoch: int, seconds: float) -> dict[str, float]:
+        if self.plan.seed == 1 and epoch == 2:
+            raise UserError("broken")
+        return end(self, epoch, seconds)
+
+    monkeypatch.setattr(Trainer, "end_epoch", end_epoch)
+    with pytest.raises(UserError, match="broken"):
+        train(*SMALL, "seeds=3", "output=all")
+    found = [run.known_summary().status for run in seed_runs(Path("all")).values()]
+    assert found == ["completed", "failed", "completed"]
+
+
+def test_large_runs_are_trained_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stack, "SMALL_STEP", 0)
+    assert train(*SMALL, "seeds=2", "output=all") == 0
+    assert "one after another" in capsys.readouterr().out
+    assert train(*SMALL, "seed=1", "output=alone") == 0
+    assert_same(Path("all/seed_1"), Path("alone"))
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -35,6 +35,7 @@ class Invocation(NamedTuple):
     command: str  # the command line that repeats it
     typed_keys: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
+    quiet: bool = False  # it says nothing on the terminal
 
 
 Main = Callable[[Values, Invocation], Any]  # runs a command with its configuration

@@ -90,10 +90,10 @@ class Split:
         for rows in order.split(size * max(1, READ_AHEAD // (row * size))):
             yield from self.raw(rows).split(size)
 
-    def observations(self, x: Tensor) -> Tensor:
+    def observations(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Unconverted observations (B, *x_shape) in the form that a model takes."""
         x = x.to(self.dtype) if self.levels == 1 else x / self.levels
-        return torch.bernoulli(x) if self.redraw else x
+        return torch.bernoulli(x, generator=generator) if self.redraw else x
 
     def to(self, device: torch.device) -> Split:
         return replace(self, x=self.x.to(device), y=None if self.y is None else self.y.to(device))

@@ -127,8 +127,12 @@ def fold_constants(module: GraphModule) -> None:
 
 def is_pure(node: Node) -> bool:
     """Whether a node computes the same from the same, and writes into nothing."""
-    schema, tags = getattr(node.target, "_schema", None), getattr(node.target, "tags", ())
-    return schema is not None and not schema.is_mutable and torch.Tag.nondeterministic_seeded not in tags
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and not schema.is_mutable and not is_random(node)
+
+
+def is_random(node: Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def written_into(graph: Graph) -> set[Node]:

@@ -5,24 +5,34 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """While active, the first SIGINT or SIGTERM only sets `requested`; a second one ends the process."""
+    """While active, the first SIGINT or SIGTERM only sets `requested`; a second one ends the process.
+
+    Within the time of another one it is that one, so that all runs of a process hear of the same signal.
+    """
+
+    current: ClassVar[Interrupt | None] = None
 
     def __init__(self) -> None:
         self.requested: int | None = None  # the signal's number
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
+        if Interrupt.current is not None:
+            return Interrupt.current
+        Interrupt.current = self
         if threading.current_thread() is threading.main_thread():
             self.previous = {number: signal.signal(number, self.handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *error: object) -> None:
+        if Interrupt.current is self:
+            Interrupt.current = None
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 

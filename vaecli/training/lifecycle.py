@@ -24,6 +24,7 @@ from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
 from vaecli.runs.tensorboard import SINGLE
 from vaecli.training.candidates import or_nan
+from vaecli.training.course import Course, finish
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
@@ -60,14 +61,16 @@ from vaecli.utils.text import say
 
 
 def start(config: RunConfig, invocation: Invocation) -> float:
-    """Train as a command line asks; the best checkpoint's bound on the validation split (training split without one).
+    """Train as a command line asks; the best checkpoint's bound on the validation split, or the training split."""
+    return finish(course(config, invocation))
 
-    All kinds of runs pass through `run` and end there.
-    """
+
+def course(config: RunConfig, invocation: Invocation) -> Course[float]:
+    """The same; all runs, however they begin, take the same course from `run` on and end there."""
     return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
 
 
-def start_new(config: RunConfig, invocation: Invocation) -> float:
+def start_new(config: RunConfig, invocation: Invocation) -> Course[float]:
     """A new run, or the repetition of one.
 
     Its folder is created after everything has been checked. A sweep has created one already: a job that is refused
@@ -83,7 +86,7 @@ def start_new(config: RunConfig, invocation: Invocation) -> float:
     with lock_run(folder):
         check_unoccupied(folder)  # another process may have started a run there
         config.write(folder)
-        return run(folder, invocation, make_setup)
+        return (yield from run(folder, invocation, make_setup))
 
 
 def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
@@ -100,7 +103,7 @@ def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
     return prepare(config)
 
 
-def start_resumed(given: RunConfig, invocation: Invocation) -> float:
+def start_resumed(given: RunConfig, invocation: Invocation) -> Course[float]:
     """Resume a run in its own folder."""
     if invocation.sweep_folder is not None:
         raise UserError(f"resume={given.resume}: a sweep cannot resume a run; resume its runs one by one")
@@ -133,7 +136,7 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> float:
         if summary.data and summary.data.sha256 not in (None, setup.splits.sha256()):
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         resume = ResumeState(state, changes, rewind(folder, epoch), summary)
-        return run(folder, invocation, lambda: setup, resume)
+        return (yield from run(folder, invocation, lambda: setup, resume))
 
 
 def run(
@@ -141,17 +144,17 @@ def run(
     invocation: Invocation,
     make_setup: Callable[[], TrainingSetup],
     resume: ResumeState | None = None,
-) -> float:
+) -> Course[float]:
     """Train in a folder that this process has locked, and record how the run ended.
 
     Raises the exception that ended it; SystemExit also if a signal came too late to stop it, so that a sweep ends.
     """
     history, summary = (resume.history, resume.summary) if resume else ([], Summary(command=invocation.command))
-    logger = RunLogger(folder, Console(), history, summary)
+    logger = RunLogger(folder, Console(quiet=invocation.quiet), history, summary)
     try:
         logger.summarise(status="running")
         setup = make_setup()
-        trainer = train(setup, logger, resume)
+        trainer = yield from train(setup, logger, resume)
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
@@ -166,7 +169,7 @@ def run(
     return or_nan(trainer.best.bound)
 
 
-def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> Trainer:
+def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> Course[Trainer]:
     """Record what is trained, and train to the end or an interrupt; returns the trainer."""
     announce(setup, logger, resume)
     config, data = setup.config, setup.splits.train
@@ -183,7 +186,7 @@ def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -
         trainer = Trainer(update, setup.splits, plan(setup), recorder, progress, interrupt, refit)
         if resume:
             restore_trainer(trainer, setup, resume, logger)
-        trainer.train()
+        yield from trainer.course()
     pictures.curves()
     speed = (progress.done - done) / max(trainer.seconds, 1e-9)
     best = {"epoch": trainer.best.epoch, "elbo": trainer.best.elbo, "bound": trainer.best.bound}

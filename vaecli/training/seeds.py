@@ -12,6 +12,8 @@ from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.folder import check_unoccupied, make, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
+from vaecli.training.stack import gains
+from vaecli.training.together import Member, follow
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import say
@@ -25,7 +27,7 @@ def start(config: RunConfig, invocation: Invocation) -> float:
     if folder is not None and seed_runs(folder):
         if config.seeds is not None:
             raise UserError(f"resume={folder} seeds={config.seeds}: a resumed run keeps its seeds; leave seeds out")
-        return in_a_row(resumed(config, folder), invocation, folder)
+        return train_all(resumed(config, folder), invocation, folder)
     if config.seeds is None:
         return lifecycle.start(config, invocation)
     if folder is not None:
@@ -44,7 +46,7 @@ def start_new(config: RunConfig, invocation: Invocation, count: int) -> float:
     folder = new_folder(config.folder, config.dataset.name).path
     for seed in seeds:
         make(seed_folder(folder, seed), exist_ok=True)
-    return in_a_row([of_seed(config, folder, seed) for seed in seeds], invocation, folder)
+    return train_all([of_seed(config, folder, seed) for seed in seeds], invocation, folder)
 
 
 def of_seed(config: RunConfig, folder: Path, seed: int) -> RunConfig:
@@ -62,9 +64,25 @@ def resumed(given: RunConfig, folder: Path) -> list[RunConfig]:
     ]
 
 
-def in_a_row(configs: list[RunConfig], invocation: Invocation, folder: Path) -> float:
-    """Train one run after another; returns the mean of their bounds."""
-    bounds = [lifecycle.start(config, invocation_of_run(invocation, config)) for config in configs]
+def train_all(configs: list[RunConfig], invocation: Invocation, folder: Path) -> float:
+    """Train all runs, at once where that is faster, else one after another; returns the mean of their bounds."""
+    first, *others = configs
+    members = [Member(lifecycle.course(first, invocation_of_run(invocation, first)))]
+    members[0].start()
+    if others and members[0].trainer is not None and gains(members[0].trainer):
+        quiet = [invocation_of_run(invocation, config)._replace(quiet=True) for config in others]
+        members += [Member(lifecycle.course(*pair)) for pair in zip(others, quiet, strict=True)]
+        others = []
+        for member in members[1:]:
+            member.start()
+    elif others:
+        say("nothing is gained by training runs of this size at once: they are trained one after another")
+    follow(members)
+    for member in members:
+        if member.error is not None:
+            raise member.error
+    bounds = [member.bound for member in members]
+    bounds += [lifecycle.start(config, invocation_of_run(invocation, config)) for config in others]
     test_elbo = spread_of(list(seed_runs(folder).values()))
     if test_elbo is not None:
         say(f"{folder}: test ELBO {test_elbo}")

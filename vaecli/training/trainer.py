@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vaecli.datasets.split import Splits
 from vaecli.objectives.base import Estimate
 from vaecli.training.candidates import Candidate, candidates
+from vaecli.training.course import Course, finish
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
 from vaecli.training.progress import TrainingProgress
@@ -91,11 +92,15 @@ class Trainer:
 
     def train(self) -> None:
         """Train to the last epoch, or until early stopping or an interrupt."""
+        finish(self.course())
+
+    def course(self) -> Course[None]:
+        """The same, each pass over the training set left to whoever asks, who sends what `train_epoch` returns."""
         if self.step == 0:
             self.save_last()
         while self.epoch < self.plan.epochs and not self.stops_early():
             before = self.seconds
-            train = self.train_epoch(self.epoch + 1)
+            train = yield self
             if train is None:
                 return self.save_interrupted()
             self.epoch += 1
@@ -113,23 +118,32 @@ class Trainer:
         """One pass over the training set, or the rest of it; None if it was interrupted."""
         started, train = time.perf_counter(), self.splits.train
         self.progress.start_epoch()
-        shuffle = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
-        order = torch.randperm(len(train), generator=shuffle).to(train.device)
-        size = self.plan.batch_size
-        done = self.step - self.epoch * -(-len(train) // size)
         self.model.train()
-        for rows in train.gathered(order[done * size :], size):
+        for rows in train.gathered(self.order(epoch), self.plan.batch_size):
             if self.interrupt.requested:
                 return None
             self.save_when_time_has_passed()
             self.totals.add(self.train_step(train.observations(rows)))
             self.progress.tick(epoch, len(rows), self.totals.latest)
+        return self.end_epoch(epoch, time.perf_counter() - started)
+
+    def end_epoch(self, epoch: int, seconds: float) -> dict[str, float]:
+        """The figures of a pass over the training set, which has taken so long."""
+        waiting = time.perf_counter()
         means = self.totals.means()  # waits for the device
         self.raise_if_weights_nonfinite(epoch)
         self.totals = Totals()
-        self.seconds += time.perf_counter() - started
-        self.report("train", epoch, means, started)
+        seconds += time.perf_counter() - waiting
+        self.seconds += seconds
+        self.report("train", epoch, means, time.perf_counter() - seconds)
         return means
+
+    def order(self, epoch: int) -> Tensor:
+        """The observations that an epoch's pass has still to come to, in their order."""
+        n, size = len(self.splits.train), self.plan.batch_size
+        shuffle = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
+        done = self.step - self.epoch * -(-n // size)
+        return torch.randperm(n, generator=shuffle)[done * size :].to(self.splits.train.device)
 
     def train_step(self, x: Tensor) -> Estimate:
         """One step on a batch x (B, *x_shape)."""

@@ -1,0 +1,79 @@
+"""Courses of several runs followed in step, their passes taken on one stack of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from vaecli.training.course import Course, one_pass
+from vaecli.training.interrupt import Interrupt
+from vaecli.training.stack import Stack, States
+from vaecli.training.trainer import Trainer
+from vaecli.training.vectorized import CannotStack
+from vaecli.utils.random import random_states, set_random_states
+from vaecli.utils.text import say
+
+
+@dataclass
+class Member:
+    """One of the runs, with random numbers of its own."""
+
+    course: Course[float]
+    trainer: Trainer | None = None  # whose next pass is due; None: before the start and after the end
+    states: States = field(default_factory=dict)
+    bound: float = math.nan
+    error: BaseException | None = None
+
+    def advance(self, go_on: Callable[[], Trainer]) -> None:
+        """Follow the course to its next pass, or to its end."""
+        device = None if self.trainer is None else next(self.trainer.model.parameters()).device
+        if device is not None:
+            set_random_states(self.states, device)
+        try:
+            self.trainer = go_on()
+            self.states = random_states(next(self.trainer.model.parameters()).device)
+        except StopIteration as end:
+            self.trainer, self.bound = None, end.value
+        except BaseException as error:  # raised when the others have ended too
+            self.trainer, self.error = None, error
+
+    def start(self) -> None:
+        self.advance(lambda: next(self.course))
+
+    def send(self, trainer: Trainer, seconds: float | None) -> None:
+        """Go on after a pass that the stack has taken in so many seconds; None: it was interrupted."""
+
+        def go_on() -> Trainer:
+            try:
+                means = None if seconds is None else trainer.end_epoch(trainer.epoch + 1, seconds)
+            except BaseException as error:
+                return self.course.throw(error)
+            return self.course.send(means)
+
+        self.advance(go_on)
+
+
+def follow(members: Sequence[Member]) -> None:
+    """All courses to their ends; those whose passes begin at the same step take them together."""
+    stack: Stack | None = None
+    apart = False
+    with Interrupt():
+        while due := [member for member in members if member.trainer is not None]:
+            steps = [member.trainer.step for member in due if member.trainer is not None]
+            group = [member for member, step in zip(due, steps, strict=True) if step == min(steps)]
+            trainers = [member.trainer for member in group if member.trainer is not None]
+            if apart or len(trainers) == 1:
+                stack = None
+                group[0].advance(lambda member=group[0], one=trainers[0]: one_pass(member.course, one))  # type: ignore[misc]
+                continue
+            if stack is None or not stack.is_of(trainers):
+                stack = Stack(trainers)
+            try:
+                seconds = stack.train_epoch([member.states for member in group])
+            except CannotStack as error:  # at the first step, which nobody has taken
+                say(f"{error}: each is trained by itself")
+                apart = True
+                continue
+            for member, trainer in zip(group, trainers, strict=True):
+                member.send(trainer, seconds)
