@@ -68,6 +68,8 @@ def words_of(case: Case, data: str, steps: int, rounds: int) -> list[str]:
         words += [f"architecture.activation={case.activation}"]
     if "dataset=mnist" in words:
         words += [f"dataset.root={data}", f"dataset.limit={steps * case.batch}"]
+    if "dataset=beta" in words:
+        words.append(f"dataset.size={steps * case.batch}")
     if not case.bernoulli:
         words.append("decoder=gaussian_identity")
     if case.dynamic:
@@ -136,7 +138,7 @@ def measure(case: Case, args: argparse.Namespace) -> Timed:
     words = words_of(case, args.data, args.steps, args.rounds)
     with tempfile.TemporaryDirectory() as place, chdir(place), interleaved(others, clock, found):
         if not case.words:
-            words[:0] = table(args.steps * case.batch, case.widths[0])
+            words[:0] = table(round(args.steps * case.batch / 0.9), case.widths[0])  # a tenth is for testing
         print("vae-train", shlex.join(words), file=sys.stderr, flush=True)
         vaecli.train(*words, "output=run")
     return found
@@ -192,9 +194,17 @@ def main() -> None:
         lines += rows(name, CASES[name], measure(CASES[name], args), args.steps)
         print("\n".join(lines[-len(lines) :]), flush=True)
         if args.write:
-            command = f"python benchmarks/speed.py {shlex.join(sys.argv[1:])}"
-            put(args.write, "\n".join([machine(args), "", f"    {command}", "", *lines]))
+            put(args.write, "\n".join([machine(args), "", f"    {command_line(args)}", "", *lines]))
     print(machine(args))
+
+
+def command_line(args: argparse.Namespace) -> str:
+    """What was typed, without this machine's own paths."""
+    jax = " --jax PYTHON" if args.jax else ""
+    return (
+        f"python benchmarks/speed.py DATA --cases {args.cases} --rounds {args.rounds} --steps {args.steps} "
+        f"--threads {args.threads} --clock {args.clock}{jax}"
+    )
 
 
 def put(page: Path, text: str) -> None:
