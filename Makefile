@@ -13,7 +13,7 @@ DATA ?= data
 .PHONY: run test test-slow test-faults lint docs wheel test-lowest bench clean
 
 run: .venv/installed
-	$(BIN)/vae-train prior=flow
+	$(BIN)/vae-train prior=mixture prior.components=50
 	$(BIN)/vae sample
 	$(BIN)/vae reconstruct
 	@echo
