@@ -62,7 +62,7 @@ def _alone() -> None:
     torch.set_grad_enabled(False)
 
 
-SMALL_STEP = 1e8  # floating-point operations: one or two milliseconds of one core
+SMALL_STEP = 1e9  # floating-point operations: ten to twenty milliseconds of one core
 
 
 DEFAULT_THREADS = torch.get_num_threads()
@@ -71,8 +71,8 @@ DEFAULT_THREADS = torch.get_num_threads()
 def set_cpu_threads(model: nn.Module, draws: int) -> None:
     """One thread for small steps, torch's default for others, unless OMP_NUM_THREADS decides.
 
-    A small step gains little from a second core, and on a busy machine loses much: the threads wait for each other
-    dozens of times a step. The count is three matrix products of two operations per weight and draw of z.
+    A small step gains little from a second core, and on a busy machine becomes up to ten times as slow: the threads
+    wait for each other dozens of times a step. The count is three matrix products of two operations per weight and draw of z.
     draws: of z in a step
     """
     if "OMP_NUM_THREADS" not in os.environ:
