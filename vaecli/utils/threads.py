@@ -72,7 +72,8 @@ def set_cpu_threads(model: nn.Module, draws: int) -> None:
     """One thread for small steps, torch's default for others, unless OMP_NUM_THREADS decides.
 
     A small step gains little from a second core, and on a busy machine becomes up to ten times as slow: the threads
-    wait for each other dozens of times a step. The count is three matrix products of two operations per weight and draw of z.
+    wait for each other dozens of times a step. The count is three matrix products of two operations per weight and
+    draw of z.
     draws: of z in a step
     """
     if "OMP_NUM_THREADS" not in os.environ:
