@@ -11,17 +11,9 @@ from PIL import Image
 from support.command_line import forked
 from support.looking import look
 from support.own_files import pixels, stack
+from support.small_runs import SMALL, TABLE, vae
 
-SMALL = ("architecture.hidden=[8]", "latent_dim=2", "epochs=1", "images.every_epochs=9", "device=cpu", "output=run")
-TABLE = ("dataset=arrays", "decoder=gaussian", "dataset.standardize=true", *SMALL)
 KINDS = ["rose", "lily", "iris"]
-
-
-def vae(folder: Path, *words: str) -> str:
-    """What a command prints that ends well."""
-    done = forked(*words, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def refused(folder: Path, *words: str) -> str:

@@ -12,18 +12,10 @@ import pytest
 from PIL import Image
 from support.command_line import forked
 from support.own_files import pictures, pixels, sparse, stack
+from support.small_runs import SMALL, TABLE, vae
 
-SMALL = ("architecture.hidden=[8]", "latent_dim=2", "epochs=1", "images.every_epochs=9", "device=cpu", "output=run")
-TABLE = ("dataset=arrays", "decoder=gaussian", "dataset.standardize=true", *SMALL)
 IMAGES = ("dataset=images", "decoder=gaussian_fixed", *SMALL)
 RNG = np.random.default_rng(0)
-
-
-def vae(folder: Path, *words: str) -> str:
-    """What a command prints that ends well."""
-    done = forked(*words, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def refused(folder: Path, *words: str) -> str:

@@ -11,6 +11,7 @@ from support.making import instantiate, prepare
 from support.trainers import Recorder, quiet
 
 from vaecli.models.inference import INFERENCE_BATCH, evaluating
+from vaecli.training.course import finish
 from vaecli.training.lifecycle import plan
 from vaecli.training.setup import TrainingSetup
 from vaecli.training.step import Update
@@ -31,7 +32,7 @@ def train(*overrides: str) -> tuple[TrainingSetup, Trainer, Recorder]:
         Update(job.model, job.objective, job.optimizer, job.scheduler), job.splits, how, recorder,
         quiet(len(job.splits.train), how.epochs), SimpleNamespace(requested=None),  # type: ignore[arg-type]
     )  # fmt: skip
-    trainer.train()
+    finish(trainer.course())
     return job, trainer, recorder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from vaecli.datasets.split import Splits
 from vaecli.objectives.base import Estimate
 from vaecli.training.candidates import Candidate, candidates
-from vaecli.training.course import Course, finish
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
 from vaecli.training.progress import TrainingProgress
@@ -90,12 +89,11 @@ class Trainer:
         """The best validation of the model's own weights."""
         return self.candidates[0].best
 
-    def train(self) -> None:
-        """Train to the last epoch, or until early stopping or an interrupt."""
-        finish(self.course())
+    def course(self) -> Generator[Trainer, dict[str, float] | None, None]:
+        """Train to the last epoch, or until early stopping or an interrupt.
 
-    def course(self) -> Course[None]:
-        """The same, each pass over the training set left to whoever asks, who sends what `train_epoch` returns."""
+        Each pass over the training set is left to whoever asks (`course.finish`), who sends what `train_epoch` returns.
+        """
         if self.step == 0:
             self.save_last()
         while self.epoch < self.plan.epochs and not self.stops_early():
