@@ -242,7 +242,7 @@ def beta(beta_run: Path) -> tuple[Run, Split]:
     return run, load_split(run, "test").head(100)
 
 
-@pytest.mark.parametrize("n", [4, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [2, pytest.param(100, marks=pytest.mark.slow)])
 def test_quadrature_converges_and_draws_agree(n: int, beta: tuple[Run, Split]) -> None:
     model, split = beta[0].model, beta[1].head(n)
     some, found = max(1, n // 5), quadrature(model, split)

@@ -73,7 +73,7 @@ def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
     assert all(len(scores[key]) == 300 for key in scores)
 
 
-@pytest.mark.parametrize("n", [4, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [2, pytest.param(30, marks=pytest.mark.slow)])
 def test_curves_from_the_command_line(n: int, beta_run: Path, tmp_path: Path) -> None:
     found = evaluate(beta_run, "k=1000", "exact=true", "scores=true", f"limit={n}", cwd=tmp_path)
     assert found["bits_per_dim"] is None

@@ -114,8 +114,7 @@ def test_pictures_of_much_fit_on_a_screen(
 
 
 def test_titles_say_which_run_epoch_and_mode(cancer: Path, beta_run: Path, tmp_path: Path) -> None:
-    for command, mode in (("sample", "draws from p(x|z)"), ("reconstruct", "means of p(x|z)"), ("manifold", "means of"),
-                          ("traverse", "means of"), ("interpolate", "means of"), ("fit", "residual norm")):  # fmt: skip
+    for command, mode in (("sample", "draws from p(x|z)"), ("manifold", "means of"), ("fit", "residual norm")):
         target = ["index=3"] * (command == "fit")
         (text,) = written(command, f"run={cancer}", "output=a.png", *target, cwd=tmp_path)
         assert mode in text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -208,38 +208,39 @@ def test_an_interrupted_extraction_leaves_no_half(mirror: Any, tmp_path: Path, m
 # --- digits and curves
 
 
-def broken(error: Exception) -> Callable[[], Any]:
-    def load_digits() -> Any:
-        raise error
-
-    return load_digits
-
-
-def digits(images: np.ndarray, target: np.ndarray | None = None) -> Callable[[], Any]:
-    return lambda: SimpleNamespace(images=images, target=np.zeros(1797) if target is None else target)
+def digits(rows: np.ndarray) -> bytes:
+    """scikit-learn's file with other contents."""
+    text = io.StringIO()
+    np.savetxt(text, rows, "%g", delimiter=",")
+    return gzip.compress(text.getvalue().encode())
 
 
-GREY = np.arange(1797 * 64, dtype=float).reshape(1797, 8, 8) % 17
+GREY = np.c_[np.arange(1797 * 64, dtype=float).reshape(1797, 64) % 17, np.zeros(1797)]
 NAN = np.where(GREY == 3, np.nan, GREY)
-DIGITS: dict[str, tuple[Callable[[], Any], str]] = {
-    "missing": (broken(FileNotFoundError(2, "No such file")), "cannot be read"),
-    "cut": (broken(EOFError("Compressed file ended")), "cannot be read"),
-    "damaged": (broken(zlib.error("invalid block type")), "cannot be read"),
-    "no numbers": (broken(ValueError("could not convert")), "cannot be read"),
+DIGITS: dict[str, tuple[bytes | None, str]] = {
+    "missing": (None, "cannot be read"),
+    "cut": (digits(GREY)[:1000], "cannot be read"),
+    "damaged": (digits(GREY)[:200] + b"vaecli" + digits(GREY)[206:], "cannot be read"),
+    "no gzip": (b"0,1,2", "cannot be read"),
+    "no numbers": (gzip.compress(b"zero,one"), "cannot be read"),
+    "fewer columns": (digits(GREY[:, :60]), "cannot be read"),
     "fewer": (digits(GREY[:100]), "are not 1,797 images"),
-    "flat": (digits(GREY.reshape(1797, 64)), "are not 1,797 images"),
     "NaN": (digits(NAN), "are not 1,797 images"),
     "infinite": (digits(GREY + np.inf), "are not 1,797 images"),
     "too bright": (digits(GREY * 2), "values from 0 to 16"),
-    "fewer labels": (digits(GREY, np.zeros(5)), "are not 1,797 images"),
     "constant": (digits(GREY * 0 + 4), "every value of the training data is 0.25"),
 }
 
 
 @pytest.mark.parametrize("damage", DIGITS)
-def test_damaged_digits(damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_digits, message = DIGITS[damage]
-    monkeypatch.setattr("sklearn.datasets.load_digits", load_digits)
+def test_damaged_digits(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, message = DIGITS[damage]
+    path = tmp_path / "datasets/data/digits.csv.gz"
+    path.parent.mkdir(parents=True)
+    if content is not None:
+        path.write_bytes(content)
+    package = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("vaecli.datasets.digits.find_spec", lambda name: package)
     assert message in refused()
 
 

@@ -147,7 +147,7 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, fl
 def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert in_child(lambda: train(*OPTIONS, "output=plain")) == 0
-    assert trials(5, 0, Path("plain"), 0.5) >= 2
+    assert trials(3, 0, Path("plain"), 0.5) >= 1
 
 
 @pytest.mark.faults

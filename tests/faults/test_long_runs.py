@@ -106,9 +106,10 @@ def in_a_copy(work: Work, n: int) -> int:
     return in_child(lambda: work(n))
 
 
-LONG = [pytest.param(in_a_process, *one, marks=pytest.mark.faults) for one in ((epochs, 2000), (jobs, 200))]
+LONG = [pytest.param(in_a_process, *one) for one in ((epochs, 2000), (jobs, 200))]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("run", "work", "n"), [(in_a_copy, epochs, 60), *LONG])
 def test_nothing_grows(
     run: Callable[[Work, int], int], work: Work, n: int, tmp_path: Path, measured: Callable[[str], None],

@@ -98,6 +98,7 @@ def test_no_room_for_a_line(whole: Path, tmp_path: Path) -> None:
     assert lines(tmp_path / "run") == lines(whole)
 
 
+@pytest.mark.faults
 def test_no_room_for_a_line_of_figures(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     metrics = RunLogger.metrics

@@ -387,8 +387,7 @@ def test_convolutions_are_measured_before_they_run(
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1, 1, 4096, 4096), np.uint8))
     limited(monkeypatch, 10**9)
     given = f"input={tmp_path / 'x.npz'}"
-    for words in (["sample", "n=9"], ["sample", "n=9", "format=npz"], ["reconstruct", given], ["manifold"],
-                  ["export", "format=torch"], ["export", "format=torch", "part=encoder"]):  # fmt: skip
+    for words in (["sample", "n=9"], ["reconstruct", given], ["export", "format=torch", "part=encoder"]):
         with address_space(900 * 10**6), pytest.raises(SystemExit):
             run_command(monkeypatch, *words, f"run={folder}")
         printed = capsys.readouterr().err
@@ -412,8 +411,8 @@ def test_large_observations_go_in_small_parts(tmp_path: Path, monkeypatch: pytes
     for run, most in ((small, 1), (large, 10**6)):
         monkeypatch.setattr(run.model, "rows_at_once", lambda most=most: most)
     monkeypatch.setattr(small.model, "check_batch_fits", lambda encoded=0, decoded=0: rows.append(encoded + decoded))
-    x = large.dataset.load().test.batch(slice(0, 3))
-    split = large.dataset.load().test.head(3)
+    x = large.dataset.load().test.batch(slice(0, 2))
+    split = large.dataset.load().test.head(2)
     assert torch.allclose(encode(small.model, split).loc, encode(large.model, split).loc, atol=1e-6)
     assert mean_squared_error(small.model, split) == pytest.approx(mean_squared_error(large.model, split))
     z = torch.randn(4, 2)

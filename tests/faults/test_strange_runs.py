@@ -107,9 +107,9 @@ def few_steps(trainer: Trainer) -> None:
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_sample_of_strange_runs(whole: Path) -> None:
-    counts = trials(30)
-    assert counts["trained"] > 5
-    assert counts["refused in a message"] > 5
+    counts = trials(15)
+    assert counts["trained"] > 2
+    assert counts["refused in a message"] > 2
 
 
 @pytest.mark.faults

@@ -34,7 +34,7 @@ def table(d: int, n: int = 200) -> tuple[TablePlots, np.ndarray]:
     return TablePlots(names, Reference(*moments(x), x)), x
 
 
-@pytest.mark.parametrize("d", [1, 2, 30])
+@pytest.mark.parametrize("d", [1, 30, pytest.param(2, marks=pytest.mark.slow)])
 def test_all_figures_of_a_table(d: int) -> None:
     view, x = table(d)
     title = f"what it shows, and that at some length, {LONG}\nrun, epoch 3"

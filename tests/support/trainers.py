@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from vaecli.training.progress import TrainingProgress
-from vaecli.training.trainer import Plan
+from vaecli.training.together import Member, follow
+from vaecli.training.trainer import Course, Plan
 
 
 class Recorder:
@@ -34,6 +35,13 @@ class Recorder:
 
     def epochs(self, which: str) -> list[int]:
         return [state["epoch"] for name, state in self.saved if name == which]
+
+
+def finish(course: Course[Any]) -> Any:
+    """Follow a course to its end; its result."""
+    member = Member(course)
+    member.start()
+    return follow([member])[0]
 
 
 def plan(epochs: int = 3, batch_size: int = 4, **entries: Any) -> Plan:

@@ -145,7 +145,7 @@ def test_large_runs_are_trained_one_after_another(
 
 @pytest.mark.parametrize(("words", "message"), [
     (("resume=some", "seeds=3"), "a resumed run keeps its seeds"),
-    (("resume=alone", "seeds=3"), "a resumed run keeps its seed"),
+    (("resume=alone", "seeds=3"), "a resumed run keeps its seeds"),
     (("output=some", "seeds=3"), "already holds a run"),
 ])  # fmt: skip
 def test_what_seeds_cannot_do(

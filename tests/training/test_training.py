@@ -13,14 +13,13 @@ import pytest
 import torch
 from support.configurations import composed
 from support.making import prepare
-from support.trainers import Recorder, plan, quiet
+from support.trainers import Recorder, finish, plan, quiet
 from torch import Tensor, nn
 
 from vaecli.datasets.split import Split, Splits
 from vaecli.models.inference import evaluating
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import constant
-from vaecli.training.course import finish
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.step import Update
 from vaecli.training.totals import Totals

@@ -8,10 +8,9 @@ import pytest
 import torch
 from support.configurations import composed
 from support.making import instantiate, prepare
-from support.trainers import Recorder, quiet
+from support.trainers import Recorder, finish, quiet
 
 from vaecli.models.inference import INFERENCE_BATCH, evaluating
-from vaecli.training.course import finish
 from vaecli.training.lifecycle import plan
 from vaecli.training.setup import TrainingSetup
 from vaecli.training.step import Update

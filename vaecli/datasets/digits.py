@@ -1,6 +1,8 @@
 """The handwritten digits that come with scikit-learn: no download."""
 
 import zlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,21 +38,30 @@ class Digits(Dataset):
 
     def load(self) -> Splits:
         try:
-            from sklearn.datasets import load_digits
-        except ImportError as error:
-            raise UserError(f"dataset=digits needs scikit-learn: pip install scikit-learn ({error})") from None
-        try:
-            digits = load_digits()
-            intact = digits.images.shape == (1797, 8, 8) and digits.target.shape == (1797,)
-            intact = intact and bool(np.isin(digits.images, np.arange(17)).all())
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+            images, labels = read()
+            intact = images.shape == (1797, 8, 8) and labels.shape == (1797,)
+            intact = intact and bool(np.isin(images, np.arange(17)).all())
+        except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
             raise UserError(f"scikit-learn's digits cannot be read ({error}): {REINSTALL}") from None
         if not intact:
             raise UserError(f"scikit-learn's digits are not 1,797 images of 8x8 values from 0 to 16: {REINSTALL}")
-        x = torch.from_numpy(digits.images).to(torch.uint8).unsqueeze(1)  # (1797, 1, 8, 8)
-        y = torch.from_numpy(digits.target).to(torch.int64)
+        x = torch.from_numpy(images).to(torch.uint8).unsqueeze(1)  # (1797, 1, 8, 8)
+        y = torch.from_numpy(labels).to(torch.int64)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
         x, y = x[order], y[order]
         train, val = hold_out(x[:-TEST_SIZE], y[:-TEST_SIZE], self.val_size)
         parts = [train, val, (x[-TEST_SIZE:], y[-TEST_SIZE:])]
         return image_splits(parts, 16, self.binarize, self.binarize_seed, self.limit)
+
+
+def read() -> tuple[np.ndarray, np.ndarray]:
+    """The images (1797, 8, 8) and labels (1797,) as `sklearn.datasets.load_digits` reads them.
+
+    Its file is read directly where it is found: importing scikit-learn takes as long as importing torch.
+    """
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise UserError("dataset=digits needs scikit-learn: pip install scikit-learn")
+    path = Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz"
+    rows = np.loadtxt(path, delimiter=",")
+    return rows[:, :64].reshape(-1, 8, 8), rows[:, 64]

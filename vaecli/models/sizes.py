@@ -11,6 +11,7 @@ from vaecli.utils.memory import check_memory
 
 UNCHECKED_BYTES = 2**27  # bytes that are used without checking the free memory
 COPIES = 2  # of a network's largest layer: distributions and convolutions need temporary copies
+ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Sigmoid, nn.Tanh)
 
 
 class Sizes(NamedTuple):
@@ -35,6 +36,8 @@ def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
         given = sum(arg.numel() for arg in args if isinstance(arg, Tensor))
         numbers.append((given, out.numel() if isinstance(out, Tensor) else 0))
 
+    for module in network.modules():
+        give_shapes_only(module)
     hooks = [module.register_forward_hook(look) for module in network.modules() if not list(module.children())]
     hooks.append(network.register_forward_hook(look))
     try:
@@ -43,5 +46,18 @@ def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
     finally:
         for hook in hooks:
             hook.remove()
+        for module in network.modules():
+            vars(module).pop("forward", None)
     itemsize = 4  # float32
     return Sizes(itemsize * max(given + out for given, out in numbers), itemsize * sum(out for _, out in numbers))
+
+
+def give_shapes_only(module: nn.Module) -> None:
+    """Let a module on the meta device return a tensor of the right shape and do nothing else, if that is easily known.
+
+    torch's own way on the meta device imports its compiler, which takes as long as importing torch.
+    """
+    if type(module) is nn.Linear:
+        module.forward = lambda input: input.new_empty(*input.shape[:-1], module.out_features)  # type: ignore[method-assign]
+    elif type(module) in ELEMENTWISE:
+        module.forward = lambda input: input

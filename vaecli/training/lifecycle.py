@@ -24,7 +24,6 @@ from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
 from vaecli.runs.tensorboard import SINGLE
 from vaecli.training.candidates import or_nan
-from vaecli.training.course import Course, finish
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress, terms
@@ -53,20 +52,18 @@ from vaecli.training.summary import (
     reading_of,
 )
 from vaecli.training.totals import mean_metrics
-from vaecli.training.trainer import Plan, Trainer
+from vaecli.training.trainer import Course, Plan, Trainer
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
 from vaecli.utils.text import say
 
 
-def start(config: RunConfig, invocation: Invocation) -> float:
-    """Train as a command line asks; the best checkpoint's bound on the validation split, or the training split."""
-    return finish(course(config, invocation))
-
-
 def course(config: RunConfig, invocation: Invocation) -> Course[float]:
-    """The same; all runs, however they begin, take the same course from `run` on and end there."""
+    """A run as a command line asks for it; ends with its best bound on the validation split, or the training split.
+
+    All runs, however they begin, take the same course from `run` on and end there.
+    """
     return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
 
 

@@ -12,7 +12,7 @@ from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
 from vaecli.runs.folder import RunFolder, own_folder
 from vaecli.runs.names import BEST, LAST
-from vaecli.training.lifecycle import start
+from vaecli.training.seeds import start
 from vaecli.utils.errors import UserError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,30 +24,32 @@ PLACES = ("seeds", "seed", "output", "name", "resume")  # keys that differ from 
 
 def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; returns the best bound, or its mean over several seeds."""
-    folder = None if config.resume is None else Path(config.resume)
-    if folder is not None and seed_runs(folder):
-        if config.seeds is not None:
-            raise UserError(f"resume={folder} seeds={config.seeds}: a resumed run keeps its seeds; leave seeds out")
-        return train_all(resumed(config, folder), invocation, folder)
-    if config.seeds is None:
-        return lifecycle.start(config, invocation)
-    if folder is not None:
-        raise UserError(f"resume={folder} seeds={config.seeds}: a resumed run keeps its seed; leave seeds out")
-    if invocation.sweep_folder is not None:
+    resume = None if config.resume is None else Path(config.resume)
+    several = resume is not None and bool(seed_runs(resume))
+    if config.seeds is None and not several:
+        return train_all([(config, invocation)])
+    if config.seeds is not None and resume is not None:
+        raise UserError(f"resume={resume} seeds={config.seeds}: a resumed run keeps its seeds; leave seeds out")
+    if config.seeds is not None and invocation.sweep_folder is not None:
         raise UserError(f"seeds={config.seeds}: a sweep takes a list of seeds, as in seed=0,1,2")
-    return start_new(config, invocation, config.seeds)
+    folder, configs = new_runs(config) if resume is None else (resume, resumed(config, resume))
+    bound = train_all([(one, invocation_of_run(invocation, one)) for one in configs])
+    test_elbo = spread_of(list(seed_runs(folder).values()))
+    if test_elbo is not None:
+        say(f"{folder}: test ELBO {test_elbo}")
+    return bound
 
 
-def start_new(config: RunConfig, invocation: Invocation, count: int) -> float:
-    """Train new runs with the seeds seed to seed + count - 1; all folders are created first."""
-    seeds = range(config.seed, config.seed + count)
+def new_runs(config: RunConfig) -> tuple[Path, list[RunConfig]]:
+    """The folder of new runs with the seeds seed to seed + seeds - 1, and their configurations; creates all folders."""
+    seeds = range(config.seed, config.seed + (config.seeds or 1))
     if config.folder is not None:
         for seed in seeds:
             check_unoccupied(seed_folder(Path(config.folder), seed))
     folder = new_folder(config.folder, config.dataset.name).path
     for seed in seeds:
         make(seed_folder(folder, seed), exist_ok=True)
-    return train_all([of_seed(config, folder, seed) for seed in seeds], invocation, folder)
+    return folder, [of_seed(config, folder, seed) for seed in seeds]
 
 
 def of_seed(config: RunConfig, folder: Path, seed: int) -> RunConfig:
@@ -64,29 +67,27 @@ def resumed(given: RunConfig, folder: Path) -> list[RunConfig]:
     ]
 
 
-def train_all(configs: list[RunConfig], invocation: Invocation, folder: Path) -> float:
-    """Train all runs, at once where that is faster, else one after another; returns the mean of their bounds."""
-    first, *others = configs
-    members = [Member(lifecycle.course(first, invocation_of_run(invocation, first)))]
-    members[0].start()
+def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
+    """Train runs, at once where that is faster, else one after another; returns the mean of their best bounds."""
+    first, *others = runs
+    members = begun([first])
     if others and members[0].trainer is not None and gains(members[0].trainer):
-        quiet = [invocation_of_run(invocation, config)._replace(quiet=True) for config in others]
-        members += [Member(lifecycle.course(*pair)) for pair in zip(others, quiet, strict=True)]
+        members += begun([(config, invocation._replace(quiet=True)) for config, invocation in others])
         others = []
-        for member in members[1:]:
-            member.start()
     elif others:
         say("nothing is gained by training runs of this size at once: they are trained one after another")
-    follow(members)
-    for member in members:
-        if member.error is not None:
-            raise member.error
-    bounds = [member.bound for member in members]
-    bounds += [lifecycle.start(config, invocation_of_run(invocation, config)) for config in others]
-    test_elbo = spread_of(list(seed_runs(folder).values()))
-    if test_elbo is not None:
-        say(f"{folder}: test ELBO {test_elbo}")
+    bounds = follow(members)
+    for run in others:
+        bounds += follow(begun([run]))
     return statistics.fmean(bounds)
+
+
+def begun(runs: Sequence[tuple[RunConfig, Invocation]]) -> list[Member]:
+    """Runs, each of them ready for its first pass."""
+    members = [Member(lifecycle.course(config, invocation)) for config, invocation in runs]
+    for member in members:
+        member.start()
+    return members
 
 
 def invocation_of_run(invocation: Invocation, config: RunConfig) -> Invocation:

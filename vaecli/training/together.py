@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from vaecli.training.course import Course, one_pass
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.stack import Stack, States
-from vaecli.training.trainer import Trainer
+from vaecli.training.trainer import Course, Trainer
 from vaecli.training.vectorized import CannotStack
 from vaecli.utils.random import random_states, set_random_states
 from vaecli.utils.text import say
@@ -54,8 +53,11 @@ class Member:
         self.advance(go_on)
 
 
-def follow(members: Sequence[Member]) -> None:
-    """All courses to their ends; those whose passes begin at the same step take them together."""
+def follow(members: Sequence[Member]) -> list[float]:
+    """Follow all courses to their ends, those whose passes begin at the same step together; returns their bounds.
+
+    Raises what has ended a course before its end, when all have ended.
+    """
     stack: Stack | None = None
     apart = False
     with Interrupt():
@@ -77,3 +79,16 @@ def follow(members: Sequence[Member]) -> None:
                 continue
             for member, trainer in zip(group, trainers, strict=True):
                 member.send(trainer, seconds)
+    for one in members:
+        if one.error is not None:
+            raise one.error
+    return [member.bound for member in members]
+
+
+def one_pass(course: Course[float], trainer: Trainer) -> Trainer:
+    """Take the pass that is due; what it raises is raised in the course. The trainer that is due next."""
+    try:
+        means = trainer.train_epoch(trainer.epoch + 1)
+    except BaseException as error:
+        return course.throw(error)
+    return course.send(means)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ from vaecli.utils.types import StateDict
 
 FIRST_STEPS = 20  # steps in which a loss that is not finite is blamed on the data rather than on training
 LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that computes asynchronously
+
+T = TypeVar("T")
+# Yields the trainer whose next pass is due, is sent what `Trainer.train_epoch` returns, and ends with a T.
+Course = Generator["Trainer", dict[str, float] | None, T]
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,10 @@ class Trainer:
         """The best validation of the model's own weights."""
         return self.candidates[0].best
 
-    def course(self) -> Generator[Trainer, dict[str, float] | None, None]:
+    def course(self) -> Course[None]:
         """Train to the last epoch, or until early stopping or an interrupt.
 
-        Each pass over the training set is left to whoever asks (`course.finish`), who sends what `train_epoch` returns.
+        Each pass over the training set is left to `together.follow`, which sends what `train_epoch` returns.
         """
         if self.step == 0:
             self.save_last()
