@@ -7,10 +7,12 @@ work aside while it runs.
 
 from __future__ import annotations
 
+import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
@@ -18,10 +20,9 @@ from torch import Tensor, nn
 
 from vaecli.analysis.importance_sampling import importance_weighted, rows_at_once
 from vaecli.models.load import load_run, load_split
-from vaecli.utils.memory import peak_memory
-from vaecli.utils.threads import ordered_parallel_map
 
 
+@torch.no_grad()
 def products(layers: list[nn.Linear], z: Tensor, out: list[Tensor]) -> None:
     for layer, there in zip(layers, out, strict=True):
         z = torch.addmm(layer.bias, z, layer.weight.t(), out=there)
@@ -32,12 +33,13 @@ def floor(layers: list[nn.Linear], total: int, rows: int, threads: int) -> None:
     z = torch.randn(rows, layers[0].in_features)
     outs = [[torch.empty(rows, layer.out_features) for layer in layers] for _ in range(3 * threads + 3)]
 
-    def jobs() -> Iterator[tuple[None, Callable[[], None]]]:
-        for i in range(round(total / rows)):
-            yield None, partial(products, layers, z, outs[i % len(outs)])
-
-    for _ in ordered_parallel_map(jobs(), threads):
-        pass
+    jobs = (outs[i % len(outs)] for i in range(round(total / rows)))
+    if threads:
+        with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+            list(pool.map(partial(products, layers, z), jobs))
+        return
+    for out in jobs:
+        products(layers, z, out)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -62,7 +64,7 @@ def main(name: str, limit: str = "200", k: str = "5000", rounds: str = "5") -> N
     flop = 2 * total * sum(layer.weight.numel() for layer in layers)
     print(f"{len(split):,} observations, k = {draws:,}, {threads} threads")
     print(f"matrix products {low:.2f} s ({flop / low / 1e9:.0f} GFLOP/s), evaluate {here:.2f} s, ratio {ratio:.2f}")
-    print(f"peak memory {(peak_memory(torch.device('cpu')) or 0) / 1e9:.2f} GB")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from speed_rows import Case, Dataloader, Eager, Floor
 
 import vaecli
 from vaecli.training import execution, trainer
-from vaecli.utils import threads as thread_count
 
 MNIST = ("dataset=mnist", "dataset.val_size=0")
 CASES = {
@@ -186,7 +185,6 @@ def main() -> None:
     args.data = str(Path(args.data).absolute())
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # vaecli leaves the number alone then
     torch.set_num_threads(args.threads)
-    thread_count.DEFAULT = args.threads
     execution.RECORD_FROM = 1  # as in a run of its usual length
     lines = ["| case | row | µs a step | ratio |", "|---|---|---|---|"]
     print("\n".join(lines), flush=True)

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from vaecli.config.compose import Invocation, compose
-from vaecli.runs.config import RunConfig
+from vaecli.config.compose import Invocation
 from vaecli.training import execution, lifecycle
+from vaecli.training.notebook import composed
 from vaecli.training.stack import Stack
 from vaecli.training.together import Member
 
@@ -33,7 +33,7 @@ def members(words: tuple[str, ...]) -> list[Member]:
     """Sixteen runs whose first pass is due."""
     found = []
     for seed in range(SEEDS):
-        config = RunConfig.of(compose("train", (*words, f"seed={seed}", f"output=runs/{seed}")))
+        config = composed(*words, f"seed={seed}", f"output=runs/{seed}")
         found.append(Member(lifecycle.course(config, Invocation("vae-train", [], None, quiet=True))))
         found[-1].start()
     return found

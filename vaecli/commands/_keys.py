@@ -12,7 +12,7 @@ from pydantic import Field
 
 from vaecli.commands._run import Keys
 from vaecli.datasets.reading.choice import Channels, Decimal, Encoding, Pages, Separator, Texts, White
-from vaecli.decoders.wrapped import Standardizer
+from vaecli.models.inference import units
 from vaecli.models.load import Run, load_run, load_split
 from vaecli.plots.columns import Reference
 from vaecli.plots.view import View, view_of
@@ -141,8 +141,8 @@ def reference(run: Run) -> Reference | None:
     try:
         return Reference.of(load_split(run, "train"))
     except UserError:
-        units = [part for part in run.model.modules() if isinstance(part, Standardizer)]
-        return Reference(units[0].mean, units[0].scale) if units else None
+        standardizer = units(run.model)
+        return None if standardizer is None else Reference(standardizer.mean, standardizer.scale)
 
 
 def run_view(run: Run) -> View:

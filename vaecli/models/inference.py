@@ -46,8 +46,13 @@ def inference_batch_size(model: nn.Module, draws: int = 1) -> int:
 
 def observed_dtype(model: nn.Module) -> torch.dtype:
     """The type of observations: float64 if the model subtracts a mean that float32 cannot hold."""
-    means = (part.mean.dtype for part in model.modules() if isinstance(part, Standardizer))
-    return torch.float64 if torch.float64 in means else torch.float32
+    standardizer = units(model)
+    return torch.float32 if standardizer is None else standardizer.mean.dtype
+
+
+def units(model: nn.Module) -> Standardizer | None:
+    """What holds mean and scale of the data, where the model standardises them."""
+    return next((part for part in model.modules() if isinstance(part, Standardizer)), None)
 
 
 def drawn_once(split: Split, seed: int = 0) -> Split:

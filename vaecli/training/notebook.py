@@ -21,7 +21,7 @@ def train(*words: str) -> Run:
 
     UserError for what the command would refuse.
     """
-    config = RunConfig.of(compose("train", words))
+    config = composed(*words)
     if config.seeds is not None:
         raise UserError(f"seeds={config.seeds}: from Python, train one seed after another: seed=0, seed=1 ...")
     keys = [word.lstrip("+").split("=", 1)[0] for word in words]
@@ -32,3 +32,8 @@ def train(*words: str) -> Run:
         config = replace(config, output=str(folder))
     start(config, Invocation(f"vae-train {shlex.join(words)}".strip(), keys, None))
     return Run.load(folder, BEST if folder.has(BEST) else LAST)
+
+
+def composed(*words: str) -> RunConfig:
+    """The configuration that the arguments of `vae-train` describe."""
+    return RunConfig.of(compose("train", words))

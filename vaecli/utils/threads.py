@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 T = TypeVar("T")
-
-
 R = TypeVar("R")
+SMALL_STEP = 1e9  # floating-point operations: ten to twenty milliseconds of one core
+DEFAULT_THREADS = torch.get_num_threads()
 
 
 def ordered_parallel_map(jobs: Iterable[tuple[T, Callable[[], R]]], threads: int) -> Iterator[tuple[T, R]]:
@@ -60,12 +60,6 @@ def _alone() -> None:
     """Settings of a worker thread; torch keeps both for each thread."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-
-
-SMALL_STEP = 1e9  # floating-point operations: ten to twenty milliseconds of one core
-
-
-DEFAULT_THREADS = torch.get_num_threads()
 
 
 def set_cpu_threads(model: nn.Module, draws: int) -> None:
