@@ -306,7 +306,7 @@ def test_archives_and_tables_of_arrays(tmp_path: Path) -> None:
     sparse(tmp_path / "s.npz")
     found = look(tmp_path / "s.npz")
     assert (found["observations"], found["shape"], found["range"]) == (N, [30], [0, 24])
-    assert "a sparse matrix (csr, 3.3% of it not zero) is held as a whole" in found["notes"][0]
+    assert "a sparse matrix (csr, 3.3% of it not zero), whole a batch at a time" in printed(tmp_path / "s.npz")
     fields = np.zeros(N, [("a", "f8"), ("b", "i4"), ("kind", "U3")])
     fields["a"], fields["b"], fields["kind"] = A, B, KINDS * 8
     np.save(tmp_path / "f.npy", fields)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
+import torch
 from PIL import Image
 from support.command_line import forked
 from support.own_files import pictures, pixels, sparse, stack
 from support.small_runs import SMALL, TABLE, vae
+
+from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.files import read
+from vaecli.utils.errors import UserError
 
 IMAGES = ("dataset=images", "decoder=gaussian_fixed", *SMALL)
 RNG = np.random.default_rng(0)
@@ -169,6 +177,46 @@ def test_sparse_matrices(tmp_path: Path) -> None:
     said = vae(tmp_path, "train", "dataset=arrays", "decoder=poisson", *SMALL, "dataset.path=x.npz")
     assert "24 vectors of 30 numbers" in said
     assert np.array_equal(seen(tmp_path, "input=x.npz"), np.diag(np.arange(1.0, 31.0))[:24])
+
+
+def test_a_sparse_matrix_is_whole_a_batch_at_a_time(tmp_path: Path) -> None:
+    """The same run as of the whole matrix; and of a matrix that would take a terabyte as a whole, the first rows."""
+    sparse(tmp_path / "x.npz")
+    np.save(tmp_path / "x.npy", np.pad(np.diag(np.arange(1.0, 25.0)), ((0, 0), (0, 6))))
+    elbo = []
+    for name in ("x.npz", "x.npy"):
+        said = vae(
+            tmp_path, "train", "dataset=arrays", "decoder=poisson", *SMALL, f"dataset.path={name}", f"output={name[2:]}"
+        )
+        elbo.append(re.findall(r"test ELBO (\S+)", said))
+    assert elbo[0] == elbo[1] != []
+    wide = scipy.sparse.csr_matrix(([7.0], ([999_999], [123_456])), (1_000_000, 250_000))
+    scipy.sparse.save_npz(tmp_path / "wide.npz", wide)
+    content = read("x", tmp_path / "wide.npz", ReadOptions())
+    last: Any = content.x[torch.tensor([999_999])]
+    assert (tuple(content.x.shape), float(last.sum()), float(last[0, 123_456])) == ((1_000_000, 250_000), 7, 7)
+
+
+def test_annotated_data(tmp_path: Path) -> None:
+    """Names of the columns and labels come from the file; without anndata it is said what to install."""
+    anndata = pytest.importorskip("anndata")
+    rng = np.random.default_rng(0)
+    counts = scipy.sparse.csr_matrix(rng.poisson(1.0, (40, 6)).astype("f4"))
+    found = anndata.AnnData(counts)
+    found.var_names = [f"gene {i}" for i in range(6)]
+    found.obs["label"] = ["a", "b"] * 20
+    found.write_h5ad(tmp_path / "x.h5ad")
+    content = read("x", tmp_path / "x.h5ad", ReadOptions())
+    assert content.names == tuple(f"gene {i}" for i in range(6))
+    assert np.array_equal(content.x[torch.arange(40)].numpy(), counts.toarray())
+    assert content.labels.counts == {"a": 20, "b": 20}
+
+
+def test_annotated_data_without_anndata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    (tmp_path / "x.h5ad").write_bytes(b"\x89HDF")
+    with pytest.raises(UserError, match=r"need anndata; install it with pip install 'vaecli\[h5ad\]'"):
+        read("x", tmp_path / "x.h5ad", ReadOptions())
 
 
 @pytest.mark.parametrize("kind", ["csv", pytest.param("npy", marks=pytest.mark.slow)])

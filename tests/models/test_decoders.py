@@ -26,7 +26,14 @@ from vaecli.utils.errors import UserError
 LOCATED = options_of("decoder", LocationDecoder)
 SQUEEZED = [f"{name} decoder.loc=sigmoid" for name in LOCATED]
 FIXED = ["laplace decoder.scale=0.3", "discretized_logistic decoder.levels=2", "categorical decoder.levels=2"]
-OPTIONS = [*groups()["decoder"], *SQUEEZED, *FIXED, "poisson decoder.step=1", "negative_binomial decoder.step=1"]
+OPTIONS = [
+    *groups()["decoder"],
+    *SQUEEZED,
+    *FIXED,
+    "poisson decoder.step=1",
+    "negative_binomial decoder.step=1",
+    "zero_inflated decoder.step=1",
+]
 REAL = [*LOCATED, *SQUEEZED, "laplace decoder.scale=0.3", "continuous_bernoulli"]
 MASS = [name for name in OPTIONS if name not in REAL]
 
@@ -83,6 +90,12 @@ def negative_binomial(decoder: Any, a: np.ndarray, b: np.ndarray, x: np.ndarray)
     return scipy.stats.nbinom.logpmf(np.rint(x / decoder.step), r, r / (r + mean))
 
 
+def zero_inflated(decoder: Any, a: np.ndarray, b: np.ndarray, c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    extra = 1 / (1 + np.exp(-c))
+    mass: np.ndarray = np.log(extra * (x == 0) + (1 - extra) * np.exp(negative_binomial(decoder, a, b, x)))
+    return mass
+
+
 def location_scale(law: Any, decoder: Any, loc: np.ndarray, *rest: np.ndarray) -> np.ndarray:
     *a, x = rest
     scale = decoder.min_scale + np.logaddexp(a[0], 0) if a else decoder.scale
@@ -104,6 +117,7 @@ def reference(option: str, decoder: Any, tensors: list[Tensor], x: Tensor) -> np
         "categorical": levels,
         "poisson": lambda d, a, x: scipy.stats.poisson.logpmf(np.rint(x / d.step), np.logaddexp(a, 0) / d.step),
         "negative_binomial": negative_binomial,
+        "zero_inflated": zero_inflated,
     }
     law = laws.get(option.split()[0], lambda *args: location_scale(scipy.stats.norm, *args))
     return law(decoder, *(tensor.numpy() for tensor in tensors), x.numpy())
@@ -347,6 +361,7 @@ TAKEN = {
     "categorical": {"binary", "images", "digits"},
     "poisson": {"binary", "images", "digits", "counts"},
     "negative_binomial": {"binary", "images", "digits", "counts"},
+    "zero_inflated": {"binary", "images", "digits", "counts"},
 } | {name: set(DATA) for name in LOCATED}
 SETTLED = {
     "binary": {"levels": 2, "step": 1}, "images": {"levels": 256, "step": 1 / 255},

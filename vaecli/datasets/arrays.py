@@ -27,7 +27,7 @@ from vaecli.datasets.reading.choice import (
     WindowSize,
 )
 from vaecli.datasets.reading.content import Content
-from vaecli.datasets.reading.files import TABLES, read, read_observations
+from vaecli.datasets.reading.files import NAMED, read, read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
 from vaecli.datasets.series import SHORT, Windows
@@ -40,7 +40,8 @@ RANGE_SAMPLE = 1000  # observations from whose range it is known how to draw ima
 
 
 class Arrays(Dataset):
-    """Observations from a .npy, .npz, .csv, .tsv, .txt, .dat or .parquet file: (N, d), (N, H, W) or (N, C, H, W).
+    """Observations from a .npy, .npz, .csv, .tsv, .txt, .dat, .parquet or .h5ad file: (N, d), (N, H, W) or
+    (N, C, H, W).
 
     uint8 holds grey levels, 255 for 1.0, unless all of it is 0 or 1. A .npy file of more than 1 GiB stays where it
     is and is read a batch at a time. The observations are shuffled by `split_seed` and split by fractions, unless
@@ -201,7 +202,7 @@ class Arrays(Dataset):
         path = expanded(self.paths["path"] or "")
         if self.windows:
             return None
-        if path.suffix.lower() not in TABLES:
+        if path.suffix.lower() not in NAMED:
             return None
         if self.choice.columns is not None:
             return tuple(self.choice.columns)

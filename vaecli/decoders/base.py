@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -34,6 +34,14 @@ class DataFacts(NamedTuple):
         return "gaussian dataset.standardize=true" if self.can_standardize else "gaussian_identity"
 
 
+class Entrance(nn.Module):
+    """What the encoder network is given instead of an observation x (B, *x_shape): (B, *shape)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+
 class Decoder(Option, nn.Module, abstract=True):
     """p(x|z): turns the decoder network's tensors into a normalised distribution over observations.
 
@@ -42,6 +50,7 @@ class Decoder(Option, nn.Module, abstract=True):
     training_bound: whether log p(x|z) depends on its own x and z only, also in training, so that the figures of a
         training batch are lower bounds of log p(x)
     takes_gaps: whether NaN in x stands for a missing number
+    elementwise: whether p(x|z) is a product over the numbers of x, so that one that is missing can be left out
     calibrate: called with the mean squared error of the training set, if evaluation needs it; None otherwise
     """
 
@@ -51,6 +60,7 @@ class Decoder(Option, nn.Module, abstract=True):
     step: float | None = None
     training_bound: bool = True
     takes_gaps: bool = False
+    elementwise: bool = True
     calibrate: ClassVar[Callable[[Any, float], None] | None] = None
 
     def __init__(self, x_shape: tuple[int, ...]) -> None:
@@ -65,6 +75,13 @@ class Decoder(Option, nn.Module, abstract=True):
     def params_at_mean(self, mean: Tensor) -> Tensor | None:
         """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None if there are none."""
         return None
+
+    def entrance(self) -> Entrance | None:
+        """What makes of x what the encoder network is given; None: that is x itself."""
+        return None
+
+    def learn(self, data: Callable[[], Iterator[Tensor]]) -> None:
+        """Take what the buffers hold from the training data: data() gives its observations, a batch at a time."""
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:

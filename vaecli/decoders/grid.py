@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Independent, constraints
 from torch.nn import functional as F
 
-from vaecli.decoders.base import DataFacts, Decoder
+from vaecli.decoders.base import DataFacts, Decoder, Entrance, inverse_softplus
+from vaecli.decoders.library import GivenTotal, log_shares, log_total_moments, raw_of_log
 from vaecli.utils.types import Values
 
+MAX_LOG_TOTAL = 40.0  # of a learned library: beyond, single precision overflows
 GreyLevels = Annotated[int, Field(strict=True, ge=2, le=2**16)]
 
 
@@ -84,21 +88,77 @@ class GreyDecoder(Decoder, abstract=True):
         return None
 
 
+class LogCounts(Entrance):
+    """x -> log(1 + x): counts of any size as numbers that a network takes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.log1p(x.clamp_min(0))  # the learned observations of prior=vamp may be negative
+
+
+Library = Literal["learned", "observed"]
+
+
 class CountDecoder(Decoder, abstract=True):
-    """Probabilities of counts k = x / step, without an upper limit."""
+    """Probabilities of counts k = x / step, without an upper limit.
+
+    `family` makes the elementwise distribution from a, which gives the mean softplus(a), and further tensors. With
+    `library`, an observation's mean total l and the shares pi = softmax(a) are separate, and the mean is l pi:
+    `learned` takes log l from z, as the mean of one more tensor of the network; `observed` from x itself.
+    """
 
     option: str
+    log_total: Tensor
 
-    def __init__(self, x_shape: tuple[int, ...], step: float) -> None:
+    def __init__(
+        self, x_shape: tuple[int, ...], step: float, n_params: int, log1p: bool | None, library: Library | None
+    ) -> None:
         super().__init__(x_shape)
         self.step: float = step
+        self.n_params = n_params + (library == "learned")
+        self.library = library
+        self.elementwise = library != "observed"
+        if library == "observed":
+            self.register_buffer("log_total", torch.tensor([0.0, 1.0]))
+        self.log1p = bool(log1p)
+
+    @abstractmethod
+    def family(self, raw: Tensor, *others: Tensor) -> Distribution:
+        """The distribution of each number, its mean being softplus(raw) apart from the others' effect."""
+
+    def forward(self, *params: Tensor) -> Distribution:
+        raw, *others = params
+        n_dims = len(self.x_shape)
+        if self.library == "observed":
+            return GivenTotal(raw, lambda a: self.family(a, *others), self.log_total.to(raw), n_dims)
+        if self.library == "learned":
+            *others, size = others
+            log_total = size.flatten(-n_dims).mean(-1).reshape(*size.shape[: size.ndim - n_dims], *(1,) * n_dims)
+            raw = raw_of_log(log_shares(raw, n_dims) + log_total.clamp(-MAX_LOG_TOTAL, MAX_LOG_TOTAL))
+        return Independent(self.family(raw, *others), n_dims, validate_args=False)
+
+    def entrance(self) -> Entrance | None:
+        return LogCounts(self.x_shape) if self.log1p else None
+
+    def learn(self, data: Callable[[], Iterator[Tensor]]) -> None:
+        """The log-normal distribution of the training data's totals."""
+        if self.library == "observed":
+            totals = torch.cat([x.double().flatten(1).sum(1) for x in data()])
+            self.log_total.copy_(torch.tensor(log_total_moments(totals)))
+
+    def params_of_mean(self, mean: Tensor, *others: Tensor) -> Tensor:
+        """The parameters (n_params, ...) at a mean (...) above zero, and the further tensors as they are."""
+        if self.library is None:
+            return torch.stack([inverse_softplus(mean), *others])
+        size = [mean.sum().log().expand_as(mean)] if self.library == "learned" else []
+        return torch.stack([mean.log(), *others, *size])
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
-        """`step` as the data have it."""
-        if settings.get("step") is not None:
-            return settings
-        return {**settings, "step": cls.step_of(data)}
+        """`step` as the data have it; `log1p` where they are whole numbers beyond 0 and 1."""
+        settings = settings if settings.get("step") is not None else {**settings, "step": cls.step_of(data)}
+        if settings.get("log1p", False) is None:
+            settings = {**settings, "log1p": data.high > 1}
+        return settings
 
     @classmethod
     def step_of(cls, data: DataFacts) -> float:

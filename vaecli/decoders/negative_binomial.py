@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Gamma, Independent
+from torch.distributions import Distribution, Gamma
 from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
-from vaecli.decoders.grid import CountDecoder, OnGrid, log_softplus
+from vaecli.decoders.grid import CountDecoder, Library, OnGrid, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial, log_one_plus, stirling
 from vaecli.utils.types import PositiveFloat
 
@@ -22,8 +22,8 @@ class OverdispersedCounts(OnGrid):
     """
 
     def __init__(self, raw_mean: Tensor, r: Tensor, step: float) -> None:
-        super().__init__(raw_mean.shape, step)
-        self.raw_mean, self.r = raw_mean, r
+        self.raw_mean, self.r = torch.broadcast_tensors(raw_mean, r)
+        super().__init__(self.raw_mean.shape, step)
 
     def log_prob(self, value: Tensor) -> Tensor:
         k, m, r = self.count(value), self.mean / self.step, self.r
@@ -57,19 +57,26 @@ class NegativeBinomial(CountDecoder):
 
     step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
     min_count: floor of r, for finite gradients
+    log1p: the encoder is given log(1 + x)
+    library: `learned`: the mean is l softmax(a), log l from z; `observed`: l is x's own total; None: softplus(a)
     """
 
     option = "negative_binomial"
-    n_params = 2
 
-    def __init__(self, x_shape: tuple[int, ...], step: PositiveFloat, min_count: PositiveFloat = 1e-3) -> None:
-        super().__init__(x_shape, step)
+    def __init__(
+        self,
+        x_shape: tuple[int, ...],
+        step: PositiveFloat,
+        min_count: PositiveFloat = 1e-3,
+        log1p: bool | None = None,
+        library: Library | None = None,
+    ) -> None:
+        super().__init__(x_shape, step, 2, log1p, library)
         self.min_count = min_count
 
-    def forward(self, raw_mean: Tensor, raw_count: Tensor) -> Distribution:  # type: ignore[override]
-        counts = OverdispersedCounts(raw_mean, self.min_count + F.softplus(raw_count), self.step)
-        return Independent(counts, len(self.x_shape), validate_args=False)
+    def family(self, raw: Tensor, raw_count: Tensor) -> Distribution:  # type: ignore[override]
+        return OverdispersedCounts(raw, self.min_count + F.softplus(raw_count), self.step)
 
     def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, of at least `margin`, and r of 1."""
-        return inverse_softplus(torch.stack([mean.clamp_min(margin), torch.ones_like(mean)]))
+        return self.params_of_mean(mean.clamp_min(margin), inverse_softplus(torch.ones_like(mean)))

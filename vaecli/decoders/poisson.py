@@ -6,11 +6,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vaecli.decoders.base import inverse_softplus
-from vaecli.decoders.grid import CountDecoder, OnGrid, log_softplus
+from vaecli.decoders.grid import CountDecoder, Library, OnGrid, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial
 from vaecli.utils.types import PositiveFloat
 
@@ -52,17 +51,24 @@ class Poisson(CountDecoder):
     nearly all do, decoder=negative_binomial has a parameter for it.
 
     step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
+    log1p: the encoder is given log(1 + x)
+    library: `learned`: the mean is l softmax(a), log l from z; `observed`: l is x's own total; None: softplus(a)
     """
 
     option = "poisson"
-    n_params = 1
 
-    def __init__(self, x_shape: tuple[int, ...], step: PositiveFloat) -> None:
-        super().__init__(x_shape, step)
+    def __init__(
+        self,
+        x_shape: tuple[int, ...],
+        step: PositiveFloat,
+        log1p: bool | None = None,
+        library: Library | None = None,
+    ) -> None:
+        super().__init__(x_shape, step, 1, log1p, library)
 
-    def forward(self, raw: Tensor) -> Distribution:  # type: ignore[override]
-        return Independent(PoissonCounts(raw, self.step), len(self.x_shape), validate_args=False)
+    def family(self, raw: Tensor, *others: Tensor) -> Distribution:
+        return PoissonCounts(raw, self.step)
 
     def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, of at least `margin`."""
-        return inverse_softplus(mean.clamp_min(margin)).unsqueeze(0)
+        return self.params_of_mean(mean.clamp_min(margin))

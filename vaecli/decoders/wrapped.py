@@ -7,7 +7,7 @@ log-densities, means or draws does not depend on them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
@@ -99,6 +99,7 @@ class DelegatingDecoder(Decoder, abstract=True):
         super().__init__(decoder.x_shape)
         self.decoder, self.n_params = decoder, decoder.n_params
         self.step, self.training_bound = decoder.step, decoder.training_bound
+        self.elementwise = decoder.elementwise
 
     @property
     def calibrate(self) -> Callable[[float], None] | None:  # type: ignore[override]
@@ -114,6 +115,9 @@ class DelegatingDecoder(Decoder, abstract=True):
 
     def params_at_mean(self, mean: Tensor) -> Tensor | None:
         return self.decoder.params_at_mean(mean)
+
+    def learn(self, data: Callable[[], Iterator[Tensor]]) -> None:
+        self.decoder.learn(data)
 
     def check(self, data: DataFacts) -> str | None:
         return self.decoder.check(data)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from vaecli.architectures.base import DecoderNetwork
+from vaecli.architectures.base import Architecture, DecoderNetwork
 from vaecli.config.instantiate import OptionFactory
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.checks import check_finite
@@ -40,7 +40,7 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
     decoder = options.make("decoder", x_shape=x_shape)
     prior = options.make("prior", latent_dim=latent_dim, x_shape=x_shape)
     vae = VAE(
-        encoder_network=architecture.encoder(x_shape, posterior.n_features),
+        encoder_network=encoder_network(architecture, decoder, posterior.n_features),
         posterior=posterior,
         decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
         decoder=decoder,
@@ -50,6 +50,14 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
     )
     vae.sizes = known
     return wrap_for_data(vae, options.options.get("dataset", {}))
+
+
+def encoder_network(architecture: Architecture, decoder: Decoder, n_features: int) -> nn.Module:
+    """The architecture's encoder, behind what the decoder makes of an observation first."""
+    entrance = decoder.entrance()
+    if entrance is None:
+        return architecture.encoder(decoder.x_shape, n_features)
+    return nn.Sequential(entrance, architecture.encoder(entrance.shape, n_features))
 
 
 def wrap_for_data(model: VAE, dataset: Values) -> VAE:
@@ -62,6 +70,9 @@ def wrap_for_data(model: VAE, dataset: Values) -> VAE:
         if model.decoder.calibrate is not None:
             raise UserError("dataset.missing=mask: this decoder takes its scale from all numbers of a batch, of which "
                             "some are missing: use decoder=gaussian")  # fmt: skip
+        if not model.decoder.elementwise:
+            raise UserError("dataset.missing=mask: this decoder takes an observation's total, of which some may be "
+                            "missing: use decoder.library=learned")  # fmt: skip
         filler = Filler(model.x_shape)
         model.encoder_network = nn.Sequential(filler, model.encoder_network)
         model.decoder = Masked(model.decoder, filler)
@@ -75,6 +86,7 @@ def learn_units(model: VAE, train: Split) -> None:
         moments = train.moments
         for part in parts:
             part.learn(moments.mean, moments.scale)
+    model.decoder.learn(lambda: batches(train))
 
 
 def check_model_fits(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...]) -> tuple[Sizes, Sizes] | None:

@@ -12,6 +12,7 @@ from vaecli.datasets.reading.choice import Colour, ReadOptions
 from vaecli.datasets.reading.content import Content, classes
 from vaecli.datasets.reading.folders import File, Folder, labels_of, walk
 from vaecli.datasets.reading.gallery import Gallery, ImageOptions
+from vaecli.datasets.reading.h5ad import read_h5ad
 from vaecli.datasets.reading.numpy_files import read_npy, read_npz
 from vaecli.datasets.reading.parquet import read_parquet
 from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES, WHITE8
@@ -24,9 +25,10 @@ Shape = tuple[int, ...]
 Reader = Callable[[str, Path, ReadOptions], Content]
 READERS: Mapping[str, Reader] = {
     ".npy": read_npy, ".npz": read_npz, ".csv": read_text, ".tsv": read_text, ".txt": read_text, ".dat": read_text,
-    ".parquet": read_parquet,
+    ".parquet": read_parquet, ".h5ad": read_h5ad,
 }  # fmt: skip
 TABLES = (".csv", ".tsv", ".txt", ".dat", ".parquet")
+NAMED = (*TABLES, ".h5ad")  # files whose columns have names
 
 
 def read(what: str, path: Path, choice: ReadOptions) -> Content:

@@ -108,7 +108,10 @@ def named_fields(what: str, path: Path, values: np.ndarray, choice: ReadOptions)
 
 
 def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
-    values, labels, name, notes = load_npz(what, path, choice)
+    loaded = load_npz(what, path, choice)
+    if isinstance(loaded, Content):
+        return loaded
+    values, labels, name, notes = loaded
     check_numbers(what, values)
     if labels is not None and (labels.ndim not in (1, 2) or labels.dtype.kind not in "buifO"):
         raise UserError(f"{what}: its labels have shape {labels.shape} and type {labels.dtype}; "
@@ -128,16 +131,18 @@ def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
     return content._replace(labels=labels, reading=reading.labelled(said))
 
 
-def load_npz(what: str, path: Path, choice: ReadOptions) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
-    """The observations of an archive and their labels, unconverted, the name of the labels, and notes."""
+def load_npz(
+    what: str, path: Path, choice: ReadOptions
+) -> Content | tuple[np.ndarray, np.ndarray | None, str, list[str]]:
+    """The observations of an archive and their labels, unconverted, the name of the labels, and notes; or a sparse
+    matrix as it is."""
     try:
         if not zipfile.is_zipfile(path):
             raise UserError(f"{what}: is not an .npz archive, or is cut short")
         with np.load(path, allow_pickle=False) as archive:
             check_memory(sum(member.file_size for member in archive.zip.infolist()), what, AS_NEEDED)
             if is_sparse(archive.files):
-                values, note = read_sparse(what, path)
-                return values, None, "", [note]
+                return read_sparse(what, path, choice)
             data, label = npz_keys(what, archive.files, choice)
             x, y = archive[data], None if label is None else archive[label]
             check_memory(needed(x) - x.nbytes, what, AS_NEEDED)

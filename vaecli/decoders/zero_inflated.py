@@ -1,0 +1,82 @@
+"""Counts whose variance exceeds their mean, and more zeros than those would have."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution
+from torch.nn import functional as F
+
+from vaecli.decoders.base import inverse_softplus
+from vaecli.decoders.grid import CountDecoder, Library, OnGrid
+from vaecli.decoders.negative_binomial import OverdispersedCounts
+from vaecli.utils.types import PositiveFloat
+
+LOGIT_AT_START = -2.0  # of a zero that no count explains: one in nine
+
+
+class ExtraZeros(OnGrid):
+    """0 with a probability p = sigmoid(b), else a count: P(0) = p + (1 - p) P_c(0), P(k) = (1 - p) P_c(k)."""
+
+    def __init__(self, counts: OverdispersedCounts, logit: Tensor) -> None:
+        super().__init__(counts.batch_shape, counts.step)
+        self.counts, self.logit = counts, logit.expand(counts.batch_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        counted = F.logsigmoid(-self.logit) + self.counts.log_prob(value)
+        return torch.where(self.count(value) == 0, torch.logaddexp(F.logsigmoid(self.logit), counted), counted)
+
+    @property
+    def share(self) -> Tensor:
+        """1 - p: how often there is a count at all."""
+        return torch.sigmoid(-self.logit)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.share * self.counts.mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self.share * (self.counts.variance + torch.sigmoid(self.logit) * self.counts.mean.square())
+
+    @torch.no_grad()
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
+        there = Bernoulli(self.share, validate_args=False).sample(torch.Size(sample_shape))
+        return there * self.counts.sample(sample_shape)
+
+
+class ZeroInflatedNegativeBinomial(CountDecoder):
+    """Negative binomial counts of which a share p is replaced by zeros, p learned for each dimension and observation:
+
+    P(k) = p [k = 0] + (1 - p) P_nb(k); Lopez et al. (2018), for single-cell counts whose zeros are partly failures to
+    measure. The network emits a and b as of NegativeBinomial, and the logit of p.
+
+    step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
+    min_count: floor of r, for finite gradients
+    log1p: the encoder is given log(1 + x)
+    library: `learned`: the mean of P_nb is l softmax(a), log l from z; `observed`: l is x's own total; None: it is
+        softplus(a)
+    """
+
+    option = "zero_inflated"
+
+    def __init__(
+        self,
+        x_shape: tuple[int, ...],
+        step: PositiveFloat,
+        min_count: PositiveFloat = 1e-3,
+        log1p: bool | None = None,
+        library: Library | None = None,
+    ) -> None:
+        super().__init__(x_shape, step, 3, log1p, library)
+        self.min_count = min_count
+
+    def family(self, raw: Tensor, raw_count: Tensor, logit: Tensor) -> Distribution:  # type: ignore[override]
+        counts = OverdispersedCounts(raw, self.min_count + F.softplus(raw_count), self.step)
+        return ExtraZeros(counts, logit)
+
+    def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
+        """The data's mean, of at least `margin`, r of 1, and one zero in nine that is no count."""
+        logit = torch.full_like(mean, LOGIT_AT_START)
+        counted = mean.clamp_min(margin) / torch.sigmoid(-logit)
+        return self.params_of_mean(counted, inverse_softplus(torch.ones_like(mean)), logit)
