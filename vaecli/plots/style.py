@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -64,9 +65,10 @@ def latent(dim: int) -> str:
     return f"$z_{{{dim + 1}}}$"
 
 
+@lru_cache(10_000)
 def text_size(text: str, size: float) -> tuple[float, float]:
     """Width and height in inches of (several lines of) text at `size` points."""
-    renderer, font = RendererAgg(1, 1, DPI), FontProperties(size=size)
+    renderer, font = _renderer(), FontProperties(size=size)
     lines = text.split("\n")
     widths = []
     with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
@@ -75,6 +77,11 @@ def text_size(text: str, size: float) -> tuple[float, float]:
             shown = line if math else line.replace(r"\$", "$")
             widths.append(renderer.get_text_width_height_descent(shown, font, math)[0])
     return max(widths) / DPI, len(lines) * size * 1.25 / 72
+
+
+@cache
+def _renderer() -> RendererAgg:
+    return RendererAgg(1, 1, DPI)
 
 
 def wrap(text: str, width: float, size: float) -> str:
