@@ -21,6 +21,8 @@ from vaecli.utils.random import random_states, set_random_states
 
 aten = torch.ops.aten
 SAME = (aten.alias.default, aten.detach.default)  # without autograd they return what they are given
+VIEWS = (aten.t.default, aten.view.default, aten.transpose.int, aten.unsqueeze.default, aten.expand.default)
+SUMS = (aten.sum.dim_IntList, aten.mean.dim)
 BY_ONE = (aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar, aten.pow.Tensor_Scalar)
 
 
@@ -37,6 +39,7 @@ class StepGraph:
         self.names: list[str] = []  # of the metrics
         named = {**dict(loss.named_parameters()), **dict(loss.named_buffers())}
         self.held = [value.detach() for value in named.values()]
+        self.lifted: list[Tensor] = []  # inputs of the graph after all others
         copies = [value.clone() for value in self.held]  # some are changed in a pass, as by BatchNorm
         states = random_states(x.device)
         try:
@@ -65,9 +68,31 @@ class StepGraph:
 
     def __call__(self, x: Tensor, step: Tensor) -> tuple[Estimate, Sequence[Tensor | None]]:
         with torch.no_grad():
-            loss, *rest = self.replay(*self.held, x, step)
+            loss, *rest = self.replay(*self.held, x, step, *self.lifted)
         n = len(self.names)
         return Estimate(loss, dict(zip(self.names, rest[:n], strict=True))), rest[n:]
+
+    def lift(self) -> None:
+        """Make the constants and the views of weights in the graph inputs of it: they are the same in each step."""
+        if not isinstance(self.replay, GraphModule):
+            return
+        graph = self.replay.graph
+        inputs = [node for node in graph.nodes if node.op == "placeholder"]
+        known: dict[Node, Tensor] = dict(zip(inputs, self.held, strict=False))
+        for node in graph.nodes:
+            if node.op == "get_attr":
+                known[node] = getattr(self.replay, node.target)
+            elif node.target in VIEWS and node.args[0] in known:
+                known[node] = node.target(*map_arg(node.args, known.__getitem__), **node.kwargs)
+        first = next(node for node in graph.nodes if node.op != "placeholder")
+        for node in [one for one in known if one not in inputs]:
+            if any(user not in known for user in node.users):
+                with graph.inserting_before(first):
+                    lifted = graph.placeholder(f"lifted_{len(self.lifted)}")
+                self.lifted.append(known[node])
+                node.replace_all_uses_with(lifted, delete_user_cb=lambda user: user not in known)
+        graph.eliminate_dead_code()
+        self.replay.recompile()
 
     def put(self, gradients: Sequence[Tensor | None]) -> None:
         """Leave the gradients of a pass at the parameters."""
@@ -88,6 +113,7 @@ def compiled_graph(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequenc
 def simplify(module: GraphModule) -> GraphModule:
     """The same graph without operations that change nothing, and with those of constants alone done once."""
     drop_identities(module.graph)
+    drop_views(module.graph)
     fold_constants(module)
     module.graph.eliminate_dead_code()
     module.recompile()
@@ -101,6 +127,48 @@ def drop_identities(graph: Graph) -> None:
         if node.target in SAME or (by_one and keeps_type(node)):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
+
+
+def drop_views(graph: Graph) -> None:
+    """Take out views that undo each other or change nothing, stacks of one tensor, and sums over one number."""
+    for node in list(graph.nodes):
+        given: Any = node.args[0] if node.args else None
+        if node.target is aten.t.default and given.target is aten.t.default:
+            node.replace_all_uses_with(given.args[0])
+        elif node.target is aten.view.default and shape_of(node) == shape_of(given):
+            node.replace_all_uses_with(given)
+        elif node.target is aten.stack.default and len(given) == 1 and is_contiguous(given[0]):
+            with graph.inserting_before(node):
+                alone = graph.call_function(aten.unsqueeze.default, (given[0], *node.args[1:]))
+            alone.meta.update(node.meta)
+            node.replace_all_uses_with(alone)
+        elif node.target in SUMS and is_over_one(node) and is_contiguous(given):
+            with graph.inserting_before(node):
+                same = graph.call_function(aten.view.default, (given, list(shape_of(node) or ())))
+            same.meta.update(node.meta)
+            node.replace_all_uses_with(same)
+
+
+def is_over_one(node: Node) -> bool:
+    """Whether a sum or mean over some dimensions leaves each number as it is."""
+    given, result = (one.meta.get("tensor_meta") for one in (node.all_input_nodes[0], node))
+    return (
+        given is not None
+        and result is not None
+        and given.shape.numel() == result.shape.numel()
+        and given.dtype == result.dtype
+    )
+
+
+def shape_of(node: Node) -> torch.Size | None:
+    """The shape of a node's result, if it is known."""
+    meta = node.meta.get("tensor_meta")
+    return None if meta is None else meta.shape
+
+
+def is_contiguous(node: Node) -> bool:
+    meta = node.meta.get("tensor_meta")
+    return meta is not None and meta.memory_format is torch.contiguous_format
 
 
 def keeps_type(node: Node) -> bool:

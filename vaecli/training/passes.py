@@ -13,7 +13,7 @@ from vaecli.training.execution import Execution
 from vaecli.training.graph import StepGraph
 
 EAGER = Execution(recorded=False)
-Backward = Callable[[], None]  # puts the gradients at the parameters
+Backward = Callable[[], None]  # puts the gradients at the parameters, in place of those that are there
 
 
 @dataclass
@@ -35,14 +35,20 @@ class Passes:
             self.record(x, step)
         if self.graph is None or len(x) != self.batch_size:
             estimate: Estimate = self.loss(x, step)
-            return estimate, estimate.loss.backward
+            return estimate, partial(self.differentiate, estimate.loss)
         estimate, gradients = self.graph(x, step)
         return estimate, partial(self.graph.put, gradients)
+
+    def differentiate(self, loss: Tensor) -> None:
+        """The backward pass by autograd."""
+        self.loss.zero_grad()
+        loss.backward()
 
     def record(self, x: Tensor, step: Tensor) -> None:
         """Make the graph; what cannot be compiled is recorded, and what cannot be recorded stays as it is."""
         try:
             self.graph = StepGraph(self.loss, x, step, self.execution.compiled)
+            self.graph.lift()
         except Exception as error:  # of whatever kind: an option may do anything
             what = "compiled" if self.execution.compiled else "recorded"
             self.say(f"the step is not {what} ({type(error).__name__}): it is taken operation by operation")

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import Scheduler
+from vaecli.training.fused_adam import DirectStep
 from vaecli.training.passes import Passes
 
 
@@ -53,11 +54,13 @@ class Update:
     loss: nn.Module = field(init=False)
     step: Tensor = field(init=False)  # ()
     passes: Passes = field(init=False)
+    take_step: Callable[[], None] = field(init=False)  # of the optimizer
 
     def __post_init__(self) -> None:
         self.loss = LossModule(self.model, self.objective)
         self.step = torch.zeros((), dtype=torch.int64, device=next(self.model.parameters()).device)
         self.passes = Passes(self.loss)
+        self.take_step = DirectStep(self.optimizer)
 
     def __call__(self, x: Tensor, step: int, check: Callable[[Estimate], None]) -> Estimate:
         """One update from a batch x (B, *x_shape).
@@ -67,11 +70,10 @@ class Update:
         """
         estimate, backward = self.passes(x, self.step.fill_(step))
         check(estimate)
-        self.optimizer.zero_grad()
         backward()
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
-        self.optimizer.step()
+        self.take_step()
         self.scheduler.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
