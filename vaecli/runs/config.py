@@ -99,7 +99,8 @@ class RunConfig:
     start_at_mean: Annotated[bool, IMMUTABLE] = True
     clip_grad_norm: PositiveFloat | None = None
     device: Annotated[str, NOT_DISTINGUISHING] = "auto"
-    compile: Annotated[Literal["auto"] | bool, NOT_DISTINGUISHING] = "auto"
+    compile: Annotated[Literal["auto", True, False], NOT_DISTINGUISHING] = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
     output: Annotated[UserPath | None, Rule(request=True, distinguishes=False)] = None
     name: Annotated[FolderName | None, Rule(request=True, distinguishes=False)] = None
     resume: Annotated[UserPath | None, REQUEST] = None

@@ -121,7 +121,13 @@ def make_update(setup: TrainingSetup, say: Callable[[str], None]) -> Update:
     """What takes the steps, in the way that suits the run; `say` gets a line where there is something to tell."""
     config = setup.config
     update = Update(
-        setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average, config.clip_grad_norm
+        setup.model,
+        setup.objective,
+        setup.optimizer,
+        setup.scheduler,
+        setup.average,
+        config.precision,
+        config.clip_grad_norm,
     )
     steps = config.n_epochs * -(-len(setup.splits.train) // config.batch_size)
     execution = choose(config.compile, update.loss, steps)

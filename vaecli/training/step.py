@@ -17,6 +17,7 @@ from vaecli.objectives.base import Estimate, Objective
 from vaecli.schedulers import Scheduler
 from vaecli.training.fused_adam import DirectStep
 from vaecli.training.passes import Passes
+from vaecli.training.precision import Precision, in_bfloat16
 
 
 class LossModule(nn.Module):
@@ -26,13 +27,15 @@ class LossModule(nn.Module):
     sees no more than its `forward`, would miss them.
     """
 
-    def __init__(self, model: nn.Module, objective: Objective) -> None:
+    def __init__(self, model: nn.Module, objective: Objective, precision: Precision = "float32") -> None:
         super().__init__()
-        self.model, self.objective = model, objective
+        self.model, self.objective, self.precision = model, objective, precision
 
     def forward(self, x: Tensor, step: Tensor) -> Estimate:
         """The estimate for a batch x (B, *x_shape) at a step (), an integer counted from 0, on the device of x."""
-        estimate: Estimate = self.objective(self.model, x, step)  # type: ignore[arg-type]
+        networks = (self.model.encoder_network, self.model.decoder_network) if self.precision == "bf16" else ()
+        with in_bfloat16(*networks):
+            estimate: Estimate = self.objective(self.model, x, step)  # type: ignore[arg-type]
         return estimate
 
 
@@ -50,6 +53,7 @@ class Update:
     optimizer: torch.optim.Optimizer
     scheduler: Scheduler
     average: AveragedModel | None = None  # of the weights over the steps
+    precision: Precision = "float32"  # of the networks' products
     clip_grad_norm: float | None = None  # the largest norm of all gradients together; None: any
     loss: nn.Module = field(init=False)
     step: Tensor = field(init=False)  # ()
@@ -57,7 +61,7 @@ class Update:
     take_step: Callable[[], None] = field(init=False)  # of the optimizer
 
     def __post_init__(self) -> None:
-        self.loss = LossModule(self.model, self.objective)
+        self.loss = LossModule(self.model, self.objective, self.precision)
         self.step = torch.zeros((), dtype=torch.int64, device=next(self.model.parameters()).device)
         self.passes = Passes(self.loss)
         self.take_step = DirectStep(self.optimizer)
