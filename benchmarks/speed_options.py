@@ -1,0 +1,94 @@
+"""What a training step costs with each decoder, posterior, prior, objective and architecture, one changed at a time.
+
+    python benchmarks/speed_options.py DATA [ROUNDS] [STEPS]
+
+DATA is the folder that holds MNIST/raw. Everything else is the MNIST MLP of benchmarks/speed.py (784-400-20, batches
+of 128, L=1). Processor time on one thread, medians over rounds of STEPS steps in which all options take turns; each
+step is recorded, as in a run of its usual length, and eager beside it. Options that refuse grey values train on binary
+ones.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaecli.config.catalog import groups
+from vaecli.config.compose import Invocation
+from vaecli.training import execution, lifecycle
+from vaecli.training.notebook import composed
+from vaecli.training.together import Member
+from vaecli.utils.errors import UserError
+
+GROUPS = ("decoder", "posterior", "prior", "objective", "architecture")
+WORDS = ("dataset=mnist", "dataset.val_size=0", "dataset.limit=2560", "architecture.hidden=[400]", "batch_size=128",
+         "device=cpu", "epochs=10", "images.every_epochs=10")  # fmt: skip
+
+
+def trainer(words: tuple[str, ...]) -> Any:
+    """A run whose first pass is due; UserError if it is refused."""
+    folder = tempfile.mkdtemp(dir=".")
+    invocation = Invocation("vae-train", [], None, quiet=True)
+    member = Member(lifecycle.course(composed(*words, f"output={folder}/run"), invocation))
+    member.start()
+    if member.error is not None:
+        raise member.error
+    return member.trainer
+
+
+def pair(data: str, option: str) -> tuple[Any, Any]:
+    """The trainers of an option, recorded and eager."""
+    decoder = () if option.startswith("decoder=") else ("decoder=bernoulli",)
+    takes_widths = option not in ("architecture=conv", "architecture=resnet")
+    words = tuple(one for one in WORDS if takes_widths or "hidden" not in one)
+    for binarize in ("none", "threshold"):
+        all_words = (*words, f"dataset.root={data}", *decoder, option, f"dataset.binarize={binarize}")
+        try:
+            return trainer((*all_words, "compile=auto")), trainer((*all_words, "compile=false"))
+        except UserError as error:
+            reason = error
+    raise reason
+
+
+def seconds(one: Any, steps: int) -> float:
+    """Processor time of so many steps on batches of the training data."""
+    split = one.splits.train
+    batches = [split.observations(rows) for rows in split.gathered(one.order(1), 128) if len(rows) == 128][:steps]
+    started = time.process_time()
+    for i in range(steps):
+        one.train_step(batches[i % len(batches)])
+    return time.process_time() - started
+
+
+def main(data: str, rounds: str = "5", steps: str = "10") -> None:
+    torch.set_num_threads(1)
+    execution.RECORD_FROM = 1
+    names = [f"{group}={name}" for group in GROUPS for name in groups()[group] if name != "auto"]
+    with tempfile.TemporaryDirectory() as place, chdir(place):
+        pairs = {}
+        for name in ["objective=elbo", *(name for name in names if name != "objective=elbo")]:
+            try:
+                pairs[name] = pair(str(Path(data)), name)
+            except UserError as error:
+                print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
+        for _ in range(int(rounds) + 1):
+            for name, (recorded, eager) in pairs.items():
+                found[name].append((seconds(recorded, int(steps)), seconds(eager, int(steps))))
+    plain = statistics.median(ours for ours, _ in found["objective=elbo"][1:])
+    print("| option | of the plain step | of its own eager step |\n|---|---|---|")
+    for name, times in found.items():
+        ours = statistics.median(ours for ours, _ in times[1:])
+        eager = statistics.median(ours / eager for ours, eager in times[1:])
+        print(f"| {name} | {ours / plain:.2f} | {eager:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
