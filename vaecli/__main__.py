@@ -102,7 +102,10 @@ def install_completion(shell: str) -> NoReturn:
 
 
 def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
-    """The function that runs a command. Training alone is given its Invocation, and returns its bound."""
+    """The function that runs a command.
+
+    Only `train` receives the Invocation and returns a bound; the other commands go through `run_command`.
+    """
     module = import_module(f"vaecli.commands.{command}")
     if command == "train":
         return module.main

@@ -79,7 +79,7 @@ def test_curves_from_the_command_line(n: int, beta_run: Path, tmp_path: Path) ->
     assert found["bits_per_dim"] is None
     assert found["exact_nll"] == pytest.approx(found["nll"], abs=5 * found["nll_mc_stderr"])
     assert found["exact_error"] < 1e-4
-    assert f"quadrature over two latents for {n} observations: about" in found["stdout"]
+    assert f"quadrature over two latents for {n} observations will take about" in found["stdout"]
     assert found["exact_refused"] == 0
     assert np.load(tmp_path / "e.scores.npz")["exact_error"].mean() == pytest.approx(found["exact_error"])
     assert found["protocol"]["observations"] == n
@@ -105,7 +105,7 @@ def test_what_the_draws_contradict_is_not_called_exact(
     run_command(command, values)
     found = json.loads((tmp_path / "e.json").read_text())
     assert (found["exact_nll"], found["exact_refused"]) == (None, 1)
-    assert "1 of 2 integrals did not converge or lie below what the draws show" in capsys.readouterr().out
+    assert "1 of 2 integrals did not converge or are below the estimate from the draws" in capsys.readouterr().out
     first, second = csv.DictReader((tmp_path / "e.scores.csv").read_text().splitlines())
     assert (first["exact_nll"] == "", second["exact_nll"] == "") == (False, True)
 

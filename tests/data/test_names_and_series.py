@@ -96,7 +96,7 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
     series(tmp_path / "x.npy")
     assert "dataset.window=64 dataset.stride=16" in refused(tmp_path, "data", "input=x.npy")
     said = vae(tmp_path, "train", *TABLE, "dataset.path=x.npy", "dataset.window=20", "dataset.stride=3")
-    assert "windows of 20 values, one every 3 to train on, one after the other to validate and test" in said
+    assert "windows of 20 values: one every 3 values to train on, without overlap to validate and test" in said
     assert "261 to train, 5 to validate, 5 to test (the first values to train on, the last to test)" in said
     for part, first, last, step in (("train", 0, 800, 3), ("val", 800, 900, 20), ("test", 900, 1000, 20)):
         vae(tmp_path, "reconstruct", "run=run", f"split={part}", "n=1000", "format=npz", "output=seen.npz")
@@ -106,7 +106,7 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
             assert seen["rows"].tolist() == starts.tolist()
     np.save(tmp_path / "new.npy", np.arange(50.0))
     said = vae(tmp_path, "reconstruct", "run=run", "input=new.npy", "format=npz", "output=seen.npz")
-    assert "2 windows of 20 values, one after the other; the last 10 values fill none" in said
+    assert "2 windows of 20 values, without overlap; the last 10 values do not fill a window and are left out" in said
     with np.load(tmp_path / "seen.npz") as seen:
         assert (seen["x"] == np.arange(40).reshape(2, 20)).all()
         assert seen["rows"].tolist() == [0, 20]
@@ -128,8 +128,8 @@ def test_windows_of_a_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (("dataset.stride=3",), "says nothing without dataset.window"),
-    (("dataset.window=900",), "needs so many values in every split"),
+    (("dataset.stride=3",), "has no effect without dataset.window"),
+    (("dataset.window=900",), "needs at least 900 values in every split"),
     (("dataset.window=9", "dataset.labels=y"), "windows of a series have no labels"),
 ])  # fmt: skip
 def test_windows_that_cannot_be(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_grey_is_seen(tmp_path: Path) -> None:
             Image.fromarray(pixels(6, 6, seed=i)).convert(colours).save(tmp_path / name / f"{i}.png")
         assert look(tmp_path / name, "images")["shape"] == [1, 6, 6]
         assert look(tmp_path / name, "images", colour="rgb")["shape"] == [3, 6, 6]
-    assert "saved in colour, but without any" in vae(tmp_path, "data", "input=plain")
+    assert "saved in colour, but every pixel is grey" in vae(tmp_path, "data", "input=plain")
     Image.fromarray(pixels(6, 6, 3)).save(tmp_path / "grey" / "9.png")
     assert look(tmp_path / "grey", "images")["shape"] == [3, 6, 6]
 

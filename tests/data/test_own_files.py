@@ -451,7 +451,7 @@ def test_stacks(tmp_path: Path) -> None:
         stack(tmp_path / "p" / f"{i}.tif", 3)
     said = printed(tmp_path / "p", "images", colour="grey")
     assert "9 pictures of 8x6 pixels, grey, of 3 files" in said
-    assert "3 files of together 9 pages, which are observations" in said
+    assert "3 files with 9 pages in all, read as observations" in said
     assert "dataset.pages=channels reads the pages of a file" in said
     channels = look(tmp_path / "p", "images", pages="channels")
     assert (channels["observations"], channels["shape"]) == (3, [3, 6, 8])

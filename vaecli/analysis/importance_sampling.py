@@ -165,7 +165,7 @@ class Widened(KnownDraws):
 def prior_estimate(
     model: VAE, split: Split, k: int, seed: int = 0, tick: Tick = lambda n: None, rows: int | None = None
 ) -> Estimated:
-    """The log of the mean of p(x|z) over k draws from the prior, other ones for each observation.
+    """The log of the mean of p(x|z) over k draws from the prior, different ones for each observation.
 
     It is the importance-weighted estimate with the prior for a proposal. Arguments as in `importance_weighted`.
     """

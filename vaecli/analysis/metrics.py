@@ -11,7 +11,7 @@ from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 
-ACTIVE_VARIANCE = 0.01  # the least variance over the data of the posterior mean of a latent that is in use
+ACTIVE_VARIANCE = 0.01  # a latent is in use if its posterior mean has a larger variance over the data
 
 
 def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:

@@ -32,7 +32,8 @@ class Joint:
         """z (N, D) -> (N,), `rows` decoded at a time."""
         values = torch.cat([self.model.decode(part).log_prob(self.x) for part in z.split(self.rows)])
         values = values + self.p_z.log_prob(z)
-        # far out a network overflows; an integral that is too low for that is refused, as it contradicts the draws
+        # far from the data a network may overflow; if that makes the integral too low, it contradicts the draws and is
+        # refused
         values = torch.where(values.isnan(), -torch.inf, values)
         if float(values.detach().max()) > self.highest:
             self.top, self.highest = z[values.argmax()].detach(), float(values.detach().max())
@@ -131,7 +132,7 @@ def _curvature(joint: Joint, z: Tensor, step: Tensor) -> Tensor:
 
 
 def _mode(joint: Joint, z: Tensor, height: float) -> Mode:
-    """The axes from the curvature, then as long as it takes for the integrand to fall by half a nat.
+    """The mode, with axes from the curvature, each scaled so that the integrand falls by half a nat at its end.
 
     Differences over about a standard deviation, not derivatives, which mean little where the decoder has kinks.
     """

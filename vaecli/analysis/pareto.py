@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 MIN_DRAWS = 25  # draws; with fewer the tail has less than five of them
-FLOOR = 1e6  # nats below the largest weight at which the others are put at the lowest; a weight may be 0
+FLOOR = 1e6  # nats below the largest log-weight to which lower ones are raised, since a weight may be 0
 EQUAL = 1e-3  # nats between largest and cutoff below which the weights are equal but for rounding
 SPAN = 600.0  # nats between tail and cutoff beyond which doubles cannot hold the weights' ratios
 

@@ -29,7 +29,7 @@ GRID_STARTS, DRAW_STARTS = 24, 6  # at most so many of the grid, and of each kin
 AGAIN = 3  # searches for modes: repeated if the integration finds a higher point
 NARROWEST = 8.0  # a box reaches at least so many of the mode's standard deviations
 LOPSIDED = 1.13  # factor on the box's upper corner, so that its centre is not the mode
-BETWEEN = 1.22  # a point on a ray and the next, a factor: the 60th lies 120,000 standard deviations out
+BETWEEN = 1.22  # ratio of the distances of successive points on a ray; the 60th: 120,000 standard deviations
 OUTSIDE = 30.0  # nats below the highest at which the integrand may be cut off
 ROUNDING = 1e-14  # of log p(x, z), relative to its terms
 UNSURE = 0.1  # nats of error above which an integral is not called exact
@@ -64,8 +64,8 @@ class Quadrature(NamedTuple):
 class Scheme(NamedTuple):
     """One of the two schemes by which each integral is computed; they differ in coordinates, rule and shares.
 
-    No rule sees a kink between the edge of a cell and the first node. A mode often lies on a kink of the decoder, and
-    its axes along it; so the axes are turned, and a box, which the rule cuts in halves, has its middle elsewhere.
+    A rule cannot see a kink between a cell's edge and its first node. A mode often lies on a kink of the decoder, with
+    an axis along it. So the two schemes turn the axes, and shift the centre of the box, where the rule cuts it in two.
     """
 
     rule: str

@@ -16,7 +16,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.types import NonNegativeInt, PositiveInt
 
 Norm = Literal["group", "none"]
-NEAR_IDENTITY = 0.1  # a block's last weights at the start, as a share of torch's; zero would stop its first ones
+NEAR_IDENTITY = 0.1  # a block's last weights at the start, relative to torch's; 0 leaves its first ones no gradient
 
 
 def normalised(norm: Norm, channels: int, activation_name: Activation) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""What observations are called in what a command writes: labels, their names, rows of a file, files of pictures."""
+"""The names that go with observations in a command's output: labels, class names, rows and files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Names(NamedTuple):
         return None if self.items is None or split.rows is None else [self.items[i] for i in split.rows.tolist()]
 
     def arrays(self, split: Split) -> dict[str, Any]:
-        """Labels and rows (N,), names of the classes (K,) and files (N,), for an .npz file; None for what is not."""
+        """Labels and rows (N,), names of the classes (K,) and files (N,), for an .npz file; None: does not exist."""
         classes, files = class_names(split.y, self.classes), self.files(split)
         named = {"label_names": texts(classes, SHOWN), "files": texts(files, PATH)}
         return {"labels": split.y, "rows": split.rows, **named}

@@ -22,7 +22,10 @@ class Keys:
         return cls(**check_arguments(cls, values))
 
     def prepare(self) -> list[Any]:
-        """Open what the keys name: the further arguments of `main`. UserError if that fails."""
+        """Open the runs or files that the keys name; returns them as the arguments of `main` after the Config.
+
+        UserError if that fails.
+        """
         return []
 
 

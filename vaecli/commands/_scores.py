@@ -35,7 +35,7 @@ class ScoreKeys(DataKeys):
     seed: Seed
 
     def observations(self, run: Run) -> tuple[Split, Split, Names]:
-        """Everything there is, what is scored of it (redrawn pixels are drawn once), and what it is called."""
+        """All observations; those that are scored, dynamic binarisation drawn once; and their names."""
         whole, called = observed(run, self.split, self.input)
         return whole, drawn_once(whole.head(self.limit), self.seed), called
 

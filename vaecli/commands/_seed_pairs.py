@@ -37,7 +37,7 @@ def equal_seeds(folders: Sequence[str]) -> list[int]:
     if not any(found):
         return []
     if len(found) != 2 or not all(found):
-        raise UserError(f"run=[{', '.join(folders)}]: expected two folders of several seeds, or no such folder")
+        raise UserError(f"run=[{', '.join(folders)}]: expected two folders of several seeds, or single runs only")
     common = [seed for seed in found[0] if seed in found[1]]
     if len(common) < 2:
         raise UserError(f"run=[{', '.join(folders)}]: they have fewer than two seeds in common")

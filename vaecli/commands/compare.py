@@ -43,7 +43,7 @@ DRAWN_OBSERVATIONS = 10  # observations in the picture
 class Config(ScoreKeys):
     FILE = "comparison.json"
     run: list[str]  # type: ignore[assignment]
-    seeds: list[int] = field(init=False, default_factory=list)  # of two folders of several seeds, those they share
+    seeds: list[int] = field(init=False, default_factory=list)  # in both folders of several seeds; []: single runs
 
     def load(self) -> list[Run]:
         """The runs; the first one's data are scored."""
@@ -136,7 +136,7 @@ def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) 
     console, what = Console(highlight=False), config.input or config.split
     say(f"{scored[0].run.config['dataset']['name']} {what}, {n:,} observations, k = {config.k:,}", console, "bold")
     table = Table("run")
-    for title in ("-log p(x)", "better than the first by", "better on"):
+    for title in ("-log p(x)", "better than the first by", "better on (share)"):
         table.add_column(title, justify="right")
     for i, one in enumerate(scored):
         nll, error = float(one.scores.nll.mean()), float(stderr_of_mean(one.scores.nll))
@@ -144,7 +144,7 @@ def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) 
         better = f"{pair.mean:+.3f} ± {pair.stderr:.2g}" if i else ""
         table.add_row(as_label(one.label), f"{nll:.3f} ± {error:.2g}", better, f"{100 * pair.wins:.1f} %" if i else "")
     console.print(table)
-    say("± of a difference is paired: both models score the same observations", console)
+    say("± of a difference is the standard error of paired differences: all score the same observations", console)
     for one in scored[1:]:
         if one.against_first.mc_stderr > abs(one.against_first.mean) / 2:
             say(

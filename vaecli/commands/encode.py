@@ -78,10 +78,10 @@ def prior_draws(run: Run) -> Tensor | None:
         return run.model.sample_latents(PRIOR_DRAWS).cpu()
 
 
-def scatter_dims(says: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
-    """The latents to draw against each other: those asked for, or the two with the largest `says` (D,), in order."""
+def scatter_dims(information: Tensor, dims: Sequence[int] | None) -> tuple[int, int]:
+    """The latents to draw against each other: those asked for, or the two of most `information` (D,), in order."""
     if dims is None:
-        dims = sorted(says.argsort(descending=True)[:2].tolist())
+        dims = sorted(information.argsort(descending=True)[:2].tolist())
     return dims[0], dims[-1]
 
 

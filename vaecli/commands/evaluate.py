@@ -36,7 +36,7 @@ from vaecli.utils.progress import Countdown, duration
 from vaecli.utils.text import say
 from vaecli.utils.version import __version__
 
-TRIED = 4  # observations from which it is told how long quadrature takes
+TRIED = 4  # observations timed to predict how long quadrature will take
 DEFAULT_K = 5000  # draws; another number is part of the file's name
 
 
@@ -121,8 +121,8 @@ def say_cost(model: VAE, split: Split) -> None:
     quadrature(model, split.head(TRIED))
     each = (time.perf_counter() - started) / min(TRIED, len(split))
     latents = "one latent" if model.latent_dim == 1 else "two latents"
-    say(f"quadrature over {latents} for {len(split):,} observations: about {duration(each * len(split))} after the "
-        f"draws, judging by the first {min(TRIED, len(split))}; limit=N takes fewer")  # fmt: skip
+    say(f"quadrature over {latents} for {len(split):,} observations will take about {duration(each * len(split))} in "
+        f"addition to the draws (estimated from the first {min(TRIED, len(split))}); limit=N scores fewer")  # fmt: skip
 
 
 def evaluate(run: Run, split: Split, config: Config) -> Evaluated:
@@ -263,8 +263,8 @@ def remarks(result: Evaluated, k: int) -> Iterator[tuple[str, str | None]]:
     if figures.exact_nll is not None:
         yield f"quadrature: estimated error {figures.exact_error:.0e} nats", None
     if figures.exact_refused:
-        refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or lie below what"
-        yield f"{refused} the draws show: no exact figure is given; scores=true lists them", "yellow"
+        refused = f"quadrature: {figures.exact_refused:,} of {n:,} integrals did not converge or are below the estimate"
+        yield f"{refused} from the draws: no exact figure is given; scores=true lists them", "yellow"
     if limit is None:
         yield f"k={k}: with fewer than {MIN_DRAWS} draws the accuracy of log p(x) cannot be judged", None
     elif figures.pareto_k_high:

@@ -85,7 +85,7 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
         show(console, line.rstrip(), STYLES.get(row["status"], ""))
         cells = {key: cell(key, value) for key, value in row.items() if key in LONG_COLUMNS and narrow}
         for key in filter(cells.get, LONG_COLUMNS):
-            style, whole = STYLES["failed"] if key == "error" else "dim", key == "folder"  # which is copied
+            style, whole = STYLES["failed"] if key == "error" else "dim", key == "folder"  # never cut: users copy it
             show(console, f"    {cells[key]}", style, whole)
             cut = cut or (not whole and cell_len(cells[key]) + 4 > console.width)
     for protocol in dict.fromkeys(row["nll_protocol"] for row in rows if row["nll_protocol"]):

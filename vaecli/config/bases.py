@@ -1,4 +1,4 @@
-"""An option's class and the base class of its group: `prior` is vaecli.priors.base.Prior."""
+"""Makes a class an option of its group: gives it the group's base class, or checks that it has it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUPS = ("architecture", "dataset", "decoder", "objective", "posterior", "prior
 
 
 def as_option(given: Callable[..., Any], group: str) -> Callable[..., Any]:
-    """The class `found` as an option of a group; UserError if it cannot be one.
+    """The class `given` as an option of a group; UserError if it cannot be one.
 
     A class of a user's own need not inherit from the group's base class: one that has the methods gets the base class
     as a second parent, hence its defaults and its checks.
@@ -39,7 +39,7 @@ def as_option(given: Callable[..., Any], group: str) -> Callable[..., Any]:
 
 @functools.cache
 def with_parent(cls: Any, base: Any) -> type:
-    """A class like `found`, of the same name, that is also one of `base`."""
+    """A class like `cls`, with the same name, that also derives from `base`."""
     missing = [one for one in base.__bases__ if one.__module__.startswith("torch.") and not issubclass(cls, one)]
     if missing:
         raise UserError(f"{qualified_name(cls)} is not a {missing[0].__name__}: derive it from {qualified_name(base)}")

@@ -77,7 +77,8 @@ def commands() -> list[str]:
 def command_keys(command: str) -> list[Key]:
     """The keys of a command, as its help lists them: which run, the command's own, then those on how and where.
 
-    Its own keys after `output` stay after it; a shared key that its file sets again has the comment given there.
+    Keys that the command's file lists after `output` stay there; if the file repeats a shared key, its own comment is
+    shown.
     """
     path = conf_folder() / f"{command}.yaml"
     own = {key.name: key for key in keys(path)}

@@ -117,7 +117,7 @@ def resolve(target: str, package: str, trust: Sequence[str] = ()) -> Callable[..
     else:
         fits = defined_in == module and (inspect.isclass(named) or (inspect.isfunction(named) and module == package))
     if not fits:
-        raise UserError(f"the configuration asks for {target!r}, which is not a class defined there: refused")
+        raise UserError(f"the configuration asks for {target!r}, which is not a class defined in that module: refused")
     return named
 
 

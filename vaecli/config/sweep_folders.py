@@ -32,7 +32,9 @@ def sweep_folder(name: str | None, now: str) -> str:
 
 
 def job_folder(number: int, overrides: str, typed: Collection[str] = (), length: int = 120) -> str:
-    """The job's number and what it differs in from others: 3 and `decoder=gaussian,epochs=5` make 3_decoder-gaussian.
+    """A job's folder: its number and the keys in which it differs from the other jobs.
+
+    3 and `decoder=gaussian,epochs=5` make 3_decoder-gaussian if all jobs have these epochs.
 
     typed: the keys that have one value in all jobs
     """

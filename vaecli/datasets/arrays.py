@@ -36,7 +36,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
 
-RANGE_SAMPLE = 1000  # observations from whose range it is known how to draw images
+RANGE_SAMPLE = 1000  # observations whose range decides what is drawn black and white
 
 
 class Arrays(Dataset):
@@ -59,7 +59,8 @@ class Arrays(Dataset):
     window: a file is a series, one number a row, and windows of so many values are the observations; the first of the
         values are to train on, the last to test
     stride: values from one window to train on to the next; None: a quarter of a window
-    precision: double keeps float64 until the mean is off; None: where float32 would merge neighbours, if `standardize`
+    precision: double keeps float64 until the mean is subtracted; None: that, with `standardize`, where float32 would
+        merge neighbouring numbers
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Arrays(Dataset):
                 raise UserError(f"dataset.labels={labels}: windows of a series have no labels; leave it out")
             labels = False
         elif stride:
-            raise UserError(f"dataset.stride={stride}: says nothing without dataset.window")
+            raise UserError(f"dataset.stride={stride}: has no effect without dataset.window")
         self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
                              tuple(missing_values or ()), channels, None, white, precision, bool(window))  # fmt: skip
         self.standardize, self.gaps = standardize, missing == "mask"
@@ -134,7 +135,7 @@ class Arrays(Dataset):
         return parts
 
     def _drawn(self, what: str, whole: Mapping[str, Split]) -> Splits:
-        """The observations of the files, those of one file drawn by lot."""
+        """The observations of each split, split at random where they come from one file."""
         rows = split_rows(what, len(whole["path"]), *self.fractions, self.split_seed)
         val = whole.get("val_path") if rows.val is None else whole["path"].take(rows.val)
         test = whole["test_path"] if rows.test is None else whole["path"].take(rows.test)
@@ -163,7 +164,7 @@ class Arrays(Dataset):
         return content._replace(x=x, double=False, reading=content.reading.noting(note))
 
     def _same(self, first: Content) -> ReadOptions:
-        """How the other files are read after the first: with the same decisions."""
+        """The options for reading the other files: whatever was guessed for the first is now fixed."""
         self.filled = {"white": 255} if first.levels == 255 else {}
         if self.standardize and self.choice.precision is None:
             self.filled["precision"] = "double" if first.double else "single"

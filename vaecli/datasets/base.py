@@ -27,12 +27,12 @@ class Dataset(Option, abstract=True):
     label: the name of a curve's values
     names: of a table's columns; None: not a table
     label_names: of the classes, or of the columns of numbers, in y; None: none
-    items: the file of each picture, by a split's `rows`, once they are read; None: they have none
+    items: the file names of pictures, indexed by a split's `rows`; known after `load`; None: not pictures from files
     display_range: the values to draw black and white
     gaps: whether NaN stands for a missing number
     resizes: whether images of any size are scaled to x_shape
     recipe: the experiment=NAME that suits the data; None: none
-    factors: the names of the arguments of `observation`; (): it does not exist
+    factors: the arguments of `observation`; (): the data set has no such method
     reading: what was read and how, after `load`; None: nothing was read from the user's files
     """
 

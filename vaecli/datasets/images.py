@@ -49,7 +49,7 @@ class Images(Dataset):
     size: side in pixels, or (height, width): each image is scaled until it covers that, and what juts out is cut off
         on both sides; None: they must be of one size already
     colour: grey or rgb; None: grey where all of them are
-    pages: what the pages of a file are: observations (None: the same, which is said), or channels of one
+    pages: what the pages of a file are: observations (None: these too, with a note), or channels of one
     white: the value that stands for 1.0; None: 255, and of 16 bits what the files' tags say, else 65,535
     subfolders: splits or labels; None: splits if they have the names of splits
     """

@@ -43,10 +43,12 @@ def split_rows(what: str, n: int, val: float, test: float, seed: int) -> Rows:
 
 
 def split_groups(what: str, sizes: Sequence[int], val: float, test: float, seed: int) -> tuple[Rows, str]:
-    """`split_rows` of the observations of groups, one after the other, that stay together, and how they were split.
+    """As `split_rows`, for groups of observations that follow one another, such as the pages of files.
 
+    Each group goes into one split as a whole. Also returns a description of how they were split.
     sizes: observations of each group. Where whole groups would leave less than half of all to train on, the
-    observations are taken in their order: the first to train, the last to test, so that neighbours meet only twice.
+    observations are taken in their order: the first to train, the last to test, so that only at two places do
+    neighbouring observations fall into different splits.
     """
     n, drawn = sum(sizes), f"drawn by dataset.split_seed={seed}"
     rows = split_rows(what, n, val, test, seed)
@@ -117,8 +119,8 @@ def named_labels(labels: Sequence[str] | None, names: Sequence[str] | None) -> T
 def limited(n: int, labels: Tensor | None, limit: int | None, seed: int, spread: bool = False) -> Tensor:
     """The indices (M,) of at most `limit` of n observations, in order.
 
-    The first ones, or, with `spread`, for a file that may be sorted, some drawn by `seed`; in either case some of
-    every class, if the limit allows that.
+    The first ones; with `spread`, a random choice by `seed`, for files that may be sorted. Either way each class is
+    kept if the limit allows it.
     """
     if limit is None or limit >= n:
         return torch.arange(n)

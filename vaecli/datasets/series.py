@@ -17,10 +17,9 @@ SHORT = 100  # rows below which a single column is not taken for a series
 
 
 class Windows(NamedTuple):
-    """How a series is cut: windows of `size` values, of which the next to train on begins `stride` values later.
+    """Cuts a series into windows of `size` values, one to train on every `stride` values.
 
-    Those to validate, to test and of other files follow one another without overlap, so that the errors of their
-    figures are those of separate observations.
+    All other windows do not overlap, so that the standard errors of their figures hold.
     """
 
     size: int
@@ -38,11 +37,11 @@ class Windows(NamedTuple):
         return Rows(train, *(part if len(part) else None for part in others))
 
     def split(self, what: str, content: Content, rows: Tensor, stride: int | None = None) -> Split:
-        """The windows within some rows of the file, which follow one another; a split's rows are their first ones."""
+        """The windows inside consecutive `rows` of the file; those of the result are where the windows begin."""
         series = self.series(what, content)
         if len(rows) < self.size:
-            raise UserError(f"{what}: dataset.window={self.size} needs so many values in every split, and there are "
-                            f"{len(rows):,} in one of them; give a smaller window")  # fmt: skip
+            raise UserError(f"{what}: dataset.window={self.size} needs at least {self.size:,} values in every split, "
+                            f"but one has {len(rows):,}; give a smaller window")  # fmt: skip
         starts = torch.arange(int(rows[0]), int(rows[-1]) + 2 - self.size, stride or self.size)
         every = series.unfold(0, self.size, 1)  # a view
         if content.mapped:
@@ -54,9 +53,9 @@ class Windows(NamedTuple):
         """All windows of a file, one after the other."""
         rows = torch.arange(len(self.series(what, content)))
         found, left = self.split(what, content, rows), len(rows) % self.size
-        reading = content.reading.adding(f"{len(found):,} windows of {self.size:,} values, one after the other")
+        reading = content.reading.adding(f"{len(found):,} windows of {self.size:,} values, without overlap")
         if left:
-            reading = reading.adding(f"the last {left:,} values fill none")
+            reading = reading.adding(f"the last {left:,} values do not fill a window and are left out")
         return content._replace(
             x=found.raw(slice(None)), rows=found.rows, names=None, labels=None, reading=reading, mapped=False
         )
@@ -72,5 +71,5 @@ class Windows(NamedTuple):
 
     @property
     def said(self) -> str:
-        return (f"windows of {self.size:,} values, one every {self.training_stride:,} to train on, one after the other "
-                "to validate and test")  # fmt: skip
+        return (f"windows of {self.size:,} values: one every {self.training_stride:,} values to train on, without "
+                "overlap to validate and test")  # fmt: skip

@@ -192,7 +192,7 @@ class Splits(NamedTuple):
         return Splits(*(None if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
 
     def with_rows(self, rows: Sequence[Tensor]) -> Splits:
-        """The same, `rows` (N,) of each part being those of its observations in their file or folder."""
+        """The same splits, with the given `rows` (N,): where each observation lies in its file or folder."""
         train, val, test = rows
         held = None if self.val is None else replace(self.val, rows=val)
         return Splits(replace(self.train, rows=train), held, replace(self.test, rows=test))
@@ -228,9 +228,9 @@ def image_split(
 ) -> Split:
     """A split of uint8 images under one of the four ways to binarise.
 
-    `none` keeps the grey values; `threshold` sets pixels of at least 1/2; `static` draws each pixel once from
-    Bernoulli(grey value) with NumPy's PCG64 seeded by `seed`; `dynamic` redraws the training images at each use and
-    draws the others once, so that validation and test figures repeat.
+    `none` keeps the grey values; `threshold` makes pixels of at least 1/2 white and the others black; `static` draws
+    each pixel once from Bernoulli(grey value) with NumPy's PCG64 seeded by `seed`; `dynamic` redraws the training
+    images at each use and draws the others once, so that validation and test figures repeat.
     """
     if binarize == "none":
         return Split(x, y, levels)

@@ -47,8 +47,8 @@ class LevelProbabilities(OnGrid):
 class Categorical(GreyDecoder):
     """Independent grey levels, each with a probability of its own: log p(x|z) = sum_i a_i,k(i) - log sum_j e^a_i,j.
 
-    van den Oord et al. (2016). The network emits a logit for every level: any law of a pixel can be
-    learned, none is assumed, and that a level has neighbours is for the data to say.
+    van den Oord et al. (2016). The network emits a logit for every level. Any distribution over the levels can be
+    learned; nothing is assumed, not even that neighbouring levels are alike.
 
     levels: how many grey levels there are, from 0 to 1
     """

@@ -13,8 +13,8 @@ SERIES_BELOW = 0.5  # logits below which a power series serves: the closed forms
 SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000, 1 / 1046139494400)
 
 BINARY = (
-    "binary data under decoder=continuous_bernoulli: the density at 0 and 1 is unbounded, so that training never "
-    "converges and its figures depend on its length. Use decoder=bernoulli."
+    "binary data under decoder=continuous_bernoulli: the density at 0 and 1 is unbounded: training never "
+    "converges, and its figures depend on how long it runs. Use decoder=bernoulli."
 )
 
 
@@ -72,8 +72,8 @@ class UnitInterval(Distribution):
 class ContinuousBernoulli(Decoder):
     """Independent numbers in [0, 1]: log p(x|z) = sum_i x_i a_i - log((e^a_i - 1) / a_i), the network emitting a.
 
-    Loaiza-Ganem and Cunningham (2019), in logits: what grey values need in order to have a density where
-    decoder=bernoulli leaves the normaliser out.
+    Loaiza-Ganem and Cunningham (2019), in logits. It normalises what decoder=bernoulli leaves unnormalised
+    for grey values, so that they have a density.
     """
 
     n_params = 1

@@ -68,7 +68,8 @@ class DiscretizedLogistic(GreyDecoder):
     b = softplus(a), in x's units, + min_scale levels.
 
     levels: how many grey levels there are, from 0 to 1
-    min_scale: floor of b, in levels; no bound needs it, as a probability is below 1, but numbers without end do
+    min_scale: floor of b, in levels: the objective is bounded without it, as a probability is below 1, but b could
+        become so small that numbers overflow
     """
 
     option = "discretized_logistic"

@@ -181,5 +181,5 @@ class CountDecoder(Decoder, abstract=True):
 
 
 def log_softplus(a: Tensor, least: float = -60.0) -> Tensor:
-    """log log(1 + e^a), which is a where e^a is too small for single precision: in double it is, too, from -60 down."""
+    """log log(1 + e^a). Below `least` it is a, to all digits of a double; e^a would underflow in single precision."""
     return F.softplus(F.threshold(a, least, least)).log() - F.relu(least - a)

@@ -17,7 +17,8 @@ from vaecli.utils.types import PositiveFloat
 class PoissonCounts(OnGrid):
     """P(k) = m^k e^-m / k! with the rate m = softplus(a) / step, so that softplus(a) is the mean of x = step k.
 
-    log P(k) = -(k log(k / m) - k + m) - (log k! - k log k + k), both of them of the size of the result.
+    log P(k) = -(k log(k / m) - k + m) - (log k! - k log k + k); both terms are of the size of the
+    result, so that no digits cancel.
     """
 
     def __init__(self, raw: Tensor, step: float) -> None:

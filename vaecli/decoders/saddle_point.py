@@ -15,7 +15,7 @@ from torch import Tensor
 LOG_2PI = math.log(2 * math.pi)
 STIRLING_FROM = 16.0  # from here on Stirling's series has all the digits of a double
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
-SERIES_BELOW = 0.25  # |v| up to which the series of `deviance` has them
+SERIES_BELOW = 0.25  # |v| up to which the series in `deviance` has all digits of a double
 ATANH = tuple(1 / n for n in range(3, 27, 2))
 
 
@@ -28,8 +28,9 @@ class Deviance(torch.autograd.Function):
     """D = x log(x / M) - x + M >= 0 from x, log(x / M) and x - M; the second has to be finite where x is 0.
 
     Near M that is a difference of nearly equal numbers. There, with v = (x - M) / (x + M) and log(x / M) = 2 atanh v,
-    D = v (x - M) + 2 x (v^3 / 3 + v^5 / 5 + ...). Its derivatives by the first two, D / x and x - M, have no difference
-    in them that was not given; those of the third are in the second's.
+    D = v (x - M) + 2 x (v^3 / 3 + v^5 / 5 + ...). The derivatives with respect to x and log(x / M), which are D / x
+    and x - M, involve no subtraction of nearly equal numbers. x - M gets no derivative of its own: it is counted in
+    that of log(x / M).
     """
 
     generate_vmap_rule = True
@@ -64,7 +65,7 @@ def deviance(x: Tensor, log_ratio: Tensor, excess: Tensor) -> Tensor:
 
 
 def log_one_plus(u: Tensor, one_plus_u: Tensor) -> Tensor:
-    """log(1 + u) for u > -1, with all digits where u is near 0, and where 1 + u is: it is given too."""
+    """log(1 + u) for u > -1, accurate for u near 0 and, from `one_plus_u`, for u near -1."""
     near = u > -0.5
     return torch.where(near, torch.log1p(torch.where(near, u, 0.0)), torch.where(near, 1.0, one_plus_u).log())
 
@@ -77,7 +78,7 @@ def log_factorial(k: Tensor, log_k: Tensor) -> Tensor:
 
 def stirling(r: Tensor) -> Tensor:
     """log gamma(r) - (r - 1/2) log r + r - 1/2 log 2 pi, about 1 / 12 r."""
-    small = r.clamp_max(2 * STIRLING_FROM)  # beyond STIRLING_FROM, where its gradient begins to be cut
+    small = r.clamp_max(2 * STIRLING_FROM)  # far above STIRLING_FROM: the clamp's zero gradient is unused
     plain = torch.lgamma(small) - (small - 0.5) * small.log() + small - 0.5 * LOG_2PI
     return chosen(r > STIRLING_FROM, series(r.clamp_min(STIRLING_FROM / 2)), plain)
 

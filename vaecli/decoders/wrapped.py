@@ -170,7 +170,7 @@ class Masked(DelegatingDecoder):
         return Observed(base, self.filler)
 
 
-CONSTANT = {torch.float32: 1e-7, torch.float64: 1e-14}  # a spread below this share of the mean is rounding
+CONSTANT = {torch.float32: 1e-7, torch.float64: 1e-14}  # a smaller ratio of deviation to mean is rounding
 
 
 class Standardizer(nn.Module):

@@ -34,7 +34,7 @@ class Run(NamedTuple):
     model: VAE  # in evaluation mode, on the device asked for
     dataset: Dataset  # made from the configuration, its data not yet loaded
     epoch: int
-    checkpoint: str  # best or last
+    checkpoint: str  # best, last or ema
     unread: Mapping[str, str]  # the files of the data set, by their keys, that may not be read without permission
 
     @property

@@ -25,7 +25,7 @@ class Sizes(NamedTuple):
         needed = rows * (self.all if torch.is_grad_enabled() else COPIES * self.largest)
         if needed > UNCHECKED_BYTES:
             check_memory(needed, f"{what} {rows:,} observations at once",
-                         "ask for fewer (n, limit, batch_size, samples), or train on smaller ones")  # fmt: skip
+                         "ask for fewer (n, limit, batch_size, samples), or train on smaller observations")  # fmt: skip
 
 
 def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:

@@ -59,10 +59,10 @@ class CurvePlots:
         self.label, self.x_label = text.figure(label), x_label
         self.x_shape, self.display_range = self.grid.shape, (0.0, 1.0)
 
-    most_fits = 12  # rows of reconstructions over each other
+    most_fits = 12  # reconstructions that are drawn over one another
 
     def most_observations(self, rows: int) -> int:
-        """How many observations fit on a screen, whatever the `rows` of reconstructions over each other."""
+        """How many observations fit on a screen, however many reconstructions (`rows`) are drawn over them."""
         return BANDS * IN_A_ROW
 
     def most_rows(self, columns: int) -> int:

@@ -97,7 +97,7 @@ class ImagePlots:
         return max(1, self.most_rows(IN_A_ROW) - 1)
 
     def most_observations(self, rows: int) -> int:
-        """Of how many observations `rows` rows of pictures fit on a screen, labelled, in bands of ten."""
+        """How many observations fit on a screen if each takes `rows` labelled pictures, ten observations in a row."""
         _, height, width = self.x_shape
         pitch = self._pitch()[0] if width >= LABELLED else height * -(-LABELLED // width) + GAP
         return IN_A_ROW * max(1, int(SCREEN[1] * DPI / (rows * pitch + HEADER)))

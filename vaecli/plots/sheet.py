@@ -93,7 +93,7 @@ def _longest_word(label: str) -> float:
 
 
 def _beside(label: str, height: float) -> str:
-    """The label in as narrow a column of lines as is no taller than its row, 1.3 to 4 inches wide; cut if need be."""
+    """The label wrapped to the narrowest width (1.3 to 4 inches) at which it is no taller than its row; else cut."""
     for width in np.arange(1.3, 4.0, 0.3):
         lines = wrap(label, width, LABEL)
         if text_size(lines, LABEL)[1] <= height:

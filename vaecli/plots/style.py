@@ -90,7 +90,7 @@ def wrap(text: str, width: float, size: float) -> str:
 
 
 def _wrap_line(line: str, width: float, size: float) -> str:
-    """Breaks after a space; in a word that is too wide alone after `=` or `_`; anywhere in a piece that still is."""
+    """Breaks after a space; a word that is too wide breaks after `=` or `_`; a piece still too wide breaks anywhere."""
     lines = [""]
     for word in re.split(r"(?<=\s)", line):
         for piece in [word] if _fits(word, width, size) else re.split(r"(?<=[=_])", word):

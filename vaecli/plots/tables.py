@@ -86,7 +86,7 @@ class TablePlots:
     def reconstructions(
         self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None, title: str | None = None
     ) -> Figure:
-        """x (N, d): a panel for each observation, over its columns each (label, (N, d)); notes: N texts."""
+        """x (N, d): a panel for each observation, with each (label, (N, d)) of `rows` drawn over it; notes: N texts."""
         x = array(x, *self.x_shape)
         fits = [(label, array(values, *self.x_shape)) for label, values in rows]
         columns = self._columns(np.concatenate([values for _, values in fits]))

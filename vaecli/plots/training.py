@@ -50,7 +50,7 @@ def series(history: Sequence[Mapping[str, Any]], split: str, key: str) -> tuple[
 
 
 def view_limits(values: list[np.ndarray]) -> tuple[float, float]:
-    """Limits for curves (E,) that the first tenth of the epochs may leave, where they would flatten the rest."""
+    """Axis limits for curves (E,): the first tenth of the epochs is ignored if it would flatten the rest."""
     whole = limits(*values)
     tail = limits(*(v[max(1, len(v) // 10) :] if len(v) > 3 else v for v in values), pad=0.15)
     return tail if whole[1] - whole[0] > 5 * (tail[1] - tail[0]) else whole

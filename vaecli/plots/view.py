@@ -19,10 +19,9 @@ from vaecli.plots.style import DPI
 from vaecli.plots.tables import TablePlots
 from vaecli.utils.errors import UserError
 
-MAX_UNNAMED_COLUMNS, MAX_NUMBERED_COLUMNS = (
-    12,
-    64,
-)  # up to so many numbers are columns of a table: without names, and with generic names
+# Observations of at most this many numbers are drawn as tables, not as curves:
+MAX_UNNAMED_COLUMNS = 12  # without names
+MAX_NUMBERED_COLUMNS = 64  # with names like x_1
 
 
 View = ImagePlots | CurvePlots | TablePlots  # three classes with the same methods

@@ -11,7 +11,7 @@ class Gaussian(Posterior):
     """q(z|x) = N(z; m(x), diag s(x)^2), s = min_scale + e^a, with m and a from the encoder network.
 
     Kingma and Welling (2014), eq. 9, where min_scale is 0. The floor lies far below any scale of use; it keeps the KL
-    divergence and its gradient finite in single precision where the encoder is sure beyond reason (a < -43).
+    divergence and its gradient finite in single precision where the encoder is extremely confident (a < -43).
     """
 
     def __init__(self, latent_dim: int, min_scale: PositiveFloat = 1e-12) -> None:

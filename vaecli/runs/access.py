@@ -1,5 +1,8 @@
-"""Which files a run's data set may read: all that it names where the user has trained the run on this machine,
-otherwise only what lies in the run's own folder and what the command line names."""
+"""Which files a run's data set may read.
+
+If this user trained the run on this machine: all that it names. Otherwise: only files in the run's own folder and those
+on the command line.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ class NotPermitted(UserError):
         self.settings = [setting(f"dataset.{key}", path) for key, path in paths.items()]
         files = ", ".join(f"{path} (dataset.{key})" for key, path in paths.items())
         super().__init__(
-            f"{folder} was not trained by you on this machine and would read {files}, which it may only if the command "
-            f"line names it.\nTo allow it, add {command(self.settings)}"
+            f"{folder}: this run was not trained by you on this machine. It would read {files}, which is allowed only "
+            f"if the command line names them.\nTo allow it, add {command(self.settings)}"
         )
 
     def with_command(self, words: list[str]) -> UserError:

@@ -184,7 +184,7 @@ def restore(value: Any, tensors: dict[str, Tensor]) -> Any:
             return tuple(restore(items, tensors))
         case [("$dict", list(pairs))] if all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             return {check_key(key): restore(item, tensors) for key, item in pairs}
-    raise ValueError(f"{json.dumps(value)[:60]} is not a value, or repeats a tensor")
+    raise ValueError(f"{json.dumps(value)[:60]} cannot be restored, or refers to a tensor a second time")
 
 
 def check_key(key: Any) -> str | int:

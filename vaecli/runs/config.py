@@ -134,7 +134,7 @@ class RunConfig:
         return cls.of({**ours, **stored, **sections, **requests})
 
     def with_changes(self, given: RunConfig, keys: Sequence[str]) -> RunConfig:
-        """This configuration with the values of `given` at some keys, written as they are typed."""
+        """This configuration with the values of `given` for some keys."""
         changed: Values = self.values()
         for key in keys:
             if key.startswith("~"):

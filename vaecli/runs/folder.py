@@ -89,7 +89,7 @@ class RunFolder:
 
     @property
     def events(self) -> list[Path]:
-        """TensorBoard's event files, the one being written last; a resumed run has an empty one before it."""
+        """TensorBoard's event files, sorted: the one in use comes last, and in a resumed run an empty one before it."""
         return sorted(self.path.glob(EVENTS))
 
     @property

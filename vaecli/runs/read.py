@@ -1,4 +1,4 @@
-"""Reads a run's YAML and JSON as plain values, within the limits of what vaecli writes: the author is unknown."""
+"""Reads a run's YAML and JSON as plain values, within the limits of what vaecli writes: it may be a stranger's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What summary.json and evaluation.json hold: one schema for each, by which it is written, read and checked."""
+"""What summary.json, evaluation.json and comparison.json hold: one schema each, used to write, read and check it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights among which a run keeps the best: the model's own, and their average where there is one."""
+"""The sets of weights of which a run saves the best version: the model's own and, with ema.decay, their average."""
 
 from __future__ import annotations
 

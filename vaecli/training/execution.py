@@ -12,7 +12,7 @@ Compile = Literal["auto"] | bool
 
 RECORD_FROM = 2_000  # steps: recording takes as long as some hundred steps and saves a tenth of each, or more
 COMPILE_FROM = 500_000  # steps: compiling takes up to a minute and saves some 0.1 ms of each
-OWN = {"torch", "vaecli"}  # packages whose classes compute the same from the same tensors
+OWN = {"torch", "vaecli"}  # packages whose classes run the same operations in every step: recordable
 
 
 class Execution(NamedTuple):
@@ -24,7 +24,7 @@ class Execution(NamedTuple):
 
 
 def choose(wanted: Compile, loss: nn.Module, steps: int) -> Execution:
-    """How a run of so many steps, from its first to its last, is best computed: the same on each resumption.
+    """How a run of `steps` steps in total is computed; a resumed run gets the same answer.
 
     `auto` records from RECORD_FROM steps on, where all classes are vaecli's or torch's: another's may do in Python what
     changes from step to step. It compiles from COMPILE_FROM steps on. `true` does both, `false` neither.

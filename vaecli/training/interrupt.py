@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """While active, the first SIGINT or SIGTERM only sets `requested`; a second one ends the process.
 
-    Within the time of another one it is that one, so that all runs of a process hear of the same signal.
+    Inside another active Interrupt, `with` returns the outer one, so that all runs of a process see the same signal.
     """
 
     current: ClassVar[Interrupt | None] = None

@@ -62,7 +62,7 @@ from vaecli.utils.text import say
 def course(config: RunConfig, invocation: Invocation) -> Course[float]:
     """A run as a command line asks for it; ends with its best bound on the validation split, or the training split.
 
-    All runs, however they begin, take the same course from `run` on and end there.
+    All runs, however they begin, go through `run`.
     """
     return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
 
@@ -206,7 +206,7 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
     if setup.warning:
         logger.say(f"warning: {setup.warning}", style="yellow")
     if not setup.model.decoder.training_bound:
-        logger.say("training ELBOs, marked *, fit sigma to each batch and are not lower bounds")
+        logger.say("training ELBOs are marked *: sigma is fitted to each batch, so they are not lower bounds")
 
 
 def plan(setup: TrainingSetup) -> Plan:
@@ -232,7 +232,8 @@ def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState,
     if resume.another_objective and trainer.epoch < trainer.plan.epochs:
         for candidate in trainer.candidates:
             candidate.forget_best()
-        logger.say("another objective has another bound: the best checkpoint is chosen anew from now on")
+        logger.say("the objective has changed, and its bound cannot be compared with the earlier one: the best "
+                   "checkpoint is chosen among the validations from now on")  # fmt: skip
     if resume.changes:
         trainer.save_last()  # with the changes in its configuration, so that they hold after another stop too
     horizon = {key: value for key, value in schedule.items() if state.scheduler.get(key) != value}

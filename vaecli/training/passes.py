@@ -1,4 +1,4 @@
-"""From a batch to its loss and gradients, by whichever of the ways that give the same is the fastest."""
+"""From a batch to its loss and gradients: eagerly, from a recorded graph or from a compiled one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Backward = Callable[[], None]  # puts the gradients at the parameters, in place 
 class Passes:
     """The passes of a LossModule: eager, or from a graph that is recorded at the first batch of `batch_size`.
 
-    A smaller last batch is always eager. A graph gives the numbers of the eager pass, a compiled one but for rounding.
+    A smaller last batch is always eager. A recorded graph gives exactly the numbers of the eager pass, a compiled one
+    the same up to rounding.
     """
 
     loss: nn.Module
@@ -50,8 +51,9 @@ class Passes:
             self.graph = StepGraph(self.loss, x, step, self.execution.compiled)
             self.graph.lift()
         except Exception as error:  # of whatever kind: an option may do anything
-            what = "compiled" if self.execution.compiled else "recorded"
-            self.say(f"the step is not {what} ({type(error).__name__}): it is taken operation by operation")
+            failed = "compiled" if self.execution.compiled else "recorded"
+            instead = "a recorded graph is used instead" if self.execution.compiled else "it runs as ordinary PyTorch"
+            self.say(f"the training step could not be {failed} ({type(error).__name__}): {instead}")
             self.execution = Execution(recorded=self.execution.compiled)
             if self.execution.recorded:
                 self.record(x, step)

@@ -71,7 +71,10 @@ def with_permitted_paths(stored: RunConfig, config: RunConfig, folder: Path, key
 
 
 def with_newer_best(folder: RunFolder, state: TrainingState) -> TrainingState:
-    """The state, with the records of best and ema checkpoints written after it: the next epochs may be worse."""
+    """The state, with newer records of `best` and `ema`.
+
+    These may have been written after `last`, and worse epochs must not overwrite them.
+    """
     stored = {which: read_best(folder.checkpoint(which)) for which in (BEST, *state.others) if folder.has(which)}
 
     def newer(which: str, best: Best) -> Best:

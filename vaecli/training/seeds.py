@@ -75,7 +75,8 @@ def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
         members += begun([(config, invocation._replace(quiet=True)) for config, invocation in others])
         others = []
     elif others:
-        say("nothing is gained by training runs of this size at once: they are trained one after another")
+        say("these runs are trained one after another: training them together would not be faster, or does not work "
+            "with this optimizer or checkpoint.every_seconds")  # fmt: skip
     bounds = follow(members)
     for run in others:
         bounds += follow(begun([run]))
@@ -83,7 +84,7 @@ def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
 
 
 def begun(runs: Sequence[tuple[RunConfig, Invocation]]) -> list[Member]:
-    """Runs, each of them ready for its first pass."""
+    """Start the runs: each stops where its first epoch would begin."""
     members = [Member(lifecycle.course(config, invocation)) for config, invocation in runs]
     for member in members:
         member.start()

@@ -118,7 +118,7 @@ def averaged(model: VAE, decay: float | None) -> AveragedModel | None:
 
 
 def make_update(setup: TrainingSetup, say: Callable[[str], None]) -> Update:
-    """What takes the steps, in the way that suits the run; `say` gets a line where there is something to tell."""
+    """The Update that takes the steps; `say` is called with a line if there is something to report about them."""
     config = setup.config
     update = Update(
         setup.model,

@@ -23,7 +23,7 @@ States = dict[str, Tensor]  # of the random number generators of a run
 def gains(trainer: Trainer) -> bool:
     """Whether a stack of such runs is faster than one after another: where a step is overhead rather than work.
 
-    Its optimizer must treat each weight alike, and no checkpoint be due within an epoch.
+    Only for optimizers that treat every weight alike, and without checkpoint.every_seconds.
     """
     update, plan = trainer.update, trainer.plan
     draws = plan.batch_size * update.objective.n_samples * update.objective.k

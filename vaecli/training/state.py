@@ -17,7 +17,7 @@ from vaecli.utils.schema import is_number
 from vaecli.utils.types import StateDict, Values
 
 OTHER_CANDIDATES = ("ema",)  # the candidates there may be besides the model's own weights
-PERIODS = {"T_max", "total_steps", "step_size"}  # of schedules, which follow from the configuration
+PERIODS = {"T_max", "total_steps", "step_size"}  # entries of a schedule's state that the configuration determines
 
 
 class Best(NamedTuple):
@@ -75,7 +75,7 @@ class TrainingState(NamedTuple):
     best: Best
     rng: dict[str, Tensor]
     partial: StateDict | None = None  # the sums of an unfinished epoch
-    others: Mapping[str, CandidateState] = MappingProxyType({})  # the other candidates' by their checkpoints' names
+    others: Mapping[str, CandidateState] = MappingProxyType({})  # of the other candidates, by checkpoint
 
     def to_dict(self) -> StateDict:
         """As checkpoints hold it."""

@@ -46,7 +46,7 @@ def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
     return Summary(id=run_id)
 
 
-FEW_STEPS = 200  # steps
+FEW_STEPS = 200  # below this many steps in all, a hint is printed
 LARGE_VALUE = 200.0  # of a value that is given to a network unscaled
 
 

@@ -1,4 +1,7 @@
-"""Courses of several runs followed in step, their passes taken on one stack of weights."""
+"""The training loop of one or several runs, each of which is a generator (`Course`) that stops before each epoch.
+
+Runs that are at the same step share a pass over stacked weights.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Member:
     error: BaseException | None = None
 
     def advance(self, go_on: Callable[[], Trainer]) -> None:
-        """Follow the course to its next pass, or to its end."""
+        """Run the course to its next epoch, or to its end."""
         device = None if self.trainer is None else next(self.trainer.model.parameters()).device
         if device is not None:
             set_random_states(self.states, device)
@@ -54,9 +57,9 @@ class Member:
 
 
 def follow(members: Sequence[Member]) -> list[float]:
-    """Follow all courses to their ends, those whose passes begin at the same step together; returns their bounds.
+    """Train all runs to their ends, those whose epochs begin at the same step together; returns their bounds.
 
-    Raises what has ended a course before its end, when all have ended.
+    An exception of one run is raised after all the others have ended.
     """
     stack: Stack | None = None
     apart = False
@@ -73,8 +76,8 @@ def follow(members: Sequence[Member]) -> list[float]:
                 stack = Stack(trainers)
             try:
                 seconds = stack.train_epoch([member.states for member in group])
-            except CannotStack as error:  # at the first step, which nobody has taken
-                say(f"{error}: each is trained by itself")
+            except CannotStack as error:  # raised while the graph is built: no weight has changed yet
+                say(f"these runs cannot be trained together ({error}): each is trained separately")
                 apart = True
                 continue
             for member, trainer in zip(group, trainers, strict=True):
@@ -86,7 +89,10 @@ def follow(members: Sequence[Member]) -> list[float]:
 
 
 def one_pass(course: Course[float], trainer: Trainer) -> Trainer:
-    """Take the pass that is due; what it raises is raised in the course. The trainer that is due next."""
+    """Run the epoch that is due and resume the course with its figures; returns the trainer whose epoch is next.
+
+    An exception is thrown into the course.
+    """
     try:
         means = trainer.train_epoch(trainer.epoch + 1)
     except BaseException as error:

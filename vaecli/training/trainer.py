@@ -35,7 +35,7 @@ FIRST_STEPS = 20  # steps in which a loss that is not finite is blamed on the da
 LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that computes asynchronously
 
 T = TypeVar("T")
-# Yields the trainer whose next pass is due, is sent what `Trainer.train_epoch` returns, and ends with a T.
+# A generator: yields the trainer before each epoch, receives what `Trainer.train_epoch` returned, and returns a T.
 Course = Generator["Trainer", dict[str, float] | None, T]
 
 
@@ -50,7 +50,7 @@ class Plan:
     checkpoint_every: int  # epochs
     checkpoint_seconds: float | None = None  # between checkpoints within an epoch; None: none there
     patience: int | None = None  # validations without an improvement before training stops; None: never
-    hint: str | None = None  # the remedy if the first steps are not finite already
+    hint: str | None = None  # advice to print if the loss is not finite in the first steps
 
 
 class Observer(Protocol):
@@ -141,7 +141,7 @@ class Trainer:
         return means
 
     def order(self, epoch: int) -> Tensor:
-        """The observations that an epoch's pass has still to come to, in their order."""
+        """Indices of the observations that are left in this epoch, in its shuffled order."""
         n, size = len(self.splits.train), self.plan.batch_size
         shuffle = torch.Generator().manual_seed((self.plan.seed * 1_000_003 + epoch) % 2**63)
         done = self.step - self.epoch * -(-n // size)

@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 class CannotStack(Exception):
-    """A pass that cannot be vectorised."""
+    """A pass that cannot be vectorised; the text is the reason."""
 
 
 class VectorizedGraph:
@@ -28,8 +28,10 @@ class VectorizedGraph:
         """values: (N, ...) in the order of a StepGraph; x: (N, B, *x_shape). CannotStack where that is impossible."""
         try:
             self.build(StepGraph(loss, x[0], step), values, x, step)
+        except CannotStack:
+            raise
         except Exception as error:  # of whatever kind: an option may do anything
-            raise CannotStack(f"these runs cannot be trained at once ({type(error).__name__})") from error
+            raise CannotStack(type(error).__name__) from error
 
     def build(self, recorded: StepGraph, values: Sequence[Tensor], x: Tensor, step: Tensor) -> None:
         """Make the graph of all runs from that of one."""

@@ -66,7 +66,7 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | N
 class AppendedFile:
     """A file that grows at its end; UserError where it cannot be written.
 
-    What is flushed is with the operating system, and there after a crash of the process.
+    What has been flushed has reached the operating system and survives a crash of the process.
     buffered: nothing is written before `flush`; otherwise at each `write`
     """
 
@@ -114,7 +114,7 @@ def expanded(path: str) -> Path:
 
 
 def at_home(path: str) -> str:
-    """The same as a text in which nothing else is changed: ./latest is not latest."""
+    """`path` with ~ replaced, as text: Path() would make ./latest the word latest, which means another run."""
     found = os.path.expanduser(path)
     if "\0" in path:
         raise UserError(f"{path}: a path cannot contain the character \\0")

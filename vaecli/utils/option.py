@@ -9,7 +9,7 @@ from vaecli.utils.errors import UserError
 
 
 class Option:
-    """A class whose subclasses have to define its abstract methods, with parameters as it calls them.
+    """A class whose subclasses must define its abstract methods, with the same parameters.
 
     What a subclass lacks is reported in one sentence when its module is imported. `class Mine(Prior, abstract=True)`
     is for classes that others derive from.

@@ -21,8 +21,8 @@ def ordered_parallel_map(jobs: Iterable[tuple[T, Callable[[], R]]], threads: int
     """Each job's tag and result, in the jobs' order; without gradients, a few jobs ahead of the reader.
 
     Every job runs in one thread. When the threads of one operation share the work instead, they wait for each other
-    at its end, which on a busy machine takes longer than the work. threads=0 runs the jobs here, as a GPU wants it.
-    Jobs that draw random numbers would draw them in any order: let the iterable draw them.
+    at its end, which on a busy machine takes longer than the work. threads=0 runs the jobs in the calling thread, which
+    is right for a GPU. Jobs that draw random numbers would draw them in any order: let the iterable draw them.
     """
     if threads < 1:
         for tag, job in jobs:

@@ -47,7 +47,7 @@ NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False
 UserPath = Annotated[str, AfterValidator(at_home)]  # as typed; ~ becomes the home folder
 
 
-FolderName = Annotated[str, AfterValidator(folder_name)]  # of one folder, without a way to it
+FolderName = Annotated[str, AfterValidator(folder_name)]  # a single folder name, not a path
 
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]

@@ -40,7 +40,7 @@ def look_at_bands(path: Path) -> ImageInfo | None:
     if compression not in COMPRESSIONS:
         raise Unusable(f"is a TIFF with compression {compression}; save it with LZW, Deflate, PackBits or none")
     if kind.kind != "u" or kind.itemsize > 2:
-        raise Unusable(f"holds {kind} in {channels} channels, of which it is not known which is white; save it as .npy")
+        raise Unusable(f"holds {kind} in {channels} channels, and which value is white is not known; save it as .npy")
     return ImageInfo((height, width), (0,), kind.itemsize == 2, None, "TIFF", more=n - 1, bands=channels)
 
 
@@ -49,7 +49,7 @@ def read_bands(path: Path, look: ImageInfo, size: tuple[int, int] | None, room: 
     from tifffile import TiffFile
 
     needed = AT_ONCE * look.bands * (math.prod(look.size) + math.prod(size or (0,)))
-    with room.taken(needed, f"{path}: an image of {look.bands} channels", "make it smaller or take it away"):
+    with room.taken(needed, f"{path}: an image of {look.bands} channels", "make it smaller or remove it"):
         try:
             with TiffFile(path) as file:
                 pixels = file.pages[0].asarray()

@@ -52,7 +52,7 @@ class ReadOptions(NamedTuple):
     """How to read a file; None: guessed from the file itself."""
 
     columns: Sequence[str] | None = None  # of a table, in this order; None: all numbers but the labels
-    labels: str | bool | None = None  # a column or array; None: found by its name or by being classes; False: none
+    labels: str | bool | None = None  # None: found by its name, or as the only column of classes; False: none
     leave_out: Sequence[str] = ()  # columns of a table
     header: bool | None = None
     separator: Separator | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from vaecli.datasets.reading.cells import MISSING, form, is_decorated, normalise, value
 
 SAMPLED_TEXTS = 1000  # different texts that are searched for numbers
-ALWAYS_CLASSES = 20  # so few different texts are always classes, unless each row has its own
+ALWAYS_CLASSES = 20  # up to this many different texts are classes, unless every row has its own
 ROUNDING_OF_REALS, ROUNDING_OF_INTEGERS = (
     1e-4,
     1e-7,

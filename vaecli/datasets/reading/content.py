@@ -12,7 +12,7 @@ from vaecli.datasets.reading.report import FileReading
 
 PER_CELL = 16  # bytes: float64, float32, and float32 again in a part of the data
 PER_COLUMN = 10_000  # bytes
-AS_NEEDED = "save it as float32 .npy, which is read as needed"
+AS_NEEDED = "save it as float32 .npy, which is read a batch at a time"
 
 
 class Classes(NamedTuple):

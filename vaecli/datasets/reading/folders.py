@@ -18,7 +18,7 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }  # names of sub-folders, in small letters
-NO_FOLDER = "no folder"  # the label of a picture beside the folders of classes
+NO_FOLDER = "no folder"  # the label of pictures that lie outside the class folders
 
 
 class File(NamedTuple):

@@ -85,8 +85,8 @@ class Gallery:
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
         if any(look.bands for look in self.looks.values()):
-            raise UserError(f"{self.what}: has files of {self.channels} channels, to which dataset.pages=channels "
-                            "adds none; leave it out")  # fmt: skip
+            raise UserError(f"{self.what}: its files have {self.channels} channels already, so that "
+                            "dataset.pages=channels does not apply; leave it out")  # fmt: skip
         self.channels = CHANNELS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
         needed = f" with dataset.colour={self.wanted.colour} needs" if self.wanted.colour else f": {self._name(0)} has"
         for i, several in pages:
@@ -152,14 +152,14 @@ class Gallery:
         return highest
 
     def _bands(self) -> int:
-        """Channels of files that have more than a colour; 0 where there are none. UserError where some have others."""
+        """The number of channels of multi-channel files, 0 if there are none; UserError if files differ in it."""
         several = {i: look.bands for i, look in sorted(self.looks.items())}
         if len(set(several.values())) > 1:
             usual = Counter(several.values()).most_common(1)[0][0]
             one, other = (next(i for i, n in several.items() if (n == usual) is same) for same in (True, False))
             names = " and ".join(f"{self._name(i)} {several[i] or 'at most 4'}" for i in (one, other))
             raise UserError(f"{self.what}: images of different numbers of channels: {names}; "
-                            "give them folders of their own")  # fmt: skip
+                            "put them into separate folders")  # fmt: skip
         return max(several.values(), default=0)
 
     def _common_size(self) -> tuple[int, int]:
@@ -202,12 +202,13 @@ class Gallery:
         phrases = []
         if paged:
             n, role = sum(len(look.pages) for look in paged), self.wanted.pages or "observations"
-            held = "file of" if len(paged) == 1 else "files of together"
-            phrases.append(f"{len(paged):,} {held} {n:,} pages, which are {role}")
+            held = f"1 file with {n:,} pages" if len(paged) == 1 else f"{len(paged):,} files with {n:,} pages in all"
+            phrases.append(f"{held}, read as {role}")
         phrases += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
-        phrases += ["what is transparent is white"] if any(look.transparent for look in self.looks.values()) else []
+        if any(look.transparent for look in self.looks.values()):
+            phrases.append("transparent pixels are read as white")
         if self.colour == "grey" and not self.wanted.colour and not all(look.grey for look in self.looks.values()):
-            phrases.append("saved in colour, but without any (dataset.colour=rgb keeps three channels)")
+            phrases.append("saved in colour, but every pixel is grey (dataset.colour=rgb keeps three channels)")
         phrases += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
         return phrases
 

@@ -89,7 +89,7 @@ def read_npy(what: str, path: Path, choice: ReadOptions) -> Content:
         return named_fields(what, path, values, choice)
     mapped = isinstance(values, np.memmap)
     if mapped and (values.dtype.name not in MAPPED_TYPES or not values.dtype.isnative):
-        raise UserError(f"{what}: {values.dtype} cannot be read from the file as needed; save it as float32")
+        raise UserError(f"{what}: {values.dtype} cannot be read from the file a batch at a time; save it as float32")
     with warnings.catch_warnings(action="ignore"):  # NumPy's warning that the array is read-only
         return array_content(what, path, values, choice, mapped=mapped)
 

@@ -68,7 +68,7 @@ def why(error: BaseException) -> str:
 
 @contextmanager
 def open_image(path: Path, room: MemoryBudget | None, more: int = 0) -> Iterator[Image.Image]:
-    """Open an image file, and reserve memory for its pixels and `more` others (None: for none).
+    """Open an image file and reserve memory in `room` (None: do not) for its pixels and `more` others.
 
     Every image is opened here: only in one of FORMATS, whatever its name says, and a TIFF only with one of
     COMPRESSIONS. Raises one of UNREADABLE, and UserError if the memory does not suffice.
@@ -186,7 +186,7 @@ def read_pages(
 def deep_picture(path: Path, image: Image.Image, page: int, colour: Colour, size: tuple[int, int] | None) -> np.ndarray:
     """A picture that Pillow would reduce to 8 bits or not find: (C, H, W), uint16, or uint8 if that suffices."""
     if image.mode in ("I", "F") and image.format != "PNG":
-        raise Unusable("32 bits a pixel, and its white is not known; save it with 16 bits, or as .npy")
+        raise Unusable("has 32 bits a pixel, and which value is white is not known; save it with 16 bits, or as .npy")
     pixels = deep_pixels(path, image, page)
     top = WHITE8 if pixels.dtype == np.uint8 else WHITE16
     channels = [as_float(image, one) for one in fitted_channels(pixels, colour, top)]

@@ -56,18 +56,18 @@ def observations(what: str, values: np.ndarray, choice: ReadOptions) -> tuple[np
         return values.reshape(len(values), -1), None
     if values.ndim == 3:
         odd = shape[2] in (3, 4) and min(shape[:2]) > 4
-        note = f"{shape[0]:,} pictures of {shape[2]}x{shape[1]} pixels; one picture in colour would be x[None]"
+        note = f"{shape[0]:,} pictures of {shape[2]}x{shape[1]} pixels; if it is one picture in colour, save x[None]"
         return values[:, None], note if odd else None
     if values.ndim != 4:
-        advice = "; of a series, dataset.window=64 dataset.stride=16 takes windows of 64 values, one every 16, for "
-        advice += "observations; for single numbers, reshape it to (N, 1)"
+        advice = "; if it is a series, dataset.window=64 dataset.stride=16 makes an observation of 64 values every 16 "
+        advice += "values; if each number is an observation, reshape it to (N, 1)"
         advice = advice if values.ndim == 1 else ""
         raise UserError(f"{what}: has shape {shape}; expected {EXPECTED}{advice}")
     fits = [name for name, axis in (("first", 1), ("last", 3)) if shape[axis] in CHANNEL_COUNTS] or more_channels(shape)
     if choice.channels != "auto" and choice.channels not in fits:
         axis = "second" if choice.channels == "first" else "last"
-        raise UserError(f"{what}: has shape {shape}, whose {axis} axis is not the channels that "
-                        f"dataset.channels={choice.channels} says")  # fmt: skip
+        raise UserError(f"{what}: has shape {shape}; dataset.channels={choice.channels} expects the channels on its "
+                        f"{axis} axis, but that does not look like channels")  # fmt: skip
     if choice.channels == "auto" and len(fits) > 1:
         raise UserError(f"{what}: has shape {shape}, in which the channels may be the second axis or the last; "
                         "give dataset.channels=first or dataset.channels=last")  # fmt: skip
@@ -96,7 +96,7 @@ def expected(what: str, values: np.ndarray, x_shape: tuple[int, ...], choice: Re
 
 
 def sizes(shape: tuple[int, ...]) -> str:
-    """8x8 pixels, in colour."""
+    """A picture's size in words, as in "8x8 pixels, in colour"."""
     kind = {1: "grey", 3: "in colour"}.get(shape[0], f"{shape[0]} channels")
     return f"{shape[2]}x{shape[1]} pixels, {kind}"
 

@@ -48,7 +48,7 @@ class FileReading:
 
     what: observations in words, "150 rows of 4 numbers"
     how: the layout that was found, in short phrases: separator, header, missing cells
-    layout: the same for a program, by the names of the keys that change it
+    layout: the same in machine-readable form, under the names of the keys that change it
     passed_over: the number of files that were not read, by suffix or reason
     left_out: columns that are neither numbers nor labels, and why
     notes: other possible readings, and the keys for them
