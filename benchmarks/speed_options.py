@@ -36,7 +36,7 @@ def trainer(words: tuple[str, ...]) -> Any:
     """A run whose first pass is due; UserError if it is refused."""
     folder = tempfile.mkdtemp(dir=".")
     invocation = Invocation("vae-train", [], None, quiet=True)
-    member = Member(lifecycle.course(composed(*words, f"output={folder}/run"), invocation))
+    member = Member(lifecycle.start_run(composed(*words, f"output={folder}/run"), invocation))
     member.start()
     if member.error is not None:
         raise member.error

@@ -34,7 +34,7 @@ def members(words: tuple[str, ...]) -> list[Member]:
     found = []
     for seed in range(SEEDS):
         config = composed(*words, f"seed={seed}", f"output=runs/{seed}")
-        found.append(Member(lifecycle.course(config, Invocation("vae-train", [], None, quiet=True))))
+        found.append(Member(lifecycle.start_run(config, Invocation("vae-train", [], None, quiet=True))))
         found[-1].start()
     return found
 

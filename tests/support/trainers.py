@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from vaecli.training.progress import TrainingProgress
-from vaecli.training.together import Member, follow
-from vaecli.training.trainer import Course, Plan
+from vaecli.training.together import Member, drive
+from vaecli.training.trainer import Plan, TrainingGenerator
 
 
 class Recorder:
@@ -37,11 +37,11 @@ class Recorder:
         return [state["epoch"] for name, state in self.saved if name == which]
 
 
-def finish(course: Course[Any]) -> Any:
-    """Follow a course to its end; its result."""
-    member = Member(course)
+def finish(generator: TrainingGenerator[Any]) -> Any:
+    """Run a generator to its end; its result."""
+    member = Member(generator)
     member.start()
-    return follow([member])[0]
+    return drive([member])[0]
 
 
 def plan(epochs: int = 3, batch_size: int = 4, **entries: Any) -> Plan:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaecli.training import execution
-from vaecli.training.execution import COMPILE_FROM, RECORD_FROM, Execution, choose
+from vaecli.training.execution import COMPILE_FROM, RECORD_FROM, Execution, choose_execution
 from vaecli.training.graph import StepGraph
 from vaecli.training.passes import Passes
 from vaecli.training.setup import TrainingSetup
@@ -127,16 +127,17 @@ def test_a_recorded_run_is_the_eager_one_and_goes_on(
 
 def test_how_a_run_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     _, loss = made(NARROW)
-    assert choose("auto", loss, RECORD_FROM - 1) == choose(False, loss, COMPILE_FROM) == Execution(False)
-    assert choose("auto", loss, RECORD_FROM) == Execution(True)
+    assert choose_execution("auto", loss, RECORD_FROM - 1) == Execution(False)
+    assert choose_execution(False, loss, COMPILE_FROM) == Execution(False)
+    assert choose_execution("auto", loss, RECORD_FROM) == Execution(True)
     monkeypatch.setattr(execution, "has_compiler", lambda: False)
     for wanted in ("auto", True):
-        found = choose(wanted, loss, COMPILE_FROM)  # type: ignore[arg-type]
+        found = choose_execution(wanted, loss, COMPILE_FROM)  # type: ignore[arg-type]
         assert found[:2] == (True, False)
         assert found.remark is not None
         assert "no C++ compiler" in found.remark
     monkeypatch.setattr(execution, "has_compiler", lambda: True)
-    assert choose("auto", loss, COMPILE_FROM)[:2] == choose(True, loss, 1)[:2] == (True, True)
+    assert choose_execution("auto", loss, COMPILE_FROM)[:2] == choose_execution(True, loss, 1)[:2] == (True, True)
 
 
 class Counting(torch.nn.ReLU):
@@ -146,7 +147,7 @@ class Counting(torch.nn.ReLU):
 def test_a_stranger_s_class_is_recorded_only_when_asked() -> None:
     _, loss = made(NARROW)
     loss.model.encoder_network[2] = Counting()  # type: ignore[operator,index]
-    assert choose("auto", loss, RECORD_FROM) == Execution(False)
+    assert choose_execution("auto", loss, RECORD_FROM) == Execution(False)
 
 
 def test_what_cannot_be_recorded_is_taken_as_it_is() -> None:

@@ -136,7 +136,7 @@ def test_large_runs_are_trained_one_after_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stack, "SMALL_STEP", 0)
+    monkeypatch.setattr(stack, "STACK_BELOW", 0)
     assert train(*SMALL, "seeds=2", "output=all") == 0
     assert "one after another" in capsys.readouterr().out
     assert train(*SMALL, "seed=1", "output=alone") == 0

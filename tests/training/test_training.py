@@ -92,7 +92,7 @@ def test_an_epoch_s_figures_are_means_of_observations(n: int, batch_size: int) -
     """The last batch may be short: a mean of the batches' means would weigh it too much."""
     objective = Scripted([0.0])
     trainer, recorder, x = toy(objective, plan(1, batch_size), n)
-    finish(trainer.course())
+    finish(trainer.epochs())
     split, epoch, step, means, lr = recorder.lines[0]
     assert (split, epoch, step, lr) == ("train", 1, -(-n // batch_size), 0.01)
     assert objective.batches == step
@@ -136,7 +136,7 @@ def test_an_epoch_sees_all_once_in_another_order() -> None:
         return Scripted([0.0] * 99)(model, x, step)
 
     trainer, _, x = toy(objective, plan(2, 4), val=False)
-    finish(trainer.course())
+    finish(trainer.epochs())
     first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
     assert [len(batch) for batch in seen] == [4, 4, 2] * 2
     assert not torch.equal(first, second)
@@ -150,7 +150,7 @@ def test_an_epoch_sees_all_once_in_another_order() -> None:
 
 def test_best_is_the_best_validation() -> None:
     trainer, recorder, _ = toy(Scripted([1.0, 3.0, 2.0, 3.0]), plan(4))
-    finish(trainer.course())
+    finish(trainer.epochs())
     assert recorder.epochs("best") == [1, 2]  # a tie is no improvement
     assert recorder.epochs("last") == [0, 1, 2, 3, 4]
     assert trainer.best.epoch == 2
@@ -163,7 +163,7 @@ def test_best_is_the_best_validation() -> None:
 
 def test_without_a_validation_split_best_is_last() -> None:
     trainer, recorder, _ = toy(Scripted([]), plan(3, checkpoint_every=2), val=False)
-    finish(trainer.course())
+    finish(trainer.epochs())
     assert [line[0] for line in recorder.lines] == ["train"] * 3
     assert recorder.epochs("best") == [2, 3]
     assert recorder.epochs("last") == [0, 2, 3]
@@ -174,7 +174,7 @@ def test_without_a_validation_split_best_is_last() -> None:
 
 def test_validate_and_checkpoint_intervals() -> None:
     trainer, recorder, _ = toy(Scripted([1.0, 2.0, 3.0]), plan(5, validate_every=2, checkpoint_every=3))
-    finish(trainer.course())
+    finish(trainer.epochs())
     assert [line[1] for line in recorder.lines if line[0] == "val"] == [2, 4, 5]  # always after the last
     assert recorder.epochs("best") == [2, 4, 5]
     assert recorder.epochs("last") == [0, 3, 5]
@@ -188,7 +188,7 @@ def test_validate_and_checkpoint_intervals() -> None:
 def test_early_stopping(patience: int | None, stops_after: int) -> None:
     bounds = [1.0, 2.0, 1.5, 1.9, 2.5, 2.4, 2.4, 2.4]
     trainer, recorder, _ = toy(Scripted(bounds), plan(8, patience=patience))
-    finish(trainer.course())
+    finish(trainer.epochs())
     assert trainer.epoch == stops_after
     assert recorder.epochs("last")[-1] == stops_after
     assert trainer.best.epoch == (2 if stops_after < 5 else 5)
@@ -196,7 +196,7 @@ def test_early_stopping(patience: int | None, stops_after: int) -> None:
 
 def test_early_stopping_always_saves_the_last_state() -> None:
     trainer, recorder, _ = toy(Scripted([3.0, 2.0, 1.0]), plan(9, patience=2, checkpoint_every=5))
-    finish(trainer.course())
+    finish(trainer.epochs())
     assert (trainer.epoch, recorder.epochs("last")) == (3, [0, 3])
 
 
@@ -214,7 +214,7 @@ def test_an_interrupt_stops_after_the_step_and_saves() -> None:
         return Scripted([0.0] * 99)(model, x, step)
 
     trainer, recorder, _ = toy(objective, plan(5), interrupt=flag)
-    finish(trainer.course())
+    finish(trainer.epochs())
     assert (trainer.epoch, trainer.step) == (1, 5)
     assert recorder.saved[-1][0] == "last"
     assert (recorder.saved[-1][1]["epoch"], recorder.saved[-1][1]["step"]) == (1, 5)
@@ -250,7 +250,7 @@ def test_a_figure_that_is_not_finite_stops_training(broken: float) -> None:
 
     trainer, recorder, _ = toy(objective, plan(5))
     with pytest.raises(UserError, match=r"the loss became non-finite \((nan|-?inf)\) in epoch 2, step 5") as stopped:
-        finish(trainer.course())
+        finish(trainer.epochs())
     assert "optimizer.lr" in str(stopped.value)
     assert recorder.epochs("last") == [0, 1]
     assert all(math.isfinite(float(state["model"]["weight"])) for _, state in recorder.saved)
@@ -259,5 +259,5 @@ def test_a_figure_that_is_not_finite_stops_training(broken: float) -> None:
 def test_a_non_finite_validation_stops_training() -> None:
     trainer, recorder, _ = toy(Scripted([1.0, math.nan]), plan(5))
     with pytest.raises(UserError, match=r"became non-finite \(nan\) in epoch 2 \(val"):
-        finish(trainer.course())
+        finish(trainer.epochs())
     assert recorder.epochs("best") == [1]

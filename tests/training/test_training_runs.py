@@ -31,7 +31,7 @@ def train(*overrides: str) -> tuple[TrainingSetup, Trainer, Recorder]:
         Update(job.model, job.objective, job.optimizer, job.scheduler), job.splits, how, recorder,
         quiet(len(job.splits.train), how.epochs), SimpleNamespace(requested=None),  # type: ignore[arg-type]
     )  # fmt: skip
-    finish(trainer.course())
+    finish(trainer.epochs())
     return job, trainer, recorder
 
 

@@ -23,7 +23,7 @@ class Execution(NamedTuple):
     remark: str | None = None  # what there is to tell the user
 
 
-def choose(wanted: Compile, loss: nn.Module, steps: int) -> Execution:
+def choose_execution(wanted: Compile, loss: nn.Module, steps: int) -> Execution:
     """How a run of `steps` steps in total is computed; a resumed run gets the same answer.
 
     `auto` records from RECORD_FROM steps on, where all classes are vaecli's or torch's: another's may do in Python what
@@ -31,7 +31,7 @@ def choose(wanted: Compile, loss: nn.Module, steps: int) -> Execution:
     """
     if wanted is False:
         return Execution(recorded=False)
-    if wanted == "auto" and (steps < RECORD_FROM or not is_own(loss)):
+    if wanted == "auto" and (steps < RECORD_FROM or not only_known_classes(loss)):
         return Execution(recorded=False)
     if wanted == "auto" and steps < COMPILE_FROM:
         return Execution(recorded=True)
@@ -40,7 +40,7 @@ def choose(wanted: Compile, loss: nn.Module, steps: int) -> Execution:
     return Execution(recorded=True, compiled=True, remark="compiling the step, which takes up to a minute")
 
 
-def is_own(loss: nn.Module) -> bool:
+def only_known_classes(loss: nn.Module) -> bool:
     """Whether a LossModule's objective, and all parts of its model, are classes of OWN packages."""
     parts = [*loss.modules(), loss.objective]
     return all(type(part).__module__.partition(".")[0] in OWN for part in parts)

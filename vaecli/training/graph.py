@@ -94,7 +94,7 @@ class StepGraph:
         graph.eliminate_dead_code()
         self.replay.recompile()
 
-    def put(self, gradients: Sequence[Tensor | None]) -> None:
+    def set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
         """Leave the gradients of a pass at the parameters."""
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient

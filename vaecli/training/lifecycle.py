@@ -52,22 +52,22 @@ from vaecli.training.summary import (
     reading_of,
 )
 from vaecli.training.totals import mean_metrics
-from vaecli.training.trainer import Course, Plan, Trainer
+from vaecli.training.trainer import Plan, Trainer, TrainingGenerator
 from vaecli.utils.command_line import tensorboard
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
 from vaecli.utils.text import say
 
 
-def course(config: RunConfig, invocation: Invocation) -> Course[float]:
+def start_run(config: RunConfig, invocation: Invocation) -> TrainingGenerator[float]:
     """A run as a command line asks for it; ends with its best bound on the validation split, or the training split.
 
-    All runs, however they begin, go through `run`.
+    All runs, however they begin, go through `run_in_folder`.
     """
     return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
 
 
-def start_new(config: RunConfig, invocation: Invocation) -> Course[float]:
+def start_new(config: RunConfig, invocation: Invocation) -> TrainingGenerator[float]:
     """A new run, or the repetition of one.
 
     Its folder is created after everything has been checked. A sweep has created one already: a job that is refused
@@ -83,7 +83,7 @@ def start_new(config: RunConfig, invocation: Invocation) -> Course[float]:
     with lock_run(folder):
         check_unoccupied(folder)  # another process may have started a run there
         config.write(folder)
-        return (yield from run(folder, invocation, make_setup))
+        return (yield from run_in_folder(folder, invocation, make_setup))
 
 
 def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
@@ -100,7 +100,7 @@ def new_setup(config: RunConfig, invocation: Invocation) -> TrainingSetup:
     return prepare(config)
 
 
-def start_resumed(given: RunConfig, invocation: Invocation) -> Course[float]:
+def start_resumed(given: RunConfig, invocation: Invocation) -> TrainingGenerator[float]:
     """Resume a run in its own folder."""
     if invocation.sweep_folder is not None:
         raise UserError(f"resume={given.resume}: a sweep cannot resume a run; resume its runs one by one")
@@ -133,15 +133,15 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> Course[float]:
         if summary.data and summary.data.sha256 not in (None, setup.splits.sha256()):
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
         resume = ResumeState(state, changes, rewind(folder, epoch), summary)
-        return (yield from run(folder, invocation, lambda: setup, resume))
+        return (yield from run_in_folder(folder, invocation, lambda: setup, resume))
 
 
-def run(
+def run_in_folder(
     folder: RunFolder,
     invocation: Invocation,
     make_setup: Callable[[], TrainingSetup],
     resume: ResumeState | None = None,
-) -> Course[float]:
+) -> TrainingGenerator[float]:
     """Train in a folder that this process has locked, and record how the run ended.
 
     Raises the exception that ended it; SystemExit also if a signal came too late to stop it, so that a sweep ends.
@@ -151,7 +151,7 @@ def run(
     try:
         logger.summarise(status="running")
         setup = make_setup()
-        trainer = yield from train(setup, logger, resume)
+        trainer = yield from train_in_folder(setup, logger, resume)
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
@@ -166,7 +166,7 @@ def run(
     return or_nan(trainer.best.bound)
 
 
-def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> Course[Trainer]:
+def train_in_folder(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> TrainingGenerator[Trainer]:
     """Record what is trained, and train to the end or an interrupt; returns the trainer."""
     announce(setup, logger, resume)
     config, data = setup.config, setup.splits.train
@@ -183,7 +183,7 @@ def train(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -
         trainer = Trainer(update, setup.splits, plan(setup), recorder, progress, interrupt, refit)
         if resume:
             restore_trainer(trainer, setup, resume, logger)
-        yield from trainer.course()
+        yield from trainer.epochs()
     pictures.curves()
     speed = (progress.done - done) / max(trainer.seconds, 1e-9)
     best = {"epoch": trainer.best.epoch, "elbo": trainer.best.elbo, "bound": trainer.best.bound}

@@ -38,7 +38,7 @@ class Passes:
             estimate: Estimate = self.loss(x, step)
             return estimate, partial(self.differentiate, estimate.loss)
         estimate, gradients = self.graph(x, step)
-        return estimate, partial(self.graph.put, gradients)
+        return estimate, partial(self.graph.set_gradients, gradients)
 
     def differentiate(self, loss: Tensor) -> None:
         """The backward pass by autograd."""

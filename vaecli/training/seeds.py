@@ -13,13 +13,13 @@ from vaecli.runs.config import RunConfig, read_config
 from vaecli.runs.folder import check_unoccupied, make, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
-from vaecli.training.stack import gains
-from vaecli.training.together import Member, follow
+from vaecli.training.stack import stacking_helps
+from vaecli.training.together import Member, drive
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import say
 
-PLACES = ("seeds", "seed", "output", "name", "resume")  # keys that differ from run to run
+PER_RUN_KEYS = ("seeds", "seed", "output", "name", "resume")  # keys that differ from run to run
 
 
 def start(config: RunConfig, invocation: Invocation) -> float:
@@ -70,22 +70,22 @@ def resumed(given: RunConfig, folder: Path) -> list[RunConfig]:
 def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
     """Train runs, at once where that is faster, else one after another; returns the mean of their best bounds."""
     first, *others = runs
-    members = begun([first])
-    if others and members[0].trainer is not None and gains(members[0].trainer):
-        members += begun([(config, invocation._replace(quiet=True)) for config, invocation in others])
+    members = start_members([first])
+    if others and members[0].trainer is not None and stacking_helps(members[0].trainer):
+        members += start_members([(config, invocation._replace(quiet=True)) for config, invocation in others])
         others = []
     elif others:
         say("these runs are trained one after another: training them together would not be faster, or does not work "
             "with this optimizer or checkpoint.every_seconds")  # fmt: skip
-    bounds = follow(members)
+    bounds = drive(members)
     for run in others:
-        bounds += follow(begun([run]))
+        bounds += drive(start_members([run]))
     return statistics.fmean(bounds)
 
 
-def begun(runs: Sequence[tuple[RunConfig, Invocation]]) -> list[Member]:
+def start_members(runs: Sequence[tuple[RunConfig, Invocation]]) -> list[Member]:
     """Start the runs: each stops where its first epoch would begin."""
-    members = [Member(lifecycle.course(config, invocation)) for config, invocation in runs]
+    members = [Member(lifecycle.start_run(config, invocation)) for config, invocation in runs]
     for member in members:
         member.start()
     return members
@@ -93,8 +93,8 @@ def begun(runs: Sequence[tuple[RunConfig, Invocation]]) -> list[Member]:
 
 def invocation_of_run(invocation: Invocation, config: RunConfig) -> Invocation:
     """The invocation that would train one of the runs alone."""
-    words = [word for word in shlex.split(invocation.command) if word.partition("=")[0] not in PLACES]
-    keys = [key for key in invocation.typed_keys if key not in PLACES]
+    words = [word for word in shlex.split(invocation.command) if word.partition("=")[0] not in PER_RUN_KEYS]
+    keys = [key for key in invocation.typed_keys if key not in PER_RUN_KEYS]
     if config.resume is not None:
         return Invocation(command([*words, setting("resume", config.resume)]), keys, None)
     words += [f"seed={config.seed}", setting("output", str(config.output))]

@@ -16,7 +16,7 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
 from vaecli.plots.view import check_channels
 from vaecli.runs.config import RunConfig
-from vaecli.training.execution import choose
+from vaecli.training.execution import choose_execution
 from vaecli.training.passes import Passes
 from vaecli.training.step import Update
 from vaecli.utils.device import pick_device
@@ -130,7 +130,7 @@ def make_update(setup: TrainingSetup, say: Callable[[str], None]) -> Update:
         config.clip_grad_norm,
     )
     steps = config.n_epochs * -(-len(setup.splits.train) // config.batch_size)
-    execution = choose(config.compile, update.loss, steps)
+    execution = choose_execution(config.compile, update.loss, steps)
     if execution.remark:
         say(execution.remark)
     update.passes = Passes(update.loss, execution, config.batch_size, say)

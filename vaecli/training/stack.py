@@ -16,11 +16,11 @@ from vaecli.training.step import LossModule
 from vaecli.training.trainer import Trainer
 from vaecli.training.vectorized import VectorizedGraph
 
-SMALL_STEP = 1e8  # floating-point operations of one run's step from which stacking gains nothing
+STACK_BELOW = 1e8  # floating-point operations of one run's step from which stacking gains nothing
 States = dict[str, Tensor]  # of the random number generators of a run
 
 
-def gains(trainer: Trainer) -> bool:
+def stacking_helps(trainer: Trainer) -> bool:
     """Whether a stack of such runs is faster than one after another: where a step is overhead rather than work.
 
     Only for optimizers that treat every weight alike, and without checkpoint.every_seconds.
@@ -28,7 +28,7 @@ def gains(trainer: Trainer) -> bool:
     update, plan = trainer.update, trainer.plan
     draws = plan.batch_size * update.objective.n_samples * update.objective.k
     operations = 6 * draws * sum(p.numel() for p in trainer.model.parameters())
-    return operations < SMALL_STEP and type(update.optimizer) in (Adam, AdamW, SGD) and plan.checkpoint_seconds is None
+    return operations < STACK_BELOW and type(update.optimizer) in (Adam, AdamW, SGD) and plan.checkpoint_seconds is None
 
 
 class Stack:
@@ -47,7 +47,7 @@ class Stack:
             self.values.append(stacked)
         trained = [i for i, value in enumerate(all_values(modules[0])) if value.requires_grad]
         self.parameters = [self.values[i].requires_grad_() for i in trained]
-        self.lone = [[p for p in t.model.parameters() if p.requires_grad] for t in trainers]
+        self.own_parameters = [[p for p in t.model.parameters() if p.requires_grad] for t in trainers]
         self.optimizer = self.stacked_optimizer()
 
     def is_of(self, trainers: Sequence[Trainer]) -> bool:
@@ -62,7 +62,8 @@ class Stack:
         stacked.param_groups[0].update(settings)
         kinds = after_one_step(own)
         for j, parameter in enumerate(self.parameters):
-            states = [t.update.optimizer.state.get(lone[j]) for t, lone in zip(self.trainers, self.lone, strict=True)]
+            runs = zip(self.trainers, self.own_parameters, strict=True)
+            states = [trainer.update.optimizer.state.get(theirs[j]) for trainer, theirs in runs]
             if all(states):
                 stacked.state[parameter] = {
                     name: torch.stack([state[name] for state in states])  # type: ignore[index]
@@ -131,7 +132,7 @@ class Stack:
             trainer.totals.counts += counts
             trainer.progress.done += sum(counts)
             optimizer = trainer.update.optimizer
-            for parameter, lone in zip(self.parameters, self.lone[i], strict=True):
+            for parameter, own in zip(self.parameters, self.own_parameters[i], strict=True):
                 optimizer.state[lone] = {
                     name: value[i] if isinstance(value, Tensor) and value.ndim else copy.deepcopy(value)
                     for name, value in self.optimizer.state[parameter].items()

@@ -1,4 +1,4 @@
-"""The training loop of one or several runs, each of which is a generator (`Course`) that stops before each epoch.
+"""The training loop of one or several runs, each of them a TrainingGenerator, which stops before each epoch.
 
 Runs that are at the same step share a pass over stacked weights.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.stack import Stack, States
-from vaecli.training.trainer import Course, Trainer
+from vaecli.training.trainer import Trainer, TrainingGenerator
 from vaecli.training.vectorized import CannotStack
 from vaecli.utils.random import random_states, set_random_states
 from vaecli.utils.text import say
@@ -21,14 +21,14 @@ from vaecli.utils.text import say
 class Member:
     """One of the runs, with random numbers of its own."""
 
-    course: Course[float]
+    generator: TrainingGenerator[float]
     trainer: Trainer | None = None  # whose next pass is due; None: before the start and after the end
     states: States = field(default_factory=dict)
     bound: float = math.nan
     error: BaseException | None = None
 
     def advance(self, go_on: Callable[[], Trainer]) -> None:
-        """Run the course to its next epoch, or to its end."""
+        """Run the generator to its next epoch, or to its end."""
         device = None if self.trainer is None else next(self.trainer.model.parameters()).device
         if device is not None:
             set_random_states(self.states, device)
@@ -41,7 +41,7 @@ class Member:
             self.trainer, self.error = None, error
 
     def start(self) -> None:
-        self.advance(lambda: next(self.course))
+        self.advance(lambda: next(self.generator))
 
     def send(self, trainer: Trainer, seconds: float | None) -> None:
         """Go on after a pass that the stack has taken in so many seconds; None: it was interrupted."""
@@ -50,13 +50,13 @@ class Member:
             try:
                 means = None if seconds is None else trainer.end_epoch(trainer.epoch + 1, seconds)
             except BaseException as error:
-                return self.course.throw(error)
-            return self.course.send(means)
+                return self.generator.throw(error)
+            return self.generator.send(means)
 
         self.advance(go_on)
 
 
-def follow(members: Sequence[Member]) -> list[float]:
+def drive(members: Sequence[Member]) -> list[float]:
     """Train all runs to their ends, those whose epochs begin at the same step together; returns their bounds.
 
     An exception of one run is raised after all the others have ended.
@@ -70,7 +70,7 @@ def follow(members: Sequence[Member]) -> list[float]:
             trainers = [member.trainer for member in group if member.trainer is not None]
             if apart or len(trainers) == 1:
                 stack = None
-                group[0].advance(lambda member=group[0], one=trainers[0]: one_pass(member.course, one))  # type: ignore[misc]
+                group[0].advance(lambda member=group[0], one=trainers[0]: one_epoch(member.generator, one))  # type: ignore[misc]
                 continue
             if stack is None or not stack.is_of(trainers):
                 stack = Stack(trainers)
@@ -88,13 +88,13 @@ def follow(members: Sequence[Member]) -> list[float]:
     return [member.bound for member in members]
 
 
-def one_pass(course: Course[float], trainer: Trainer) -> Trainer:
-    """Run the epoch that is due and resume the course with its figures; returns the trainer whose epoch is next.
+def one_epoch(generator: TrainingGenerator[float], trainer: Trainer) -> Trainer:
+    """Run the epoch that is due and resume the generator with its figures; returns the trainer whose epoch is next.
 
-    An exception is thrown into the course.
+    An exception is thrown into the generator.
     """
     try:
         means = trainer.train_epoch(trainer.epoch + 1)
     except BaseException as error:
-        return course.throw(error)
-    return course.send(means)
+        return generator.throw(error)
+    return generator.send(means)

@@ -36,7 +36,7 @@ LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that co
 
 T = TypeVar("T")
 # A generator: yields the trainer before each epoch, receives what `Trainer.train_epoch` returned, and returns a T.
-Course = Generator["Trainer", dict[str, float] | None, T]
+TrainingGenerator = Generator["Trainer", dict[str, float] | None, T]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Trainer:
     step: int = 0
     seconds: float = 0.0  # spent in training passes
     totals: Totals = field(default_factory=Totals)  # of the unfinished epoch
-    saved: float = field(default_factory=time.perf_counter)  # when last.safetensors was written
+    last_saved_at: float = field(default_factory=time.perf_counter)  # when last.safetensors was written
     candidates: list[Candidate] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,10 +93,10 @@ class Trainer:
         """The best validation of the model's own weights."""
         return self.candidates[0].best
 
-    def course(self) -> Course[None]:
+    def epochs(self) -> TrainingGenerator[None]:
         """Train to the last epoch, or until early stopping or an interrupt.
 
-        Each pass over the training set is left to `together.follow`, which sends what `train_epoch` returns.
+        Each pass over the training set is left to `together.drive`, which sends what `train_epoch` returns.
         """
         if self.step == 0:
             self.save_last()
@@ -228,7 +228,7 @@ class Trainer:
     def save_when_time_has_passed(self) -> None:
         """Save the last state within an epoch if `checkpoint_seconds` have passed since the last save."""
         every = self.plan.checkpoint_seconds
-        if every is not None and time.perf_counter() - self.saved >= every:
+        if every is not None and time.perf_counter() - self.last_saved_at >= every:
             self.save_last()
 
     def save_interrupted(self) -> None:
@@ -244,7 +244,7 @@ class Trainer:
         self.save(candidate.name, state)
 
     def save_last(self) -> None:
-        state, self.saved = self.state(), time.perf_counter()
+        state, self.last_saved_at = self.state(), time.perf_counter()
         self.save("last", state)
 
     def save(self, which: str, state: TrainingState) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 T = TypeVar("T")
 R = TypeVar("R")
-SMALL_STEP = 1e9  # floating-point operations: ten to twenty milliseconds of one core
+ONE_THREAD_BELOW = 1e9  # floating-point operations: ten to twenty milliseconds of one core
 DEFAULT_THREADS = torch.get_num_threads()
 
 
@@ -72,4 +72,4 @@ def set_cpu_threads(model: nn.Module, draws: int) -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         operations = 6 * draws * sum(p.numel() for p in model.parameters())
-        torch.set_num_threads(1 if operations < SMALL_STEP else DEFAULT_THREADS)
+        torch.set_num_threads(1 if operations < ONE_THREAD_BELOW else DEFAULT_THREADS)
