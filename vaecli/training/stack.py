@@ -133,7 +133,7 @@ class Stack:
             trainer.progress.done += sum(counts)
             optimizer = trainer.update.optimizer
             for parameter, own in zip(self.parameters, self.own_parameters[i], strict=True):
-                optimizer.state[lone] = {
+                optimizer.state[own] = {
                     name: value[i] if isinstance(value, Tensor) and value.ndim else copy.deepcopy(value)
                     for name, value in self.optimizer.state[parameter].items()
                 }
