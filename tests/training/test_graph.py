@@ -164,4 +164,4 @@ def test_what_cannot_be_recorded_is_taken_as_it_is() -> None:
     torch.manual_seed(3)
     assert torch.equal(found, loss(x, step).loss)
     assert len(said) == 1
-    assert "not recorded" in said[0]
+    assert "could not be recorded" in said[0]
