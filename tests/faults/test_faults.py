@@ -307,7 +307,7 @@ BOMBS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {  # what the message s
     "a deep text": ("nested too deeply", lambda w: with_text(w, '{"$tuple":[' * 100_000 + "]}" * 100_000)),
     "deep and right": ("nested too deeply", lambda w: with_best(w, "[" * 60 + "]" * 60)),
     "keys that collide": ("a key that is neither", lambda w: with_best(w, '{"$dict":[' + COLLIDING + "]}")),
-    "one tensor many times": ("refers to a tensor a second time", lambda w: with_best(w, "[" + TENSOR * 100_000 + "1]")),
+    "one tensor many times": ("a tensor a second time", lambda w: with_best(w, "[" + TENSOR * 100_000 + "1]")),
     "a tensor taken to pieces": ("cannot be restored", lambda w: with_best(w, '{"$tuple":{"$tensor":"rng.cpu"}}')),
     "a tensor of terabytes": ("cut short or changed", lambda w: with_shape(w, [10**12])),
     "a shape that overflows": ("cut short or changed", lambda w: with_shape(w, [2**32, 2**32])),
