@@ -18,7 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vaecli.analysis.importance_sampling import importance_weighted, rows_at_once
+from vaecli.analysis.importance_sampling import importance_weighted, pairs_at_once
 from vaecli.models.load import load_run, load_split
 
 
@@ -53,7 +53,7 @@ def main(name: str, limit: str = "200", k: str = "5000", rounds: str = "5") -> N
     run = load_run(name, device="cpu")
     split, draws, threads = load_split(run, "test").head(int(limit)), int(k), torch.get_num_threads()
     layers = [layer for layer in run.model.decoder_network.modules() if isinstance(layer, nn.Linear)]
-    total, rows = len(split) * draws, rows_at_once(run.model)
+    total, rows = len(split) * draws, pairs_at_once(run.model)
     floors, ours = [], []
     for _ in range(int(rounds)):
         together = timed(lambda: floor(layers, total, 5000, 0))

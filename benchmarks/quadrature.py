@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.modes import Joint, modes
-from vaecli.analysis.quadrature import FINE, Share, in_double, integral, quadrature, searches
+from vaecli.analysis.quadrature import FINE, ModeShare, in_double, integral, quadrature, searches
 from vaecli.config.instantiate import TYPED_HERE, OptionFactory
 from vaecli.datasets.split import Split
 from vaecli.models.build import build_vae
@@ -96,7 +96,7 @@ def by_cells(joint: Joint, starts: Tensor, cells: int) -> float:
     """log p(x) from fixed cells around each mode, in boxes a quarter larger than those of the quadrature."""
     around, parts = modes(joint, starts), []
     for i, mode in enumerate(around):
-        share = Share(joint, around, i, FINE._replace(spread=1.5))
+        share = ModeShare(joint, around, i, FINE._replace(spread=1.5))
         u, log_w = product_rule(cells, 5, *(1.25 * corner for corner in share.box(1.0)))
         parts.append(torch.cat([share(part) for part in u.split(joint.rows)]) + log_w + mode.log_volume)
     return float(torch.logsumexp(torch.cat(parts), 0))

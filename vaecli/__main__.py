@@ -19,7 +19,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before any import that fai
 from vaecli.config.catalog import commands
 from vaecli.utils import streams
 from vaecli.utils.errors import UserError, nearest
-from vaecli.utils.text import lines
+from vaecli.utils.text import printable_lines
 
 WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
@@ -31,21 +31,21 @@ def main() -> None:
     if not args or args[0] in ("-h", "--help", "help"):
         from vaecli.config.help import overview
 
-        show(overview(known))
+        print_and_exit(overview(known))
     if args[0] in ("-V", "--version"):
         from vaecli.utils.version import __version__
 
-        show(f"vaecli {__version__}")
+        print_and_exit(f"vaecli {__version__}")
     if args[0] == "--complete" and len(args) > 2:  # called by the shell at each TAB
         from vaecli.config.completion import answer
 
         completions = answer(*args[1:4])
-        show("\n".join(completions)) if completions else sys.exit(0)
+        print_and_exit("\n".join(completions)) if completions else sys.exit(0)
     if args[0] == "--completion":
         install_completion(args[1] if len(args) > 1 else "")
     if args[0] not in known:
         hint = nearest(args[0], known) or f"; known: {', '.join(known)}"
-        stop(f"unknown command {args[0]}{hint}")
+        fail(f"unknown command {args[0]}{hint}")
     dispatch(args[0], args[1:], f"vae {args[0]}")
 
 
@@ -62,7 +62,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     if "--help" in args or "-h" in args:
         from vaecli.config.help import command_help
 
-        show(command_help(command, args))
+        print_and_exit(command_help(command, args))
     if args[:1] in (["-sc"], ["--shell-completion"]) and args[1:2] and args[1].startswith("install="):
         install_completion(args[1].partition("=")[2])
     if not any(name in os.environ for name in WAIT_SETTINGS):
@@ -80,13 +80,13 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         run(command, partial(load_main, command), args, program)
         sys.stdout.flush()
     except UserError as error:
-        stop(str(error))
+        fail(str(error))
     except BrokenPipeError:  # `vae runs | head`: the reader has closed the pipe
         streams.discard_output(sys.stdout)
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that vanished
         streams.discard_output(sys.stdout)  # standard output itself may be on the full disk
-        stop(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -97,8 +97,8 @@ def install_completion(shell: str) -> NoReturn:
     from vaecli.config.completion import SCRIPTS
 
     if shell not in SCRIPTS:
-        stop(f"--completion {shell}".rstrip() + f": should name a shell: {', '.join(SCRIPTS)}")
-    show(SCRIPTS[shell])
+        fail(f"--completion {shell}".rstrip() + f": should name a shell: {', '.join(SCRIPTS)}")
+    print_and_exit(SCRIPTS[shell])
 
 
 def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
@@ -114,7 +114,7 @@ def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
     return lambda values, invocation: run_command(module, values)
 
 
-def show(text: str) -> NoReturn:
+def print_and_exit(text: str) -> NoReturn:
     """Print and exit. A reader may close the pipe early, as in `vae --help | head`."""
     try:
         print(text, flush=True)
@@ -122,7 +122,7 @@ def show(text: str) -> NoReturn:
         streams.discard_output(sys.stdout)
     except OSError as error:
         streams.discard_output(sys.stdout)
-        stop(f"standard output: {error.strerror or error}")
+        fail(f"standard output: {error.strerror or error}")
     sys.exit(0)
 
 
@@ -131,8 +131,8 @@ def terminated(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def stop(message: str) -> NoReturn:
-    print(f"error: {lines(message)}", file=sys.stderr)
+def fail(message: str) -> NoReturn:
+    print(f"error: {printable_lines(message)}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -21,7 +21,7 @@ from zuko.transforms import (  # noqa: E402
     MonotonicAffineTransform,
 )
 
-from vaecli.utils.distributions import KnownDraws  # noqa: E402
+from vaecli.utils.distributions import DrawsWithDensity  # noqa: E402
 
 Distribution.set_default_validate_args(_validating)  # zuko turns it off for the whole process
 
@@ -104,7 +104,7 @@ def base_points(latent_dim: int) -> Tensor:
     return torch.cat([draws, -draws])
 
 
-class Pushforward(KnownDraws):
+class Pushforward(DrawsWithDensity):
     """z = f(e), e ~ N(0, I): log p(z) = log N(f^-1(z); 0, I) - log |det df/de|.
 
     The log-density of a draw is known when it is made (`rsample_with_log_prob`); `log_prob` inverts f. There is no

@@ -17,8 +17,8 @@ from torch import Tensor
 from vaecli.analysis.importance_sampling import (
     LogMean,
     importance_weighted,
+    pairs_at_once,
     prior_estimate,
-    rows_at_once,
     widened_estimate,
 )
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
@@ -29,7 +29,7 @@ from vaecli.decoders.base import Decoder
 from vaecli.decoders.gaussian import Gaussian as GaussianDecoder
 from vaecli.decoders.gaussian_optimal import GaussianOptimal
 from vaecli.models.build import calibrate
-from vaecli.models.inference import drawn_once
+from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run, load_run, load_split
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
@@ -136,8 +136,8 @@ def test_rows_follow_the_widest_layer() -> None:
     wide = MLP(hidden=[1 << 15]).decoder(2, 1, (P,))
     linear = Linear(2)
     model = VAE(linear.model.encoder_network, Gaussian(2), wide, linear.model.decoder, StandardNormal(2), 2, (P,))
-    assert rows_at_once(model) == 32
-    assert rows_at_once(linear.model) > 100_000
+    assert pairs_at_once(model) == 32
+    assert pairs_at_once(linear.model) > 100_000
 
 
 def test_active_units_and_squared_error() -> None:
@@ -226,11 +226,11 @@ def test_the_optimal_scale_is_the_best_fixed_one() -> None:
 
 def test_a_redrawn_split_is_drawn_once() -> None:
     split = Split(torch.full((50, 100), 64, dtype=torch.uint8), torch.arange(50), levels=255, redraw=True)
-    drawn = drawn_once(split, seed=1)
+    drawn = fix_binarisation(split, seed=1)
     assert torch.equal(drawn.batch(slice(None)), drawn.batch(slice(None)))
     assert set(drawn.x.unique().tolist()) == {0, 1}
     assert float(drawn.mean().mean()) == pytest.approx(64 / 255, abs=0.03)
-    assert not torch.equal(drawn.x, drawn_once(split, seed=2).x)
+    assert not torch.equal(drawn.x, fix_binarisation(split, seed=2).x)
 
 
 # On trained runs

@@ -16,7 +16,7 @@ from support.run_folders import evaluation
 
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.read import Damaged
-from vaecli.runs.records import Best, DataSet, Evaluation, Means, Protocol, Summary
+from vaecli.runs.records import Best, DataSet, Evaluation, EvaluationSettings, Means, Summary
 
 SUMMARY: dict[str, Any] = {
     "command": "vae-train a='é\ud800'", "status": "completed", "id": "0a",
@@ -118,7 +118,7 @@ def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
 
 
 def test_the_schema_refuses_what_the_program_gets_wrong() -> None:
-    for make in (lambda: Summary.model_validate({"epochs": "3"}), lambda: DataSet.model_validate({}), lambda: Protocol.model_validate({})):  # fmt: skip  # noqa: E501
+    for make in (lambda: Summary.model_validate({"epochs": "3"}), lambda: DataSet.model_validate({}), lambda: EvaluationSettings.model_validate({})):  # fmt: skip  # noqa: E501
         with pytest.raises(ValidationError):
             make()
 

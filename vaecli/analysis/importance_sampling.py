@@ -16,11 +16,11 @@ from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE, VAEOutput
 from vaecli.objectives.base import closed_form_kl, log_weight
-from vaecli.utils.distributions import KnownDraws, draw
+from vaecli.utils.distributions import DrawsWithDensity, draw
 from vaecli.utils.threads import ordered_parallel_map
 
-ON_CPU = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, which stays in its cache
-ON_ACCELERATOR = 2**27
+CPU_CHUNK = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, which stays in its cache
+ACCELERATOR_CHUNK = 2**27
 TEMPORARIES = 8  # tensors of that size that may be alive at once
 
 Tick = Callable[[int], object]  # called with the number of units of work done
@@ -111,7 +111,7 @@ def importance_weighted(
     """
     parts = []
     with evaluating(model, seed):
-        for _, q_z, p_z, sums in _streams(model, split, k, model.encode, tick, rows):
+        for _, q_z, p_z, sums in _summed_blocks(model, split, k, model.encode, tick, rows):
             elbo = sums.mean_log()
             kl = _kl(q_z, p_z, k).to(elbo)
             scores = Scores(elbo, elbo + kl, kl, *_of_weights(sums), sums.mean_log_stderr())
@@ -137,7 +137,7 @@ def widened_estimate(
     return _estimate(model, split, k, lambda x: Widened(model.encode(x), widen), seed, tick, rows)
 
 
-class Widened(KnownDraws):
+class Widened(DrawsWithDensity):
     """z = m + c (y - m), y ~ q, m = E y: log r(z) = log q(m + (z - m) / c) - D log c.
 
     For a Gaussian N(m, S) it is N(m, c^2 S).
@@ -177,7 +177,7 @@ def _estimate(
 ) -> Estimated:
     parts = []
     with evaluating(model, seed):
-        for *_, sums in _streams(model, split, k, propose, tick, rows):
+        for *_, sums in _summed_blocks(model, split, k, propose, tick, rows):
             parts.append(torch.stack(_of_weights(sums)).cpu())
     return Estimated(*torch.cat(parts, 1))
 
@@ -195,11 +195,11 @@ class _Block(NamedTuple):
     sums: LogMean
 
 
-def _streams(
+def _summed_blocks(
     model: VAE, split: Split, k: int, propose: Callable[[Tensor], Distribution], tick: Tick, rows: int | None
 ) -> Iterator[_Block]:
     """The observations, a block at a time, each with the sums over k draws from its proposal."""
-    rows, like = rows or rows_at_once(model), next(model.parameters())
+    rows, like = rows or pairs_at_once(model), next(model.parameters())
     p_z = model.prior(model.encode)
 
     def jobs() -> Iterator[tuple[_Block, Callable[[], Tensor]]]:
@@ -234,10 +234,10 @@ def _on_cpu(model: VAE) -> bool:
     return next(model.parameters()).device.type == "cpu"
 
 
-def rows_at_once(model: VAE) -> int:
+def pairs_at_once(model: VAE) -> int:
     """How many latents to decode at a time, from the decoder's widest activation and, on a GPU, its free memory."""
     device = next(model.parameters()).device
-    numbers = ON_CPU if _on_cpu(model) else ON_ACCELERATOR
+    numbers = CPU_CHUNK if _on_cpu(model) else ACCELERATOR_CHUNK
     if device.type == "cuda":
         numbers = min(numbers, torch.cuda.mem_get_info(device)[0] // (4 * TEMPORARIES))
     return max(1, numbers // widest_activation(model))

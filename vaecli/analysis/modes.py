@@ -13,12 +13,12 @@ from vaecli.models.vae import VAE
 
 STEPS = 60  # of an ascent
 RADIUS = 0.3  # of its first step, at most
-STILL = 1e-9  # an ascent ends when its next step gains or moves less
+MIN_GAIN = 1e-9  # an ascent ends when its next step gains or moves less
 DIFFERENCE = 1e-4  # step of the differences of gradients that give the curvature
-LIGHTEST = 30.0  # nats below the mass of the heaviest mode; lighter modes are left out
+MASS_CUTOFF = 30.0  # nats below the mass of the heaviest mode; lighter modes are left out
 MAX_MODES = 8  # the heaviest modes are kept
-DIP = 0.5  # nats; two modes are one if the integrand falls by less between them
-SAME = 6.0  # standard deviations; two modes farther apart are never one
+MIN_DIP = 0.5  # nats; two modes are one if the integrand falls by less between them
+MAX_MODE_DISTANCE = 6.0  # standard deviations; two modes farther apart are never one
 
 
 class Joint:
@@ -83,15 +83,15 @@ def modes(joint: Joint, starts: Tensor) -> list[Mode]:
         if len(kept) >= 2 * MAX_MODES:
             break
     kept.sort(key=lambda mode: -mode.log_mass)
-    return [mode for mode in kept[:MAX_MODES] if mode.log_mass > kept[0].log_mass - LIGHTEST]
+    return [mode for mode in kept[:MAX_MODES] if mode.log_mass > kept[0].log_mass - MASS_CUTOFF]
 
 
 def _is_part_of(joint: Joint, mode: Mode, z: Tensor, height: float) -> bool:
     """Whether the way from z to the mode is short and has no dip in it."""
-    if float(mode.coordinates(z.unsqueeze(0)).norm()) > SAME:
+    if float(mode.coordinates(z.unsqueeze(0)).norm()) > MAX_MODE_DISTANCE:
         return False
     shares = torch.linspace(0, 1, 9, dtype=z.dtype, device=z.device).unsqueeze(1)
-    return float(joint(torch.lerp(z, mode.middle, shares)).min()) > height - DIP
+    return float(joint(torch.lerp(z, mode.middle, shares)).min()) > height - MIN_DIP
 
 
 def ascend(joint: Joint, starts: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +116,7 @@ def ascend(joint: Joint, starts: Tensor) -> tuple[Tensor, Tensor]:
         won = going[better]
         z[won], value[won], slope[won] = (here + step)[better], values[better], slopes[better]
         radius[going] = torch.where(better, 2 * radius[going].squeeze(1), length / 4).unsqueeze(1)
-        going = going[(gain > STILL) & (length > STILL)]
+        going = going[(gain > MIN_GAIN) & (length > MIN_GAIN)]
     return z, value
 
 

@@ -13,7 +13,7 @@ import torch
 from scipy.integrate import cubature
 from torch import Tensor
 
-from vaecli.analysis.importance_sampling import Scores, Tick, rows_at_once
+from vaecli.analysis.importance_sampling import Scores, Tick, pairs_at_once
 from vaecli.analysis.modes import Joint, Mode, modes
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating
@@ -109,7 +109,7 @@ def searches(model: VAE, split: Split) -> Iterator[tuple[Joint, Tensor]]:
     These are q(z|x)'s mean and heaviest draws; of the prior's draws the first ones, the heaviest and the highest; and
     the points of a grid that lie higher than their neighbours.
     """
-    p_z, rows, n = model.prior(model.encode), rows_at_once(model), DRAW_STARTS
+    p_z, rows, n = model.prior(model.encode), pairs_at_once(model), DRAW_STARTS
     draws = p_z.sample((DRAWS,))
     grid = lattice(GRID[model.latent_dim], max(REACH, 1.1 * float(draws.abs().max())), draws)
     cloud = torch.cat([draws, grid])
@@ -172,7 +172,7 @@ def total(joint: Joint, all_modes: list[Mode], scheme: Scheme, tolerance: float)
     """The log of the integral, and its error in nats as the rule estimates it."""
     scale = float(torch.logsumexp(torch.tensor([mode.log_mass for mode in all_modes], dtype=torch.float64), 0))
     all_modes = [turned(mode, scheme.turn) for mode in all_modes]
-    shares = [Share(joint, all_modes, i, scheme) for i in range(len(all_modes))]
+    shares = [ModeShare(joint, all_modes, i, scheme) for i in range(len(all_modes))]
     value, error = (sum(column) for column in zip(*(one.sum(scale, tolerance) for one in shares), strict=True))
     if not value > error:
         return (scale + math.log(value) if value > 0 else -math.inf), math.inf
@@ -187,7 +187,7 @@ def turned(mode: Mode, angle: float) -> Mode:
     return mode._replace(axes=mode.axes @ turn)
 
 
-class Share:
+class ModeShare:
     """Mode i's share of p(x, z): p(x, z) g_i(z) / sum_j g_j(z), with g_j mode j's Gaussian, wider by `spread`.
 
     The shares add up to p(x, z) everywhere, so that modes that overlap are not counted twice, and each is smooth.

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from vaecli.commands._run import Keys
 from vaecli.datasets.reading.choice import Channels, Decimal, Encoding, Pages, Separator, Texts, White
-from vaecli.models.inference import units
+from vaecli.models.inference import find_standardizer
 from vaecli.models.load import Run, load_run, load_split
 from vaecli.plots.columns import Reference
 from vaecli.plots.view import View, view_of
@@ -141,7 +141,7 @@ def reference(run: Run) -> Reference | None:
     try:
         return Reference.of(load_split(run, "train"))
     except UserError:
-        standardizer = units(run.model)
+        standardizer = find_standardizer(run.model)
         return None if standardizer is None else Reference(standardizer.mean, standardizer.scale)
 
 

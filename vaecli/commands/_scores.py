@@ -13,7 +13,7 @@ from vaecli.commands._inputs import observed
 from vaecli.commands._keys import DataKeys
 from vaecli.commands._names import Names
 from vaecli.datasets.split import Part, Split
-from vaecli.models.inference import drawn_once
+from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run
 from vaecli.models.vae import VAE
 from vaecli.utils.progress import Countdown
@@ -37,7 +37,7 @@ class ScoreKeys(DataKeys):
     def observations(self, run: Run) -> tuple[Split, Split, Names]:
         """All observations; those that are scored, dynamic binarisation drawn once; and their names."""
         whole, called = observed(run, self.split, self.input)
-        return whole, drawn_once(whole.head(self.limit), self.seed), called
+        return whole, fix_binarisation(whole.head(self.limit), self.seed), called
 
     def widen_for(self, model: VAE) -> float:
         """The factor on the scale of q(z|x): by default 2 for one or two latents, else 1."""

@@ -26,11 +26,10 @@ from vaecli.models.load import Run
 from vaecli.plots.images import ImagePlots
 from vaecli.plots.latents import latents
 from vaecli.plots.view import View
-from vaecli.utils.command_line import tensorboard
+from vaecli.utils.command_line import tensorboard_command
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import progress_bar
-from vaecli.utils.text import figure
-from vaecli.utils.text import tensorboard as as_label
+from vaecli.utils.text import figure, for_tensorboard
 from vaecli.utils.types import NonNegativeInt, Seed
 
 PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
@@ -67,7 +66,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     yield picture
     if config.tensorboard:
         n = embed(run, config.view(run), split, called.classes, codes, run.folder / "embedding", config.seed)
-        yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard(run.folder.path)})")
+        yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard_command(run.folder.path)})")
 
 
 def prior_draws(run: Run) -> Tensor | None:
@@ -141,8 +140,8 @@ def write_embedding(
     metadata: list[Any] | None = None if y is None else y.tolist()
     header = None
     if y is not None and y.ndim > 1:
-        header = [as_label(name) for name in label_columns(y, names)]
+        header = [for_tensorboard(name) for name in label_columns(y, names)]
     elif y is not None and names and not y.is_floating_point():
-        metadata = [as_label(names[k]) for k in y.tolist()]
+        metadata = [for_tensorboard(names[k]) for k in y.tolist()]
     with SummaryWriter(folder) as events:
         events.add_embedding(z, metadata, images, global_step=0, tag="latents", metadata_header=header)

@@ -28,7 +28,7 @@ from vaecli.models.vae import VAE
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.names import EVALUATION
 from vaecli.runs.read import Damaged
-from vaecli.runs.records import Evaluation, Figures, Protocol, problems_named
+from vaecli.runs.records import Evaluation, EvaluationSettings, Figures, problems_named
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import peak_memory
@@ -173,10 +173,10 @@ def share_above(pareto_k: Tensor, k: int) -> Tensor:
     return torch.tensor(torch.nan) if limit is None else (pareto_k > limit).double().mean()
 
 
-def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: float) -> Protocol:
+def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: float) -> EvaluationSettings:
     """The protocol: what has to be known to compare the figures with others."""
     data = run.config["dataset"]
-    return Protocol(
+    return EvaluationSettings(
         dataset=data["name"],
         split=config.split if config.input is None else None,
         input=config.input,
@@ -210,7 +210,7 @@ def write_scores(path: Path, result: Evaluated, split: Split, called: Names) -> 
         write_arrays(path, **scores, index=index, **called.arrays(split))
 
 
-def headline(p: Protocol) -> tuple[str, str]:
+def headline(p: EvaluationSettings) -> tuple[str, str]:
     """The protocol, in two lines for the user."""
     binarize = f", binarize={p.binarize} (seed {p.binarize_seed})" if p.binarize not in (None, "none") else ""
     grey = ", not binarised" if p.binarize == "none" else ""
@@ -222,7 +222,7 @@ def headline(p: Protocol) -> tuple[str, str]:
     )
 
 
-def report(result: Evaluated, protocol: Protocol, warning: str | None) -> None:
+def report(result: Evaluated, protocol: EvaluationSettings, warning: str | None) -> None:
     """The table for the user."""
     figures, console = result.figures, Console(highlight=False)
     for line in headline(protocol):

@@ -84,7 +84,7 @@ def main(config: Config, run: Run) -> Written:
     except Exception as error:  # the exporters raise all kinds of errors
         reason = str(error).strip().splitlines()[0][:150]
         raise UserError(f"part={config.part}: cannot be written as format={config.format}: {reason}") from None
-    difference = check(network, exported)
+    difference = largest_difference(network, exported)
     replace_file(config.target, lambda file: file.write(exported.content))
     outputs = zip(network.gives, network(example(network)), strict=True)
     said = [
@@ -146,7 +146,7 @@ def to_program(network: Network) -> Exported:
 
 
 @torch.no_grad()
-def check(network: Network, exported: Exported) -> float:
+def largest_difference(network: Network, exported: Exported) -> float:
     """The largest difference between the file's outputs and the network's, over batches of several sizes."""
     differences = [
         float((mine - theirs).abs().max())

@@ -197,14 +197,14 @@ def figure(
         rows.append((label if len(reconstructions) > 1 else "reconstruction", one.x))
         before = f"{label}, " if len(reconstructions) > 1 else ""
         rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
-    if len(rows) > view.most_fits:
-        print(f"drew the first {view.most_fits} of {len(rows)} rows of reconstructions; format=npz writes them all")
+    if len(rows) > (most := view.max_reconstruction_rows):
+        print(f"drew the first {most} of {len(rows)} rows of reconstructions; format=npz writes them all")
     notes = (
         [f"ELBO {number(float(elbo))}" for elbo in reconstructions[0].terms["elbo"]]
         if len(reconstructions) == 1
         else None
     )
-    return view.reconstructions(seen.x.cpu(), rows[: view.most_fits], notes, title)
+    return view.reconstructions(seen.x.cpu(), rows[:most], notes, title)
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:

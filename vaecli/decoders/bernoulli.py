@@ -61,7 +61,7 @@ class Pixels(TorchBernoulli):
         return value * self.logits - F.softplus(self.logits)
 
 
-class Picture(Independent):
+class IndependentPixels(Independent):
     """Independent pixels whose log-probabilities are summed while they are computed."""
 
     base_dist: Pixels
@@ -86,7 +86,7 @@ class Bernoulli(Decoder):
 
     def forward(self, logits: Tensor) -> Distribution:  # type: ignore[override]
         pixels = Pixels(logits=logits, validate_args=False)
-        return Picture(pixels, len(self.x_shape), validate_args=False)
+        return IndependentPixels(pixels, len(self.x_shape), validate_args=False)
 
     def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The mean's logits; `margin` keeps pixels that never change at a finite one."""

@@ -46,16 +46,16 @@ def inference_batch_size(model: nn.Module, draws: int = 1) -> int:
 
 def observed_dtype(model: nn.Module) -> torch.dtype:
     """The type of observations: float64 if the model subtracts a mean that float32 cannot hold."""
-    standardizer = units(model)
+    standardizer = find_standardizer(model)
     return torch.float32 if standardizer is None else standardizer.mean.dtype
 
 
-def units(model: nn.Module) -> Standardizer | None:
+def find_standardizer(model: nn.Module) -> Standardizer | None:
     """What holds mean and scale of the data, where the model standardises them."""
     return next((part for part in model.modules() if isinstance(part, Standardizer)), None)
 
 
-def drawn_once(split: Split, seed: int = 0) -> Split:
+def fix_binarisation(split: Split, seed: int = 0) -> Split:
     """A split whose pixels would be redrawn at each use, with a single draw instead; other splits as they are."""
     if not split.redraw:
         return split

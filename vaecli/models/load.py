@@ -107,7 +107,7 @@ def rebuild(state: Values, trust: Trust) -> VAE:
     latent_dim, room = check_value("latent_dim", config.get("latent_dim"), PositiveInt), numel(weights.values())
     if latent_dim > room:
         raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
-    with torch.device("meta"), at_most(4 * len(weights) + 100):
+    with torch.device("meta"), limit_parameters(4 * len(weights) + 100):
         model = build_vae(OptionFactory(config, trust), latent_dim, tuple(state["x_shape"]))
     model.measure()
     for name, expected in model.state_dict().items():
@@ -142,7 +142,7 @@ def numel(tensors: Iterable[torch.Tensor]) -> int:
 
 
 @contextmanager
-def at_most(n: int) -> Iterator[None]:
+def limit_parameters(n: int) -> Iterator[None]:
     """Within it, making more than n parameters raises ValueError: a configuration can ask for billions of layers."""
     left = n
 

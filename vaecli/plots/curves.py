@@ -23,12 +23,12 @@ from vaecli.plots.style import (
     array,
     bands,
     canvas,
+    evenly_spaced,
     grid_shape,
     limits,
     locator,
     one_each,
     sequential,
-    some,
     text_size,
     tidy,
     wrap,
@@ -59,7 +59,7 @@ class CurvePlots:
         self.label, self.x_label = text.figure(label), x_label
         self.x_shape, self.display_range = self.grid.shape, (0.0, 1.0)
 
-    most_fits = 12  # reconstructions that are drawn over one another
+    max_reconstruction_rows = 12  # reconstructions that are drawn over one another
 
     def most_observations(self, rows: int) -> int:
         """How many observations fit on a screen, however many reconstructions (`rows`) are drawn over them."""
@@ -233,7 +233,7 @@ def _colourbar(figure: Figure, labels: list[str]) -> None:
     """Which colour is which column; at most eight are named."""
     n = len(labels)
     mappable = ScalarMappable(BoundaryNorm((np.arange(n + 1) - 0.5).tolist(), n), sequential(n))
-    shown = some(n)
+    shown = evenly_spaced(n)
     shown[-1] = n - 1  # where a path ends is always named
     bar = figure.colorbar(mappable, ax=figure.axes, ticks=shown, aspect=30, pad=0.02)
     bar.minorticks_off()

@@ -92,7 +92,7 @@ class ImagePlots:
         return max(1, int(SCREEN[1] * DPI / height)) * max(1, int(SCREEN[1] * DPI / width))
 
     @property
-    def most_fits(self) -> int:
+    def max_reconstruction_rows(self) -> int:
         """How many rows of reconstructions fit on a screen."""
         return max(1, self.most_rows(IN_A_ROW) - 1)
 

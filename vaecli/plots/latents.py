@@ -19,9 +19,9 @@ from vaecli.plots.style import (
     SMALL,
     array,
     canvas,
+    evenly_spaced,
     latent,
     number,
-    some,
     text_size,
     tidy,
     wrap,
@@ -196,7 +196,7 @@ def _against_label(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
 
 def _some_classes(names: Sequence[str]) -> tuple[list[int], list[str]]:
     """The classes to name along an axis, and their names: all of up to 20, evenly spaced ones of more."""
-    places = list(range(len(names))) if len(names) <= len(CLASS_COLOURS) * len(MARKERS) else some(len(names))
+    places = list(range(len(names))) if len(names) <= len(CLASS_COLOURS) * len(MARKERS) else evenly_spaced(len(names))
     return places, [names[i] for i in places]
 
 

@@ -184,7 +184,7 @@ def locator(most: int) -> MaxNLocator:
     return MaxNLocator(most, steps=[1, 2, 5, 10])
 
 
-def some(n: int, most: int = 12) -> list[int]:
+def evenly_spaced(n: int, most: int = 12) -> list[int]:
     """Which of n neighbouring places to label, evenly spaced: all up to `most`, then every second, and so on."""
     return list(range(0, n, -(-n // most)))
 
@@ -193,7 +193,7 @@ def round_ticks(values: np.ndarray, most: int = 8) -> tuple[np.ndarray, list[str
     """Where on an axis of n tiles to put ticks, and their labels: round values if the tiles are evenly spaced."""
     n = len(values)
     if n < 6 or np.ptp(np.diff(values)) > 1e-3 * abs(values[1] - values[0]):
-        places, labels = some(n, most), numbers(values)
+        places, labels = evenly_spaced(n, most), numbers(values)
         return np.array(places), [labels[i] for i in places]
     low, high = values[0], values[-1]
     shown = np.array([v for v in locator(most).tick_values(low, high) if low - 1e-6 <= v <= high + 1e-6])

@@ -62,7 +62,7 @@ class TablePlots:
         self.names, self.reference = list(names), reference
         self.x_shape: tuple[int, ...] = (len(names),)
 
-    most_fits = 12  # rows of reconstructions over each other
+    max_reconstruction_rows = 12  # reconstructions that are drawn over one another
 
     def most_observations(self, rows: int) -> int:
         """How many observations fit on a screen, whatever the `rows` of reconstructions over each other."""

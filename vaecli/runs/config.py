@@ -123,7 +123,7 @@ class RunConfig:
             section, _, name = key.partition(".")
             if section not in values or (name and name not in values[section]):
                 raise UserError(f"{key} has no value: give {key}=...")
-        return cls(**{key: _as_typed(value, values[key]) for key, value in checked.items()})
+        return cls(**{key: _keep_whole_numbers(value, values[key]) for key, value in checked.items()})
 
     @classmethod
     def from_stored(cls, stored: Values, given: RunConfig) -> Self:
@@ -220,10 +220,10 @@ class RunConfig:
         return text
 
 
-def _as_typed(checked: Any, value: Any) -> Any:
+def _keep_whole_numbers(checked: Any, value: Any) -> Any:
     """A checked value, but a whole number is not turned into a float: it is written as it was typed."""
     if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
-        return dataclasses.replace(checked, **{k: _as_typed(v, value[k]) for k, v in vars(checked).items()})
+        return dataclasses.replace(checked, **{k: _keep_whole_numbers(v, value[k]) for k, v in vars(checked).items()})
     return value if type(value) is int and isinstance(checked, float) else checked
 
 
@@ -240,7 +240,7 @@ def _set_at_path(config: Any, given: Any, path: Sequence[str]) -> Values:
     return {**config, first: _set_at_path(config.get(first, {}), given[first], rest) if rest else given[first]}
 
 
-class KeyOfRun(NamedTuple):
+class KeySpec(NamedTuple):
     """The default and the properties of a key."""
 
     default: Any  # None for a group, whose options are files
@@ -248,12 +248,12 @@ class KeyOfRun(NamedTuple):
 
 
 @cache
-def run_keys() -> Mapping[str, KeyOfRun]:
+def run_keys() -> Mapping[str, KeySpec]:
     """Every key of a training run as it is typed (ema.decay); a group is one key."""
     return dict(_keys_of(RunConfig))
 
 
-def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeyOfRun]]:
+def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeySpec]]:
     hints = typing.get_type_hints(section, include_extras=True)
     for one in dataclasses.fields(section):
         hint = hints[one.name]
@@ -263,7 +263,7 @@ def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeyOfRun]]:
         rules = [entry for entry in getattr(hint, "__metadata__", ()) if isinstance(entry, Rule)]
         default = one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
         default = None if default is dataclasses.MISSING else default
-        yield prefix + one.name, KeyOfRun(default, rules[0] if rules else Rule())
+        yield prefix + one.name, KeySpec(default, rules[0] if rules else Rule())
 
 
 REQUEST_KEYS = tuple(key for key, (_, rule) in run_keys().items() if rule.request)

@@ -224,20 +224,20 @@ def new_folder(output: str | None, dataset: str) -> RunFolder:
     if output is not None:
         folder = RunFolder(Path(output))
         check_unoccupied(folder)
-        return make(folder, exist_ok=True)
+        return create_folder(folder, exist_ok=True)
     while True:
         try:
-            return make(own_folder(dataset), exist_ok=False)
+            return create_folder(timestamped_folder(dataset), exist_ok=False)
         except FileExistsError:  # a run that started in the same microsecond
             continue
 
 
-def own_folder(dataset: str) -> RunFolder:
+def timestamped_folder(dataset: str) -> RunFolder:
     """The folder of a run that starts now."""
     return RunFolder(Path("outputs", dataset, datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")))
 
 
-def make(folder: RunFolder, exist_ok: bool) -> RunFolder:
+def create_folder(folder: RunFolder, exist_ok: bool) -> RunFolder:
     try:
         folder.path.mkdir(parents=True, exist_ok=exist_ok)
     except FileExistsError:

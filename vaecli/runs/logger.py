@@ -11,9 +11,9 @@ from rich.console import Console
 
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.records import Summary
-from vaecli.runs.tensorboard import PICTURES, EventFile
+from vaecli.runs.tensorboard import VIEW_TAG, EventFile
 from vaecli.utils.files import AppendedFile, replace_bytes
-from vaecli.utils.text import lines, printable, say
+from vaecli.utils.text import printable, printable_lines, say
 from vaecli.utils.types import Values
 
 TENSORBOARD_TERMS = ("elbo", "bound", "log_px", "kl", "loss")
@@ -70,11 +70,11 @@ class RunLogger:
         """A .png file's content, size = (height, width), to images/<name>[_epoch_<epoch>].png and to TensorBoard."""
         file_name = f"{name}_epoch_{epoch:04d}" if numbered else name
         replace_bytes(self.folder.image(file_name), content)
-        self.events.image(f"{PICTURES}{name}", content, *size, epoch)
+        self.events.image(f"{VIEW_TAG}{name}", content, *size, epoch)
 
     def config(self, yaml: str) -> None:
         """The resolved configuration to TensorBoard's text page."""
-        self.events.text("config", "    " + lines(yaml).replace("\n", "\n    "))
+        self.events.text("config", "    " + printable_lines(yaml).replace("\n", "\n    "))
 
     def summarise(self, *parts: Summary, **entries: object) -> None:
         """Put the entries of `parts`, and those given by name, into summary.json."""

@@ -114,7 +114,7 @@ def load_yaml(content: str) -> Any:
     text, for more than one document, deep nesting and more values than any run has.
     """
     try:
-        events = at_most(MAX_VALUES, yaml.parse(content, Loader))
+        events = limited(MAX_VALUES, yaml.parse(content, Loader))
         nodes = (event for event in events if not isinstance(event, STRUCTURE))
         documents = [value_of(event, nodes) for event in nodes]
     except yaml.YAMLError as error:
@@ -126,7 +126,7 @@ def load_yaml(content: str) -> Any:
     return documents[0] if documents else None
 
 
-def at_most(n: int, events: Iterator[Any]) -> Iterator[Any]:
+def limited(n: int, events: Iterator[Any]) -> Iterator[Any]:
     for i, event in enumerate(events):
         if i > n:
             raise ValueError("more values than any run has")

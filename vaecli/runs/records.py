@@ -30,7 +30,7 @@ def null_if_not_finite(value: object) -> object:
 
 
 Number = Annotated[float, Field(gt=-1e300, lt=1e300, allow_inf_nan=False)]
-Figure = Annotated[Number | None, BeforeValidator(null_if_not_finite)]
+FiniteOrNull = Annotated[Number | None, BeforeValidator(null_if_not_finite)]
 
 
 class Record(BaseModel):
@@ -81,17 +81,17 @@ class Best(Record):
     """The best checkpoint's figures on the validation split (the training split without one)."""
 
     epoch: NonNegativeInt
-    elbo: Figure = None
-    bound: Figure = None
+    elbo: FiniteOrNull = None
+    bound: FiniteOrNull = None
 
 
 class Means(Record):
     """A checkpoint's mean figures on the test split."""
 
-    elbo: Figure
-    bound: Figure = None
-    log_px: Figure
-    kl: Figure
+    elbo: FiniteOrNull
+    bound: FiniteOrNull = None
+    log_px: FiniteOrNull
+    kl: FiniteOrNull
 
 
 class DataSet(Record):
@@ -130,13 +130,13 @@ class Summary(Record):
     git_commit: str | None = None
     data: DataSet | None = None
     reading: dict[str, Any] | None = None  # what the data were read from, and as what
-    seconds: Figure = None  # of training, without the time between an interruption and its resumption
-    observations_per_second: Figure = None
+    seconds: FiniteOrNull = None  # of training, without the time between an interruption and its resumption
+    observations_per_second: FiniteOrNull = None
     active_units: NonNegativeInt | None = None
-    kl_per_dim: list[Figure] | None = None  # nats
+    kl_per_dim: list[FiniteOrNull] | None = None  # nats
 
 
-class Protocol(Record):
+class EvaluationSettings(Record):
     """What has to be known to compare an evaluation's figures with others."""
 
     dataset: str
@@ -165,18 +165,18 @@ class Figures(Record):
     log_px: Number
     kl: Number
     nll: Number
-    nll_stderr: Figure
-    nll_mc_stderr: Figure
+    nll_stderr: FiniteOrNull
+    nll_mc_stderr: FiniteOrNull
     ess: Number
-    pareto_k: Figure = None
-    pareto_k_high: Figure = None  # the share of observations
+    pareto_k: FiniteOrNull = None
+    pareto_k_high: FiniteOrNull = None  # the share of observations
     active_units: NonNegativeInt
     latent_dim: NonNegativeInt
     kl_per_dim: list[Number] | None
     mse: Number
     bits_per_dim: Number | None
-    exact_nll: Figure = None
-    exact_error: Figure = None
+    exact_nll: FiniteOrNull = None
+    exact_error: FiniteOrNull = None
     exact_refused: NonNegativeInt | None = None
 
     def with_exact(self, nll: float | None, error: float, refused: int) -> Self:
@@ -188,7 +188,7 @@ class Figures(Record):
 class Evaluation(Figures):
     """evaluation.json."""
 
-    protocol: Protocol
+    protocol: EvaluationSettings
 
 
 class Compared(Record):
@@ -197,27 +197,27 @@ class Compared(Record):
     run: str
     label: str
     epoch: int
-    nll: Figure
-    nll_stderr: Figure
+    nll: FiniteOrNull
+    nll_stderr: FiniteOrNull
 
 
 class Difference(Record):
     """log p(x) of a run minus that of the first one, paired, in nats."""
 
     run: str
-    mean: Figure
-    stderr: Figure  # over observations
-    mc_stderr: Figure  # over draws
-    wins: Figure  # share of the observations
+    mean: FiniteOrNull
+    stderr: FiniteOrNull  # over observations
+    mc_stderr: FiniteOrNull  # over draws
+    wins: FiniteOrNull  # share of the observations
 
 
 class OverSeeds(Record):
     """How much better the runs of a second folder are than those of a first one, by pairs of equal seeds, in nats."""
 
     seeds: list[Seed]
-    mean: Figure
-    stderr: Figure  # of the mean, over seeds
-    std: Figure
+    mean: FiniteOrNull
+    stderr: FiniteOrNull  # of the mean, over seeds
+    std: FiniteOrNull
 
 
 class Comparison(Record):

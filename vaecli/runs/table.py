@@ -12,12 +12,11 @@ from vaecli.runs.diff import differing
 from vaecli.runs.folder import RunFolder, folders_below
 from vaecli.runs.names import BEST, LAST, SUMMARY
 from vaecli.runs.read import Damaged
-from vaecli.runs.records import Evaluation, Protocol, Summary
+from vaecli.runs.records import Evaluation, EvaluationSettings, Summary
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
 from vaecli.utils.schema import flatten, is_number
-from vaecli.utils.text import lines as printable_lines
-from vaecli.utils.text import shorten
+from vaecli.utils.text import printable_lines, shorten
 from vaecli.utils.types import Values
 
 RISING = ("bound", "elbo", "test_elbo", "test_bound")  # higher is better: sorted from the highest down
@@ -186,7 +185,7 @@ def evaluation_of(folder: RunFolder, summary: Summary) -> Evaluation | None:
     return found if now in (None, found.protocol.epoch) else None
 
 
-def protocol_of(p: Protocol) -> str:
+def protocol_of(p: EvaluationSettings) -> str:
     """What has to be known of an NLL besides k: "300 of 300 test observations, draws from q(z|x), best checkpoint"."""
     where = printable_lines(shorten(p.input or p.split or "", 60))
     whence = "the prior" if p.estimator == "prior" else "q(z|x)"

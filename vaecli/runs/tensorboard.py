@@ -24,9 +24,9 @@ from vaecli.utils.files import AppendedFile, replace_bytes
 from vaecli.utils.memory import check_memory
 
 # TensorBoard sorts cards by their tags: the terms of the bound (train/, val/) come before these.
-PICTURES, SINGLE = "view/", "whole_run/"
+VIEW_TAG, WHOLE_RUN_TAG = "view/", "whole_run/"
 WRITTEN_AGAIN = (  # tags written at a run's beginning and end, and their names in earlier versions
-    "config", "_hparams_", f"{PICTURES}data", f"{PICTURES}curves", f"{SINGLE}test", f"{SINGLE}best",
+    "config", "_hparams_", f"{VIEW_TAG}data", f"{VIEW_TAG}curves", f"{WHOLE_RUN_TAG}test", f"{WHOLE_RUN_TAG}best",
     "data", "curves", "test", "best/",
 )  # fmt: skip
 

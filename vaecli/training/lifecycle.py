@@ -22,7 +22,7 @@ from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
 from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
-from vaecli.runs.tensorboard import SINGLE
+from vaecli.runs.tensorboard import WHOLE_RUN_TAG
 from vaecli.training.candidates import or_nan
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.previews import Pictures
@@ -53,7 +53,7 @@ from vaecli.training.summary import (
 )
 from vaecli.training.totals import mean_metrics
 from vaecli.training.trainer import Plan, Trainer, TrainingGenerator
-from vaecli.utils.command_line import tensorboard
+from vaecli.utils.command_line import tensorboard_command
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
 from vaecli.utils.text import say
@@ -258,8 +258,8 @@ def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Traine
     for candidate in [*others, own]:  # the model keeps the weights evaluated last
         test[f"test{candidate.suffix}"] = test_figures(setup, logger.folder, trainer, candidate.name)
     test = dict(reversed(test.items()))
-    figures = {f"{SINGLE}{name}_{key}": value for name, means in test.items() for key, value in means.items()}
-    figures[f"{SINGLE}best_elbo"] = or_nan(own.best.elbo)
+    figures = {f"{WHOLE_RUN_TAG}{name}_{key}": value for name, means in test.items() for key, value in means.items()}
+    figures[f"{WHOLE_RUN_TAG}best_elbo"] = or_nan(own.best.elbo)
     logger.hparams(hyperparameters(setup.config), figures, trainer.epoch)
     latents, used, few = latents_in_use(setup)
     logger.flush()  # a run that is marked completed does not write its figures again
@@ -270,7 +270,7 @@ def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Traine
             f"  (best checkpoint, epoch {candidate.best.epoch}; {duration(logger.seconds)})"
         )
     logger.say(used, style="yellow" if few else "")
-    logger.say(f"wrote {logger.folder}  ({tensorboard(logger.folder.path)})")
+    logger.say(f"wrote {logger.folder}  ({tensorboard_command(logger.folder.path)})")
 
 
 def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, which: str) -> dict[str, float]:

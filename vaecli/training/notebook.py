@@ -10,7 +10,7 @@ from vaecli.analysis.notebook import Run
 from vaecli.config.compose import Invocation, compose
 from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
-from vaecli.runs.folder import RunFolder, own_folder
+from vaecli.runs.folder import RunFolder, timestamped_folder
 from vaecli.runs.names import BEST, LAST
 from vaecli.training.seeds import start
 from vaecli.utils.errors import UserError
@@ -28,7 +28,7 @@ def train(*words: str) -> Run:
     if config.resume is not None:
         folder = find_resumable(config.resume)
     else:
-        folder = own_folder(config.dataset.name) if config.output is None else RunFolder(Path(config.output))
+        folder = timestamped_folder(config.dataset.name) if config.output is None else RunFolder(Path(config.output))
         config = replace(config, output=str(folder))
     start(config, Invocation(f"vae-train {shlex.join(words)}".strip(), keys, None))
     return Run.load(folder, BEST if folder.has(BEST) else LAST)

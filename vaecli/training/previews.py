@@ -12,7 +12,7 @@ from vaecli.models.vae import VAE
 from vaecli.plots.training import curves
 from vaecli.plots.view import View, figure_array, png
 from vaecli.runs.logger import RunLogger
-from vaecli.runs.tensorboard import PICTURES, SINGLE
+from vaecli.runs.tensorboard import VIEW_TAG, WHOLE_RUN_TAG
 from vaecli.utils.text import figure as figure_text
 
 N_RECONSTRUCTED = 10
@@ -47,9 +47,9 @@ class Pictures:
         self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
         kl = kl_per_dim(self.model, self.watched)
         if kl is not None:
-            self.logger.events.histogram(f"{PICTURES}kl_per_dim", kl, epoch)
+            self.logger.events.histogram(f"{VIEW_TAG}kl_per_dim", kl, epoch)
         active = int(active_units(self.model, self.watched).sum())
-        self.logger.events.scalar(f"{SINGLE}active_units", active, epoch)
+        self.logger.events.scalar(f"{WHOLE_RUN_TAG}active_units", active, epoch)
 
     def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
         what, source = "validation" if self.splits.val else "training", f"{self.run}, epoch {epoch}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vaecli.config.compose import Invocation
 from vaecli.runs.config import RunConfig, read_config
-from vaecli.runs.folder import check_unoccupied, make, new_folder
+from vaecli.runs.folder import check_unoccupied, create_folder, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
 from vaecli.training.stack import stacking_helps
@@ -48,7 +48,7 @@ def new_runs(config: RunConfig) -> tuple[Path, list[RunConfig]]:
             check_unoccupied(seed_folder(Path(config.folder), seed))
     folder = new_folder(config.folder, config.dataset.name).path
     for seed in seeds:
-        make(seed_folder(folder, seed), exist_ok=True)
+        create_folder(seed_folder(folder, seed), exist_ok=True)
     return folder, [of_seed(config, folder, seed) for seed in seeds]
 
 

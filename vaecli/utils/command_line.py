@@ -33,7 +33,7 @@ def command(words: Iterable[str]) -> str:
     return " ".join(map(quoted, words))
 
 
-def tensorboard(folder: Path) -> str:
+def tensorboard_command(folder: Path) -> str:
     """The command that shows a run's curves."""
     return command(["tensorboard", "--logdir", str(folder)])
 

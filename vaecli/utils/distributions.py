@@ -11,7 +11,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 
-class KnownDraws(Distribution):
+class DrawsWithDensity(Distribution):
     """A distribution whose draws come with their log-densities, which would otherwise cost much more, or be less exact.
 
     A flow knows both from one pass, and has to be inverted for the density of any other z.
@@ -29,7 +29,7 @@ def draw(distribution: Distribution, sample_shape: Sequence[int] = ()) -> tuple[
     known by then.
     """
     shape = Size(sample_shape)
-    if isinstance(distribution, KnownDraws):
+    if isinstance(distribution, DrawsWithDensity):
         z, log_p = distribution.rsample_with_log_prob(shape)
         return z, lambda: log_p
     z = distribution.rsample(shape) if torch.is_grad_enabled() else distribution.sample(shape)

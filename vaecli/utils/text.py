@@ -24,7 +24,7 @@ def shorten(text: str, most: int = 3000) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
-def lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """`text` of several lines, each of them printable."""
     return "\n".join(map(printable, text.split("\n")))
 
@@ -50,7 +50,7 @@ def figure(text: str, most: int = 200) -> str:
     return f" {shown}" if shown.startswith("_") else shown
 
 
-def tensorboard(text: str) -> str:
+def for_tensorboard(text: str) -> str:
     """A line for TensorBoard, whose table of labels has one line per label and no empty ones."""
     return printable(text) if text.strip() else repr(printable(text))
 

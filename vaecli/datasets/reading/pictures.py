@@ -249,7 +249,7 @@ def tiff_pixels(path: Path, page: int) -> np.ndarray:
     try:
         with TiffFile(path) as file:
             pages = file.pages
-            pixels = pages[page].asarray() if page < len(pages) else behind_first(path, pages[0], page)
+            pixels = pages[page].asarray() if page < len(pages) else page_after_first(path, pages[0], page)
     except UNREADABLE as error:
         raise error if isinstance(error, Unusable) else Unusable("damaged") from None
     if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
@@ -259,7 +259,7 @@ def tiff_pixels(path: Path, page: int) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def behind_first(path: Path, first: Any, page: int) -> np.ndarray:
+def page_after_first(path: Path, first: Any, page: int) -> np.ndarray:
     """A page without an entry of its own, which is stored after the first one."""
     n, kind = math.prod(first.shape), np.dtype(first.dtype).newbyteorder(first.parent.byteorder)
     offset = first.dataoffsets[0] + page * n * kind.itemsize
