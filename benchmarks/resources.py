@@ -2,11 +2,11 @@
 
     python benchmarks/resources.py DATA [GIGABYTES]
 
-DATA is the folder that holds MNIST/raw. Each figure is of a process of its own: the most memory that it holds (resident
-set) while it trains on MNIST, above that of `import torch`, median of 3; seconds and processor seconds from the start of
-`vae-train` to its first step, and of `vae --help`, medians of 5; the most private memory (dirty pages: those of a mapped
-file belong to the kernel) and the observations per second of an epoch over an .npy file of so many gigabytes (default
-4), and over one of 0.2 GB.
+DATA is the folder that holds MNIST/raw. Each figure is of a process of its own: the most memory that it holds
+(resident set) while it trains on MNIST, above that of `import torch`, median of 3; seconds and processor seconds from
+the start of `vae-train` to its first step, and of `vae --help`, medians of 5; the most private memory (dirty pages:
+those of a mapped file belong to the kernel) and the observations per second of an epoch over an .npy file of so many
+gigabytes (default 4), and over one of 0.2 GB.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from pathlib import Path
 import numpy as np
 
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-MAIN = "import sys; sys.argv = ['vae', *sys.argv[1:]]; from vaecli.__main__ import main\ntry: main()\nexcept SystemExit: pass\n"
+MAIN = """
+import sys
+from vaecli.__main__ import main
+sys.argv = ["vae", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+"""
 FIRST_STEP = (
     "import os; from vaecli.training.trainer import Trainer; Trainer.train_step = lambda *_: os._exit(0)\n" + MAIN
 )

@@ -73,26 +73,9 @@ class StepGraph:
         return Estimate(loss, dict(zip(self.names, rest[:n], strict=True))), rest[n:]
 
     def lift(self) -> None:
-        """Make the constants and the views of weights in the graph inputs of it: they are the same in each step."""
-        if not isinstance(self.replay, GraphModule):
-            return
-        graph = self.replay.graph
-        inputs = [node for node in graph.nodes if node.op == "placeholder"]
-        known: dict[Node, Tensor] = dict(zip(inputs, self.held, strict=False))
-        for node in graph.nodes:
-            if node.op == "get_attr":
-                known[node] = getattr(self.replay, node.target)
-            elif node.target in VIEWS and node.args[0] in known:
-                known[node] = node.target(*map_arg(node.args, known.__getitem__), **node.kwargs)
-        first = next(node for node in graph.nodes if node.op != "placeholder")
-        for node in [one for one in known if one not in inputs]:
-            if any(user not in known for user in node.users):
-                with graph.inserting_before(first):
-                    lifted = graph.placeholder(f"lifted_{len(self.lifted)}")
-                self.lifted.append(known[node])
-                node.replace_all_uses_with(lifted, delete_user_cb=lambda user: user not in known)
-        graph.eliminate_dead_code()
-        self.replay.recompile()
+        """Make the constants and the views of weights in the graph inputs of it."""
+        if isinstance(self.replay, GraphModule):
+            self.lifted = lift(self.replay, self.held)
 
     def set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
         """Leave the gradients of a pass at the parameters."""
@@ -108,6 +91,30 @@ def compiled_graph(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequenc
     with torch.no_grad():
         compiled(*inputs)  # it is compiled when it is called first
     return compiled
+
+
+def lift(module: GraphModule, held: Sequence[Tensor]) -> list[Tensor]:
+    """Make the constants of a graph, and the views of its first inputs `held`, inputs after all others; these tensors.
+
+    They are the same at each call, so that it saves making them anew.
+    """
+    graph = module.graph
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    known: dict[Node, Tensor] = dict(zip(inputs, held, strict=False))
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            known[node] = getattr(module, node.target)
+        elif node.target in VIEWS and node.args[0] in known:
+            known[node] = node.target(*map_arg(node.args, known.__getitem__), **node.kwargs)
+    first = next(node for node in graph.nodes if node.op != "placeholder")
+    lifted = [node for node in known if node not in inputs and any(user not in known for user in node.users)]
+    for i, node in enumerate(lifted):
+        with graph.inserting_before(first):
+            given = graph.placeholder(f"lifted_{i}")
+        node.replace_all_uses_with(given, delete_user_cb=lambda user: user not in known)
+    graph.eliminate_dead_code()
+    module.recompile()
+    return [known[node] for node in lifted]
 
 
 def simplify(module: GraphModule) -> GraphModule:

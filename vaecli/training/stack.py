@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from vaecli.training.fused_adam import DirectStep
 from vaecli.training.state import after_one_step
 from vaecli.training.step import LossModule
 from vaecli.training.trainer import Trainer
@@ -49,6 +50,7 @@ class Stack:
         self.parameters = [self.values[i].requires_grad_() for i in trained]
         self.own_parameters = [[p for p in t.model.parameters() if p.requires_grad] for t in trainers]
         self.optimizer = self.stacked_optimizer()
+        self.take_step = DirectStep(self.optimizer)
 
     def is_of(self, trainers: Sequence[Trainer]) -> bool:
         """Whether these are its trainers."""
@@ -113,7 +115,7 @@ class Stack:
             parameter.grad = gradient
         if first.update.clip_grad_norm is not None:
             clip_each(self.parameters, first.update.clip_grad_norm)
-        self.optimizer.step()
+        self.take_step()
         first.update.scheduler.step()
         self.optimizer.param_groups[0]["lr"] = first.update.optimizer.param_groups[0]["lr"]
         for trainer in self.trainers:

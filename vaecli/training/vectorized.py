@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from vaecli.training.graph import StepGraph, is_random, simplify
+from vaecli.training.graph import StepGraph, is_random, lift, simplify
 
 aten = torch.ops.aten
 
@@ -25,7 +25,10 @@ class VectorizedGraph:
     """
 
     def __init__(self, loss: nn.Module, values: Sequence[Tensor], x: Tensor, step: Tensor) -> None:
-        """values: (N, ...) in the order of a StepGraph; x: (N, B, *x_shape). CannotStack where that is impossible."""
+        """values: (N, ...) in the order of a StepGraph, the same tensors at each call; x: (N, B, *x_shape).
+
+        CannotStack where that is impossible.
+        """
         try:
             self.build(StepGraph(loss, x[0], step), values, x, step)
         except CannotStack:
@@ -43,6 +46,7 @@ class VectorizedGraph:
         vectorised = torch.func.vmap(recorded.replay, in_dims=along)
         with torch.no_grad():
             self.replay = simplify(make_fx(vectorised)(*plain, x, step, *self.noise))
+            self.lifted = lift(self.replay, plain)
 
     def __call__(
         self, values: Sequence[Tensor], x: Tensor, step: Tensor, generators: Sequence[torch.Generator]
@@ -52,7 +56,7 @@ class VectorizedGraph:
             for own, generator in zip(noise, generators, strict=True):
                 own.normal_(generator=generator)
         with torch.no_grad():
-            loss, *rest = self.replay(*values, x, step, *self.noise)
+            loss, *rest = self.replay(*values, x, step, *self.noise, *self.lifted)
             return torch.stack(rest[: len(self.names)]), loss, rest[len(self.names) :]
 
 
