@@ -23,7 +23,7 @@ import torch
 from vaecli.config.catalog import groups
 from vaecli.config.compose import Invocation
 from vaecli.training import execution, lifecycle
-from vaecli.training.notebook import composed
+from vaecli.training.api import composed
 from vaecli.training.together import Member
 from vaecli.utils.errors import UserError
 

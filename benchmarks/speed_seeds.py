@@ -19,7 +19,7 @@ import torch
 
 from vaecli.config.compose import Invocation
 from vaecli.training import execution, lifecycle
-from vaecli.training.notebook import composed
+from vaecli.training.api import composed
 from vaecli.training.stack import Stack
 from vaecli.training.together import Member
 

@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import Any
 
 LAZY_IMPORTS = {
-    "Run": "vaecli.analysis.notebook",
+    "Run": "vaecli.analysis.api",
     "UserError": "vaecli.utils.errors",
     "__version__": "vaecli.utils.version",
-    "load": "vaecli.analysis.notebook",
-    "train": "vaecli.training.notebook",
+    "load": "vaecli.analysis.api",
+    "train": "vaecli.training.api",
 }
 
 

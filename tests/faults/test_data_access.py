@@ -187,7 +187,7 @@ def test_data_in_a_strangers_own_folder_are_read(here: Path) -> None:
     (pictures / "5.png").unlink()
     (pictures / "5.png").symlink_to(here / "mine/5.png")
     run = load_run("run", device="cpu")
-    assert run.unread == {"path": str(pictures)}
+    assert run.forbidden_paths == {"path": str(pictures)}
     with pytest.raises(UserError, match="no such folder"):
         run.dataset.load()
 
@@ -197,8 +197,8 @@ def test_all_that_is_named_is_asked_for(here: Path) -> None:
     state["config"]["dataset"] = {"_target_": "vaecli.datasets.arrays.Arrays", "name": "arrays", "path": "/a/x.npy",
                                   "val_path": "/b/y.npy", "test_path": None}  # fmt: skip
     write_run(here / "run", state)
-    assert load_run("run", device="cpu", data={"path": "/a/x.npy"}).unread == {"val_path": "/b/y.npy"}
-    assert load_run("run", device="cpu", data={"path": "/c", "val_path": "/d"}).unread == {}
+    assert load_run("run", device="cpu", data={"path": "/a/x.npy"}).forbidden_paths == {"val_path": "/b/y.npy"}
+    assert load_run("run", device="cpu", data={"path": "/c", "val_path": "/d"}).forbidden_paths == {}
     with pytest.raises(UserError, match=r"unknown key dataset\.root"):
         load_run("run", device="cpu", data={"root": "/c"})
 

@@ -116,7 +116,7 @@ class Arrays(Dataset):
         contents = {"path": self._precise(read(what, path, self.choice))}
         names = contents["path"].names
         self.names = None if self.windows else names
-        same = self._same(contents["path"])
+        same = self._options_for_other_files(contents["path"])
         contents |= {key: read(*self._place(key), same) for key in ("val_path", "test_path") if self.paths[key]}
         labels = code_labels([content.labels for content in contents.values()])
         self.label_names = labels.names
@@ -158,12 +158,12 @@ class Arrays(Dataset):
         if not content.double:
             return content
         if self.standardize:
-            return content._replace(reading=content.reading.adding("float64 until the mean is subtracted"))
+            return content._replace(reading=content.reading.with_details("float64 until the mean is subtracted"))
         note = "float32 has too few digits to distinguish all numbers; dataset.standardize=true keeps them distinct"
         x = content.x if content.mapped else content.x.to(torch.float32)
-        return content._replace(x=x, double=False, reading=content.reading.noting(note))
+        return content._replace(x=x, double=False, reading=content.reading.with_notes(note))
 
-    def _same(self, first: Content) -> ReadOptions:
+    def _options_for_other_files(self, first: Content) -> ReadOptions:
         """The options for reading the other files: whatever was guessed for the first is now fixed."""
         self.filled = {"white": 255} if first.levels == 255 else {}
         if self.standardize and self.choice.precision is None:
@@ -267,9 +267,9 @@ class Arrays(Dataset):
         drawn = f"drawn by dataset.split_seed={self.split_seed}"
         if self.windows:
             drawn = "the first values to train on, the last to test"
-            files["path"] = files["path"].adding(self.windows.said)
+            files["path"] = files["path"].with_details(self.windows.said)
         elif parts.train.x_shape == (1,) and files["path"].observations >= SHORT:
-            files["path"] = files["path"].noting("one number a row is an observation of its own; of a series, "
+            files["path"] = files["path"].with_notes("one number a row is an observation of its own; of a series, "
                                                  "dataset.window=64 takes windows of 64 values")  # fmt: skip
         found = {name: Part(len(part), f"dataset.{name}_path" if apart.get(name) else drawn)
                  for name, part in parts._asdict().items() if part is not None}  # fmt: skip

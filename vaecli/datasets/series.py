@@ -53,9 +53,9 @@ class Windows(NamedTuple):
         """All windows of a file, one after the other."""
         rows = torch.arange(len(self.series(what, content)))
         found, left = self.split(what, content, rows), len(rows) % self.size
-        reading = content.reading.adding(f"{len(found):,} windows of {self.size:,} values, without overlap")
+        reading = content.reading.with_details(f"{len(found):,} windows of {self.size:,} values, without overlap")
         if left:
-            reading = reading.adding(f"the last {left:,} values do not fill a window and are left out")
+            reading = reading.with_details(f"the last {left:,} values do not fill a window and are left out")
         return content._replace(
             x=found.raw(slice(None)), rows=found.rows, names=None, labels=None, reading=reading, mapped=False
         )

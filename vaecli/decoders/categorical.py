@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from vaecli.decoders.base import solve
-from vaecli.decoders.grid import GreyDecoder, GreyLevels, OnGrid
+from vaecli.decoders.grid import GreyDecoder, GreyLevels, GridDistribution
 
 
-class LevelProbabilities(OnGrid):
+class LevelProbabilities(GridDistribution):
     """P(k) = e^a_k / sum_j e^a_j, from logits (..., levels)."""
 
     def __init__(self, logits: Tensor) -> None:

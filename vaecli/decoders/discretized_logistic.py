@@ -8,14 +8,14 @@ from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus, solve
-from vaecli.decoders.grid import GreyDecoder, GreyLevels, OnGrid
+from vaecli.decoders.grid import GreyDecoder, GreyLevels, GridDistribution
 from vaecli.utils.types import PositiveFloat
 
 START_SCALE = 0.2  # about the spread of images in [0, 1]
 LEVEL_BLOCK = 16  # levels that are summed over at a time
 
 
-class LogisticBins(OnGrid):
+class LogisticBins(GridDistribution):
     """The mass of a logistic distribution between k - 1/2 and k + 1/2; the first and the last level take the tails.
 
     loc and scale are in levels. With s the logistic function, u and v the bin's ends in scales and u - v = 1 / scale,

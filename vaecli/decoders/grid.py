@@ -35,7 +35,7 @@ class Multiples(constraints.Constraint):
         return inside & ((value / self.step - k).abs() < self.tolerance)
 
 
-class OnGrid(Distribution):
+class GridDistribution(Distribution):
     """The probability of x = step k for whole numbers k; an x in between counts as the nearest of them."""
 
     arg_constraints = {}  # noqa: RUF012

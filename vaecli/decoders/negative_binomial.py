@@ -10,12 +10,12 @@ from torch.distributions import Distribution, Gamma
 from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
-from vaecli.decoders.grid import CountDecoder, Library, OnGrid, log_softplus
+from vaecli.decoders.grid import CountDecoder, GridDistribution, Library, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial, log_one_plus, stirling
 from vaecli.utils.types import PositiveFloat
 
 
-class OverdispersedCounts(OnGrid):
+class OverdispersedCounts(GridDistribution):
     """Poisson counts whose rate is itself drawn from a gamma distribution of mean m and variance m^2 / r.
 
     P(k) = gamma(k + r) / (gamma(r) k!) (m / (m + r))^k (r / (m + r))^r, the mean of x = step k being softplus(a).

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vaecli.decoders.grid import CountDecoder, Library, OnGrid, log_softplus
+from vaecli.decoders.grid import CountDecoder, GridDistribution, Library, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial
 from vaecli.utils.types import PositiveFloat
 
 
-class PoissonCounts(OnGrid):
+class PoissonCounts(GridDistribution):
     """P(k) = m^k e^-m / k! with the rate m = softplus(a) / step, so that softplus(a) is the mean of x = step k.
 
     log P(k) = -(k log(k / m) - k + m) - (log k! - k log k + k); both terms are of the size of the

@@ -40,7 +40,7 @@ class Affine(DelegatingDistribution):
         super().__init__(base)
         self.units = units
 
-    def own(self, u: Tensor) -> Tensor:
+    def to_data_units(self, u: Tensor) -> Tensor:
         """From standard to the data's own units."""
         return self.units.mean + self.units.scale * u
 
@@ -49,11 +49,11 @@ class Affine(DelegatingDistribution):
 
     @property
     def mean(self) -> Tensor:
-        return self.own(self.base_dist.mean)
+        return self.to_data_units(self.base_dist.mean)
 
     @property
     def mode(self) -> Tensor:
-        return self.own(self.base_dist.mode)
+        return self.to_data_units(self.base_dist.mode)
 
     @property
     def stddev(self) -> Tensor:
@@ -64,10 +64,10 @@ class Affine(DelegatingDistribution):
         return self.units.scale.square() * self.base_dist.variance
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return self.own(self.base_dist.sample(sample_shape))
+        return self.to_data_units(self.base_dist.sample(sample_shape))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.own(self.base_dist.rsample(sample_shape))
+        return self.to_data_units(self.base_dist.rsample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.base_dist.log_prob(self.units(value)) - self.units.scale.log()

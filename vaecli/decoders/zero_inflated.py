@@ -8,14 +8,14 @@ from torch.distributions import Bernoulli, Distribution
 from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
-from vaecli.decoders.grid import CountDecoder, Library, OnGrid
+from vaecli.decoders.grid import CountDecoder, GridDistribution, Library
 from vaecli.decoders.negative_binomial import OverdispersedCounts
 from vaecli.utils.types import PositiveFloat
 
 LOGIT_AT_START = -2.0  # of a zero that no count explains: one in nine
 
 
-class ExtraZeros(OnGrid):
+class ExtraZeros(GridDistribution):
     """0 with a probability p = sigmoid(b), else a count: P(0) = p + (1 - p) P_c(0), P(k) = (1 - p) P_c(k)."""
 
     def __init__(self, counts: OverdispersedCounts, logit: Tensor) -> None:

@@ -143,7 +143,7 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
     node: Values = options.options["decoder"]
     check_usable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
-    with or_recipe(recipe):
+    with value_error_as_user_error(recipe):
         filled: Values = decoder.fill_from_data(
             dict(node), data_facts(train, dataset=options.options.get("dataset", {}))
         )
@@ -153,12 +153,12 @@ def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = No
 def check_data(decoder: Decoder, train: Split, recipe: str | None = None, dataset: Values | None = None) -> str | None:
     """UserError for data that this decoder cannot score; otherwise its warning about them, or None."""
     check_usable(train, decoder.takes_gaps)
-    with or_recipe(recipe):
+    with value_error_as_user_error(recipe):
         return decoder.check(data_facts(train, decoder.step, dataset))
 
 
 @contextmanager
-def or_recipe(recipe: str | None) -> Iterator[None]:
+def value_error_as_user_error(recipe: str | None) -> Iterator[None]:
     """Turns a decoder's ValueError about the data into a UserError, which also names a recipe for them."""
     try:
         yield

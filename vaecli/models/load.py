@@ -35,7 +35,7 @@ class Run(NamedTuple):
     dataset: Dataset  # made from the configuration, its data not yet loaded
     epoch: int
     checkpoint: str  # best, last or ema
-    unread: Mapping[str, str]  # the files of the data set, by their keys, that may not be read without permission
+    forbidden_paths: Mapping[str, str]  # the data set's files that may not be read, by their keys
 
     @property
     def device(self) -> torch.device:
@@ -74,8 +74,8 @@ def load_run(
 
 def load_splits(run: Run) -> Splits:
     """The run's data, on the CPU; UserError if they may not or cannot be read."""
-    if run.unread:
-        raise NotPermitted(run.folder.path, run.unread)
+    if run.forbidden_paths:
+        raise NotPermitted(run.folder.path, run.forbidden_paths)
     try:
         return run.dataset.load()
     except UserError as error:

@@ -42,7 +42,7 @@ def read_h5ad(what: str, path: Path, choice: ReadOptions) -> Content:
     if name is None:
         return content
     labels = label_texts(found.obs[name])
-    reading = content.reading.labelled(Labels("column", name, "classes", labels.counts))
+    reading = content.reading.with_labels(Labels("column", name, "classes", labels.counts))
     return content._replace(labels=labels, reading=reading)
 
 

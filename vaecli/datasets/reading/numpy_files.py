@@ -119,16 +119,18 @@ def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
     if labels is not None and len(labels) != len(values):
         raise UserError(f"{what}: has {len(values):,} observations and {len(labels):,} labels")
     content = array_content(what, path, values, choice)
-    reading = content.reading.noting(*notes)
+    reading = content.reading.with_notes(*notes)
     if labels is None:
         return content._replace(reading=reading)
     if labels.dtype.kind == "O" and labels.ndim == 1:
         kinds, codes = np.unique(labels.astype(str), return_inverse=True)
         named = classes([str(kind) for kind in kinds], codes)
-        return content._replace(labels=named, reading=reading.labelled(Labels("array", name, "classes", named.counts)))
+        return content._replace(
+            labels=named, reading=reading.with_labels(Labels("array", name, "classes", named.counts))
+        )
     whole = labels.ndim == 1 and labels.dtype.kind in "bui"
     said = whole_labels(("array", name), labels) if whole else Labels("array", name, "numbers")
-    return content._replace(labels=labels, reading=reading.labelled(said))
+    return content._replace(labels=labels, reading=reading.with_labels(said))
 
 
 def load_npz(

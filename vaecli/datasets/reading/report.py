@@ -70,13 +70,13 @@ class FileReading:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def noting(self, *notes: str) -> FileReading:
+    def with_notes(self, *notes: str) -> FileReading:
         return replace(self, notes=(*self.notes, *notes))
 
-    def adding(self, *how: str) -> FileReading:
+    def with_details(self, *how: str) -> FileReading:
         return replace(self, how=(*self.how, *how))
 
-    def labelled(self, labels: Labels) -> FileReading:
+    def with_labels(self, labels: Labels) -> FileReading:
         return replace(self, labels=labels)
 
     @property

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from vaecli.analysis.notebook import Run
+from vaecli.analysis.api import Run
 from vaecli.config.compose import Invocation, compose
 from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
