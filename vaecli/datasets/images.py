@@ -96,7 +96,7 @@ class Images(Dataset):
             pieces.append(None if part is None else (x[start : start + len(part)], labels_at(codes, part)))
             rows.append(torch.tensor([places[one] for one in part or ()], dtype=torch.int64))
             start += len(part or ())
-        self.filled = {"white": gallery.white} if gallery.deep else {}
+        self.filled = {"white": gallery.white} if gallery.more_than_8_bits else {}
         self.filled |= {"colour": gallery.colour} if gallery.channels in (1, 3) and not self.wanted.pages else {}
         self.reading = self._reading(gallery, folders, parts, codes, [*notes, *said])
         splits = image_splits(pieces, gallery.white, self.binarize, self.binarize_seed, None)
@@ -158,7 +158,7 @@ class Images(Dataset):
         if codes is not None and self.label_names is not None:
             of = [int(codes[one.file]) for part in parts.values() for one in part]
             labels = Labels("folders", "", "classes", counted(of, self.label_names))
-        layout = {"files": files, "colour": gallery.colour, "bits": 16 if gallery.deep else 8,
+        layout = {"files": files, "colour": gallery.colour, "bits": 16 if gallery.more_than_8_bits else 8,
                   "white": gallery.white, "scaled": self.resizes}  # fmt: skip
         how = [*gallery.how, *(["scaled and cut to size"] if self.resizes else [])]
         reading = FileReading(

@@ -15,17 +15,17 @@ from vaecli.utils.files import irregular
 from vaecli.utils.memory import MemoryBudget
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it prints what it finds wrong with damaged files
-AT_ONCE = 12  # bytes that a number takes at most while it is read
-ENDINGS = (".tif", ".tiff")
-MOST = 1000  # channels
+BYTES_PER_NUMBER = 12  # bytes that a number takes at most while it is read
+TIFF_SUFFIXES = (".tif", ".tiff")
+MAX_CHANNELS = 1000
 DAMAGED = (*UNREADABLE, AttributeError, ArithmeticError, RuntimeError)  # what tifffile raises for damaged files
 
 
-def look_at_bands(path: Path) -> ImageInfo | None:
+def read_multichannel_header(path: Path) -> ImageInfo | None:
     """What a TIFF of many channels says of itself; None for another file. Raises Unusable for one that is not read."""
     from tifffile import TiffFile
 
-    if path.suffix.lower() not in ENDINGS or irregular(path):
+    if path.suffix.lower() not in TIFF_SUFFIXES or irregular(path):
         return None
     try:
         with TiffFile(path) as file:
@@ -35,7 +35,7 @@ def look_at_bands(path: Path) -> ImageInfo | None:
             kind, compression = np.dtype(page.dtype), int(page.compression)
     except DAMAGED:
         return None
-    if not 2 <= channels <= MOST or min(height, width) < 1:
+    if not 2 <= channels <= MAX_CHANNELS or min(height, width) < 1:
         return None
     if compression not in COMPRESSIONS:
         raise Unusable(f"is a TIFF with compression {compression}; save it with LZW, Deflate, PackBits or none")
@@ -44,22 +44,22 @@ def look_at_bands(path: Path) -> ImageInfo | None:
     return ImageInfo((height, width), (0,), kind.itemsize == 2, None, "TIFF", more=n - 1, bands=channels)
 
 
-def read_bands(path: Path, look: ImageInfo, size: tuple[int, int] | None, room: MemoryBudget) -> np.ndarray:
+def read_bands(path: Path, header: ImageInfo, size: tuple[int, int] | None, room: MemoryBudget) -> np.ndarray:
     """The channels of such a file, (C, H, W), uint8 or uint16, scaled to cover `size` and cut to it."""
     from tifffile import TiffFile
 
-    needed = AT_ONCE * look.bands * (math.prod(look.size) + math.prod(size or (0,)))
-    with room.taken(needed, f"{path}: an image of {look.bands} channels", "make it smaller or remove it"):
+    needed = BYTES_PER_NUMBER * header.bands * (math.prod(header.size) + math.prod(size or (0,)))
+    with room.taken(needed, f"{path}: an image of {header.bands} channels", "make it smaller or remove it"):
         try:
             with TiffFile(path) as file:
                 pixels = file.pages[0].asarray()
         except DAMAGED:
             raise Unusable("damaged") from None
-        if pixels.shape == (*look.size, look.bands):
+        if pixels.shape == (*header.size, header.bands):
             pixels = pixels.transpose(2, 0, 1)
-        if pixels.shape != (look.bands, *look.size):
+        if pixels.shape != (header.bands, *header.size):
             raise Unusable("damaged")
-        if size is None or size == look.size:
+        if size is None or size == header.size:
             return np.ascontiguousarray(pixels)
         scaled = [np.asarray(fit(Image.fromarray(one.astype(np.float32)), size)) for one in pixels]
         top = WHITE8 if pixels.dtype == np.uint8 else np.iinfo(np.uint16).max

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from vaecli.datasets.reading.bands import look_at_bands, read_bands
+from vaecli.datasets.reading.bands import read_bands, read_multichannel_header
 from vaecli.datasets.reading.choice import Colour, Pages
 from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, ImageInfo, image_info, read_pages, why
 from vaecli.utils.errors import UserError
@@ -53,38 +53,38 @@ class Gallery:
 
     def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: ImageOptions) -> None:
         self.what, self.folder, self.paths, self.wanted = what, folder, paths, wanted
-        looks: dict[int, ImageInfo] = {}
+        headers: dict[int, ImageInfo] = {}
         room = None if wanted.size else MemoryBudget()  # memory is checked here too if the pictures' own size is used
 
-        def look(i: int) -> None:
-            looks[i] = look_at_any(paths[i], room)
+        def read(i: int) -> None:
+            headers[i] = read_header(paths[i], room)
 
-        broken = self._each(range(len(paths)), look, "looking at images")
+        broken = self._each(range(len(paths)), read, "looking at images")
         if broken and not wanted.size:
             raise self._unreadable(broken, len(paths))
-        self.looks = looks
+        self.headers = headers
         self.size = wanted.size or self._common_size()
-        self.deep = any(look.deep for look in looks.values())
+        self.more_than_8_bits = any(header.more_than_8_bits for header in headers.values())
         self.largest = 0  # value that was read
         self.coloured = False  # whether any pixel that was read has a colour
-        self.colour: Colour = wanted.colour or ("grey" if all(look.grey for look in looks.values()) else "rgb")
+        self.colour: Colour = wanted.colour or ("grey" if all(header.grey for header in headers.values()) else "rgb")
         self.channels = self._bands() or CHANNELS[self.colour]  # of an observation
 
     @property
     def white(self) -> int:
         """The value that stands for 1.0."""
-        if self.wanted.white and (self.deep or self.wanted.white <= WHITE8):
+        if self.wanted.white and (self.more_than_8_bits or self.wanted.white <= WHITE8):
             return self.wanted.white
-        said = {look.white for look in self.looks.values() if look.deep}
+        said = {header.white for header in self.headers.values() if header.more_than_8_bits}
         own = said.pop() if len(said) == 1 else None
-        return (own or WHITE16) if self.deep else WHITE8
+        return (own or WHITE16) if self.more_than_8_bits else WHITE8
 
     def pictures(self, files: Sequence[int]) -> list[Picture]:
         """The observations that some of the files hold, in their order; UserError if their pages cannot be channels."""
-        pages = [(i, self.looks[i].pages if i in self.looks else (0,)) for i in files]
+        pages = [(i, self.headers[i].pages if i in self.headers else (0,)) for i in files]
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
-        if any(look.bands for look in self.looks.values()):
+        if any(header.bands for header in self.headers.values()):
             raise UserError(f"{self.what}: its files have {self.channels} channels already, so that "
                             "dataset.pages=channels does not apply; leave it out")  # fmt: skip
         self.channels = CHANNELS[self.wanted.colour] if self.wanted.colour else len(pages[0][1])
@@ -98,9 +98,9 @@ class Gallery:
     def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
         """The observations (N, C, H, W), uint8, or int32 where a picture has more than 8 bits a channel."""
         shape = (len(pictures), self.channels, *self.size)
-        needed = math.prod(shape) * (4 if self.deep else 1)
+        needed = math.prod(shape) * (4 if self.more_than_8_bits else 1)
         check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
-        x, room = torch.empty(shape, dtype=torch.int32 if self.deep else torch.uint8), MemoryBudget(needed)
+        x, room = torch.empty(shape, dtype=torch.int32 if self.more_than_8_bits else torch.uint8), MemoryBudget(needed)
         by_file: dict[int, list[int]] = {}
         for place, picture in enumerate(pictures):
             by_file.setdefault(picture.file, []).append(place)
@@ -125,17 +125,17 @@ class Gallery:
         """The file of an observation, and, of several pages, which one it is: name.tif[3]."""
         path = self.paths[picture.file]
         name = str(path.relative_to(self.folder)) if path != self.folder else path.name
-        several = picture.file in self.looks and len(self.looks[picture.file].pages) > 1
+        several = picture.file in self.headers and len(self.headers[picture.file].pages) > 1
         return f"{name}[{picture.pages[0]}]" if several and len(picture.pages) == 1 else name
 
     def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: MemoryBudget) -> int:
         """Put a file's observations into their places in x; the largest value of them."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
-        look = self.looks.get(i)
+        header = self.headers.get(i)
         frames = (
-            iter([read_bands(self.paths[i], look, self.size, room)])
-            if look and look.bands
+            iter([read_bands(self.paths[i], header, self.size, room)])
+            if header and header.bands
             else read_pages(self.paths[i], "grey" if channels else self.colour, self.size, pages, room)
         )
         highest = 0
@@ -143,17 +143,17 @@ class Gallery:
             pixels = np.concatenate([next(frames) for _ in several])
             if pixels.shape != tuple(x.shape[1:]):
                 raise ValueError("its pages are of different sizes; give dataset.size")
-            if self.deep and pixels.dtype == np.uint8:
+            if self.more_than_8_bits and pixels.dtype == np.uint8:
                 pixels = np.rint(pixels * (self.white / WHITE8))
             highest = max(highest, int(pixels.max()))
             if bool((pixels[1:] != pixels[:1]).any()):
                 self.coloured = True
-            x[place] = torch.from_numpy(pixels.astype(np.int32 if self.deep else np.uint8))
+            x[place] = torch.from_numpy(pixels.astype(np.int32 if self.more_than_8_bits else np.uint8))
         return highest
 
     def _bands(self) -> int:
         """The number of channels of multi-channel files, 0 if there are none; UserError if files differ in it."""
-        several = {i: look.bands for i, look in sorted(self.looks.items())}
+        several = {i: header.bands for i, header in sorted(self.headers.items())}
         if len(set(several.values())) > 1:
             usual = Counter(several.values()).most_common(1)[0][0]
             one, other = (next(i for i, n in several.items() if (n == usual) is same) for same in (True, False))
@@ -164,7 +164,7 @@ class Gallery:
 
     def _common_size(self) -> tuple[int, int]:
         """Height and width of all images; UserError if two differ."""
-        sizes = {i: self.looks[i].size for i in sorted(self.looks)}
+        sizes = {i: self.headers[i].size for i in sorted(self.headers)}
         usual, n = Counter(sizes.values()).most_common(1)[0]
         other = next((i for i, size in sizes.items() if size != usual), None)
         if other is not None:
@@ -197,44 +197,48 @@ class Gallery:
     @property
     def how(self) -> list[str]:
         """How they are read, in short phrases."""
-        paged = [look for look in self.looks.values() if len(look.pages) > 1]
-        more = sum(look.more for look in self.looks.values())
+        paged = [header for header in self.headers.values() if len(header.pages) > 1]
+        more = sum(header.more for header in self.headers.values())
         phrases = []
         if paged:
-            n, role = sum(len(look.pages) for look in paged), self.wanted.pages or "observations"
+            n, role = sum(len(header.pages) for header in paged), self.wanted.pages or "observations"
             held = f"1 file with {n:,} pages" if len(paged) == 1 else f"{len(paged):,} files with {n:,} pages in all"
             phrases.append(f"{held}, read as {role}")
         phrases += [f"{more:,} thumbnails or second pictures within files left out"] if more else []
-        if any(look.transparent for look in self.looks.values()):
+        if any(header.transparent for header in self.headers.values()):
             phrases.append("transparent pixels are read as white")
-        if self.colour == "grey" and not self.wanted.colour and not all(look.grey for look in self.looks.values()):
+        if (
+            self.colour == "grey"
+            and not self.wanted.colour
+            and not all(header.grey for header in self.headers.values())
+        ):
             phrases.append("saved in colour, but every pixel is grey (dataset.colour=rgb keeps three channels)")
-        phrases += [f"16 bits a channel, {self.white:,} is white"] if self.deep else []
+        phrases += [f"16 bits a channel, {self.white:,} is white"] if self.more_than_8_bits else []
         return phrases
 
     @property
     def notes(self) -> list[str]:
         """Other possible readings, and their keys; known after `read`."""
         notes = []
-        if self.wanted.pages is None and any(len(look.pages) > 1 for look in self.looks.values()):
+        if self.wanted.pages is None and any(len(header.pages) > 1 for header in self.headers.values()):
             notes.append("dataset.pages=channels reads the pages of a file as the channels of one picture")
         if self.wanted.white and self.wanted.white != self.white:
             notes.append(
                 f"dataset.white={self.wanted.white} does not apply to pictures of 8 bits, in which 255 is white"
             )
         bits = next((bits for bits in SENSOR_BITS if self.largest < 2**bits), None)
-        if self.deep and not self.wanted.white and self.white == WHITE16 and bits:
+        if self.more_than_8_bits and not self.wanted.white and self.white == WHITE16 and bits:
             notes.append(f"no value is beyond {self.largest:,}, as in pictures of {bits} bits: "
                          f"dataset.white={2**bits - 1} makes that white")  # fmt: skip
         return notes
 
 
-def look_at_any(path: Path, room: MemoryBudget | None) -> ImageInfo:
+def read_header(path: Path, room: MemoryBudget | None) -> ImageInfo:
     """What an image file says of itself, whether Pillow knows it or not."""
     try:
         return image_info(path, room)
     except UnidentifiedImageError:
-        found = look_at_bands(path)
+        found = read_multichannel_header(path)
         if found is None:
             raise
         return found

@@ -46,7 +46,7 @@ class ImageInfo(NamedTuple):
 
     size: tuple[int, int]  # height and width as displayed, with a camera's orientation applied
     pages: tuple[int, ...]  # which of its frames are pictures
-    deep: bool  # more than 8 bits a channel
+    more_than_8_bits: bool  # of a channel
     white: int | None  # the largest value that its own tag allows
     kind: str  # PNG, TIFF ...
     grey: bool = False  # it says itself that it has no colour
