@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,8 @@ from torch import Tensor
 from vaecli.utils.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
-STATISTICS_CHUNK = 4096  # observations at a time when a figure of all of them is computed
+STATISTICS_CHUNK = 4096  # observations at a time when a figure of all of them is computed,
+STATISTICS_NUMBERS = 2**20  # and numbers
 READ_AHEAD = 2**24  # bytes of batches that are read at once
 
 
@@ -77,8 +79,9 @@ class Split:
 
     def chunks(self) -> Iterator[Tensor]:
         """All observations in order as they are held, some at a time."""
-        for start in range(0, len(self), STATISTICS_CHUNK):
-            yield self.raw(slice(start, start + STATISTICS_CHUNK))
+        size = min(STATISTICS_CHUNK, max(1, STATISTICS_NUMBERS // max(1, math.prod(self.x_shape))))
+        for start in range(0, len(self), size):
+            yield self.raw(slice(start, start + size))
 
     def batch(self, index: Tensor | slice) -> Tensor:
         """Observations `index` (B, *x_shape), on `device`: float32, or float64 with `double`."""
