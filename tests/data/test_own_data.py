@@ -342,7 +342,7 @@ BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
      "(column b)"),
     ("a.csv", table("x", "'NA'", header="a,b"), {"missing": "mask"}, "b is missing in all of the training"),
     ("a.parquet", b"PAR1nothing", {}, "cannot be read as .parquet"),
-    ("a.xyz", "", {}, "expected a .npy, .npz, .csv, .tsv, .txt, .dat or .parquet file"),
+    ("a.xyz", "", {}, "expected a .npy, .npz, .csv, .tsv, .txt, .dat, .parquet or .h5ad file"),
 ]  # fmt: skip
 
 
