@@ -53,7 +53,7 @@ class Arrays(Dataset):
     header, separator, decimal, encoding: of a text file; None: guessed
     missing_values: texts that stand for a missing cell, in addition to the usual ones
     channels: where the channels of pictures are in an array of four axes
-    white: of whole numbers, the one that stands for 1.0; None: 255 of bytes, the others stay as they are
+    white: of whole numbers, the one that stands for 1.0; None: 255 for uint8, no scaling of other types
     standardize: the model works in standard units, learned on the training split
     missing: `mask` takes NaN and empty cells as missing; `refuse` as an error
     window: a file is a series, one number a row, and windows of so many values are the observations; the first of the

@@ -81,7 +81,7 @@ class Weighted(Objective, abstract=True):
         return self.kl_weight * self.ramp(step)
 
 
-def in_precision_of(weight: float | Tensor, term: Tensor) -> float | Tensor:
+def matched(weight: float | Tensor, term: Tensor) -> float | Tensor:
     """A weight in the precision of the term () that it multiplies, so that the term is not promoted."""
     return weight.to(term) if isinstance(weight, Tensor) else weight
 

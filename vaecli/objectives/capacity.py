@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vaecli.models.vae import VAEOutput
-from vaecli.objectives.base import in_precision_of
+from vaecli.objectives.base import matched
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.types import NonNegativeFloat
 
@@ -22,7 +22,7 @@ class Capacity(ELBO):
     capacity: NonNegativeFloat = 25.0
 
     def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:
-        return self.weight(step) * (kl.mean() - in_precision_of(self.capacity * self.ramp(step), kl)).abs()
+        return self.weight(step) * (kl.mean() - matched(self.capacity * self.ramp(step), kl)).abs()
 
     def weight(self, step: int | Tensor) -> float | Tensor:
         """gamma: it is the capacity that rises, not the weight."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vaecli.models.vae import VAE, VAEOutput
-from vaecli.objectives.base import Estimate, Weighted, estimated_kl, in_precision_of, terms
+from vaecli.objectives.base import Estimate, Weighted, estimated_kl, matched, terms
 
 
 @dataclass
@@ -25,4 +25,4 @@ class ELBO(Weighted):
 
     def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:
         """What a batch's KL divergences (B,) cost in the loss, a scalar in nats."""
-        return in_precision_of(self.weight(step), kl) * kl.mean()
+        return matched(self.weight(step), kl) * kl.mean()
