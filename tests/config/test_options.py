@@ -46,7 +46,8 @@ def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     return found
 
 
-COMBINATIONS = pairwise([GROUPS[group] for group in MODEL_GROUPS])
+ON_IMAGES = {**GROUPS, "decoder": [name for name in GROUPS["decoder"] if name != "columns"]}
+COMBINATIONS = pairwise([ON_IMAGES[group] for group in MODEL_GROUPS])
 A_THIRD = [pytest.param(names, marks=() if i % 3 == 0 else pytest.mark.slow) for i, names in enumerate(COMBINATIONS)]
 FEWER = {"vamp": ["prior.components=10"]}  # of 500, which no batch of 32 needs
 SMALL = ("dataset=digits", "dataset.limit=32", "batch_size=32", "latent_dim=3", "samples=2", "epochs=2", "device=cpu")
@@ -142,7 +143,7 @@ def shares_scores(names: tuple[str, ...]) -> bool:
     return {"gaussian_optimal", "dreg"} <= set(names)
 
 
-@pytest.mark.parametrize("decoder", GROUPS["decoder"])
+@pytest.mark.parametrize("decoder", ON_IMAGES["decoder"])
 def test_a_configuration_rebuilds_a_model_for_export(decoder: str) -> None:
     job = prepare(composed(*SMALL, f"decoder={decoder}", "architecture.hidden=[4]"))
     again = build_vae(job.config.values(), job.splits.train.x_shape, trust=Trust())

@@ -338,8 +338,8 @@ BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
      "column when: not all numbers, but '2020-01-01' in row 1"),
     ("a.csv", table("x", "x", header="a,b"), {"columns": ["a", "bb"]}, "has no column bb (dataset.columns); did you"),
     ("a.csv", table("x", "x", header="a,b"), {"labels": "kind"}, "has no column kind (dataset.labels); it has"),
-    ("a.csv", table("x", "'NA' if i==4 else x", header="a,b"), {}, "1 values are NaN or infinite, the first at [4, 1] "
-     "(column b)"),
+    ("a.csv", table("x", "'NA' if i==4 else x", header="a,b"), {"missing": "refuse"},
+     "1 values are NaN or infinite, the first at [4, 1] (column b)"),
     ("a.csv", table("x", "'NA'", header="a,b"), {"missing": "mask"}, "b is missing in all of the training"),
     ("a.parquet", b"PAR1nothing", {}, "cannot be read as .parquet"),
     ("a.xyz", "", {}, "expected a .npy, .npz, .csv, .tsv, .txt, .dat, .parquet or .h5ad file"),

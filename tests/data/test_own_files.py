@@ -155,7 +155,8 @@ def test_missing_cells(kind: str, tmp_path: Path) -> None:
     assert (found["missing_cells"], found["columns"][2]["missing"]) == (missing, missing)
     assert ranges(found) == ABC
     with pytest.raises(UserError, match=r"1 values are NaN or infinite, the first at \[7, 2\] \(column c\)"):
-        look(tmp_path / "x.csv")
+        look(tmp_path / "x.csv", missing="refuse")
+    assert look(tmp_path / "x.csv")["missing_cells"] == missing  # of a table they are missing values
 
 
 @pytest.mark.parametrize("cell", ["-", "<0.1", "n.d.", "5%", "3 kg", "error", ".", "1.2.3"])

@@ -11,12 +11,11 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-from support.configurations import GREY, composed, filled
+from support.configurations import ELEMENTWISE, GREY, composed, filled
 from support.making import fill_from_data, instantiate, options_of
 from torch import Tensor
 from torch.distributions import Independent
 
-from vaecli.config.catalog import groups
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.location import LocationDecoder
@@ -27,7 +26,7 @@ LOCATED = options_of("decoder", LocationDecoder)
 SQUEEZED = [f"{name} decoder.loc=sigmoid" for name in LOCATED]
 FIXED = ["laplace decoder.scale=0.3", "discretized_logistic decoder.levels=2", "categorical decoder.levels=2"]
 OPTIONS = [
-    *groups()["decoder"],
+    *ELEMENTWISE,
     *SQUEEZED,
     *FIXED,
     "poisson decoder.step=1",
@@ -344,7 +343,7 @@ def test_a_calibrated_density_integrates_to_one() -> None:
 
 
 def test_whose_training_figures_are_no_bound() -> None:
-    assert [name for name in groups()["decoder"] if not make(name, (1,)).training_bound] == ["gaussian_optimal"]
+    assert [name for name in ELEMENTWISE if not make(name, (1,)).training_bound] == ["gaussian_optimal"]
 
 
 # Which data they take

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from support.configurations import composed, filled
+from support.configurations import ELEMENTWISE, composed, filled
 from support.making import build_vae, instantiate
 from torch import Tensor
 from torch.distributions import Independent
@@ -16,7 +16,6 @@ from torch.distributions import Independent
 from vaecli.analysis.importance_sampling import importance_weighted
 from vaecli.analysis.metrics import has_mass, mean_squared_error
 from vaecli.analysis.quadrature import quadrature
-from vaecli.config.catalog import groups
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.gaussian import Gaussian
@@ -26,7 +25,7 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.errors import UserError
 
-OPTIONS = groups()["decoder"]
+OPTIONS = ELEMENTWISE
 MEAN, SCALE = torch.tensor([1e3, -2.0, 0.5]).double(), torch.tensor([200.0, 0.01, 3.0]).double()
 
 

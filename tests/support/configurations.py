@@ -24,6 +24,7 @@ from vaecli.datasets.split import Split
 Config = dict[str, Any]
 
 OPTIONS = groups()
+ELEMENTWISE = [name for name in OPTIONS["decoder"] if name not in ("auto", "columns")]  # one likelihood for all numbers
 GREY = Split(torch.arange(17, dtype=torch.uint8).reshape(17, 1), levels=16)
 with_hydra = compose.run
 

@@ -97,7 +97,7 @@ def read_input(run: Run, name: str) -> Observations:
     announce(Reading(name, {"input": content.reading}))
     check_memory(12 * content.x.numel(), what, "give fewer observations at a time")
     x = content.x.to(observed_dtype(run.model)) / content.levels
-    check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps)
+    check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps or run.model.decoder.takes_gaps)
     low, high, _ = Split(x).range
     if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.display_range == (0.0, 1.0):
         seen = f"[{low:.4g}, {high:.4g}]"

@@ -15,6 +15,7 @@ from torch import Tensor
 from vaecli.models.load import Run
 from vaecli.plots.style import check_size
 from vaecli.plots.view import figure_array, png
+from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_bytes, replace_file
 from vaecli.utils.text import csv_line, headings
@@ -103,9 +104,21 @@ def rename_clashing_columns(titles: Sequence[str], columns: Mapping[str, T]) -> 
     return renamed
 
 
-def by_title(titles: Sequence[str], x: Tensor) -> dict[str, Tensor]:
-    """The columns of x (N, P)."""
-    return dict(zip(titles, x.unbind(1), strict=True))
+def by_title(run: Run, titles: Sequence[str], x: Tensor) -> dict[str, Tensor | list[str]]:
+    """The columns of x (N, P) as the run's table has them: categories as their texts, whole numbers as such."""
+    kinds = run.dataset.column_kinds
+    if kinds is None:
+        return dict(zip(titles, x.unbind(1), strict=True))
+    texts = run.dataset.categories or [None] * len(titles)
+    several = zip(titles, x.unbind(1), kinds, texts, strict=True)
+    return {title: as_in_table(values, kind, categories) for title, values, kind, categories in several}
+
+
+def as_in_table(x: Tensor, kind: ColumnKind, categories: Sequence[str] | None) -> Tensor | list[str]:
+    """A column (N,) as its table has it; a missing category is an empty text."""
+    if categories is not None:
+        return ["" if code != code else categories[round(code)] for code in x.tolist()]
+    return x.round() if kind.whole else x
 
 
 def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaecli.commands._inputs import announce
-from vaecli.commands._outputs import write_figure
+from vaecli.commands._outputs import as_in_table, write_figure
 from vaecli.commands._run import Keys, Written
 from vaecli.config.instantiate import TYPED_HERE, OptionFactory
 from vaecli.datasets.base import Dataset
@@ -58,6 +58,7 @@ class Config(Keys):
                 return Images(self.input)
         given = {key: value for key, value in self.dataset.items() if key != "path" or value is not None}
         made: Dataset = OptionFactory({"dataset": given}, TYPED_HERE).make("dataset")
+        made.wants_kinds = True  # as training does by default
         return made
 
 
@@ -69,7 +70,7 @@ def main(config: Config, dataset: Dataset) -> Iterator[Written]:
         print(json.dumps(reading.to_dict(), indent=2, allow_nan=False))
     else:
         announce(reading)
-        for line in in_full(dataset, reading, splits, config.rows):
+        for line in ["", *reading.kind_lines(), *in_full(dataset, reading, splits, config.rows)][not reading.kinds :]:
             say(line)
     if config.target is not None:
         draw(config.target, dataset, splits)
@@ -132,13 +133,20 @@ def first_rows(dataset: Dataset, splits: Splits, n: int) -> list[str]:
     names = list(dataset.names or [f"x_{i + 1}" for i in range(d)])[:MAX_WIDE]
     dots = ["..."] if d > MAX_WIDE else []
     heading = ["row", *[name or "''" for name in names], *dots]
-    shown = [[number(value) for value in values[:MAX_WIDE].cpu().numpy()] for values in x]
-    lines = [heading, *([str(row), *values, *dots] for row, values in zip(rows, shown, strict=True))]
+    shown = [cells_of(dataset, j, x[:, j].cpu()) for j in range(min(d, MAX_WIDE))]
+    lines = [heading, *([str(row), *values, *dots] for row, *values in zip(rows, *shown, strict=True))]
     if y is not None and y.ndim == 1:
         classes = dataset.label_names
         texts = [classes[int(k)] if classes and not y.is_floating_point() else f"{k:g}" for k in y.tolist()]
         lines = [[*line, text] for line, text in zip(lines, ["label", *texts], strict=True)]
     return aligned(lines, right=range(len(names) + 1))
+
+
+def cells_of(dataset: Dataset, j: int, x: Tensor) -> list[str]:
+    """The cells (N,) of a column as they are in its table."""
+    kinds, texts = dataset.column_kinds, (dataset.categories or [None] * (j + 1))[j]
+    cells = x if kinds is None else as_in_table(x, kinds[j], texts)
+    return [number(value) for value in cells.numpy()] if isinstance(cells, Tensor) else cells
 
 
 def first_observations(splits: Splits, n: int) -> tuple[list[int], Tensor, Tensor | None]:

@@ -39,7 +39,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import rich, shorten
-from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed
+from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed, Values
 
 MAX_PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
@@ -102,7 +102,7 @@ def main(config: Config, *runs: Run) -> Path:
         names["y"] = names.pop("labels")
         write_arrays(config.target, x=seen.x.cpu(), **names, **arrays(seen.x.cpu(), reconstructions, config.draws))
     elif config.format == "csv":
-        write_table(config.target, columns(titled, seen, reconstructions[0]))
+        write_table(config.target, columns(runs[0], titled, seen, reconstructions[0]))
     else:
         title = heading(config, runs, len(seen.x), len(every.x))
         write_figure(config.target, figure(view, seen, reconstructions, labels, title))
@@ -173,16 +173,18 @@ def arrays(x: Tensor, reconstructions: Sequence[Reconstruction], draws: int | No
     return {"reconstruction": again, **filled, **terms, **several}
 
 
-def columns(names: Sequence[str], seen: Observations, one: Reconstruction) -> dict[str, Tensor | None]:
+def columns(run: Run, names: Sequence[str], seen: Observations, one: Reconstruction) -> Values:
     """One run's columns of a .csv file: observations, `filled` if a number is missing, reconstructions, terms."""
     x = seen.x.cpu()
     places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}
     parts = {"_filled": torch.where(x.isnan(), one.x, x)} if bool(x.isnan().any()) else {}
     parts["_reconstruction"] = one.x
-    made = {f"{name}{what}": part[:, i] for what, part in parts.items() for i, name in enumerate(names)}
+    made = {
+        f"{name}{what}": values for what, part in parts.items() for name, values in by_title(run, names, part).items()
+    }
     return {
         **rename_clashing_columns(names, places),
-        **by_title(names, x),
+        **by_title(run, names, x),
         **rename_clashing_columns(names, {**made, **one.terms}),
     }
 

@@ -51,7 +51,7 @@ def main(config: Config, run: Run) -> Path:
         if config.format == "npz":
             write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x, observed_dtype(run.model)), z=z.cpu())
         elif config.format == "csv":
-            write_table(config.target, by_title(titles, torch.cat(list(x))))
+            write_table(config.target, by_title(run, titles, torch.cat(list(x))))
         else:
             title = config.heading(run, f"{what(len(drawn), len(z), config)}, {MODES[mode]}")
             write_figure(config.target, view.samples(torch.cat(list(x)), title))

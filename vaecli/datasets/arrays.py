@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from vaecli.datasets.base import Dataset
-from vaecli.datasets.checks import check_columns_observed, check_finite
+from vaecli.datasets.checks import check_alike, check_columns_observed, check_finite
+from vaecli.datasets.mixed import KindsKey, MixedTable
 from vaecli.datasets.own import TestFraction, ValFraction, code_labels, limited, split_rows
 from vaecli.datasets.reading.choice import (
     Channels,
@@ -27,7 +28,7 @@ from vaecli.datasets.reading.choice import (
     WindowSize,
 )
 from vaecli.datasets.reading.content import Content
-from vaecli.datasets.reading.files import NAMED, read, read_observations
+from vaecli.datasets.reading.files import NAMED, TABLES, read, read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
 from vaecli.datasets.series import SHORT, Windows
@@ -55,7 +56,9 @@ class Arrays(Dataset):
     channels: where the channels of pictures are in an array of four axes
     white: of whole numbers, the one that stands for 1.0; None: 255 for uint8, no scaling of other types
     standardize: the model works in standard units, learned on the training split
-    missing: `mask` takes NaN and empty cells as missing; `refuse` as an error
+    missing: `mask` takes NaN and empty cells as missing; `refuse` as an error; `auto`: in a table as missing
+    kinds: under a decoder that asks for them, those of some columns of a table, by name or in a YAML file; the others
+        are found. Of a run: those of all columns, and the texts of their `categories`
     window: a file is a series, one number a row, and windows of so many values are the observations; the first of the
         values are to train on, the last to test
     stride: values from one window to train on to the next; None: a quarter of a window
@@ -77,7 +80,9 @@ class Arrays(Dataset):
         channels: Channels = "auto",
         white: White | None = None,
         standardize: bool = False,
-        missing: Literal["refuse", "mask"] = "refuse",
+        missing: Literal["auto", "refuse", "mask"] = "auto",
+        kinds: KindsKey = None,
+        categories: list[list[str] | None] | None = None,
         precision: Precision | None = None,
         window: WindowSize | None = None,
         stride: PositiveInt | None = None,
@@ -99,7 +104,10 @@ class Arrays(Dataset):
             raise UserError(f"dataset.stride={stride}: has no effect without dataset.window")
         self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
                              tuple(missing_values or ()), channels, None, white, precision, bool(window))  # fmt: skip
-        self.standardize, self.gaps = standardize, missing == "mask"
+        self.standardize, self.missing, self.gaps = standardize, missing, missing == "mask"
+        self.table = MixedTable(kinds, categories)
+        if isinstance(kinds, list):
+            self.column_kinds, self.categories = kinds, categories
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
         self.split_seed, self.limit = split_seed, limit
         self.label_names: tuple[str, ...] | None = None  # known once the data are read
@@ -113,17 +121,18 @@ class Arrays(Dataset):
             raise UserError(
                 "dataset.precision=double needs dataset.standardize=true, which subtracts the mean in float64"
             )
-        contents = {"path": self._precise(read(what, path, self.choice))}
+        contents = {"path": self._settled(self._precise(read(what, path, self._choice)))}
         names = contents["path"].names
         self.names = None if self.windows else names
         same = self._options_for_other_files(contents["path"])
         contents |= {key: read(*self._place(key), same) for key in ("val_path", "test_path") if self.paths[key]}
+        self._resolve_gaps(contents.values())
         labels = code_labels([content.labels for content in contents.values()])
         self.label_names = labels.names
         whole = {
             key: self._whole(key, content, y) for (key, content), y in zip(contents.items(), labels.values, strict=True)
         }
-        self._check_alike(whole)
+        check_alike({self._place(key)[0]: split for key, split in whole.items()})
         train, val, test = self._windowed(contents) if self.windows else self._drawn(what, whole)
         if self.gaps:
             check_columns_observed(what, train.moments, self.names)
@@ -133,6 +142,34 @@ class Arrays(Dataset):
         )
         self.reading = self._reading(contents, parts, apart)
         return parts
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the data are a table with columns of different kinds."""
+        known = self.wants_kinds or self.column_kinds is not None
+        return known and self.windows is None and Path(self.paths["path"] or "").suffix.lower() in TABLES
+
+    @property
+    def _choice(self) -> ReadOptions:
+        """How the files are read."""
+        return self.table.reading(self.choice) if self.mixed else self.choice
+
+    def _settled(self, content: Content) -> Content:
+        """The first file's content, the kinds of its columns found if they are asked for."""
+        if not self.mixed:
+            if self.table.asked is not None:
+                raise UserError("dataset.kinds is for tables under decoder=columns; leave it out")
+            return content
+        content = self.table.settle(content)
+        self.column_kinds, self.categories = self.table.columns, self.table.categories
+        return content
+
+    def _resolve_gaps(self, contents: Iterable[Content]) -> None:
+        """Find out what missing=auto means: a table's gaps are missing values."""
+        if self.missing == "auto":
+            table = Path(self.paths["path"] or "").suffix.lower() in TABLES and self.windows is None
+            self.gaps = table and any(content.reading.missing for content in contents)
+            self.filled["missing"] = "mask" if self.gaps else "refuse"
 
     def _drawn(self, what: str, whole: Mapping[str, Split]) -> Splits:
         """The observations of each split, split at random where they come from one file."""
@@ -174,20 +211,23 @@ class Arrays(Dataset):
         if self.windows and first.names:
             self.filled["columns"] = list(first.names)
         labels = source.name if source else False
-        same = self.choice._replace(labels=labels, known=True, precision="double" if first.double else "single")
+        same = self._choice._replace(labels=labels, known=True, precision="double" if first.double else "single")
         same = same._replace(white=255 if first.levels == 255 else self.choice.white)
         return same if first.names is None else same._replace(columns=first.names)
 
     @property
     def settings_from_data(self) -> Mapping[str, object]:
-        return {**super().settings_from_data, **self.filled}
+        return {**super().settings_from_data, **self.filled, **(self.table.settings() if self.mixed else {})}
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         precision: Precision = "double" if self.standardize and self.choice.precision == "double" else "single"
-        choice = self.choice._replace(precision=precision, known=True)
+        choice = self._choice._replace(precision=precision, known=True)
         if self.windows is not None:
             return self._windows_of(what, path, choice, self.windows)
-        return read_observations(what, path, choice._replace(columns=self.names), x_shape, ImageOptions())
+        content = read_observations(what, path, choice._replace(columns=self.names), x_shape, ImageOptions())
+        if self.mixed:
+            self.table.check(what, content)
+        return content
 
     def _windows_of(self, what: str, path: Path, choice: ReadOptions, windows: Windows) -> Content:
         """The windows of a series, or of a file that holds windows already, as vaecli writes them."""
@@ -231,6 +271,8 @@ class Arrays(Dataset):
     def _whole(self, key: str, content: Content, y: Tensor | None) -> Split:
         """All of a file's observations, checked."""
         what, _ = self._place(key)
+        if self.mixed:
+            self.table.check(what, content)
         split = self._split(content, y)
         remedy = "; remove them" if self.gaps else "; remove them, or give dataset.missing=mask where NaN means missing"
         check_finite(what, split, self.gaps, content.names, remedy)
@@ -240,19 +282,6 @@ class Arrays(Dataset):
     def _split(content: Content, y: Tensor | None = None) -> Split:
         kind = FileSplit if content.mapped else Split
         return kind(content.x, y, content.levels, rows=content.rows, double=content.double)
-
-    def _check_alike(self, whole: dict[str, Split]) -> None:
-        """UserError unless the files hold the same kind of observations."""
-        first = whole["path"]
-        for key, split in whole.items():
-            if split.x_shape != first.x_shape:
-                raise UserError(f"{self._place(key)[0]}: holds observations of shape {split.x_shape}, but dataset.path "
-                                f"those of shape {first.x_shape}")  # fmt: skip
-            if (split.x.dtype == torch.uint8) != (first.x.dtype == torch.uint8):
-                raise UserError(f"{self._place(key)[0]}: holds {split.x.dtype}, but dataset.path {first.x.dtype}; "
-                                "uint8 stands for 0 to 1: both should be uint8, or neither")  # fmt: skip
-            if split.levels != first.levels:
-                raise UserError(f"{self._place(key)[0]}: holds bytes up to 255, but dataset.path only 0 and 1")
 
     def _limited(self, part: Split, apart: bool) -> Split:
         """No more than `limit` observations of a part; apart: the part has a file of its own, which may be sorted."""
@@ -273,4 +302,4 @@ class Arrays(Dataset):
                                                  "dataset.window=64 takes windows of 64 values")  # fmt: skip
         found = {name: Part(len(part), f"dataset.{name}_path" if apart.get(name) else drawn)
                  for name, part in parts._asdict().items() if part is not None}  # fmt: skip
-        return Reading(str(self.paths["path"]), files, found)
+        return Reading(str(self.paths["path"]), files, found, kinds=self.table.found)

@@ -16,6 +16,7 @@ from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import Labels, Part, Reading, counted
 from vaecli.datasets.split import Splits
+from vaecli.utils.columns import ColumnKind
 from vaecli.utils.option import Option
 from vaecli.utils.types import Values
 
@@ -30,6 +31,9 @@ class Dataset(Option, abstract=True):
     items: the file names of pictures, indexed by a split's `rows`; known after `load`; None: not pictures from files
     display_range: the values to draw black and white
     gaps: whether NaN stands for a missing number
+    wants_kinds: whether a table's columns of text are categories, and the kinds of its columns are found
+    column_kinds: of a table, once they are found; None: they are not
+    categories: the texts of each column whose values are codes, None for other columns; None: there are none
     resizes: whether images of any size are scaled to x_shape
     recipe: the experiment=NAME that suits the data; None: none
     factors: the arguments of `observation`; (): the data set has no such method
@@ -43,6 +47,9 @@ class Dataset(Option, abstract=True):
     items: Sequence[str] | None = None
     display_range: tuple[float, float] = (0.0, 1.0)
     gaps: bool = False
+    wants_kinds: bool = False
+    column_kinds: Sequence[ColumnKind] | None = None
+    categories: Sequence[Sequence[str] | None] | None = None
     resizes: bool = False
     recipe: ClassVar[str | None] = None
     factors: ClassVar[tuple[str, ...]] = ()

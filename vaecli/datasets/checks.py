@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,20 @@ def check_columns_observed(what: str, moments: Moments, names: Sequence[str] | N
         shown = ", ".join(names[i] for (i, *_) in unseen[:5]) if names else str(unseen[0])
         remedy = "leave it out (dataset.columns=[...])" if names else "leave it out"
         raise UserError(f"{what}: {shown} is missing in all of the training observations; {remedy}")
+
+
+def check_alike(files: Mapping[str, Split]) -> None:
+    """UserError unless files, by the beginnings of messages about them, hold the same kind of observations."""
+    first = next(iter(files.values()))
+    for what, split in files.items():
+        if split.x_shape != first.x_shape:
+            raise UserError(f"{what}: holds observations of shape {split.x_shape}, but dataset.path "
+                            f"those of shape {first.x_shape}")  # fmt: skip
+        if (split.x.dtype == torch.uint8) != (first.x.dtype == torch.uint8):
+            raise UserError(f"{what}: holds {split.x.dtype}, but dataset.path {first.x.dtype}; "
+                            "uint8 stands for 0 to 1: both should be uint8, or neither")  # fmt: skip
+        if split.levels != first.levels:
+            raise UserError(f"{what}: holds bytes up to 255, but dataset.path only 0 and 1")
 
 
 def check_numbers(what: str, values: np.ndarray) -> None:

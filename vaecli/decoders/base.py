@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaecli.utils.columns import ColumnKind
 from vaecli.utils.option import Option
 from vaecli.utils.types import Values
 
@@ -23,6 +24,7 @@ class DataFacts(NamedTuple):
     step: float | None = None  # every value is a multiple of it: 1/255 for 8-bit images, 1 for whole numbers
 
     can_standardize: bool = False  # whether the data set has the key `standardize`
+    columns: Sequence[ColumnKind] | None = None  # the kinds of a table's columns, if they are asked for
 
     @property
     def remedy(self) -> str:
@@ -51,6 +53,8 @@ class Decoder(Option, nn.Module, abstract=True):
         training batch are lower bounds of log p(x)
     takes_gaps: whether NaN in x stands for a missing number
     elementwise: whether p(x|z) is a product over the numbers of x, so that one that is missing can be left out
+    wants_kinds: whether a table's columns of text are categories, and the kinds of its columns are found
+    columns: the kinds of a table's columns; None: all numbers have the same likelihood
     calibrate: called with the mean squared error of the training set, if evaluation needs it; None otherwise
     """
 
@@ -61,15 +65,22 @@ class Decoder(Option, nn.Module, abstract=True):
     training_bound: bool = True
     takes_gaps: bool = False
     elementwise: bool = True
+    wants_kinds: ClassVar[bool] = False
+    columns: Sequence[ColumnKind] | None = None
     calibrate: ClassVar[Callable[[Any, float], None] | None] = None
 
     def __init__(self, x_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.x_shape = x_shape
 
+    @property
+    def param_shape(self) -> tuple[int, ...]:
+        """The shape of each of the n_params tensors that the network emits."""
+        return self.x_shape
+
     @abstractmethod
     def forward(self, *params: Tensor) -> Distribution:
-        """Parameters, each (..., *x_shape) -> distribution of batch shape (...) and event shape x_shape."""
+        """Parameters, each (..., *param_shape) -> distribution of batch shape (...) and event shape x_shape."""
         raise NotImplementedError
 
     def params_at_mean(self, mean: Tensor) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -22,6 +22,7 @@ from vaecli.models.sizes import Sizes
 from vaecli.models.vae import VAE
 from vaecli.runs.choice import Choice
 from vaecli.runs.config import RunConfig
+from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
@@ -42,7 +43,7 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
     vae = VAE(
         encoder_network=encoder_network(architecture, decoder, posterior.n_features),
         posterior=posterior,
-        decoder_network=architecture.decoder(latent_dim, decoder.n_params, x_shape),
+        decoder_network=architecture.decoder(latent_dim, decoder.n_params, decoder.param_shape),
         decoder=decoder,
         prior=prior,
         latent_dim=latent_dim,
@@ -62,11 +63,11 @@ def encoder_network(architecture: Architecture, decoder: Decoder, n_features: in
 
 def wrap_for_data(model: VAE, dataset: Values) -> VAE:
     """The model, wrapped as the data set's configuration says: for standardised data, or for data with gaps."""
-    if dataset.get("standardize"):
+    if dataset.get("standardize") and model.decoder.columns is None:
         units = Standardizer(model.x_shape, double=dataset.get("precision") == "double")
         model.encoder_network = nn.Sequential(units, model.encoder_network)
         model.decoder = Standardized(model.decoder, units)
-    if has_gaps(dataset):
+    if has_gaps(dataset) and not model.decoder.takes_gaps:
         if model.decoder.calibrate is not None:
             raise UserError("dataset.missing=mask: this decoder takes its scale from all numbers of a batch, of which "
                             "some are missing: use decoder=gaussian")  # fmt: skip
@@ -126,6 +127,14 @@ def initialise_prior(model: VAE, train: Split) -> None:
     model.prior.initialise_from(draw)
 
 
+def make_dataset(options: OptionFactory) -> Dataset:
+    """The data set of a configuration, which finds the kinds of a table's columns if the decoder asks for them."""
+    dataset: Dataset = options.make("dataset")
+    decoder: Any = options.option_class("decoder")
+    dataset.wants_kinds = decoder.wants_kinds
+    return dataset
+
+
 def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, train: Split) -> RunConfig:
     """The configuration, completed with what depends on the data, so that a model can be rebuilt from it alone.
 
@@ -134,19 +143,21 @@ def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, 
     """
     decided = {key: value for key, value in dataset.settings_from_data.items() if key in config.dataset}
     config = replace(config, dataset=config.dataset.filled(**decided)) if decided else config
-    decoder = filled_decoder(options, train, dataset.recipe)
+    options = replace(options, options=config.options)
+    decoder = filled_decoder(options, train, dataset.recipe, dataset.column_kinds)
     return replace(config, decoder=Choice(decoder)).with_epochs(len(train))
 
 
-def filled_decoder(options: OptionFactory, train: Split, recipe: str | None = None) -> Values:
-    """The decoder's option completed with what depends on the data."""
+def filled_decoder(
+    options: OptionFactory, train: Split, recipe: str | None = None, columns: Sequence[ColumnKind] | None = None
+) -> Values:
+    """The decoder's option completed with what depends on the data; columns: their kinds, of a table."""
     node: Values = options.options["decoder"]
     check_usable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
     with value_error_as_user_error(recipe):
-        filled: Values = decoder.fill_from_data(
-            dict(node), data_facts(train, dataset=options.options.get("dataset", {}))
-        )
+        facts = data_facts(train, dataset=options.options.get("dataset", {}))
+        filled: Values = decoder.fill_from_data(dict(node), facts._replace(columns=columns))
     return filled
 
 

@@ -196,7 +196,8 @@ def train_in_folder(setup: TrainingSetup, logger: RunLogger, resume: ResumeState
 def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> None:
     """Print and record what is trained, before the first step."""
     device = next(setup.model.parameters()).device
-    for line in reading_of(setup).lines():
+    reading = reading_of(setup)
+    for line in [*reading.lines(), *reading.kind_lines()]:
         logger.say(line)
     logger.config(setup.config.write(logger.folder))
     logger.summarise(identity(setup, logger), resumption(resume) if resume else Summary(), description(setup, device))

@@ -53,7 +53,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     trust = trust_in(config)
     options = OptionFactory(config.options, trust)
     device = pick_device(config.device)
-    dataset = options.make("dataset")
+    dataset = build.make_dataset(options)
     config = config.with_paths()
     splits = dataset.load()
     per_epoch = -(-len(splits.train) // config.batch_size)

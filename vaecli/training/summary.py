@@ -108,6 +108,7 @@ def large_values(setup: TrainingSetup) -> str | None:
     """A hint if a table's values are far too large for a network."""
     low, high, _ = setup.splits.train.range
     wanted = setup.config.dataset.get("standardize") is False and setup.model.decoder.step is None
+    wanted = wanted and setup.model.decoder.columns is None
     if not wanted or max(-low, high) <= LARGE_VALUE:
         return None
     counts = low >= 0 and data_facts(setup.splits.train).step == 1

@@ -64,4 +64,6 @@ class ReadOptions(NamedTuple):
     white: White | None = None  # the whole number that stands for 1.0
     precision: Precision | None = "single"  # of float32 or float64; None: as the numbers need it
     series: bool = False  # an array (N,) is one number for each of N rows
+    mixed: bool = False  # a table's columns of text are categories, whose codes are read
+    categories: Sequence[Sequence[str] | None] | None = None  # of each of `columns`, if they are known
     known: bool = False  # columns and labels were found in another file; there may be no such labels here

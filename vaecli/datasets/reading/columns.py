@@ -178,3 +178,8 @@ def first_text(column: Any) -> tuple[int, str]:
         except (TypeError, ValueError):
             return row, str(cell)
     return 1, str(column[0])
+
+
+def number_text(value: float) -> str:
+    """The text of a number that is a category: the shortest that float32 knows it by."""
+    return str(int(value)) if value.is_integer() else np.format_float_positional(np.float32(value), trim="-")

@@ -42,6 +42,7 @@ class Content(NamedTuple):
     labels: np.ndarray | Classes | None  # numbers (N,) or (N, d), or text
     reading: FileReading
     names: tuple[str, ...] | None = None  # of the columns of a table
+    categories: tuple[tuple[str, ...] | None, ...] | None = None  # of a table's columns: the texts of codes
     levels: int = 1  # the value of x that stands for 1.0
     mapped: bool = False  # x stays in the file, mapped into memory
     double: bool = False  # float32 has too few digits for it

@@ -13,6 +13,7 @@ from vaecli.utils.types import Values
 
 MAX_NAMES, MAX_LETTERS = 5, 40  # names in a line, and characters of one
 MAX_KEPT = 200  # columns and classes that summary.json lists
+MAX_LINES = 30  # columns whose kinds are printed
 MAX_LINE_LENGTH = 1000  # characters
 
 
@@ -133,6 +134,14 @@ class Part(NamedTuple):
     whence: str
 
 
+class KindFound(NamedTuple):
+    """The kind of a table's column, and why it has it."""
+
+    column: str
+    kind: str
+    why: str
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a data set was read from.
@@ -145,6 +154,7 @@ class Reading:
     files: Mapping[str, FileReading]
     parts: Mapping[str, Part] = field(default_factory=dict)
     labels: Labels | None = None  # of a data set without files
+    kinds: tuple[KindFound, ...] = ()  # of a table's columns, if they are asked for
 
     @property
     def notes(self) -> list[str]:
@@ -161,6 +171,14 @@ class Reading:
             lines.append(f"note: {'; '.join(self.notes)}")
         return [shorten(line, MAX_LINE_LENGTH) for line in map(printable, lines) if line]
 
+    def kind_lines(self) -> list[str]:
+        """A table of the columns, their kinds, and why; at most MAX_LINES of them."""
+        shown = [[shorten(printable(cell), MAX_LETTERS) for cell in one] for one in self.kinds[:MAX_LINES]]
+        widths = [max(len(line[i]) for line in shown) for i in range(2)] if shown else []
+        lines = [f"  {name.ljust(widths[0])}  {kind.ljust(widths[1])}  {why}" for name, kind, why in shown]
+        more = len(self.kinds) - MAX_LINES
+        return lines + ([f"  ... and {more:,} more, in config.yaml"] if more > 0 else [])
+
     def splits(self) -> list[str]:
         """How many observations are in each part, grouped by source."""
         by_source: dict[str, list[str]] = {}
@@ -175,6 +193,7 @@ class Reading:
             "name": self.name,
             "files": {key: file.to_dict() for key, file in self.files.items()},
             "splits": {name: part._asdict() for name, part in self.parts.items()},
+            **({"kinds": [kind._asdict() for kind in self.kinds[:MAX_KEPT]]} if self.kinds else {}),
         }
 
 

@@ -7,8 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vaecli.datasets.reading.cells import MISSING, normalise
 from vaecli.datasets.reading.choice import ReadOptions
-from vaecli.datasets.reading.columns import Texts, are_numbers, is_coded, is_text, kind_of, numbers, texts
+from vaecli.datasets.reading.columns import (
+    Texts,
+    are_numbers,
+    is_coded,
+    is_text,
+    kind_of,
+    number_text,
+    numbers,
+    texts,
+)
 from vaecli.utils.types import Values
 
 
@@ -29,7 +39,7 @@ class Columns:
 
     def __init__(self, table: Table, choice: ReadOptions) -> None:
         self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
-        self.typed = table.typed
+        self.typed, self.mixed = table.typed, choice.mixed
         self.arrow = [decode_dictionary(column) for column in table.columns]
         self.looked: dict[int, Texts] = {}
 
@@ -51,6 +61,29 @@ class Columns:
         """The numbers of a column, float64 (N,)."""
         text = self.text(i)
         return numbers(self.arrow[i], self.missing) if text is None else text.numbers()
+
+    def is_category(self, i: int) -> bool:
+        """Whether the column is text, and not numbers of which some cannot be read."""
+        text = self.text(i)
+        return text is not None and text.n_strays > 0 and not text.is_number
+
+    def categories(self, i: int) -> tuple[list[str], np.ndarray]:
+        """The different cells of a column, as texts, and the index of each row's cell; one more for a missing one."""
+        text = self.text(i)
+        if text is not None:
+            cells = [normalise(cell) for cell in text.cells]
+            gaps = {"", *MISSING, *self.missing}
+            kept = sorted({cell for cell in cells if cell not in gaps})
+            places = {cell: k for k, cell in enumerate(kept)}
+            codes: np.ndarray = np.array([places.get(cell, len(kept)) for cell in cells] + [len(kept)])[text.codes]
+            return kept, codes
+        values = numbers(self.arrow[i], self.missing)
+        different, codes = np.unique(values[~np.isnan(values)], return_inverse=True)
+        truth = kind_of(self.arrow[i]) == "truth values"
+        shown = [("false", "true")[int(value)] if truth else number_text(float(value)) for value in different]
+        whole = np.full(len(values), len(shown))
+        whole[~np.isnan(values)] = codes
+        return shown, whole
 
     def kind(self, i: int) -> str:
         return kind_of(self.arrow[i]) if self.text(i) is None else "numbers"

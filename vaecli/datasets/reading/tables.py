@@ -21,8 +21,10 @@ from vaecli.datasets.reading.content import Classes, Content, classes
 from vaecli.datasets.reading.names import column_index, list_columns, written
 from vaecli.datasets.reading.report import Column, FileReading, Labels, first_names, number
 from vaecli.datasets.reading.table import Columns, Table
+from vaecli.utils.columns import MAX_CATEGORIES
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
+from vaecli.utils.text import printable, shorten
 
 LABELS = ("label", "labels", "class", "target")  # names by which a column of labels is recognised
 ROW_BLOCK = 8192  # rows
@@ -43,15 +45,47 @@ def table_content(what: str, path: Path, table: Table, choice: ReadOptions) -> C
         raise UserError(f"{what}: there are no observations in it")
     columns = Columns(table, choice)
     roles = roles_of(what, columns, choice)
-    check_numeric_columns(what, columns, roles.x, choice)
+    coded = {i for i in roles.x if choice.mixed and columns.is_category(i)}
+    check_numeric_columns(what, columns, [i for i in roles.x if i not in coded], choice)
     if not roles.x:
         raise UserError(f"{what}: no column of numbers is left; it has {list_columns(table.names)}")
-    x, ends = matrix(columns, roles.x, choice)
+    found = [column_values(what, columns, i, i in coded, known) for i, known in known_categories(roles.x, choice)]
+    x, ends = matrix([one.x for one in found], choice)
     names = tuple(table.names[i] for i in roles.x)
     about = f"{what}: column {table.names[roles.label]}" if roles.label is not None else what
     labels, said = (None, None) if roles.label is None else label_values(about, columns, roles.label)
     reading = described(path, table, columns, roles, x.shape, ends, said)
-    return Content(torch.from_numpy(x), labels, reading, names, double=x.dtype == np.float64)
+    texts = tuple(one.texts for one in found) if choice.mixed else None
+    return Content(torch.from_numpy(x), labels, reading, names, texts, double=x.dtype == np.float64)
+
+
+class ColumnValues(NamedTuple):
+    """A column as numbers (N,), and the texts of which they are codes, if they are."""
+
+    x: np.ndarray
+    texts: tuple[str, ...] | None
+
+
+def known_categories(taken: Sequence[int], choice: ReadOptions) -> list[tuple[int, Sequence[str] | None]]:
+    """The columns taken, each with the texts of its categories if they are known."""
+    known = choice.categories if choice.categories is not None else [None] * len(taken)
+    return list(zip(taken, known, strict=True))
+
+
+def column_values(what: str, columns: Columns, i: int, is_text: bool, known: Sequence[str] | None) -> ColumnValues:
+    """A column's numbers, or the codes of its texts; UserError for a text that is none of the known categories."""
+    if known is None and not is_text and not (columns.mixed and columns.kind(i) == "truth values"):
+        return ColumnValues(columns.values(i), None)
+    cells, codes = columns.categories(i)
+    texts = tuple(known) if known is not None else tuple(sorted(cells))
+    places = {text: float(k) for k, text in enumerate(texts)}
+    if wrong := [cell for cell in cells if cell not in places]:
+        row = int((codes == cells.index(wrong[0])).argmax()) + 1
+        of = ", ".join(shorten(printable(text), 30) for text in texts[:10]) + (", ..." if len(texts) > 10 else "")
+        raise UserError(f"{what}: column {columns.names[i]}: {wrong[0][:40]!r} in row {row:,} is none of the run's "
+                        f"categories ({of}); correct it, or empty the cell")  # fmt: skip
+    numbers = np.array([places[cell] for cell in cells] + [np.nan])
+    return ColumnValues(numbers[codes], texts)
 
 
 class Ends(NamedTuple):
@@ -62,11 +96,10 @@ class Ends(NamedTuple):
     missing: int
 
 
-def matrix(columns: Columns, taken: Sequence[int], choice: ReadOptions) -> tuple[np.ndarray, list[Ends]]:
-    """The columns taken (N, d), float32, or float64 if asked for or if float32 would merge neighbours."""
-    values = [columns.values(i) for i in taken]
+def matrix(values: Sequence[np.ndarray], choice: ReadOptions) -> tuple[np.ndarray, list[Ends]]:
+    """Columns (N, d), float32, or float64 if asked for or if float32 would merge neighbours."""
     double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, values)))
-    x = np.empty((len(columns.arrow[0]), len(taken)), np.float64 if double else np.float32)
+    x = np.empty((len(values[0]), len(values)), np.float64 if double else np.float32)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused later
         for start in range(0, len(x), ROW_BLOCK):  # so many rows of all columns stay near the processor
             for j, column in enumerate(values):
@@ -115,6 +148,8 @@ def no_data(columns: Columns, i: int) -> str | None:
     name, text = columns.names[i], columns.text(i)
     if counts_rows(name, columns.arrow[i]):
         return "counts the rows"
+    if columns.mixed and text is not None and not text.is_number and len(text.cells) > MAX_CATEGORIES and text.repeat:
+        return f"{len(text.cells):,} different texts are more than {MAX_CATEGORIES:,} categories"
     if text is None or text.is_number or text.n_numbers or text.decorated or text.are_classes:
         return None
     n = len(text.codes)
@@ -134,8 +169,8 @@ def label_column(what: str, columns: Columns, choice: ReadOptions, out: set[int]
     columns_of_x = {*(choice.columns or ()), *written(choice.columns or ())}
     rest = [i for i, name in enumerate(names) if name not in columns_of_x and i not in out]
     called = [i for i in rest if names[i].lower() in LABELS]
-    if called:
-        return called[0]
+    if called or choice.mixed:
+        return called[0] if called else None
     looked = [(i, columns.text(i)) for i in rest]
     other = [i for i, text in looked if text is not None and text.n_strays and not no_data(columns, i)]
     text = columns.text(other[0]) if len(other) == 1 else None
@@ -175,12 +210,15 @@ def described(
     n, d = shape
     names = [table.names[i] for i in roles.x]
     described_columns = tuple(
-        Column(name, columns.kind(i), number(end.low), number(end.high), end.missing)
+        Column(name, "text", None, None, end.missing)
+        if columns.mixed and columns.is_category(i)
+        else Column(name, columns.kind(i), number(end.low), number(end.high), end.missing)
         for i, name, end in zip(roles.x, names, ends, strict=True)
     )
     missing = sum(end.missing for end in ends)
     how = [*table.how, f"{missing:,} cell{'s' * (missing != 1)} missing" if missing else "none missing"]
-    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} number{'s' * (d != 1)} ({first_names(names)})"
+    kind = "column" if columns.mixed and any(map(columns.is_category, roles.x)) else "number"
+    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} {kind}{'s' * (d != 1)} ({first_names(names)})"
     low, high = np.fmin.reduce([end.low for end in ends]), np.fmax.reduce([end.high for end in ends])
     return FileReading(
         str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, described_columns,
@@ -194,7 +232,7 @@ def thousands(columns: Columns, roles: Roles) -> list[str]:
     sign, other = (".", "point") if columns.decimal == "," else (",", "comma")
     notes = []
     for i in roles.x:
-        text = columns.looked.get(i)
+        text = None if columns.mixed and columns.is_category(i) else columns.looked.get(i)
         at = next((k for k, cell in enumerate(text.cells) if sign in cell), None) if text else None
         if text and at is not None:
             read = f"{text.cells[at].strip()} as {text.values[at]:.10g}"

@@ -1,0 +1,209 @@
+"""The kinds of a table's columns: the rule, what the user gives instead, and what a later file may hold."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.command_line import forked
+from support.small_runs import vae
+
+from vaecli.datasets.arrays import Arrays
+from vaecli.datasets.kinds import find_kinds
+from vaecli.utils.columns import ColumnKind
+from vaecli.utils.errors import UserError
+
+RNG = np.random.default_rng(0)
+N = 200
+FAST = ("architecture.hidden=[8]", "latent_dim=2", "epochs=1", "images.every_epochs=9", "device=cpu", "output=run")
+RULE: dict[str, tuple[Any, ColumnKind]] = {
+    "normal": (RNG.normal(size=N), ColumnKind("real")),
+    "size": (RNG.lognormal(size=N), ColumnKind("positive")),
+    "rain": (np.maximum(RNG.normal(size=N), 0), ColumnKind("positive", zeros=True)),
+    "share": (RNG.beta(0.5, 0.5, N), ColumnKind("interval", low=0, high=1)),
+    "small": (RNG.uniform(0.1, 0.2, N), ColumnKind("positive")),  # not near 0 and 1: no share of a whole
+    "full share": (np.clip(RNG.normal(0.5, 0.5, N), 0, 1), ColumnKind("interval", low=0, high=1, zeros=True)),
+    "fat in %": (RNG.uniform(10, 40, N), ColumnKind("interval", low=0, high=100)),
+    "two": (RNG.choice([1, 2], N), ColumnKind("binary", levels=2)),
+    "few": (RNG.choice([1, 3, 4], N), ColumnKind("category", levels=3)),
+    "visits": (RNG.poisson(9, N), ColumnKind("count", whole=True)),
+    "age": (RNG.integers(18, 90, N), ColumnKind("positive", whole=True)),
+    "people": (RNG.integers(0, 10**8, N) * 0 + RNG.integers(1, 10**8, N), ColumnKind("positive", whole=True)),
+    "change": (RNG.integers(-50, 50, N), ColumnKind("real", whole=True)),
+    "same": (np.full(N, 3.5), ColumnKind("constant", low=3.5)),
+}
+
+
+def found(values: Any, name: str = "x", texts: Any = None, **asked: str) -> ColumnKind:
+    x = torch.tensor(np.asarray(values, "f4")).reshape(-1, 1)
+    return find_kinds(x, [name], [texts], asked)[0].column
+
+
+@pytest.mark.parametrize("name", RULE)
+def test_the_rule(name: str) -> None:
+    values, expected = RULE[name]
+    assert found(values, name) == expected
+
+
+def test_text_is_binary_or_a_category() -> None:
+    assert found(RNG.choice(2, N), texts=("a", "b")) == ColumnKind("binary", levels=2)
+    assert found(RNG.choice(3, N), texts=("a", "b", "c")) == ColumnKind("category", levels=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        (RNG.integers(1, 40, N), "real", ColumnKind("real", whole=True)),
+        (np.arange(N) % 39, "ordered", ColumnKind("ordered", levels=39)),
+        (RNG.lognormal(size=N) + 3, "real", ColumnKind("real")),
+        (RNG.uniform(2, 5, N), "interval", ColumnKind("interval", low=0, high=100)),
+        (RNG.uniform(-2, 5, N).round(2), "interval", ColumnKind("interval", low=-2, high=5, zeros=True)),
+    ],
+)
+def test_what_is_asked_for(values: Any, kind: str, expected: ColumnKind) -> None:
+    column = found(values, x=kind)
+    ends = {} if kind != "interval" or expected.high == 100 else {"low": column.low, "high": column.high}
+    assert column == ColumnKind(**{**expected.values(), **ends})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        ([-1.0, 2], "positive", "its lowest value is -1; use real"),
+        ([0.5, 2], "count", "counts are whole numbers from 0 on"),
+        ([1.0, 2, 3], "binary", "it has 3 different values; category takes more"),
+        ([1.0, 2], "constant", "it has 2 different values; dataset.leave_out leaves it out"),
+        ([1.0, 2], "numeric", "x:numeric: should be one of real, positive"),
+        (range(2000), "category", "more than 1,000 categories; leave it out"),
+    ],
+)
+def test_what_cannot_be_is_refused(values: Any, kind: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        found(values, x=kind)
+
+
+def write(path: Path, columns: dict[str, Any]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
+
+
+def people(n: int = 120) -> dict[str, list[Any]]:
+    t = RNG.normal(size=n)
+    return {
+        "age": np.rint(40 + 10 * t).astype(int).tolist(), "sex": np.where(t > 0, "female", "male").tolist(),
+        "income": np.exp(9 + t).round(2).tolist(), "city": RNG.choice(["Rome", "Oslo", "São, Paulo"], n).tolist(),
+        "visits": RNG.poisson(4, n).tolist(), "stars": RNG.integers(1, 6, n).tolist(), "country": ["IT"] * n,
+        "score": t.round(3).tolist(),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with gaps, and a run on it with the default options."""
+    here = tmp_path_factory.mktemp("people")
+    table = people()
+    for name, row in (("age", 3), ("city", 4), ("sex", 5), ("score", 6)):
+        table[name][row] = ""
+    write(here / "x.csv", table)
+    said = vae(here, "train", "dataset=arrays", "dataset.path=x.csv", *FAST)
+    (here / "said.txt").write_text(said)
+    return here
+
+
+def test_the_first_lines_show_the_kinds(folder: Path) -> None:
+    said = (folder / "said.txt").read_text()
+    lines = [line.split(maxsplit=2) for line in said.splitlines() if line.startswith("  ")][:8]
+    assert [line[:2] for line in lines] == [
+        ["age", "positive"], ["sex", "binary"], ["income", "positive"], ["city", "category"], ["visits", "count"],
+        ["stars", "category"], ["country", "constant"], ["score", "real"],
+    ]  # fmt: skip
+    assert lines[3][2] == "3 different texts"
+    stored = (folder / "run/config.yaml").read_text()
+    for text in ("name: columns", "missing: mask", "São, Paulo"):
+        assert text in stored
+
+
+def test_samples_come_out_as_the_table_went_in(folder: Path) -> None:
+    vae(folder, "sample", "run=run", "n=300", "format=csv", "output=s.csv")
+    with (folder / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(people())
+    for row in rows:
+        assert row["sex"] in ("female", "male")
+        assert row["city"] in ("Rome", "Oslo", "São, Paulo")
+        assert row["country"] == "IT"
+        assert int(row["age"]) >= 1
+        assert int(row["visits"]) >= 0
+        assert int(row["stars"]) in range(1, 6)
+        assert float(row["income"]) > 0
+
+
+def test_every_command_reads_such_a_run(folder: Path) -> None:
+    vae(folder, "reconstruct", "run=run", "n=3", "format=csv", "output=r.csv")
+    text = (folder / "r.csv").read_text()
+    assert "city_reconstruction" in text
+    vae(folder, "evaluate", "run=run", "k=20", "output=e.json")
+    vae(folder, "encode", "run=run", "input=x.csv", "output=c.npz")
+    vae(folder, "sample", "run=run", "output=s.png")
+    assert len(np.load(folder / "c.npz")["loc"]) == 120
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"city": "Lima"}, "column city: 'Lima' in row 1 is none of the run's categories (Oslo, Rome, São, Paulo)"),
+        ({"income": -5}, "column income: -5 in row 1 should be above 0, as in the run's data"),
+        ({"visits": 2.5}, "column visits: 2.5 in row 1 should be a whole number from 0 on"),
+        ({"country": "FR"}, "column country: 'FR' in row 1 is none of the run's categories (IT)"),
+        ({"age": "old"}, "column age: 1 of 30 cells is not a number: 'old' in row 1"),
+        ({"stars": 7}, "column stars: '7' in row 1 is none of the run's categories (1, 2, 3, 4, 5)"),
+    ],
+)
+def test_what_the_run_never_saw_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+    table = people(30)
+    for name, value in change.items():
+        table[name][0] = value
+    write(folder / "new.csv", table)
+    done = forked("encode", "run=run", "input=new.csv", "output=n.npz", cwd=folder)
+    assert done.returncode == 1
+    assert f"input=new.csv: {message}" in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_another_order_and_one_row_are_read_a_missing_column_is_not(folder: Path) -> None:
+    table = people(1)
+    write(folder / "one.csv", dict(reversed(table.items())))
+    vae(folder, "encode", "run=run", "input=one.csv", "output=o.npz")
+    table.pop("sex")
+    write(folder / "less.csv", table)
+    done = forked("encode", "run=run", "input=less.csv", "output=o.npz", cwd=folder)
+    assert "input=less.csv: has no column sex" in done.stderr
+
+
+def test_other_decoders_read_as_before(tmp_path: Path) -> None:
+    """A table's only column of classes is its labels unless the decoder asks for kinds."""
+    write(tmp_path / "x.csv", {"a": RNG.normal(size=60).tolist(), "kind": ["p", "q"] * 30})
+    plain, asked = Arrays(str(tmp_path / "x.csv")), Arrays(str(tmp_path / "x.csv"))
+    asked.wants_kinds = True
+    assert plain.load().train.x_shape == (1,)
+    assert plain.label_names == ("p", "q")
+    assert asked.load().train.x_shape == (2,)
+    assert asked.label_names is None
+    assert asked.categories == [None, ["p", "q"]]
+
+
+def test_kinds_from_a_file_and_for_names_that_are_not_there(tmp_path: Path) -> None:
+    write(tmp_path / "x.csv", {"mean radius": RNG.lognormal(size=60).tolist(), "b": RNG.normal(size=60).tolist()})
+    (tmp_path / "kinds.yaml").write_text("mean radius: real\n")
+    data = Arrays(str(tmp_path / "x.csv"), kinds=str(tmp_path / "kinds.yaml"))
+    data.wants_kinds = True
+    data.load()
+    assert [one.kind for one in data.column_kinds or ()] == ["real", "real"]
+    data = Arrays(str(tmp_path / "x.csv"), kinds={"radius": "real"})
+    data.wants_kinds = True
+    with pytest.raises(UserError, match=r"dataset\.kinds: there is no column radius"):
+        data.load()

@@ -1,0 +1,136 @@
+"""What is missing given what is there: draws of z weighted by importance, and what they say of each cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vaecli.models.inference import evaluating
+from vaecli.models.vae import VAE
+from vaecli.utils.columns import CODED, ColumnKind
+
+AT_ONCE = 2**16  # decoded rows at a time
+Tick = Callable[[int], object]  # called with the number of observations done
+
+
+class Conditional(NamedTuple):
+    """K weighted draws from p(z, x | what is there of x) for each of B observations."""
+
+    x: Tensor  # (K, B, d): draws from p(x|z); what is there is as it is
+    mean: Tensor  # (K, B, d): means of p(x|z), or the most likely category
+    log_w: Tensor  # (K, B), float64
+
+    @property
+    def weights(self) -> Tensor:
+        """(K, B); their sum over K is 1."""
+        return self.log_w.softmax(0)
+
+    @property
+    def ess(self) -> Tensor:
+        """The effective number of draws (B,): 1 / sum w^2."""
+        return 1 / self.weights.square().sum(0)
+
+
+def conditional(model: VAE, x: Tensor, k: int) -> Conditional:
+    """Self-normalised importance sampling of z given what is there of x (B, d), and then of all of x given z.
+
+    Mattei and Frellsen (2019), MIWAE, with half of the draws from q(z|x) and half from the prior: the weights
+    w = p(x_there|z) p(z) / (q(z|x)/2 + p(z)/2) are then at most twice p(x_there|z), also where q(z|x), which may have
+    seen few of the numbers, is far from the posterior.
+    """
+    q_z, p_z = model.encode(x), model.prior(model.encode)
+    half = max(1, k // 2)
+    z = torch.cat([q_z.sample((half,)), p_z.sample((k - half, len(x)))])
+    log_q, log_p = q_z.log_prob(z), p_z.log_prob(z)
+    shares = [math.log(half / k), math.log((k - half) / k) if k > half else -math.inf]
+    p_x = model.decode(z)
+    log_w = p_x.log_prob(x) + log_p - torch.logaddexp(log_q + shares[0], log_p + shares[1])
+    missing = x.isnan()
+    drawn = torch.where(missing, p_x.sample(), x)
+    return Conditional(drawn, torch.where(missing, p_x.mean, x), log_w.double())
+
+
+class Cells(NamedTuple):
+    """What is known of each cell of N observations (N, d); of cells that are there, they themselves."""
+
+    value: Tensor  # the conditional mean, or the most likely category
+    low: Tensor  # ends of an interval with the probability asked for; NaN for categories
+    high: Tensor
+    probability: Tensor  # of `value`, for categories; NaN for numbers
+    complete: Tensor  # (C, N, d): completed observations, each drawn as a whole
+    ess: Tensor  # (N,)
+
+
+def impute(
+    model: VAE, x: Tensor, k: int, kinds: Sequence[ColumnKind] | None = None, coverage: float = 0.9,
+    complete: int = 0, seed: int = 0, tick: Tick = lambda n: None,
+) -> Cells:  # fmt: skip
+    """Every cell of x (N, d), NaN for a missing one, from k weighted draws for each row with gaps.
+
+    kinds: of the columns; None: all of them are numbers. coverage: of the intervals.
+    """
+    parts = []
+    codes = torch.tensor([one.kind in CODED for one in kinds] if kinds else [False] * x.shape[1], device=x.device)
+    with evaluating(model, seed):
+        for rows in x.split(max(1, AT_ONCE // k)):
+            found = conditional(model, rows, k)
+            parts.append(cells(found, codes, coverage, complete))
+            tick(len(rows))
+    return Cells(*(torch.cat(each, 1 if name == "complete" else 0) for name, each in fields(parts)))
+
+
+def fields(parts: Sequence[Cells]) -> Iterator[tuple[str, list[Tensor]]]:
+    for name in Cells._fields:
+        yield name, [getattr(part, name).cpu() for part in parts]
+
+
+def cells(found: Conditional, codes: Tensor, coverage: float, complete: int) -> Cells:
+    """The summary of weighted draws; codes: (d,), which columns are categories."""
+    w = found.weights.to(found.x.dtype)
+    mean = (w.unsqueeze(-1) * found.mean).sum(0)
+    best, probability = most_likely(found.x, w, codes)
+    low, high = (quantile(found.x, w, p) for p in ((1 - coverage) / 2, (1 + coverage) / 2))
+    nothing = torch.full_like(mean, torch.nan)
+    chosen = torch.zeros(0, len(mean), dtype=torch.int64, device=w.device)
+    if complete:
+        chosen = torch.multinomial(found.weights.T.float(), complete, replacement=True).T
+    completed = found.x.gather(0, chosen.unsqueeze(-1).expand(-1, -1, found.x.shape[-1]))
+    return Cells(
+        torch.where(codes, best, mean), torch.where(codes, nothing, low), torch.where(codes, nothing, high),
+        torch.where(codes, probability, nothing), completed, found.ess,
+    )  # fmt: skip
+
+
+def most_likely(x: Tensor, w: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """The category of the largest weight among draws x (K, B, d) with weights w (K, B), and its weight: each (B, d)."""
+    value, probability = x[0].clone(), torch.ones_like(x[0])
+    for j in codes.nonzero()[:, 0].tolist():
+        k = x[..., j].round().long().clamp_min(0)
+        sums = torch.zeros(x.shape[1], int(k.max()) + 1, dtype=w.dtype, device=x.device)
+        sums.scatter_add_(1, k.T, w.T)
+        probability[:, j], best = sums.max(1)
+        value[:, j] = best.to(x.dtype)
+    return value, probability
+
+
+def quantile(x: Tensor, w: Tensor, p: float) -> Tensor:
+    """The weighted quantile (B, d) of draws x (K, B, d) with weights w (K, B) that add up to 1."""
+    ordered, at = x.sort(0)
+    cumulated = w.unsqueeze(-1).expand_as(x).gather(0, at).cumsum(0)
+    first = (cumulated < p).sum(0, keepdim=True).clamp_max(len(x) - 1)
+    return ordered.gather(0, first)[0]
+
+
+def draws_given(model: VAE, x: Tensor, n: int, k: int, seed: int = 0) -> tuple[Tensor, float]:
+    """n draws (n, d) of whole observations given what is there of one (1, d), resampled from k weighted ones, and the
+    effective number of those."""
+    with evaluating(model, seed):
+        sizes = [AT_ONCE] * (k // AT_ONCE) + [k % AT_ONCE] * (k % AT_ONCE > 0)
+        parts = [conditional(model, x, size) for size in sizes]
+        weights = torch.cat([part.log_w[:, 0] for part in parts]).softmax(0)
+        drawn = torch.multinomial(weights.float(), n, replacement=True)
+    return torch.cat([part.x[:, 0] for part in parts])[drawn].cpu(), float(1 / weights.square().sum())

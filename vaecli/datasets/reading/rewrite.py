@@ -1,0 +1,109 @@
+"""Writes a text file again with other contents in some of its cells, all else as it was, byte for byte."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vaecli.datasets.reading.candidates import PIECE, RULE
+from vaecli.datasets.reading.cells import MISSING, normalise
+from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.encodings import encoding_of
+from vaecli.datasets.reading.layout import COMMENTS, find_layout
+from vaecli.datasets.reading.text import FOOTER
+from vaecli.utils.errors import UserError
+
+Cells = Mapping[tuple[int, str], str]  # the texts of cells, by row, counted from 0, and the column's name
+
+
+class TextTable(NamedTuple):
+    """A text file, cut where its rows are."""
+
+    names: Sequence[str]
+    head: str  # what comes before the rows
+    lines: Sequence[str]  # records with their ends of line
+    rows: Sequence[int]  # which of them are the rows of the table
+    separator: str
+    decimal: str
+    encoding: str
+    gaps: frozenset[str]
+
+    def with_cells(self, cells: Cells) -> bytes:
+        """The file with these cells written into gaps; UserError where a cell is not one."""
+        places: dict[int, dict[int, str]] = {}
+        for (row, name), text in cells.items():
+            places.setdefault(self.rows[row], {})[self.names.index(name)] = text
+        changed = [changed_line(line, places[i], self) if i in places else line for i, line in enumerate(self.lines)]
+        return (self.head + "".join(changed)).encode(self.encoding)
+
+
+def read_text_table(what: str, path: Path, choice: ReadOptions, n: int) -> TextTable:
+    """The file of a table of n rows, to be written again; UserError if its rows cannot be told from other lines."""
+    encoding = encoding_of(what, path, choice.encoding)
+    layout = find_layout(what, path, choice, encoding)
+    content = path.read_bytes().decode(encoding)
+    every = list(records(content))
+    head, lines = "".join(every[: layout.skip]), every[layout.skip :]
+    rows = [i for i, line in enumerate(lines) if is_row(line)][:n]
+    if len(rows) != n or content.encode(encoding) != path.read_bytes():
+        raise UserError(f"{what}: its {n:,} rows cannot be told from its other lines; save it as .csv again")
+    decimal = layout.decimal or "."
+    gaps = frozenset({*MISSING, *choice.missing_values})
+    return TextTable(layout.names, head, lines, rows, layout.separator, decimal, encoding, gaps)
+
+
+def records(content: str) -> Iterator[str]:
+    """The lines of a text with their ends; lines within quotes are one."""
+    held = ""
+    for line in content.splitlines(keepends=True):
+        held += line
+        if held.count('"') % 2 == 0:
+            yield held
+            held = ""
+    if held:
+        yield held
+
+
+def is_row(line: str) -> bool:
+    text = line.strip()
+    return bool(text) and not (text.startswith(COMMENTS) or RULE.fullmatch(text) or FOOTER.fullmatch(text))
+
+
+def spans(line: str, separator: str) -> list[tuple[int, int]]:
+    """Where each cell of a line is, quotes and blanks included."""
+    if separator == " ":
+        return [match.span() for match in PIECE.finditer(line)]
+    found, start, quoted = [], 0, False
+    for at, sign in enumerate(line):
+        if sign == '"':
+            quoted = not quoted
+        elif sign == separator and not quoted:
+            found.append((start, at))
+            start = at + 1
+    return [*found, (start, len(line))]
+
+
+def changed_line(line: str, cells: Mapping[int, str], table: TextTable) -> str:
+    """A line with the texts of some cells, by index, in the place of gaps."""
+    body = line.rstrip("\r\n")
+    places = spans(body, table.separator)
+    for i in sorted(cells, reverse=True):
+        start, end = places[i]
+        there = body[start:end].strip().strip('"')
+        if normalise(there) not in table.gaps:
+            raise UserError(f"the cell {there[:40]!r} is not a gap, which was expected in column {table.names[i]}; "
+                            "save the file as .csv again")  # fmt: skip
+        body = body[:start] + as_cell(cells[i], table.separator) + body[end:]
+    return body + line[len(line.rstrip("\r\n")) :]
+
+
+def as_cell(text: str, separator: str) -> str:
+    """A text as a cell, in quotes if it needs them."""
+    if separator == " ":
+        return f'"{text}"' if " " in text else text
+    file = io.StringIO()
+    csv.writer(file, delimiter=separator, lineterminator="").writerow([text])
+    return file.getvalue()

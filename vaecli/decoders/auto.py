@@ -1,0 +1,22 @@
+"""The likelihood that suits the data: a table's columns each their own, else the Bernoulli."""
+
+from __future__ import annotations
+
+from vaecli.decoders.base import DataFacts
+from vaecli.decoders.bernoulli import Bernoulli
+from vaecli.decoders.columns import Columns
+from vaecli.utils.types import Values
+
+
+class Auto(Bernoulli):
+    """A Bernoulli decoder until the data are known; filled in from a table it is Columns, from other data Bernoulli."""
+
+    wants_kinds = True
+
+    @classmethod
+    def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
+        """The settings of the option that the data call for."""
+        chosen = Bernoulli if data.columns is None else Columns
+        name = chosen.__module__.rpartition(".")[2]
+        target = {"_target_": f"{chosen.__module__}.{chosen.__qualname__}", "name": name}
+        return chosen.fill_from_data(target, data)
