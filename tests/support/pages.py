@@ -84,6 +84,8 @@ def tables() -> None:
     Path("flowers.csv").write_text("\n".join(["petal,sepal,stem,species", *flowers]) + "\n")
     np.save("spectra.npy", rng.normal(100, 20, (30, 12)))
     patients = [f"{weight:.1f},{'' if i % 3 else f'{height:.2f}'}" for i, (weight, height) in enumerate(rng.normal(70, 9, (30, 2)))]  # fmt: skip  # noqa: E501
+    people = [f"{20 + i},{'female' if i % 2 else 'male'},{1000 * rng.lognormal():.2f}" for i in range(40)]
+    Path("people.csv").write_text("\n".join(["age,sex,income", *people]) + "\n")
     for name in ("patients.csv", "new_patients.csv"):
         Path(name).write_text("\n".join(["weight,height", *patients]) + "\n")
     Path("photos").mkdir()
@@ -110,6 +112,7 @@ def runs_to_look_into() -> None:
 BEFORE: dict[str, Callable[[], None]] = {
     "README.md": tables,
     "docs/own-data.md": tables,
+    "docs/tables.md": tables,
     "docs/resuming.md": stopped_run,
     "docs/inspecting.md": runs_to_look_into,
     "docs/python.md": runs_to_look_into,

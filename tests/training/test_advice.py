@@ -51,7 +51,7 @@ def test_no_advice_where_it_is_followed(words: tuple[str, ...], counts: str, tmp
 
 
 def test_an_unsuitable_decoder_names_both_keys(measurements: str, tmp_path: Path) -> None:
-    done = called("train", *SMALL, measurements, cwd=tmp_path)
+    done = called("train", *SMALL, measurements, "decoder=bernoulli", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("use decoder=gaussian dataset.standardize=true")
 

@@ -75,6 +75,8 @@ def impute(
     """
     parts = []
     codes = torch.tensor([one.kind in CODED for one in kinds] if kinds else [False] * x.shape[1], device=x.device)
+    if not len(x):
+        return Cells(*(torch.zeros(shape) for shape in [x.shape] * 4 + [(complete, *x.shape), (0,)]))
     with evaluating(model, seed):
         for rows in x.split(max(1, AT_ONCE // k)):
             found = conditional(model, rows, k)

@@ -62,13 +62,13 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
     def write(file: IO[bytes]) -> None:
         file.write(csv_line(headings(list(there))).encode())
-        for row in zip(*map(_cells, there.values()), strict=True):
+        for row in zip(*map(cells_of, there.values()), strict=True):
             file.write(csv_line(row).encode())
 
     replace_file(path, write)
 
 
-def _cells(values: Any) -> Sequence[Any]:
+def cells_of(values: Any) -> Sequence[Any]:
     """A column's texts, or its numbers with all their digits; a missing number (NaN) is an empty cell."""
     if not isinstance(values, Tensor):
         return values

@@ -97,10 +97,12 @@ def main(config: Config, *runs: Run) -> Path:
     reconstructions = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, reconstructions, labels, class_names(seen.y, seen.called.classes))
+    if bool(seen.x.isnan().any()):
+        print("some numbers are missing: vae impute fills them in, given all that is there")
     if config.format == "npz":
         names = seen.called.arrays(seen.split)
         names["y"] = names.pop("labels")
-        write_arrays(config.target, x=seen.x.cpu(), **names, **arrays(seen.x.cpu(), reconstructions, config.draws))
+        write_arrays(config.target, x=seen.x.cpu(), **names, **arrays(reconstructions, config.draws))
     elif config.format == "csv":
         write_table(config.target, columns(runs[0], titled, seen, reconstructions[0]))
     else:
@@ -159,32 +161,23 @@ def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: 
     return Reconstruction(torch.cat(again), metrics, z.cpu(), several)
 
 
-def arrays(x: Tensor, reconstructions: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
-    """The runs' arrays of an .npz file for the observations x (N, *x_shape) on the CPU.
-
-    filled: the observations with missing numbers (NaN) taken from the reconstruction
-    """
+def arrays(reconstructions: Sequence[Reconstruction], draws: int | None) -> dict[str, Tensor]:
+    """The runs' arrays of an .npz file."""
     several = {"draws": stacked([one.draws for one in reconstructions])} if draws else {}
     if draws and len(reconstructions) == 1:  # several runs may have different numbers of latents
         several["z"] = reconstructions[0].z
     terms = {term: stacked([one.terms[term] for one in reconstructions]) for term in reconstructions[0].terms}
     again = stacked([one.x for one in reconstructions])
-    filled = {"filled": torch.where(x.isnan(), again, x)} if bool(x.isnan().any()) else {}
-    return {"reconstruction": again, **filled, **terms, **several}
+    return {"reconstruction": again, **terms, **several}
 
 
 def columns(run: Run, names: Sequence[str], seen: Observations, one: Reconstruction) -> Values:
-    """One run's columns of a .csv file: observations, `filled` if a number is missing, reconstructions, terms."""
-    x = seen.x.cpu()
+    """One run's columns of a .csv file: observations, reconstructions, terms."""
     places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}
-    parts = {"_filled": torch.where(x.isnan(), one.x, x)} if bool(x.isnan().any()) else {}
-    parts["_reconstruction"] = one.x
-    made = {
-        f"{name}{what}": values for what, part in parts.items() for name, values in by_title(run, names, part).items()
-    }
+    made = {f"{name}_reconstruction": values for name, values in by_title(run, names, one.x).items()}
     return {
         **rename_clashing_columns(names, places),
-        **by_title(run, names, x),
+        **by_title(run, names, seen.x.cpu()),
         **rename_clashing_columns(names, {**made, **one.terms}),
     }
 

@@ -10,15 +10,20 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from vaecli.analysis.imputation import draws_given
+from vaecli.commands._given import Given, given_row
 from vaecli.commands._inputs import read_latents
 from vaecli.commands._keys import MODES, DrawKeys, Mode
 from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_figure, write_table
 from vaecli.models.inference import INFERENCE_BATCH, decode_all, evaluating, observed_dtype
 from vaecli.models.load import Run
+from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
+from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
+MIN_GIVEN, DRAWS_FOR_EACH = 10_000, 20  # weighted draws where columns are given, at least, and for each sample
 DEFAULT_SAMPLES = 64  # samples in a file, unless n is given
 
 
@@ -27,6 +32,8 @@ class Config(DrawKeys):
     FILE = "samples.{format}"
     n: PositiveInt | None
     z: str | None
+    given: Given | None
+    k: PositiveInt | None
     mode: Mode | None
     temperature: Annotated[NonNegativeFloat, Field(le=1e6)]  # beyond, float32 overflows
     seed: Seed
@@ -36,6 +43,8 @@ class Config(DrawKeys):
 def main(config: Config, run: Run) -> Path:
     """Write samples as a picture or as arrays; returns the path."""
     titles = column_titles(run) if config.format == "csv" else []
+    if config.given is not None:
+        return sample_given(config, run, config.given, titles)
     given = None if config.z is None else read_latents(run, config.z)
     view = config.view(run)
     n = config.n or (view.default_samples if config.format == "png" else DEFAULT_SAMPLES)
@@ -57,6 +66,28 @@ def main(config: Config, run: Run) -> Path:
             write_figure(config.target, view.samples(torch.cat(list(x)), title))
     if len(drawn) < len(z):
         print(f"drew the first {len(drawn)} of {len(z)}; format=npz writes them all")
+    return config.target
+
+
+def sample_given(config: Config, run: Run, given: Given, titles: list[str]) -> Path:
+    """Write draws of whole observations of which some columns are given, from weighted draws."""
+    if config.z is not None or config.mode == "mean" or config.temperature != 1:
+        raise UserError("given=: takes draws as they are; leave z, mode and temperature out")
+    row, view = given_row(run, given), config.view(run)
+    n = config.n or (view.default_samples if config.format == "png" else DEFAULT_SAMPLES)
+    k = config.k or max(MIN_GIVEN, DRAWS_FOR_EACH * n)
+    check_memory(8 * k * row.shape[1], f"n={n}, k={k}", "ask for fewer")
+    x, ess = draws_given(run.model, row, n, k, config.seed)
+    if ess < n / 10:
+        print(f"{n:,} samples from {ess:,.0f} effective draws: many are alike; raise k")
+    if config.format == "npz":
+        write_arrays(config.target, x=x)
+    elif config.format == "csv":
+        write_table(config.target, by_title(run, titles, x))
+    else:
+        said = ", ".join(f"{name} = {value}" for name, value in given.items())
+        title = config.heading(run, f"{n:,} samples given {figure(said)}, {MODES['draw']}")
+        write_figure(config.target, view.samples(x[: view.most_samples], title))
     return config.target
 
 

@@ -31,7 +31,8 @@ from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import NAMED, TABLES, read, read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
-from vaecli.datasets.series import SHORT, Windows
+from vaecli.datasets.reading.rewrite import TextTable, read_text_table
+from vaecli.datasets.series import SHORT, Windows, windows_of
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
@@ -94,20 +95,14 @@ class Arrays(Dataset):
         limit: PositiveInt | None = None,
     ) -> None:
         self.paths = {"path": path, "val_path": val_path, "test_path": test_path}
-        self.windows = None if window is None else Windows(window, stride)
+        self.windows = windows_of(window, stride, labels)
         if self.windows:
-            self.grid = torch.arange(self.windows.size, dtype=torch.float32)
-            if labels:
-                raise UserError(f"dataset.labels={labels}: windows of a series have no labels; leave it out")
-            labels = False
-        elif stride:
-            raise UserError(f"dataset.stride={stride}: has no effect without dataset.window")
+            self.grid, labels = torch.arange(self.windows.size, dtype=torch.float32), False
         self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
                              tuple(missing_values or ()), channels, None, white, precision, bool(window))  # fmt: skip
         self.standardize, self.missing, self.gaps = standardize, missing, missing == "mask"
         self.table = MixedTable(kinds, categories)
-        if isinstance(kinds, list):
-            self.column_kinds, self.categories = kinds, categories
+        self.column_kinds, self.categories = self.table.columns, self.table.categories
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
         self.split_seed, self.limit = split_seed, limit
         self.label_names: tuple[str, ...] | None = None  # known once the data are read
@@ -118,12 +113,9 @@ class Arrays(Dataset):
         if path.is_dir():
             raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays reads files")
         if self.choice.precision == "double" and not self.standardize:
-            raise UserError(
-                "dataset.precision=double needs dataset.standardize=true, which subtracts the mean in float64"
-            )
+            raise UserError("dataset.precision=double needs dataset.standardize=true, which takes the mean off in it")
         contents = {"path": self._settled(self._precise(read(what, path, self._choice)))}
-        names = contents["path"].names
-        self.names = None if self.windows else names
+        self.names = None if self.windows else contents["path"].names
         same = self._options_for_other_files(contents["path"])
         contents |= {key: read(*self._place(key), same) for key in ("val_path", "test_path") if self.paths[key]}
         self._resolve_gaps(contents.values())
@@ -146,12 +138,14 @@ class Arrays(Dataset):
     @property
     def mixed(self) -> bool:
         """Whether the data are a table with columns of different kinds."""
-        known = self.wants_kinds or self.column_kinds is not None
-        return known and self.windows is None and Path(self.paths["path"] or "").suffix.lower() in TABLES
+        return self.is_table and (self.wants_kinds or self.column_kinds is not None)
+
+    @property
+    def is_table(self) -> bool:
+        return self.windows is None and Path(self.paths["path"] or "").suffix.lower() in TABLES
 
     @property
     def _choice(self) -> ReadOptions:
-        """How the files are read."""
         return self.table.reading(self.choice) if self.mixed else self.choice
 
     def _settled(self, content: Content) -> Content:
@@ -167,8 +161,7 @@ class Arrays(Dataset):
     def _resolve_gaps(self, contents: Iterable[Content]) -> None:
         """Find out what missing=auto means: a table's gaps are missing values."""
         if self.missing == "auto":
-            table = Path(self.paths["path"] or "").suffix.lower() in TABLES and self.windows is None
-            self.gaps = table and any(content.reading.missing for content in contents)
+            self.gaps = self.is_table and any(content.reading.missing for content in contents)
             self.filled["missing"] = "mask" if self.gaps else "refuse"
 
     def _drawn(self, what: str, whole: Mapping[str, Split]) -> Splits:
@@ -228,6 +221,9 @@ class Arrays(Dataset):
         if self.mixed:
             self.table.check(what, content)
         return content
+
+    def rewritable(self, what: str, name: str, n: int) -> TextTable:
+        return read_text_table(what, expanded(name), self.choice._replace(columns=self.names, known=True), n)
 
     def _windows_of(self, what: str, path: Path, choice: ReadOptions, windows: Windows) -> Content:
         """The windows of a series, or of a file that holds windows already, as vaecli writes them."""

@@ -51,14 +51,8 @@ class MixedTable:
         return content._replace(x=x, categories=tuple(one.categories for one in found))
 
     def check(self, what: str, content: Content) -> None:
-        """UserError for a value that its column cannot have: the likelihood of its kind would be 0."""
-        for j, (name, column) in enumerate(zip(content.names or (), self.columns or (), strict=True)):
-            x = content.x[:, j]
-            wrong = ~x.isnan() & ~possible(x, column)
-            if bool(wrong.any()):
-                row = int(wrong.nonzero()[0])
-                seen = f"{float(x[row]):.7g} in row {row + 1:,} {WRONG[column.kind]}{ends(column)}"
-                raise UserError(f"{what}: column {name}: {seen}, as in the run's data; correct it, or empty the cell")
+        """UserError for a value that its column cannot have."""
+        check_possible(what, content.x, content.names or (), self.columns or ())
 
     def settings(self) -> dict[str, object]:
         """The keys of the data set's option that a run stores."""
@@ -69,6 +63,16 @@ WRONG = {
     "positive": "should be above 0", "interval": "should lie", "count": "should be a whole number from 0 on",
     "constant": "should be",
 }  # fmt: skip
+
+
+def check_possible(what: str, x: Tensor, names: Sequence[str], columns: Sequence[ColumnKind]) -> None:
+    """UserError for a value of x (N, d) that its column cannot have: the likelihood of its kind would be 0."""
+    for j, (name, column) in enumerate(zip(names, columns, strict=True)):
+        wrong = ~x[:, j].isnan() & ~possible(x[:, j], column)
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0])
+            seen = f"{float(x[row, j]):.7g} in row {row + 1:,} {WRONG[column.kind]}{ends(column)}"
+            raise UserError(f"{what}: column {name}: {seen}, as in the run's data; correct it, or empty the cell")
 
 
 def ends(column: ColumnKind) -> str:

@@ -73,3 +73,14 @@ class Windows(NamedTuple):
     def said(self) -> str:
         return (f"windows of {self.size:,} values: one every {self.training_stride:,} values to train on, without "
                 "overlap to validate and test")  # fmt: skip
+
+
+def windows_of(window: int | None, stride: int | None, labels: str | bool | None) -> Windows | None:
+    """The windows that the keys ask for; UserError for keys that say nothing with or without them."""
+    if window is None:
+        if stride:
+            raise UserError(f"dataset.stride={stride}: has no effect without dataset.window")
+        return None
+    if labels:
+        raise UserError(f"dataset.labels={labels}: windows of a series have no labels; leave it out")
+    return Windows(window, stride)

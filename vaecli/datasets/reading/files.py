@@ -18,6 +18,7 @@ from vaecli.datasets.reading.parquet import read_parquet
 from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES, WHITE8
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import FileReading, Labels
+from vaecli.datasets.reading.rewrite import TEXTS
 from vaecli.datasets.reading.text import read_text
 from vaecli.utils.errors import UserError
 
@@ -27,7 +28,7 @@ READERS: Mapping[str, Reader] = {
     ".npy": read_npy, ".npz": read_npz, ".csv": read_text, ".tsv": read_text, ".txt": read_text, ".dat": read_text,
     ".parquet": read_parquet, ".h5ad": read_h5ad,
 }  # fmt: skip
-TABLES = (".csv", ".tsv", ".txt", ".dat", ".parquet")
+TABLES = (*TEXTS, ".parquet")
 NAMED = (*TABLES, ".h5ad")  # files whose columns have names
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vaecli.datasets.checks import one_of
 from vaecli.datasets.reading.candidates import PIECE, RULE
 from vaecli.datasets.reading.cells import MISSING, normalise
 from vaecli.datasets.reading.choice import ReadOptions
@@ -16,6 +17,7 @@ from vaecli.datasets.reading.layout import COMMENTS, find_layout
 from vaecli.datasets.reading.text import FOOTER
 from vaecli.utils.errors import UserError
 
+TEXTS = (".csv", ".tsv", ".txt", ".dat")
 Cells = Mapping[tuple[int, str], str]  # the texts of cells, by row, counted from 0, and the column's name
 
 
@@ -42,6 +44,8 @@ class TextTable(NamedTuple):
 
 def read_text_table(what: str, path: Path, choice: ReadOptions, n: int) -> TextTable:
     """The file of a table of n rows, to be written again; UserError if its rows cannot be told from other lines."""
+    if path.suffix.lower() not in TEXTS:
+        raise UserError(f"{what}: {one_of(TEXTS)} files are written again; save it as one")
     encoding = encoding_of(what, path, choice.encoding)
     layout = find_layout(what, path, choice, encoding)
     content = path.read_bytes().decode(encoding)

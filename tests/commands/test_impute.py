@@ -1,0 +1,113 @@
+"""`vae impute` and `vae sample given=`, as they are typed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.command_line import forked
+from support.small_runs import vae
+
+from vaecli.datasets.reading.choice import ReadOptions
+from vaecli.datasets.reading.rewrite import read_text_table
+
+TEXT = """# measured by hand
+age;sex;income;note;city
+39;f;"1 234,5";;Rome
+NA;m;99,25;b;"Os;lo"
+51; ;7,5;c; Rome
+44;f;?;d;NULL
+"""
+
+
+def test_all_else_stays_byte_for_byte(tmp_path: Path) -> None:
+    """Comments, quotes, blanks, decimal commas and ends of line stay; a text with the separator is quoted."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(TEXT.replace("\n", "\r\n").encode("latin-1"))
+    table = read_text_table("x", path, ReadOptions(), 4)
+    assert table.with_cells({}) == path.read_bytes()
+    cells = {(1, "age"): "40", (2, "sex"): "m", (3, "income"): "8,5", (3, "city"): "Os;lo"}
+    expected = TEXT.replace("NA;m", "40;m").replace("51; ;", "51;m;").replace("f;?;d;NULL", 'f;8,5;d;"Os;lo"')
+    assert table.with_cells(cells) == expected.replace("\n", "\r\n").encode("latin-1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    here = tmp_path_factory.mktemp("impute")
+    rng = np.random.default_rng(0)
+    t = rng.normal(size=400)
+    columns = {
+        "age": np.rint(40 + 10 * t).astype(int).astype(str), "sex": np.where(t > 0, "female", "male"),
+        "income": np.exp(9 + t).round(2).astype(str), "id": np.array([f"row {i}" for i in range(400)]),
+        "score": (2 * t).round(3).astype(str),
+    }  # fmt: skip
+    with (here / "x.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
+    for name in ("age", "sex", "income", "score"):
+        columns[name] = np.where(rng.random(400) < 0.15, "", columns[name])
+    with (here / "gaps.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
+    vae(here, "train", "dataset=arrays", "dataset.path=x.csv", "latent_dim=2", "architecture.hidden=[32]", "epochs=60",
+        "images.every_epochs=99", "device=cpu", "output=run")  # fmt: skip
+    return here
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_gaps_are_filled_and_nothing_else(folder: Path) -> None:
+    said = vae(folder, "impute", "run=run", "input=gaps.csv", "output=filled.csv", "k=200", "complete=2")
+    before, after, truth = (rows(folder / f"{name}.csv") for name in ("gaps", "filled", "x"))
+    gaps = [(i, name) for i, row in enumerate(before) for name, cell in row.items() if not cell]
+    assert f"{len(gaps)} cells filled" in said
+    for i, (old, new) in enumerate(zip(before, after, strict=True)):
+        assert all(new[name] == cell for name, cell in old.items() if cell), i
+        assert all(new.values())
+        assert new["sex"] in ("female", "male")
+        assert int(new["age"]) > 0
+    intervals = rows(folder / "filled.intervals.csv")
+    assert [(int(one["row"]), one["column"]) for one in intervals] == gaps
+    inside = [float(one["low"]) <= float(truth[int(one["row"])][one["column"]]) <= float(one["high"])
+              for one in intervals if one["low"]]  # fmt: skip
+    assert 0.75 < np.mean(inside) <= 1
+    numbers = [float(after[i]["score"]) - float(truth[i]["score"]) for i, name in gaps if name == "score"]
+    assert np.std(numbers) < 0.8 * np.std([float(row["score"]) for row in truth])
+    first, second = ((folder / f"filled.{i}.csv").read_text() for i in (1, 2))
+    assert first != second
+
+
+def test_a_file_without_gaps_comes_out_as_it_is(folder: Path) -> None:
+    vae(folder, "impute", "run=run", "input=x.csv", "output=same.csv", "k=10")
+    assert (folder / "same.csv").read_bytes() == (folder / "x.csv").read_bytes()
+
+
+def test_samples_given_some_columns(folder: Path) -> None:
+    vae(folder, "sample", "run=run", "given={age:60,sex:female}", "n=200", "k=4000", "format=csv", "output=g.csv")
+    found = rows(folder / "g.csv")
+    assert len(found) == 200
+    assert {row["age"] for row in found} == {"60"}
+    assert {row["sex"] for row in found} == {"female"}
+    assert np.mean([float(row["score"]) for row in found]) > 1
+    vae(folder, "sample", "run=run", "given={age:60}", "n=50", "k=400", "output=g.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sample", "given={old:1}"), "given: there is no column old"),
+        (("sample", "given={sex:other}"), "given: column sex: other is none of its categories (female, male)"),
+        (("sample", "given={income:-3}"), "given: column income: -3 in row 1 should be above 0"),
+        (("sample", "given={age:x}"), "given: column age: x is not a number"),
+        (("sample", "given={age:40}", "mode=mean"), "leave z, mode and temperature out"),
+        (("impute", "input=run/config.yaml"), "input=run/config.yaml: expected a"),
+    ],
+)
+def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
+    done = forked(*words, "run=run", cwd=folder)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) <= 2

@@ -1,0 +1,48 @@
+"""An observation of which some columns are given, and the others are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vaecli.datasets.mixed import check_possible
+from vaecli.datasets.reading.columns import number_text
+from vaecli.models.inference import observed_dtype
+from vaecli.models.load import Run
+from vaecli.utils.errors import UserError, nearest
+from vaecli.utils.schema import as_typed
+
+Given = Mapping[str, str | bool | float]  # values by the names of columns, categories as texts
+
+
+def given_row(run: Run, given: Given) -> Tensor:
+    """The observation (1, d), NaN where nothing is given; UserError for what the run's columns cannot be."""
+    names, kinds = run.dataset.names, run.dataset.column_kinds
+    if names is None or not (run.dataset.gaps or run.model.decoder.takes_gaps):
+        raise UserError("given=: is for runs on tables that know missing values: train with decoder=columns, or with "
+                        "dataset.missing=mask")  # fmt: skip
+    x = torch.full((1, len(names)), torch.nan, dtype=observed_dtype(run.model))
+    for name, value in given.items():
+        if str(name) not in names:
+            raise UserError(f"given: there is no column {name}{nearest(str(name), names)}")
+        j = list(names).index(str(name))
+        x[0, j] = number_of(name, value, (run.dataset.categories or [None] * len(names))[j])
+    if kinds is not None:
+        check_possible("given", x, names, kinds)
+    return x.to(run.device)
+
+
+def number_of(name: str, value: str | bool | float, categories: object) -> float:
+    """A value as the number that a model takes: the code of a category; UserError if it is none."""
+    if isinstance(categories, list | tuple):
+        text = as_typed(value) if isinstance(value, bool | str) else number_text(float(value))
+        if text not in categories:
+            shown = ", ".join(map(str, categories[:10])) + (", ..." if len(categories) > 10 else "")
+            raise UserError(f"given: column {name}: {text} is none of its categories ({shown})")
+        return float(categories.index(text))
+    try:
+        return float(value)
+    except ValueError:
+        raise UserError(f"given: column {name}: {value} is not a number") from None

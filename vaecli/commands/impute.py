@@ -1,0 +1,114 @@
+"""`vae impute`: the gaps of a table, filled by what the model says of them given the rest of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vaecli.analysis.imputation import Cells, impute
+from vaecli.commands._inputs import read_input
+from vaecli.commands._keys import DataKeys
+from vaecli.commands._outputs import as_in_table, cells_of, write_table
+from vaecli.commands._run import Written
+from vaecli.models.load import Run
+from vaecli.utils.columns import ColumnKind
+from vaecli.utils.errors import UserError
+from vaecli.utils.files import replace_bytes
+from vaecli.utils.memory import check_memory
+from vaecli.utils.progress import Countdown
+from vaecli.utils.types import PositiveInt, Seed
+
+MIN_DRAWS = 10  # effective ones, below which a row's figures are hardly more than those of single draws
+Coverage = Annotated[float, Field(strict=True, gt=0, lt=1)]
+
+
+@dataclass(kw_only=True)
+class Config(DataKeys):
+    FILE = "imputed.csv"
+    input: str
+    k: PositiveInt
+    complete: PositiveInt | None
+    coverage: Coverage
+    seed: Seed
+
+    def load(self) -> list[Run]:
+        """The run; UserError for one that cannot say what is missing."""
+        (run,) = super().load()
+        if not (run.dataset.gaps or run.model.decoder.takes_gaps):
+            raise UserError(f"{run.folder}: knows no missing values; train it with decoder=columns, or with "
+                            "dataset.missing=mask")  # fmt: skip
+        return [run]
+
+
+def main(config: Config, run: Run) -> Iterator[Path | Written]:
+    """Write the table with its gaps filled, the intervals, and completed tables; say how many cells that is."""
+    seen = read_input(run, config.input)
+    if run.dataset.names is None or len(run.model.x_shape) != 1:
+        raise UserError(
+            f"input={config.input}: is no table with names; vae impute fills .csv, .tsv, .txt and .dat files"
+        )
+    table = run.dataset.rewritable(f"input={config.input}", config.input, len(seen.x))
+    gaps = seen.x.isnan().cpu().nonzero()
+    with_gaps = gaps[:, 0].unique()
+    filled = fill(config, run, seen.x[with_gaps.to(seen.x.device)])
+    place = torch.zeros(len(seen.x), dtype=torch.int64)
+    place[with_gaps] = torch.arange(len(with_gaps))
+    at = [(int(row), int(place[row]), int(j)) for row, j in gaps.tolist()]
+    replace_bytes(config.target, table.with_cells(texts(run, filled.value, at)))
+    yield Written(config.target, f": {len(at):,} cells filled in {len(with_gaps):,} of {len(seen.x):,} rows")
+    intervals = config.target.with_name(f"{config.target.stem}.intervals.csv")
+    write_table(intervals, interval_columns(run, filled, at))
+    yield intervals
+    for i, whole in enumerate(filled.complete, 1):
+        path = config.target.with_name(f"{config.target.stem}.{i}{config.target.suffix}")
+        replace_bytes(path, table.with_cells(texts(run, whole, at)))
+        yield path
+    if few := int((filled.ess < MIN_DRAWS).sum()):
+        print(f"{few:,} rows have fewer than {MIN_DRAWS} effective draws: raise k, or train a model that fits them")
+
+
+def fill(config: Config, run: Run, x: Tensor) -> Cells:
+    """What the model says of the rows with gaps (N, d)."""
+    check_memory(16 * config.k * x.shape[1], f"k={config.k}", "ask for fewer draws")
+    with Countdown("filling", len(x)) as tick:
+        return impute(run.model, x, config.k, run.dataset.column_kinds, config.coverage, config.complete or 0,
+                      config.seed, tick)  # fmt: skip
+
+
+Places = Sequence[tuple[int, int, int]]  # of each gap its row in the file, its row among those with gaps, its column
+
+
+def texts(run: Run, values: Tensor, at: Places) -> dict[tuple[int, str], str]:
+    """The texts of the gaps' cells, by row and column's name."""
+    names = run.dataset.names or ()
+    shown = {j: column_texts(run, j, values[:, j]) for j in {j for _, _, j in at}}
+    return {(row, names[j]): shown[j][i] for row, i, j in at}
+
+
+def column_texts(run: Run, j: int, x: Tensor) -> list[str]:
+    """The cells (N,) of column j as its table has them."""
+    kinds, categories = run.dataset.column_kinds, run.dataset.categories
+    kind = ColumnKind("real") if kinds is None else kinds[j]
+    return list(cells_of(as_in_table(x, kind, None if categories is None else categories[j])))
+
+
+def interval_columns(run: Run, filled: Cells, at: Places) -> dict[str, Tensor | list[str]]:
+    """The columns of the table of intervals: a line for each cell that was filled."""
+    names = run.dataset.names or ()
+    value = texts(run, filled.value, at)
+    i, j = (torch.tensor([one[n] for one in at], dtype=torch.int64) for n in (1, 2))
+    ends = {}
+    for name, values in (("low", filled.low), ("high", filled.high)):
+        shown = {c: column_texts(run, c, values[:, c]) if not bool(values[:, c].isnan().all()) else None
+                 for c in {c for _, _, c in at}}  # fmt: skip
+        ends[name] = [(found[row] if (found := shown[c]) else "") for _, row, c in at]
+    return {
+        "row": torch.tensor([one[0] for one in at], dtype=torch.int64), "column": [names[c] for _, _, c in at],
+        "value": [value[row, names[c]] for row, _, c in at], **ends, "probability": filled.probability[i, j],
+    }  # fmt: skip
