@@ -96,8 +96,8 @@ def test_mass_and_density_add_up_to_one(at: int) -> None:
         assert total == pytest.approx(1, abs=2e-5)
         if column.kind not in ("binary", "category", "ordered"):  # a category has no mean
             kinks = column.kind == "interval" and column.zeros  # of which the rule of 24 nodes knows nothing
-            assert float(law.mean) == pytest.approx(first, rel=3e-3 if kinks else 1e-3, abs=1e-6)
-            assert float(law.variance) == pytest.approx(second - first**2, rel=5e-3, abs=1e-6)
+            assert float(law.mean) == pytest.approx(first, rel=1e-2 if kinks else 1e-3, abs=1e-6)
+            assert float(law.variance) == pytest.approx(second - first**2, rel=2e-2 if kinks else 5e-3, abs=1e-6)
 
 
 def atoms(column: ColumnKind) -> tuple[Tensor, tuple[float, float] | None]:

@@ -13,7 +13,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 from vaecli.utils.columns import CODED, ColumnKind
 
-AT_ONCE = 2**16  # decoded rows at a time
+AT_ONCE = 2**15  # decoded rows at a time
 Tick = Callable[[int], object]  # called with the number of observations done
 
 

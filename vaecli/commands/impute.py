@@ -31,7 +31,7 @@ Coverage = Annotated[float, Field(strict=True, gt=0, lt=1)]
 @dataclass(kw_only=True)
 class Config(DataKeys):
     FILE = "imputed.csv"
-    input: str
+    input: str | None
     k: PositiveInt
     complete: PositiveInt | None
     coverage: Coverage
@@ -39,6 +39,8 @@ class Config(DataKeys):
 
     def load(self) -> list[Run]:
         """The run; UserError for one that cannot say what is missing."""
+        if self.input is None:
+            raise UserError("input has no value: give input=FILE, a table with gaps")
         (run,) = super().load()
         if not (run.dataset.gaps or run.model.decoder.takes_gaps):
             raise UserError(f"{run.folder}: knows no missing values; train it with decoder=columns, or with "
@@ -48,12 +50,11 @@ class Config(DataKeys):
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
     """Write the table with its gaps filled, the intervals, and completed tables; say how many cells that is."""
-    seen = read_input(run, config.input)
+    name = config.input or ""
+    seen = read_input(run, name)
     if run.dataset.names is None or len(run.model.x_shape) != 1:
-        raise UserError(
-            f"input={config.input}: is no table with names; vae impute fills .csv, .tsv, .txt and .dat files"
-        )
-    table = run.dataset.rewritable(f"input={config.input}", config.input, len(seen.x))
+        raise UserError(f"input={name}: is no table with names; vae impute fills .csv, .tsv, .txt and .dat files")
+    table = run.dataset.rewritable(f"input={name}", name, len(seen.x))
     gaps = seen.x.isnan().cpu().nonzero()
     with_gaps = gaps[:, 0].unique()
     filled = fill(config, run, seen.x[with_gaps.to(seen.x.device)])

@@ -97,6 +97,14 @@ class Positives(MappedNormal):
     def log_slope(self, x: Tensor) -> Tensor:
         return -x.clamp_min(torch.finfo(x.dtype).tiny).log()
 
+    @property
+    def mean(self) -> Tensor:
+        return self.forward(self.loc + self.width.square() / 2)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.mean.square() * self.width.square().clamp(max=MOST_LOG).expm1()
+
 
 class Intervals(MappedNormal):
     """Logit-normal numbers between two ends, of which those that reach beyond an end count as the end.
