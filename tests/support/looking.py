@@ -28,7 +28,7 @@ def configuration(dataset: str) -> dict[str, Any]:
 def printed(path: Path, dataset: str = "arrays", form: str = "text", **keys: Any) -> str:
     """What `vae data input=PATH dataset=... dataset.KEY=...` prints; UserError where it is refused."""
     values = copy.deepcopy(configuration(dataset))
-    values |= {"input": str(path), "format": form}
+    values |= {"input": str(path), "format": form, "kinds": False}
     values["dataset"] |= {"path": str(path), **keys}
     out = io.StringIO()
     with redirect_stdout(out):

@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
 
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 from vaecli.utils.columns import CODED, ColumnKind
 
 AT_ONCE = 2**15  # decoded rows at a time
+ROUNDS = 3  # in which the proposal is fitted
+WIDER = 1.5  # the fitted covariance, as a multiple of that of the draws
 Tick = Callable[[int], object]  # called with the number of observations done
 
 
@@ -38,20 +41,51 @@ class Conditional(NamedTuple):
 def conditional(model: VAE, x: Tensor, k: int) -> Conditional:
     """Self-normalised importance sampling of z given what is there of x (B, d), and then of all of x given z.
 
-    Mattei and Frellsen (2019), MIWAE, with half of the draws from q(z|x) and half from the prior: the weights
-    w = p(x_there|z) p(z) / (q(z|x)/2 + p(z)/2) are then at most twice p(x_there|z), also where q(z|x), which may have
-    seen few of the numbers, is far from the posterior.
+    Mattei and Frellsen (2019), MIWAE, with a proposal r(z) that begins as half of q(z|x) and half of the prior, and is
+    fitted to the posterior in ROUNDS rounds: a normal distribution with mean and covariance of the weighted draws
+    takes most of it. The weights p(x_there|z) p(z) / r(z) of the last round stay bounded by the prior's share.
     """
-    q_z, p_z = model.encode(x), model.prior(model.encode)
-    half = max(1, k // 2)
-    z = torch.cat([q_z.sample((half,)), p_z.sample((k - half, len(x)))])
-    log_q, log_p = q_z.log_prob(z), p_z.log_prob(z)
-    shares = [math.log(half / k), math.log((k - half) / k) if k > half else -math.inf]
-    p_x = model.decode(z)
-    log_w = p_x.log_prob(x) + log_p - torch.logaddexp(log_q + shares[0], log_p + shares[1])
+    q_z, p_z = model.encode(x), model.prior(model.encode).expand((len(x),))
+    proposal: list[tuple[float, Distribution]] = [(0.5, q_z), (0.5, p_z)]
+    for last in [False] * ROUNDS + [True]:
+        z, log_r = mixture_draws(proposal, k)
+        p_x = model.decode(z)
+        log_w = (p_x.log_prob(x) + p_z.log_prob(z) - log_r).double()
+        if not last:
+            proposal = [(0.8, fitted(z, log_w)), (0.1, q_z), (0.1, p_z)]
     missing = x.isnan()
     drawn = torch.where(missing, p_x.sample(), x)
-    return Conditional(drawn, torch.where(missing, p_x.mean, x), log_w.double())
+    return Conditional(drawn, torch.where(missing, p_x.mean, x), log_w)
+
+
+def mixture_draws(mixture: Sequence[tuple[float, Distribution]], k: int) -> tuple[Tensor, Tensor]:
+    """k draws (K, B, D) of a mixture, so many of each part as its share says, and their log-densities (K, B)."""
+    counts = [max(1, round(share * k)) for share, _ in mixture[1:]]
+    counts = [max(1, k - sum(counts)), *counts]
+    z = torch.cat([part.sample((n,)) for n, (_, part) in zip(counts, mixture, strict=True)])
+    logs = [part.log_prob(z) + math.log(n / sum(counts)) for n, (_, part) in zip(counts, mixture, strict=True)]
+    return z, torch.stack(logs).logsumexp(0)
+
+
+def fitted(z: Tensor, log_w: Tensor) -> Distribution:
+    """The normal distribution with mean and covariance of weighted draws z (K, B, D), somewhat wider.
+
+    Where a few draws have all the weight, the weights are raised to a power below 1 that leaves enough of them.
+    """
+    enough = min(len(z) / 4, 4 * z.shape[-1] + 20)
+    low, high = torch.zeros_like(log_w[0]), torch.ones_like(log_w[0])
+    for _ in range(20):
+        power = (low + high) / 2
+        fine = 1 / (power * log_w).softmax(0).square().sum(0) >= enough
+        low, high = torch.where(fine, power, low), torch.where(fine, high, power)
+    like, w, z = z.dtype, (low * log_w).softmax(0), z.double()
+    mean = torch.einsum("kb,kbd->bd", w, z)
+    away = z - mean
+    covariance = torch.einsum("kb,kbd,kbe->bde", w, away, away)
+    jitter = 1e-3 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-8)
+    covariance = WIDER * covariance + jitter[:, None, None] * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    root = torch.linalg.cholesky(covariance).to(like)
+    return MultivariateNormal(mean.to(like), scale_tril=root, validate_args=False)
 
 
 class Cells(NamedTuple):

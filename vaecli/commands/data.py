@@ -39,6 +39,7 @@ class Config(Keys):
     dataset: Mapping[str, Any]
     input: str | None
     rows: NonNegativeInt
+    kinds: bool
     format: Literal["text", "json"]
     output: str | None
     target: Path | None = field(init=False)
@@ -58,7 +59,7 @@ class Config(Keys):
                 return Images(self.input)
         given = {key: value for key, value in self.dataset.items() if key != "path" or value is not None}
         made: Dataset = OptionFactory({"dataset": given}, TYPED_HERE).make("dataset")
-        made.wants_kinds = True  # as training does by default
+        made.wants_kinds = self.kinds
         return made
 
 

@@ -177,7 +177,7 @@ class Reading:
         widths = [max(len(line[i]) for line in shown) for i in range(2)] if shown else []
         lines = [f"  {name.ljust(widths[0])}  {kind.ljust(widths[1])}  {why}" for name, kind, why in shown]
         more = len(self.kinds) - MAX_LINES
-        return lines + ([f"  ... and {more:,} more, in config.yaml"] if more > 0 else [])
+        return lines + ([f"  ... and {more:,} more, in the configuration of the run"] if more > 0 else [])
 
     def splits(self) -> list[str]:
         """How many observations are in each part, grouped by source."""
