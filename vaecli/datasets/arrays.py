@@ -58,8 +58,7 @@ class Arrays(Dataset):
     white: of whole numbers, the one that stands for 1.0; None: 255 for uint8, no scaling of other types
     standardize: the model works in standard units, learned on the training split
     missing: `mask` takes NaN and empty cells as missing; `refuse` as an error; `auto`: in a table as missing
-    kinds: under a decoder that asks for them, those of some columns of a table, by name or in a YAML file; the others
-        are found. Of a run: those of all columns, and the texts of their `categories`
+    kinds: of some columns of a table, by name or in a YAML file; of a run: all columns', with their `categories`
     window: a file is a series, one number a row, and windows of so many values are the observations; the first of the
         values are to train on, the last to test
     stride: values from one window to train on to the next; None: a quarter of a window
