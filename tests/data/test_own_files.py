@@ -77,6 +77,11 @@ TEXTS: dict[str, tuple[Write, dict[str, tuple[float, float]], list[str]]] = {
     "Excel": (text(lines(end="\r\n")), ABC, ["comma-separated; header"]),
     "Excel, German": (text(lines(";", ",", "\r\n")), ABC, ["semicolon-separated; header; decimal commas"]),
     "Excel, French numbers": (text(lines(";", ",").replace("132,25", "1 132,25")), {**ABC, "c": (0, 1132.25)}, []),
+    "Excel, a row of sums": (text(lines(header="town,a,b,c", row="t{i},") + "Total:,1,-2,3\n"), ABC,
+                             ["the last row is an observation, and column town calls it 'Total:'"]),
+    "SPSS, 999 for missing": (text(lines().replace("\n7.5,", "\n999,")), {**ABC, "a": (0.5, 999)},
+                              ["column a holds 999 in 1 row, read as a number; the others are 0.5 to 23.5",
+                               "'dataset.missing_values=[\"999\"]' dataset.missing=mask reads it as missing"]),
     "Excel, CSV UTF-8": (text("\ufeff" + lines(end="\r\n")), ABC, ["header"]),
     "Excel, Unicode text": (text(lines("\t", end="\r\n"), "utf-16"), ABC, ["tab-separated; header; utf-16"]),
     "Excel, sep=": (text("sep=;\r\n" + lines(";", end="\r\n")), ABC, ["semicolon-separated; header"]),
@@ -563,3 +568,19 @@ def test_broken_pictures(kind: str, tmp_path: Path) -> None:
     spoil(tmp_path / "p/cat/2.png")
     with pytest.raises(UserError, match=rf"1 of 8 images cannot be read: cat/2.png \(({message})\); repair"):
         look(tmp_path / "p", "images")
+
+
+def test_threads_of_the_parser_hold_no_function_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that such a thread released while Python ends would abort the process."""
+    from pyarrow import csv
+
+    ways, parse = [], csv.read_csv
+
+    def watched(source: Any, read: Any, parsing: Any, converting: Any) -> Any:
+        ways.append((read.use_threads, parsing.invalid_row_handler is not None))
+        return parse(source, read, parsing, converting)
+
+    monkeypatch.setattr(csv, "read_csv", watched)
+    (tmp_path / "x.csv").write_text(lines() + "# the end\n")
+    assert "1 comment line skipped" in printed(tmp_path / "x.csv")
+    assert ways == [(True, False), (False, True)]

@@ -140,7 +140,8 @@ def numbers(column: Any, missing: Sequence[str] = ()) -> np.ndarray:
     import pyarrow as pa
 
     column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-    values: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
+    column = column if pa.types.is_float64(column.type) else column.cast(pa.float64(), safe=False)
+    values: np.ndarray = column.to_numpy()
     sentinels = [float(one) for one in missing if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", one)]
     return np.where(np.isin(values, sentinels), np.nan, values) if sentinels else values
 

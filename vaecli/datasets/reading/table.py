@@ -41,11 +41,12 @@ class Columns:
         self.names, self.decimal, self.missing = table.names, table.decimal, choice.missing_values
         self.typed, self.mixed = table.typed, choice.mixed
         self.arrow = [decode_dictionary(column) for column in table.columns]
+        self.textual = [is_text(column) for column in self.arrow]
         self.looked: dict[int, Texts] = {}
 
     def text(self, i: int) -> Texts | None:
         """The analysis of a column of text; None for other columns."""
-        if not is_text(self.arrow[i]):
+        if not self.textual[i]:
             return None
         if i not in self.looked:
             cells = texts(self.arrow[i], self.decimal, self.missing)

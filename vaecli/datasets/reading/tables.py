@@ -18,6 +18,7 @@ from vaecli.datasets.reading.columns import (
     texts,
 )
 from vaecli.datasets.reading.content import Classes, Content, classes
+from vaecli.datasets.reading.doubts import Ends, doubts
 from vaecli.datasets.reading.names import column_index, list_columns, written
 from vaecli.datasets.reading.report import Column, FileReading, Labels, first_names, number
 from vaecli.datasets.reading.table import Columns, Table
@@ -86,14 +87,6 @@ def column_values(what: str, columns: Columns, i: int, is_text: bool, known: Seq
                         f"categories ({of}); correct it, or empty the cell")  # fmt: skip
     numbers = np.array([places[cell] for cell in cells] + [np.nan])
     return ColumnValues(numbers[codes], texts)
-
-
-class Ends(NamedTuple):
-    """The range of a column, NaN if it has no numbers, and how many cells are missing."""
-
-    low: float
-    high: float
-    missing: int
 
 
 def matrix(values: Sequence[np.ndarray], choice: ReadOptions) -> tuple[np.ndarray, list[Ends]]:
@@ -223,19 +216,5 @@ def described(
     return FileReading(
         str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, described_columns,
         labels, number(float(low)), number(float(high)), missing, roles.left_out,
-        notes=(*table.notes, *thousands(columns, roles)),
+        notes=(*table.notes, *doubts(columns, roles.x, ends)),
     )  # fmt: skip
-
-
-def thousands(columns: Columns, roles: Roles) -> list[str]:
-    """Notes on columns whose numbers are read with thousands separators."""
-    sign, other = (".", "point") if columns.decimal == "," else (",", "comma")
-    notes = []
-    for i in roles.x:
-        text = None if columns.mixed and columns.is_category(i) else columns.looked.get(i)
-        at = next((k for k, cell in enumerate(text.cells) if sign in cell), None) if text else None
-        if text and at is not None:
-            read = f"{text.cells[at].strip()} as {text.values[at]:.10g}"
-            notes.append(f"column {columns.names[i]} is read with thousands separators, {read}; "
-                         f"dataset.decimal={other} reads the {other} as the decimal sign")  # fmt: skip
-    return notes

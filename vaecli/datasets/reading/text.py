@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.memory import available, check_memory
 
 BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 2**31 - 1  # bytes that are parsed at a time
+BLOCK_BYTES_PER_COLUMN = 1024  # at least: each block makes an array of each column, which takes some hundred bytes
+DECODED_BYTES = 2**22  # bytes that are decoded at a time
+WAYS = ((False, False), (False, True), (True, False), (True, True))  # line breaks in quotes; on one thread alone
 FOOTER = re.compile(r"\(\d+ rows?\)")  # psql's
 
 
@@ -60,22 +64,21 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: ReadOpt
         wrong.append(row)
         return "error"
 
-    blanks = layout.separator == " "
-    lines, comments = blanks_to_tabs(path, encoding, layout.skip) if blanks else (b"", [])
     converting = arrow.ConvertOptions(null_values=[*MISSING, *choice.missing_values], strings_can_be_null=False,
                                       decimal_point=layout.decimal or ".")  # fmt: skip
     places = list(map(str, range(len(layout.names))))
-
-    def read(block: int, newlines: bool) -> Any:
-        wrong.clear()
-        passed[:] = comments
-        skip, codec = (0, "utf8") if blanks else (layout.skip, encoding)
-        options = arrow.ReadOptions(skip_rows=skip, column_names=places, encoding=codec, block_size=block)
-        sign = "\t" if blanks else layout.separator
-        parsing = arrow.ParseOptions(delimiter=sign, newlines_in_values=newlines, invalid_row_handler=other_row)
-        return arrow.read_csv(pa.BufferReader(lines) if blanks else path, options, parsing, converting)
-
     try:
+        source, comments = text_source(path, layout, encoding)
+
+        def read(block: int, newlines: bool, alone: bool) -> Any:
+            wrong.clear()
+            passed[:] = comments
+            skip, sign = (0, "\t") if layout.separator == " " else (layout.skip, layout.separator)
+            options = arrow.ReadOptions(skip_rows=skip, column_names=places, block_size=block, use_threads=not alone)
+            parsing = arrow.ParseOptions(delimiter=sign, newlines_in_values=newlines,
+                                         invalid_row_handler=other_row if alone else None)  # fmt: skip
+            return arrow.read_csv(path if source is None else pa.BufferReader(source), options, parsing, converting)
+
         return in_blocks(read, path.stat().st_size, len(layout.names))
     except UnicodeError:
         raise undecodable(what, path, encoding) from None
@@ -83,25 +86,51 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: ReadOpt
         raise parse_error(what, path, layout, encoding, wrong, str(error)) from None
 
 
-def in_blocks(read: Callable[[int, bool], Any], size: int, width: int) -> Any:
+def in_blocks(read: Callable[[int, bool, bool], Any], size: int, width: int) -> Any:
     """What `read` returns for a file in blocks of pyarrow's usual size, or larger ones if a line is longer.
 
-    Line breaks within quotes, which cost a fifth more time, are allowed only after pyarrow has refused the file
-    without them: a block that ends within quotes is not a whole number of rows.
+    Rows with another number of cells are looked at by a function of ours, which pyarrow may call on one thread only:
+    its other threads release such a function late, and one that does so while Python ends aborts the process. Line
+    breaks within quotes cost a fifth more time. So the file is read plainly on all threads, and in the other ways only
+    after pyarrow has refused it: a block that ends within quotes is not a whole number of rows.
     """
     import pyarrow as pa
 
-    block, newlines = max(BLOCK_BYTES, 64 * width), False
+    block, ways = max(BLOCK_BYTES, BLOCK_BYTES_PER_COLUMN * width), list(WAYS)
     while True:
         try:
-            return read(min(block, MAX_BLOCK_BYTES), newlines)
+            return read(min(block, MAX_BLOCK_BYTES), *ways[0])
         except pa.ArrowInvalid as error:
-            short = re.search("straddl|block size|cannot infer number", str(error)) and block <= min(
-                size, MAX_BLOCK_BYTES
-            )
-            if not short and newlines:
+            short = re.search("straddl|block size|cannot infer number", str(error))
+            if short and block <= min(size, MAX_BLOCK_BYTES):
+                block *= 16
+            elif len(ways) > 1:
+                del ways[0]
+            else:
                 raise
-            block, newlines = (block * 16, newlines) if short else (block, True)
+
+
+def text_source(path: Path, layout: Layout, encoding: str) -> tuple[Any, list[str]]:
+    """What pyarrow reads in place of a file that is not UTF-8 or is separated by blanks, else None; and the comments
+    that were left out.
+
+    In memory of pyarrow's: its threads would need Python to release an object of Python's. Raises UnicodeError.
+    """
+    import pyarrow as pa
+
+    if layout.separator == " ":
+        lines, comments = blanks_to_tabs(path, encoding, layout.skip)
+        sink = pa.BufferOutputStream()
+        sink.write(lines)
+        return sink.getvalue(), comments
+    if encoding == "utf-8":
+        return None, []
+    sink, decoder = pa.BufferOutputStream(), codecs.getincrementaldecoder(encoding)()
+    with path.open("rb") as file:
+        while part := file.read(DECODED_BYTES):
+            sink.write(decoder.decode(part).encode())
+    sink.write(decoder.decode(b"", final=True).encode())
+    return sink.getvalue(), []
 
 
 def blanks_to_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[str]]:
@@ -156,12 +185,12 @@ def odd_quotes(path: Path, encoding: str) -> int | None:
 def without_empty(layout: Layout, table: Any) -> tuple[list[str], list[Any], int]:
     """The columns except those without name and cells, as a separator at the end of each line makes them, and how many
     were left out; empty rows at the end, as spreadsheets leave them, are dropped."""
-    rows = table.num_rows
-    while rows and all(column[rows - 1].as_py() in (None, "") for column in table.columns):
+    rows, columns = table.num_rows, table.columns
+    while rows and all(column[rows - 1].as_py() in (None, "") for column in columns):
         rows -= 1
-    table = table.slice(0, rows) if rows < table.num_rows else table
-    kept = [i for i, column in enumerate(table.columns) if i not in layout.nameless or not is_empty(column)]
-    return [layout.names[i] for i in kept], [table.column(i) for i in kept], table.num_columns - len(kept)
+    columns = table.slice(0, rows).columns if rows < table.num_rows else columns
+    kept = [i for i, column in enumerate(columns) if i not in layout.nameless or not is_empty(column)]
+    return [layout.names[i] for i in kept], [columns[i] for i in kept], table.num_columns - len(kept)
 
 
 def is_empty(column: Any) -> bool:
