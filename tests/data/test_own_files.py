@@ -77,8 +77,6 @@ TEXTS: dict[str, tuple[Write, dict[str, tuple[float, float]], list[str]]] = {
     "Excel": (text(lines(end="\r\n")), ABC, ["comma-separated; header"]),
     "Excel, German": (text(lines(";", ",", "\r\n")), ABC, ["semicolon-separated; header; decimal commas"]),
     "Excel, French numbers": (text(lines(";", ",").replace("132,25", "1 132,25")), {**ABC, "c": (0, 1132.25)}, []),
-    "Excel, a row of sums": (text(lines(header="town,a,b,c", row="t{i},") + "Total:,1,-2,3\n"), ABC,
-                             ["the last row is an observation, and column town calls it 'Total:'"]),
     "SPSS, 999 for missing": (text(lines().replace("\n7.5,", "\n999,")), {**ABC, "a": (0.5, 999)},
                               ["column a holds 999 in 1 row, read as a number; the others are 0.5 to 23.5",
                                "'dataset.missing_values=[\"999\"]' dataset.missing=mask reads it as missing"]),
@@ -584,3 +582,9 @@ def test_threads_of_the_parser_hold_no_function_of_ours(tmp_path: Path, monkeypa
     (tmp_path / "x.csv").write_text(lines() + "# the end\n")
     assert "1 comment line skipped" in printed(tmp_path / "x.csv")
     assert ways == [(True, False), (False, True)]
+
+
+def test_a_row_of_sums_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(lines(header="town,a,b,c", row="t{i},") + "Total:,1,-2,3\n")
+    assert look(tmp_path / "x.csv")["observations"] == N + 1
+    assert "the last row is an observation, and column town calls it 'Total:'" in printed(tmp_path / "x.csv")
