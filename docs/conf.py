@@ -19,6 +19,8 @@ from sphinx.application import Sphinx
 
 import vaecli
 
+# several classes have attributes of one name, which a plain name then refers to: no link is dead
+suppress_warnings = ["ref.python"]
 ROOT = Path(__file__).parents[1]
 PACKAGES = {  # the pages of the API reference
     "models": "The VAE, building one from a configuration, loading one from a run.",
