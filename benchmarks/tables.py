@@ -5,8 +5,7 @@ python benchmarks/tables.py [SEED ...]      medians over the seeds (default: 0);
 
 from __future__ import annotations
 
-import contextlib
-import io
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,20 +19,12 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
 
-from vaecli.__main__ import main
-
 MODEL = ("dataset=arrays", "latent_dim=10", "images.every_epochs=100000", "device=cpu")
 
 
 def vae(*words: str) -> None:
     """A command, silently."""
-    before = sys.argv
-    sys.argv = ["vae", *words]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            main()
-    finally:
-        sys.argv = before
+    subprocess.run([sys.executable, "-m", "vaecli", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def gaps(seed: int, folder: Path) -> dict[str, float]:

@@ -93,8 +93,9 @@ def test_a_name_with_spaces_resumes_as_printed(tmp_path: Path) -> None:
     out, _ = process.communicate(timeout=120)
     (command,) = [line.partition("to resume: ")[2] for line in out.splitlines() if "to resume: " in line]
     again = start(*shlex.split(command)[1:], cwd=tmp_path)
-    wait_for("a run*/.lock", again, tmp_path)
-    time.sleep(0.2)
+    until = time.monotonic() + 120
+    while not (tmp_path / "a run, of mine/train.log").read_text().count("resuming after") and time.monotonic() < until:
+        time.sleep(0.02)
     again.send_signal(signal.SIGTERM)
     out, err = again.communicate(timeout=120)
     assert again.returncode == 143, out + err
