@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
+from vaecli import UserError
 from vaecli.config.catalog import groups
 from vaecli.config.compose import Invocation
 from vaecli.training import execution, lifecycle
 from vaecli.training.api import composed
 from vaecli.training.together import Member
-from vaecli.utils.errors import UserError
 
 GROUPS = ("decoder", "posterior", "prior", "objective", "architecture")
 WORDS = ("dataset=mnist", "dataset.val_size=0", "dataset.limit=2560", "architecture.hidden=[400]", "batch_size=128",
