@@ -14,9 +14,9 @@ from torch.distributions import Independent
 
 from vaecli.datasets.split import Split
 from vaecli.decoders.grid import CountDecoder
-from vaecli.decoders.library import raw_of_log
 from vaecli.decoders.negative_binomial import NegativeBinomial
 from vaecli.decoders.poisson import Poisson
+from vaecli.decoders.totals import raw_of_log
 from vaecli.decoders.zero_inflated import ZeroInflatedNegativeBinomial
 from vaecli.models.build import initialise_output_bias, learn_units
 from vaecli.models.vae import VAE
@@ -72,7 +72,7 @@ def test_the_logarithm_of_a_mean_gives_it_back() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_learned_library_is_the_mean_total(kind: Any) -> None:
     """The shares sum to one, so the total's mean is l = e^s, s the mean of the last tensor."""
-    made: CountDecoder = kind((3, 4), step=1.0, library="learned").double()
+    made: CountDecoder = kind((3, 4), step=1.0, total="learned").double()
     tensors = torch.randn(made.n_params, 5, 3, 4, dtype=torch.float64)
     if kind is ZeroInflatedNegativeBinomial:
         tensors[2] = -80.0  # no extra zeros
@@ -82,7 +82,7 @@ def test_a_learned_library_is_the_mean_total(kind: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_observed_library_scores_shares_given_the_total(kind: Any) -> None:
     """The density is that of the family at the mean l softmax(a), l being the observation's own total."""
-    made: CountDecoder = kind((6,), step=1.0, library="observed").double()
+    made: CountDecoder = kind((6,), step=1.0, total="observed").double()
     tensors = torch.randn(made.n_params, 4, 6, dtype=torch.float64)
     x = torch.poisson(torch.full((4, 6), 30.0, dtype=torch.float64))
     mean = x.sum(1, keepdim=True) * tensors[0].softmax(1)
@@ -96,7 +96,7 @@ def test_an_observed_library_scores_shares_given_the_total(kind: Any) -> None:
 def test_draws_of_an_observed_library(kind: Any) -> None:
     """Mean and variance agree with draws, and the totals spread as the training data's."""
     train = cells(2000)
-    made: CountDecoder = kind((12,), step=1.0, library="observed").double()
+    made: CountDecoder = kind((12,), step=1.0, total="observed").double()
     made.learn(lambda: iter([train.x]))
     logs = train.x.double().sum(1).log()
     torch.testing.assert_close(made.log_total, torch.stack([logs.mean(), logs.std(correction=0)]))
@@ -115,21 +115,21 @@ def test_draws_of_an_observed_library(kind: Any) -> None:
 
 
 def test_a_total_with_gaps_is_refused() -> None:
-    with pytest.raises(UserError, match=r"use decoder\.library=learned"):
-        model("poisson", cells(), "decoder.library=observed", "dataset.missing=mask")
+    with pytest.raises(UserError, match=r"use decoder\.total=learned"):
+        model("poisson", cells(), "decoder.total=observed", "dataset.missing=mask")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("library", ["learned", "observed", None])
-def test_the_parameters_at_the_mean_have_that_mean(kind: Any, library: Any) -> None:
+@pytest.mark.parametrize("total", ["learned", "observed", None])
+def test_the_parameters_at_the_mean_have_that_mean(kind: Any, total: Any) -> None:
     """But for the extra zeros of a given total, which nothing can make up for."""
     train = cells()
-    made: CountDecoder = kind((12,), step=1.0, library=library)
+    made: CountDecoder = kind((12,), step=1.0, total=total)
     made.learn(lambda: iter([train.x]))
     parameters = made.params_at_mean(train.mean())
     assert parameters is not None
     assert parameters.shape == (made.n_params, 12)
-    zeros = kind is ZeroInflatedNegativeBinomial and library == "observed"
+    zeros = kind is ZeroInflatedNegativeBinomial and total == "observed"
     expected = train.mean() * (torch.sigmoid(-parameters[2]) if zeros else 1)
     torch.testing.assert_close(made(*parameters).mean, expected, rtol=0.05, atol=0)
 

@@ -181,5 +181,5 @@ def asked_kinds(kinds: Mapping[str, str] | str | None) -> Mapping[str, str]:
 def codes_of(x: Tensor, texts: Sequence[str]) -> Tensor:
     """The codes of numbers (N,) among the texts of their categories, which are in the numbers' order; NaN stays."""
     values = torch.tensor([float(text) for text in texts], dtype=torch.float32)
-    codes = torch.searchsorted(values, x.float().nan_to_num(0.0)).clamp(max=len(values) - 1).to(x.dtype)
+    codes = torch.searchsorted(values, x.float()).clamp(max=len(values) - 1).to(x.dtype)
     return torch.where(x.isnan(), x, codes)

@@ -64,7 +64,7 @@ class MixedColumns(Distribution):
 
 def as_whole(x: Tensor, least: Tensor) -> Tensor:
     """x (..., d) with the columns of whole numbers rounded, to at least `least` (d,), which is NaN for the others."""
-    return torch.where(least.isnan(), x, torch.maximum(x.round(), least.nan_to_num(0.0)))
+    return torch.where(least.isnan(), x, torch.maximum(x.round(), least))
 
 
 def grouped(groups: nn.ModuleList, places: Sequence[Tensor]) -> Iterator[tuple[Group, Tensor]]:

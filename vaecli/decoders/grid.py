@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,10 +13,10 @@ from torch.distributions import Distribution, Independent, constraints
 from torch.nn import functional as F
 
 from vaecli.decoders.base import DataFacts, Decoder, Entrance, inverse_softplus
-from vaecli.decoders.library import GivenTotal, log_shares, log_total_moments, raw_of_log
+from vaecli.decoders.totals import GivenTotal, log_shares, log_total_moments, raw_of_log
 from vaecli.utils.types import Values
 
-MAX_LOG_TOTAL = 40.0  # of a learned library: beyond, single precision overflows
+MAX_LOG_TOTAL = 40.0  # of a learned total: beyond, single precision overflows
 GreyLevels = Annotated[int, Field(strict=True, ge=2, le=2**16)]
 
 
@@ -95,29 +95,28 @@ class LogCounts(Entrance):
         return torch.log1p(x.clamp_min(0))  # the learned observations of prior=vamp may be negative
 
 
-Library = Literal["learned", "observed"]
+Total = Literal["learned", "observed"]
 
 
 class CountDecoder(Decoder, abstract=True):
     """Probabilities of counts k = x / step, without an upper limit.
 
     `family` makes the elementwise distribution from a, which gives the mean softplus(a), and further tensors. With
-    `library`, an observation's mean total l and the shares pi = softmax(a) are separate, and the mean is l pi:
+    `total`, an observation's mean total l and the shares pi = softmax(a) are separate, and the mean is l pi:
     `learned` takes log l from z, as the mean of one more tensor of the network; `observed` from x itself.
     """
 
     option: str
+    n_of_family: ClassVar[int]  # tensors that `family` takes
     log_total: Tensor
 
-    def __init__(
-        self, x_shape: tuple[int, ...], step: float, n_params: int, log1p: bool | None, library: Library | None
-    ) -> None:
+    def __init__(self, x_shape: tuple[int, ...], step: float, log1p: bool | None, total: Total | None) -> None:
         super().__init__(x_shape)
         self.step: float = step
-        self.n_params = n_params + (library == "learned")
-        self.library = library
-        self.elementwise = library != "observed"
-        if library == "observed":
+        self.n_params = self.n_of_family + (total == "learned")
+        self.total = total
+        self.elementwise = total != "observed"
+        if total == "observed":
             self.register_buffer("log_total", torch.tensor([0.0, 1.0]))
         self.log1p = bool(log1p)
 
@@ -128,9 +127,9 @@ class CountDecoder(Decoder, abstract=True):
     def forward(self, *params: Tensor) -> Distribution:
         raw, *others = params
         n_dims = len(self.x_shape)
-        if self.library == "observed":
+        if self.total == "observed":
             return GivenTotal(raw, lambda a: self.family(a, *others), self.log_total.to(raw), n_dims)
-        if self.library == "learned":
+        if self.total == "learned":
             *others, size = others
             log_total = size.flatten(-n_dims).mean(-1).reshape(*size.shape[: size.ndim - n_dims], *(1,) * n_dims)
             raw = raw_of_log(log_shares(raw, n_dims) + log_total.clamp(-MAX_LOG_TOTAL, MAX_LOG_TOTAL))
@@ -141,15 +140,15 @@ class CountDecoder(Decoder, abstract=True):
 
     def learn(self, data: Callable[[], Iterator[Tensor]]) -> None:
         """The log-normal distribution of the training data's totals."""
-        if self.library == "observed":
+        if self.total == "observed":
             totals = torch.cat([x.double().flatten(1).sum(1) for x in data()])
             self.log_total.copy_(torch.tensor(log_total_moments(totals)))
 
     def params_of_mean(self, mean: Tensor, *others: Tensor) -> Tensor:
         """The parameters (n_params, ...) at a mean (...) above zero, and the further tensors as they are."""
-        if self.library is None:
+        if self.total is None:
             return torch.stack([inverse_softplus(mean), *others])
-        size = [mean.sum().log().expand_as(mean)] if self.library == "learned" else []
+        size = [mean.sum().log().expand_as(mean)] if self.total == "learned" else []
         return torch.stack([mean.log(), *others, *size])
 
     @classmethod

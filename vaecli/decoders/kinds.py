@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
 from vaecli.decoders.laws import MOST_LOG, Codes, Fixed, Intervals, Positives, PositivesAndZeros, Reals
-from vaecli.decoders.library import raw_of_log
 from vaecli.decoders.negative_binomial import OverdispersedCounts
+from vaecli.decoders.totals import raw_of_log
 from vaecli.utils.columns import ColumnKind
 
 SMALLEST_SCALE = 1e-6  # of a statistic, as a share of its mean: less is rounding of one that does not vary
@@ -119,7 +119,8 @@ class PositiveOrZero(Real):
         return torch.stack([torch.where(x > 0, x.clamp_min(torch.finfo(x.dtype).tiny).log(), torch.nan), zero], -1)
 
     def features(self, x: Tensor) -> Tensor:
-        return super().features(x).nan_to_num(0.0)  # of a zero the logarithm is unknown, and its mean says nothing
+        given = super().features(x)
+        return torch.where(given.isnan(), 0.0, given)  # the logarithm of 0, for which the mean of the others stands
 
     def inside(self) -> Tensor:
         return torch.zeros_like(self.mean[:, 0])

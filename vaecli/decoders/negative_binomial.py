@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Gamma
+from torch.distributions import Gamma
 from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
-from vaecli.decoders.grid import CountDecoder, GridDistribution, Library, log_softplus
+from vaecli.decoders.grid import CountDecoder, GridDistribution, Total, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial, log_one_plus, stirling
 from vaecli.utils.types import PositiveFloat
 
@@ -58,10 +58,11 @@ class NegativeBinomial(CountDecoder):
     step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
     min_count: floor of r, for finite gradients
     log1p: the encoder is given log(1 + x)
-    library: `learned`: the mean is l softmax(a), log l from z; `observed`: l is x's own total; None: softplus(a)
+    total: `learned`: the mean is l softmax(a), log l from z; `observed`: l is x's own total; None: softplus(a)
     """
 
     option = "negative_binomial"
+    n_of_family = 2
 
     def __init__(
         self,
@@ -69,12 +70,12 @@ class NegativeBinomial(CountDecoder):
         step: PositiveFloat,
         min_count: PositiveFloat = 1e-3,
         log1p: bool | None = None,
-        library: Library | None = None,
+        total: Total | None = None,
     ) -> None:
-        super().__init__(x_shape, step, 2, log1p, library)
+        super().__init__(x_shape, step, log1p, total)
         self.min_count = min_count
 
-    def family(self, raw: Tensor, raw_count: Tensor) -> Distribution:  # type: ignore[override]
+    def family(self, raw: Tensor, raw_count: Tensor) -> OverdispersedCounts:  # type: ignore[override]
         return OverdispersedCounts(raw, self.min_count + F.softplus(raw_count), self.step)
 
     def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vaecli.decoders.grid import CountDecoder, GridDistribution, Library, log_softplus
+from vaecli.decoders.grid import CountDecoder, GridDistribution, Total, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial
 from vaecli.utils.types import PositiveFloat
 
@@ -53,19 +53,20 @@ class Poisson(CountDecoder):
 
     step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
     log1p: the encoder is given log(1 + x)
-    library: `learned`: the mean is l softmax(a), log l from z; `observed`: l is x's own total; None: softplus(a)
+    total: `learned`: the mean is l softmax(a), log l from z; `observed`: l is x's own total; None: softplus(a)
     """
 
     option = "poisson"
+    n_of_family = 1
 
     def __init__(
         self,
         x_shape: tuple[int, ...],
         step: PositiveFloat,
         log1p: bool | None = None,
-        library: Library | None = None,
+        total: Total | None = None,
     ) -> None:
-        super().__init__(x_shape, step, 1, log1p, library)
+        super().__init__(x_shape, step, log1p, total)
 
     def family(self, raw: Tensor, *others: Tensor) -> Distribution:
         return PoissonCounts(raw, self.step)

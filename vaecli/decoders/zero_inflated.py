@@ -8,9 +8,8 @@ from torch.distributions import Bernoulli, Distribution
 from torch.nn import functional as F
 
 from vaecli.decoders.base import inverse_softplus
-from vaecli.decoders.grid import CountDecoder, GridDistribution, Library
-from vaecli.decoders.negative_binomial import OverdispersedCounts
-from vaecli.utils.types import PositiveFloat
+from vaecli.decoders.grid import GridDistribution
+from vaecli.decoders.negative_binomial import NegativeBinomial, OverdispersedCounts
 
 LOGIT_AT_START = -2.0  # of a zero that no count explains: one in nine
 
@@ -45,7 +44,7 @@ class ExtraZeros(GridDistribution):
         return there * self.counts.sample(sample_shape)
 
 
-class ZeroInflatedNegativeBinomial(CountDecoder):
+class ZeroInflatedNegativeBinomial(NegativeBinomial):
     """Negative binomial counts of which a share p is replaced by zeros, p learned for each dimension and observation:
 
     P(k) = p [k = 0] + (1 - p) P_nb(k); Lopez et al. (2018), for single-cell counts whose zeros are partly failures to
@@ -54,26 +53,15 @@ class ZeroInflatedNegativeBinomial(CountDecoder):
     step: one count in x's units: 1 for whole numbers, 1/255 for 8-bit images in [0, 1]
     min_count: floor of r, for finite gradients
     log1p: the encoder is given log(1 + x)
-    library: `learned`: the mean of P_nb is l softmax(a), log l from z; `observed`: l is x's own total; None: it is
+    total: `learned`: the mean of P_nb is l softmax(a), log l from z; `observed`: l is x's own total; None: it is
         softplus(a)
     """
 
     option = "zero_inflated"
-
-    def __init__(
-        self,
-        x_shape: tuple[int, ...],
-        step: PositiveFloat,
-        min_count: PositiveFloat = 1e-3,
-        log1p: bool | None = None,
-        library: Library | None = None,
-    ) -> None:
-        super().__init__(x_shape, step, 3, log1p, library)
-        self.min_count = min_count
+    n_of_family = 3
 
     def family(self, raw: Tensor, raw_count: Tensor, logit: Tensor) -> Distribution:  # type: ignore[override]
-        counts = OverdispersedCounts(raw, self.min_count + F.softplus(raw_count), self.step)
-        return ExtraZeros(counts, logit)
+        return ExtraZeros(super().family(raw, raw_count), logit)
 
     def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, of at least `margin`, r of 1, and one zero in nine that is no count."""

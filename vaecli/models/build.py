@@ -73,7 +73,7 @@ def wrap_for_data(model: VAE, dataset: Values) -> VAE:
                             "some are missing: use decoder=gaussian")  # fmt: skip
         if not model.decoder.elementwise:
             raise UserError("dataset.missing=mask: this decoder takes an observation's total, of which some may be "
-                            "missing: use decoder.library=learned")  # fmt: skip
+                            "missing: use decoder.total=learned")  # fmt: skip
         filler = Filler(model.x_shape)
         model.encoder_network = nn.Sequential(filler, model.encoder_network)
         model.decoder = Masked(model.decoder, filler)

@@ -1,8 +1,7 @@
-"""The size of an observation of counts, its library: how many counts there are in all."""
+"""How many counts an observation holds in all, apart from how they are shared out."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +29,7 @@ class GivenTotal(Distribution):
     """Counts given how many there are in all, l: the mean of number i is l pi_i, with shares pi that z decides.
 
     log p(x | z, l), with l the observation's own total: a density of x given l, not of x. Lopez et al. (2018) with
-    observed library sizes. Draws take l from the log-normal distribution of the training data's totals.
+    observed sizes. Draws take l from the log-normal distribution of the training data's totals.
 
     raw: (*batch_shape, *event_shape), logits of the shares
     family: from a with mean softplus(a) to the elementwise distribution
@@ -54,9 +53,8 @@ class GivenTotal(Distribution):
         return Independent(self.family(raw_of_log(log_mean)), self.n_dims, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.given(value.flatten(-self.n_dims).sum(-1).clamp_min(1e-6)).log_prob(
-            value
-        )  # an empty one has no log
+        total = value.flatten(-self.n_dims).sum(-1).clamp_min(1e-6)  # an empty observation's has no logarithm
+        return self.given(total).log_prob(value)
 
     @property
     def expected(self) -> Tensor:
@@ -87,4 +85,4 @@ def log_total_moments(totals: Tensor) -> tuple[float, float]:
     logs = totals[totals > 0].double().log()
     if not len(logs):
         return 0.0, 0.0
-    return float(logs.mean()), float(logs.std(correction=0)) if len(logs) > 1 else math.nan
+    return float(logs.mean()), float(logs.std(correction=0))
