@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -77,7 +78,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     try:
         from vaecli.config.compose import run
 
-        run(command, partial(load_main, command), args, program)
+        run(command, partial(load_main, command), args, program, *([print_runs] if command == "train" else []))
         sys.stdout.flush()
     except UserError as error:
         fail(str(error))
@@ -112,6 +113,11 @@ def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
     from vaecli.commands._run import run_command
 
     return lambda values, invocation: run_command(module, values)
+
+
+def print_runs(folder: Path) -> None:
+    """The table of `vae runs` at the end of a sweep."""
+    import_module("vaecli.commands.runs").print_runs(folder)
 
 
 def print_and_exit(text: str) -> NoReturn:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 from support.command_line import called
 
 from vaecli.config.sweep_folders import job_folder
+from vaecli.runs.table import table
 
 QUICK = ("epochs=1", "dataset=digits", "dataset.limit=100", "architecture.hidden=[8]", "device=cpu")
 
@@ -51,6 +54,49 @@ def test_names_that_are_refused(sweep: Path, args: tuple[str, ...], message: str
     assert sorted(sweep.rglob("*")) == before
 
 
+def test_a_sweep_that_goes_on_runs_what_is_missing_and_ends_with_its_table(sweep: Path, tmp_path: Path) -> None:
+    """Jobs are known by their settings: they keep their folders where their numbers change."""
+    shutil.copytree(sweep / "outputs", tmp_path / "outputs")
+    folder = tmp_path / "outputs/sweeps/first_try"
+    stopped = folder / "1_latent_dim-3"
+    summary = json.loads((stopped / "summary.json").read_text())
+    (stopped / "summary.json").write_text(json.dumps({**summary, "status": "interrupted", "test": None}))
+    words = (*QUICK, "latent_dim=4,3,2", "decoder=bernoulli", "name=first_try", "sweep.skip_completed=true")
+    done = called("train", "-m", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in folder.glob("*/")) == ["0_latent_dim-2", "0_latent_dim-4", "1_latent_dim-3"]
+    assert "outputs/sweeps/first_try/0_latent_dim-2 is complete" in done.stdout
+    assert done.stdout.count("\nwrote ") == 2  # one new, one resumed
+    again = json.loads((stopped / "summary.json").read_text())
+    assert (again["status"], again["test"], len(again["resumed"])) == ("completed", summary["test"], 1)
+    table = called("runs", "path=outputs/sweeps/first_try", cwd=tmp_path).stdout
+    assert done.stdout.endswith(table)
+    assert table.startswith("3 runs under ")
+
+
+def test_skip_completed_is_for_sweeps(tmp_path: Path) -> None:
+    done = called("train", *QUICK, "sweep.skip_completed=true", cwd=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert "sweep.skip_completed=true: is for sweeps; add -m" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_over_seeds_ends_with_paired_differences(tmp_path: Path) -> None:
+    done = called("train", "-m", *QUICK, "latent_dim=2,3", "seeds=2", "name=s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    tests = [[json.loads((tmp_path / f"outputs/sweeps/s/{job}/seed_{seed}/summary.json").read_text())["test"]["elbo"]
+              for seed in range(2)] for job in ("0_latent_dim-2", "1_latent_dim-3")]  # fmt: skip
+    means = [sum(one) / 2 for one in tests]
+    better, worse = sorted((0, 1), key=lambda job: -means[job])
+    first, second = (tests[worse][seed] - tests[better][seed] for seed in range(2))
+    last = done.stdout.splitlines()[-1]
+    assert "paired by seed" in last
+    assert f"{(first + second) / 2:.2f} ± {abs(first - second) / 2:.2g}" in last
+    again = called("train", "-m", *QUICK, "latent_dim=3,2", "seeds=2", "name=s", "sweep.skip_completed=true",
+                   cwd=tmp_path)  # fmt: skip
+    assert again.stdout.count(" is complete") == 2
+
+
 def test_a_sweeps_picture_lies_in_its_folder(sweep: Path) -> None:
     done = called("reconstruct", "run=outputs/sweeps/first_try", cwd=sweep)
     assert done.returncode == 0, done.stderr
@@ -75,7 +121,13 @@ def test_hparams_of_sweeps_and_runs_are_alike(sweep: Path) -> None:
     assert settings[0].keys() == settings[1].keys()
     assert (settings[0]["latent_dim"].number_value, settings[1]["latent_dim"].number_value) == (3, 20)
     shown = content(job, metadata.EXPERIMENT_TAG).experiment
-    assert "test_elbo" in [info.display_name for info in shown.metric_infos]
+    names = {info.display_name for info in shown.metric_infos}
+    assert {"test_elbo", "test_bound", "best_bound", "best_elbo"} <= names
+    row = next(row for row in table(sweep / "outputs" / "sweeps") if row["folder"].endswith("-3"))
+    events = EventAccumulator(str(sweep / "outputs" / job))
+    events.Reload()
+    for tag, column in {"best_bound": "bound", "best_elbo": "elbo", "test_elbo": "test_elbo"}.items():
+        assert events.Scalars(f"whole_run/{tag}")[-1].value == pytest.approx(row[column], rel=1e-6)  # type: ignore[literal-required]
 
 
 def test_the_first_line_names_posterior_and_prior(tmp_path: Path) -> None:

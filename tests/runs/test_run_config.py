@@ -30,10 +30,10 @@ def test_yaml_and_fields_name_the_same_keys() -> None:
 
 
 def test_the_rules_of_the_keys() -> None:
-    assert set(module.REQUEST_KEYS) == {"resume", "repeat", "trust", "output", "name", "seeds"}
+    assert set(module.REQUEST_KEYS) == {"resume", "repeat", "trust", "output", "name", "seeds", "sweep.skip_completed"}
     assert set(module.NON_DISTINGUISHING_KEYS) == {
         "output", "name", "seeds", "compile", "images.channels", "device", "images.every_epochs",
-        "checkpoint.every_epochs", "checkpoint.every_seconds",
+        "checkpoint.every_epochs", "checkpoint.every_seconds", "sweep.skip_completed",
     }  # fmt: skip
     assert set(module.IMMUTABLE_KEYS) == {
         "dataset", "architecture", "decoder", "posterior", "prior", "latent_dim", "batch_size", "seed",
@@ -60,7 +60,7 @@ OVERRIDES = [
 @pytest.mark.parametrize("overrides", OVERRIDES)
 def test_a_configuration_is_written_as_typed(overrides: tuple[str, ...], tmp_path: Path) -> None:
     values = composed(*overrides)
-    requests = ("resume", "repeat", "trust", "output", "name", "seeds")
+    requests = ("resume", "repeat", "trust", "output", "name", "seeds", "sweep")
     config = RunConfig.of(values)
     text = config.write(RunFolder(tmp_path))
     kept = {**{key: value for key, value in values.items() if key not in requests}, "output": None}

@@ -49,7 +49,9 @@ def filled(*overrides: str) -> Config:
     return fill_from_data(composed(*overrides), GREY)
 
 
-def without_hydra(command: str, load_main: Callable[[], compose.Main], args: list[str], program: str) -> None:
+def without_hydra(
+    command: str, load_main: Callable[[], compose.Main], args: list[str], program: str, *end_sweep: Any
+) -> None:
     """In the place of vaecli.config.compose.run, to which it leaves flags, sweeps, $ and what should be refused."""
     words = compose.force_data_paths(args)
     try:
@@ -57,7 +59,7 @@ def without_hydra(command: str, load_main: Callable[[], compose.Main], args: lis
             raise KeyError
         values = composed(*words, command=command)
     except (HydraException, KeyError, TypeError):
-        with_hydra(command, load_main, args, program)
+        with_hydra(command, load_main, args, program, *end_sweep)
         return
     sys.argv = [program, *words]
     keys = [word.lstrip("+").split("=", 1)[0] for word in words]

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.padding import Padding
 
 from vaecli.commands._run import Keys, Written
-from vaecli.runs.seeds import seed_runs, spread_of
-from vaecli.runs.table import COLUMNS, Row, table
+from vaecli.runs.seeds import paired_difference, seed_runs, spread_of
+from vaecli.runs.table import COLUMNS, Row, natural, table
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
 from vaecli.utils.schema import as_typed
@@ -24,7 +24,7 @@ from vaecli.utils.text import csv_line, printable, rich, say, shorten
 
 HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
             "differences": "what differs"}  # fmt: skip
-STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan"}
+STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan", "pruned": "dim"}
 SHORT_COLUMNS = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
 LONG_COLUMNS = ("differences", "error", "folder")
 MAX_ERROR, MAX_VALUE, MAX_DIFFERENCES = 120, 60, 240  # characters of a message, a value and all that differ
@@ -63,6 +63,11 @@ def main(config: Config) -> list[Written]:
         return []
     replace_text(config.target, written)
     return [Written(config.target, f": {len(rows)} runs")]
+
+
+def print_runs(folder: Path) -> None:
+    """Print the table of the runs below a folder, such as a sweep's, the best bound first."""
+    print_table(table(folder), str(folder), Console())
 
 
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
@@ -104,10 +109,21 @@ def with_k(row: Row) -> Mapping[str, Any]:
 
 
 def together(rows: Sequence[Row]) -> list[str]:
-    """A line for each folder of several seeds: mean, standard error and standard deviation of their test ELBOs."""
-    parents = sorted({Path(row["folder"]).parent for row in rows})
-    found = {parent: spread_of(list(seed_runs(parent).values())) for parent in parents}
-    return [f"{printable(str(parent))}: test ELBO {one}" for parent, one in found.items() if one is not None]
+    """A line for each folder of several seeds: mean, standard error and standard deviation of their test ELBOs.
+
+    Where several lie side by side, another one for each but the best: its difference from the best, over equal seeds.
+    """
+    parents = sorted({Path(row["folder"]).parent for row in rows}, key=lambda path: [*map(natural, path.parts)])
+    runs = {parent: list(seed_runs(parent).values()) for parent in parents}
+    found = {parent: one for parent in parents if (one := spread_of(runs[parent])) is not None}
+    lines = [f"{printable(str(parent))}: test ELBO {one}" for parent, one in found.items()]
+    for sweep in dict.fromkeys(parent.parent for parent in found):
+        inside = [parent for parent in found if parent.parent == sweep]
+        best = max(inside, key=lambda parent: found[parent].mean)
+        for parent in inside:
+            if parent != best and (difference := paired_difference(runs[parent], runs[best])) is not None:
+                lines.append(f"{printable(parent.name)} minus {printable(best.name)}, paired by seed: {difference}")
+    return lines
 
 
 def show(console: Console, line: str, style: str = "", whole: bool = False) -> None:

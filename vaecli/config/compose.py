@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaecli.config.catalog import conf_folder, config_dirs
 from vaecli.config.explain import explain, first_lines
-from vaecli.config.sweep_callback import remove_empty
+from vaecli.config.sweep_callback import SweepCleanup, remove_empty
 from vaecli.config.sweep_folders import check_run_name, register
 from vaecli.runs.access import PATHS, NotPermitted
 from vaecli.utils.errors import UserError, nearest
@@ -41,10 +41,17 @@ class Invocation(NamedTuple):
 Main = Callable[[Values, Invocation], Any]  # runs a command with its configuration
 
 
-def run(command: str, load_main: Callable[[], Main], args: list[str], program: str) -> None:
+def run(
+    command: str,
+    load_main: Callable[[], Main],
+    args: list[str],
+    program: str,
+    end_sweep: Callable[[Path], None] = lambda folder: None,
+) -> None:
     """Compose the configuration of `command` from `args` and run it, once or for each job of a sweep.
 
     load_main: imports what runs the command; called once the configuration is composed, since torch takes seconds
+    end_sweep: called with a sweep's folder when all its jobs have ended
     UserError for every error that the user can correct.
     """
     check_working_folder(os.getcwd())
@@ -54,33 +61,59 @@ def run(command: str, load_main: Callable[[], Main], args: list[str], program: s
     check_run_name(words, "--multirun" in flags)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
-    jobs = 0
-    failures: list[str] = []
-
-    def task(config: DictConfig) -> Any:
-        nonlocal jobs
-        jobs += 1
-        try:
-            return execute(load_main, config, program)
-        except UserError as error:
-            failures.append(str(error))
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
-                raise
-        return None  # a single run: reported below, without Hydra's own text
-
+    job = Job(load_main, program, words)
+    SweepCleanup.folder = None
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(task)()
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(job)()
+        show_sweep(end_sweep)
     except UserError as error:
-        raise UserError(f"{len(failures)} of {jobs} jobs failed; the first one: {error}") from None
+        show_sweep(end_sweep)
+        raise UserError(failed_sweep(job, error)) from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra's ValueErrors are about its flags
-        if jobs and not isinstance(error, HydraException | OmegaConfBaseException):
+        if job.number and not isinstance(error, HydraException | OmegaConfBaseException):
             raise
         raise UserError(explain(error, command, words, config_dirs(flags))) from None
     finally:
         remove_empty()
-    if failures:
-        raise UserError(failures[0])
+    if job.failures:
+        raise UserError(job.failures[0])
+
+
+class Job:
+    """Runs one command with each configuration that Hydra composes, here or, unpickled by a launcher, elsewhere."""
+
+    def __init__(self, load_main: Callable[[], Main], program: str, words: list[str]) -> None:
+        self.load_main, self.program, self.words = load_main, program, words
+        self.number = 0  # of jobs in this process
+        self.failures: list[str] = []
+
+    def __setstate__(self, state: Values) -> None:
+        vars(self).update(state)
+        register(self.words)  # OmegaConf's resolvers do not come along
+        sys.argv = [self.program, *self.words]
+
+    def __call__(self, config: DictConfig) -> Any:
+        self.number += 1
+        try:
+            return execute(self.load_main, config, self.program)
+        except UserError as error:
+            self.failures.append(str(error))
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
+                raise
+        return None  # a single run: reported by `run`, without Hydra's own text
+
+
+def failed_sweep(job: Job, error: UserError) -> str:
+    """The message for a sweep of which a job failed; a launcher may have run the jobs in other processes."""
+    of = f"{len(job.failures)} of {job.number} jobs" if job.number else "jobs of this sweep"
+    return f"{of} failed; the first one: {error}"
+
+
+def show_sweep(end_sweep: Callable[[Path], None]) -> None:
+    """Report a sweep that has run, if it has written anything."""
+    if SweepCleanup.folder is not None and any(SweepCleanup.folder.glob("*/")):
+        end_sweep(SweepCleanup.folder)
 
 
 def compose(command: str, words: Sequence[str]) -> Values:

@@ -53,7 +53,11 @@ def parsed(words: Iterable[str]) -> list[Override]:
 
 
 def check_run_name(words: Sequence[str], multirun: bool) -> None:
-    """UserError for an invalid name, and for one that a sweep already has, before its folder is created."""
+    """UserError for an invalid name, and for one that a sweep already has, before its folder is created.
+
+    With sweep.skip_completed=true the sweep of that name goes on.
+    """
+    goes_on = any(one.key_or_group == "sweep.skip_completed" and one.value() is True for one in parsed(words))
     for one in parsed(words):
         if one.key_or_group != "name" or one.is_delete():
             continue
@@ -61,5 +65,8 @@ def check_run_name(words: Sequence[str], multirun: bool) -> None:
             raise UserError(f"{one.input_line}: a sweep takes a single name")
         name = check_value("name", one.value(), FolderName | None)
         folder = SWEEPS / (name or "")
-        if multirun and name and folder.exists():
-            raise UserError(f"name={name}: a sweep of this name exists already ({folder}); choose another")
+        if multirun and name and folder.exists() and not goes_on:
+            raise UserError(
+                f"name={name}: a sweep of this name exists already ({folder}); choose another, "
+                "or let it go on with sweep.skip_completed=true"
+            )

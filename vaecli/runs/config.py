@@ -39,10 +39,7 @@ class Rule:
     distinguishes: bool = True
 
 
-MIN_OBSERVATIONS, MIN_EPOCHS = (
-    500_000,
-    10,
-)  # with epochs=null a run lasts at least this many training observations and epochs
+MIN_OBSERVATIONS, MIN_EPOCHS = 500_000, 10  # the least of a run with epochs=null, in training observations and epochs
 MAX_VALIDATIONS = 50  # validations, or writes of last.safetensors, of a run that does not set the interval
 
 IMMUTABLE, REQUEST, NOT_DISTINGUISHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
@@ -73,6 +70,11 @@ class EarlyStopping:
 @dataclass(frozen=True)
 class Averaging:
     decay: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, IMMUTABLE] = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    skip_completed: Annotated[bool, Rule(request=True, distinguishes=False)] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,7 @@ class RunConfig:
     images: Images = Images()
     early_stopping: EarlyStopping = EarlyStopping()
     ema: Averaging = Averaging()
+    sweep: Sweep = Sweep()
 
     @classmethod
     def of(cls, values: Values) -> Self:
@@ -129,7 +132,7 @@ class RunConfig:
     def from_stored(cls, stored: Values, given: RunConfig) -> Self:
         """The configuration in a run's file or checkpoint; requests, and keys that it lacks, are taken from `given`."""
         ours = given.values()
-        requests = {key: ours[key] for key in REQUEST_KEYS}
+        requests = {key: ours[key] for key in REQUESTS}
         sections = {key: {**ours[key], **stored[key]} for key in SECTIONS if isinstance(stored.get(key), Mapping)}
         return cls.of({**ours, **stored, **sections, **requests})
 
@@ -207,7 +210,7 @@ class RunConfig:
 
     def without_requests(self) -> Values:
         """The same without requests and output: the content of config.yaml."""
-        return {**{key: value for key, value in self.values().items() if key not in REQUEST_KEYS}, "output": None}
+        return {**{key: value for key, value in self.values().items() if key not in REQUESTS}, "output": None}
 
     def flat(self) -> Values:
         """The content of config.yaml as one dictionary with dotted keys."""
@@ -267,6 +270,7 @@ def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeySpec]]:
 
 
 REQUEST_KEYS = tuple(key for key, (_, rule) in run_keys().items() if rule.request)
+REQUESTS = {key.partition(".")[0] for key in REQUEST_KEYS}  # the same, and the sections that hold nothing else
 IMMUTABLE_KEYS = tuple(key for key, (_, rule) in run_keys().items() if rule.immutable)
 NON_DISTINGUISHING_KEYS = tuple(key for key, (_, rule) in run_keys().items() if not rule.distinguishes)
 SECTIONS = tuple(dict.fromkeys(key.partition(".")[0] for key in run_keys() if "." in key))

@@ -115,7 +115,7 @@ class Summary(Record):
     """summary.json, which is written anew at each stage of a run; every entry may still be missing."""
 
     command: str | None = None
-    status: Literal["running", "completed", "interrupted", "failed"] | None = None
+    status: Literal["running", "completed", "pruned", "interrupted", "failed"] | None = None
     id: str | None = None
     resumed: list[Resumed] | None = None
     epochs: NonNegativeInt | None = None  # completed

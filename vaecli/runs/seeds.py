@@ -55,3 +55,15 @@ def spread_of(runs: Sequence[RunFolder]) -> Spread | None:
     tests = [run.known_summary().test for run in runs]
     known = [float(test.elbo) for test in tests if test is not None and test.elbo is not None]
     return spread(known) if len(known) > 1 else None
+
+
+def paired_difference(runs: Sequence[RunFolder], others: Sequence[RunFolder]) -> Spread | None:
+    """The spread of the differences of the test ELBOs, `runs` minus `others`, of the runs with equal names.
+
+    None for fewer than two pairs.
+    """
+    tests = [{run.name: run.known_summary().test for run in side} for side in (runs, others)]
+    pairs = [(one, tests[1].get(name)) for name, one in tests[0].items()]
+    known = [float(one.elbo) - float(other.elbo) for one, other in pairs
+             if one and other and one.elbo is not None and other.elbo is not None]  # fmt: skip
+    return spread(known) if len(known) > 1 else None

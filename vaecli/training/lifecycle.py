@@ -260,7 +260,7 @@ def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Traine
         test[f"test{candidate.suffix}"] = test_figures(setup, logger.folder, trainer, candidate.name)
     test = dict(reversed(test.items()))
     figures = {f"{WHOLE_RUN_TAG}{name}_{key}": value for name, means in test.items() for key, value in means.items()}
-    figures[f"{WHOLE_RUN_TAG}best_elbo"] = or_nan(own.best.elbo)
+    figures |= {f"{WHOLE_RUN_TAG}best_{key}": or_nan(getattr(own.best, key)) for key in ("elbo", "bound")}
     logger.hparams(hyperparameters(setup.config), figures, trainer.epoch)
     latents, used, few = latents_in_use(setup)
     logger.flush()  # a run that is marked completed does not write its figures again

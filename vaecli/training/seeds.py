@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vaecli.config.compose import Invocation
-from vaecli.runs.config import RunConfig, read_config
+from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig, read_config
+from vaecli.runs.earlier import bound_of, find_earlier
 from vaecli.runs.folder import check_unoccupied, create_folder, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
@@ -19,25 +20,52 @@ from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import say
 
-PER_RUN_KEYS = ("seeds", "seed", "output", "name", "resume")  # keys that differ from run to run
+PER_RUN_KEYS = ("seeds", "seed", "output", "name", "resume", "sweep.skip_completed")  # keys that differ from run to run
 
 
 def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; returns the best bound, or its mean over several seeds."""
+    if config.sweep.skip_completed and invocation.sweep_folder is None:
+        raise UserError("sweep.skip_completed=true: is for sweeps; add -m, or resume a single run with resume=RUN")
+    if config.sweep.skip_completed and (earlier := earlier_job(config, invocation)) is not None:
+        bound = bound_of(earlier)
+        if bound is not None:
+            say(f"{earlier} is complete")
+            return bound
+        config, invocation = resumption_of_job(config, invocation, earlier)
     resume = None if config.resume is None else Path(config.resume)
     several = resume is not None and bool(seed_runs(resume))
     if config.seeds is None and not several:
         return train_all([(config, invocation)])
     if config.seeds is not None and resume is not None:
         raise UserError(f"resume={resume} seeds={config.seeds}: a resumed run keeps its seeds; leave seeds out")
-    if config.seeds is not None and invocation.sweep_folder is not None:
-        raise UserError(f"seeds={config.seeds}: a sweep takes a list of seeds, as in seed=0,1,2")
+    if invocation.sweep_folder is not None:
+        if config.output is not None:
+            raise UserError(f"output={config.output}: a sweep makes a folder for each job; leave output out")
+        config = replace(config, name=None, output=str(invocation.sweep_folder))
     folder, configs = new_runs(config) if resume is None else (resume, resumed(config, resume))
     bound = train_all([(one, invocation_of_run(invocation, one)) for one in configs])
     test_elbo = spread_of(list(seed_runs(folder).values()))
     if test_elbo is not None:
         say(f"{folder}: test ELBO {test_elbo}")
     return bound
+
+
+def earlier_job(config: RunConfig, invocation: Invocation) -> Path | None:
+    """The folder in which an earlier start of the sweep has begun this job; the empty one of this start is removed."""
+    folder = invocation.sweep_folder
+    assert folder is not None
+    earlier = find_earlier(sorted(folder.parent.glob("*/")), invocation.command, config.seeds is not None)
+    if earlier is not None and not earlier.samefile(folder) and not any(folder.iterdir()):
+        folder.rmdir()
+    return earlier
+
+
+def resumption_of_job(config: RunConfig, invocation: Invocation, folder: Path) -> tuple[RunConfig, Invocation]:
+    """What resumes a sweep's job in the folder where it was begun."""
+    keys = [key for key in invocation.typed_keys if key.startswith("dataset.") or key in NON_DISTINGUISHING_KEYS]
+    config = replace(config, resume=str(folder), name=None, seeds=None)
+    return config, invocation._replace(typed_keys=keys, sweep_folder=None)
 
 
 def new_runs(config: RunConfig) -> tuple[Path, list[RunConfig]]:

@@ -1,0 +1,55 @@
+"""Finds the run that an earlier start of the same command line has left, so that it can go on or be left out."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from vaecli.runs.config import NON_DISTINGUISHING_KEYS, REQUEST_KEYS
+from vaecli.runs.folder import RunFolder
+from vaecli.runs.records import Summary
+from vaecli.runs.seeds import seed_folders, seed_runs
+
+DONE = ("completed", "pruned")
+SILENT = {*NON_DISTINGUISHING_KEYS, *REQUEST_KEYS} - {"repeat"}  # they do not change what is trained
+
+
+def setting_words(command: str, silent: Collection[str] = ()) -> Counter[str]:
+    """The settings on a command line, in any order; without those of keys that do not change what is trained.
+
+    silent: further keys to leave out
+    """
+    words = [word for word in shlex.split(command) if "=" in word]
+    return Counter(word for word in words if word.lstrip("+").partition("=")[0] not in {*SILENT, *silent})
+
+
+def find_earlier(folders: Iterable[Path], command: str, seeds: bool = False) -> Path | None:
+    """The folder that holds a run, or with `seeds` runs of several seeds, that this command line has started.
+
+    The last one that is complete; without such a one the last that is not.
+    """
+    silent = ("seed",) if seeds else ()
+    wanted, found = setting_words(command, silent), []
+    for folder in folders:
+        runs = list(seed_runs(folder).values()) if seeds else [RunFolder(folder)]
+        known = runs[0].known_summary().command if runs else None
+        if known is not None and setting_words(known, silent) == wanted:
+            found.append(folder)
+    return max(found, key=lambda folder: (bound_of(folder) is not None, folder.stat().st_mtime), default=None)
+
+
+def bound_of(folder: Path) -> float | None:
+    """The best bound of a run that is complete, or the mean of those of several seeds; None if one of them is not."""
+    runs = list(seed_folders(folder).values()) or [RunFolder(folder)]
+    bounds = [bound_in(run.known_summary()) for run in runs]
+    known = [bound for bound in bounds if bound is not None]
+    return statistics.fmean(known) if len(known) == len(bounds) else None
+
+
+def bound_in(summary: Summary) -> float | None:
+    """The best bound of a run that has come to its end."""
+    done = summary.status in DONE and summary.best is not None
+    return summary.best.bound if done and summary.best is not None else None
