@@ -17,8 +17,8 @@ import yaml
 from vaecli.config.catalog import groups
 
 SWEEP = (
-    "dataset=mnist", "dataset.limit=5000", "architecture.hidden=[100]", "epochs=5", "batch_size=32",
-    "scheduler=one_cycle", "scheduler.max_lr=2e-3", "images.every_epochs=5",
+    "dataset=mnist", "dataset.limit=5000", "architecture.hidden=[100]", "architecture.activation=relu", "epochs=5",
+    "batch_size=32", "optimizer=adam", "scheduler=one_cycle", "scheduler.max_lr=2e-3", "images.every_epochs=5",
 )  # fmt: skip
 EVALUATE = ("k=50", "limit=200")
 

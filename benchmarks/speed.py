@@ -60,6 +60,7 @@ def words_of(case: Case, data: str, steps: int, rounds: int) -> list[str]:
         f"samples={case.samples}",
         f"epochs={rounds + FIRST}",
         "device=cpu",
+        "optimizer=adam",
     ]
     if case.widths:
         hidden = ",".join(map(str, case.widths[1:-1]))

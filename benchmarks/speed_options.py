@@ -28,8 +28,9 @@ from vaecli.training.api import composed
 from vaecli.training.together import Member
 
 GROUPS = ("decoder", "posterior", "prior", "objective", "architecture")
-WORDS = ("dataset=mnist", "dataset.val_size=0", "dataset.limit=2560", "architecture.hidden=[400]", "batch_size=128",
-         "device=cpu", "epochs=10", "images.every_epochs=10")  # fmt: skip
+WIDTHS = ("architecture.hidden=[400]", "architecture.activation=relu")
+WORDS = ("dataset=mnist", "dataset.val_size=0", "dataset.limit=2560", "optimizer=adam", "batch_size=128", "device=cpu",
+         "epochs=10", "images.every_epochs=10")  # fmt: skip
 
 
 def trainer(words: tuple[str, ...]) -> Any:
@@ -46,10 +47,9 @@ def trainer(words: tuple[str, ...]) -> Any:
 def pair(data: str, option: str) -> tuple[Any, Any]:
     """The trainers of an option, recorded and eager."""
     decoder = () if option.startswith("decoder=") else ("decoder=bernoulli",)
-    takes_widths = option not in ("architecture=conv", "architecture=resnet")
-    words = tuple(one for one in WORDS if takes_widths or "hidden" not in one)
+    widths = () if option.startswith("architecture=") and option != "architecture=mlp" else WIDTHS
     for binarize in ("none", "threshold"):
-        all_words = (*words, f"dataset.root={data}", *decoder, option, f"dataset.binarize={binarize}")
+        all_words = (*WORDS, *widths, f"dataset.root={data}", *decoder, option, f"dataset.binarize={binarize}")
         try:
             return trainer((*all_words, "compile=auto")), trainer((*all_words, "compile=false"))
         except UserError as error:

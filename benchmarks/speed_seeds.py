@@ -25,8 +25,10 @@ from vaecli.training.together import Member
 
 SEEDS = 16
 BETA = ("dataset=beta", "architecture.hidden=[32,32,32]", "architecture.activation=tanh", "latent_dim=2")
-TABLE = ("dataset=beta", "dataset.points=30", "architecture.hidden=[64]", "latent_dim=4")
-WORDS = ("decoder=gaussian_identity", "dataset.val_size=0", "device=cpu", "epochs=1000")
+TABLE = ("dataset=beta", "dataset.points=30", "architecture.hidden=[64]", "architecture.activation=relu",
+         "latent_dim=4")  # fmt: skip
+WORDS = ("decoder=gaussian_identity", "dataset.val_size=0", "device=cpu", "optimizer=adam",
+         "epochs=1000")  # fmt: skip
 
 
 def members(words: tuple[str, ...]) -> list[Member]:

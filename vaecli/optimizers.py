@@ -24,7 +24,7 @@ def adamw(
     lr: PositiveFloat = 4e-3,
     betas: tuple[NonNegativeFloat, NonNegativeFloat] = (0.9, 0.999),
     eps: PositiveFloat = 1e-8,
-    weight_decay: NonNegativeFloat = 0.01,
+    weight_decay: NonNegativeFloat = 0.1,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
     return torch.optim.AdamW(params, lr, betas, eps, weight_decay, fused=True)

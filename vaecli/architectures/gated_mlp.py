@@ -19,7 +19,7 @@ class GatedMLP(MLP):
     """
 
     def __init__(self, hidden: list[PositiveInt] | None = None) -> None:
-        super().__init__(hidden)
+        super().__init__([400] if hidden is None else hidden)
 
     def layers(self, sizes: Sequence[int]) -> list[nn.Module]:
         """The hidden layers: A and B stacked, and the gate."""

@@ -42,8 +42,8 @@ class MLP(Architecture):
     hidden: widths of the encoder's hidden layers, from the data to the latents; [] gives linear maps.
     """
 
-    def __init__(self, hidden: list[PositiveInt] | None = None, activation: Activation = "relu") -> None:
-        self.hidden = [400] if hidden is None else hidden
+    def __init__(self, hidden: list[PositiveInt] | None = None, activation: Activation = "silu") -> None:
+        self.hidden = [400, 100] if hidden is None else hidden
         self.activation: Activation = activation
 
     def encoder(self, x_shape: tuple[int, ...], n_features: int) -> nn.Module:
