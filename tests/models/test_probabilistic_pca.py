@@ -36,6 +36,7 @@ def test_linear_networks_reach_the_greatest_likelihood(
         "architecture.hidden=[]",
         "latent_dim=2",
         f"epochs={epochs}",
+        "optimizer=adam",
         f"optimizer.lr={lr}",
     )
     rest = (

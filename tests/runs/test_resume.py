@@ -243,7 +243,7 @@ def test_changes_that_are_refused(words: list[str], message: str) -> None:
 
 def test_the_same_option_named_again_is_no_change() -> None:
     assert train(*small(), "output=run", stop_at=10) == 130
-    assert train("resume=run", "dataset=digits", "decoder=bernoulli", "optimizer=adam", "latent_dim=3") == 0
+    assert train("resume=run", "dataset=digits", "decoder=bernoulli", "optimizer=adamw", "latent_dim=3") == 0
 
 
 def test_changed_data_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

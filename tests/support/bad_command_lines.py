@@ -60,7 +60,7 @@ REFUSED = [
     ("train architecture=conv architecture.channels=[]", "should have at least one entry"),
     ("train optimizer.lr=-1", "optimizer.lr=-1: should be greater than 0"),
     ("train optimizer.lr=fast", "optimizer.lr=fast: should be a valid number"),
-    ("train optimizer.betas=[0.9,2]", "optimizer=adam: Invalid beta parameter"),
+    ("train optimizer.betas=[0.9,2]", "optimizer=adamw: Invalid beta parameter"),
     ("train objective.kl_weight=-1", "objective.kl_weight=-1: should be greater than or equal to 0"),
     (
         "train objective=dreg decoder=gaussian_optimal",

@@ -91,8 +91,8 @@ def reference(weights: dict[str, Tensor], batches: list[Tensor]) -> list[float]:
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_twenty_steps_are_those_of_a_plain_loop(recorded: bool) -> None:
-    rate = ("scheduler=constant", "optimizer.lr=0.001")
-    job, loss = made(NARROW, "decoder=bernoulli", "dataset.binarize=threshold", *rate)
+    plain = ("architecture.activation=relu", "scheduler=constant", "optimizer=adam", "optimizer.lr=0.001")
+    job, loss = made(NARROW, "decoder=bernoulli", "dataset.binarize=threshold", *plain)
     batches = [job.splits.train.batch(torch.randperm(100)[:50]) for _ in range(20)]
     weights = {name: p.detach().clone() for name, p in job.model.named_parameters()}
     update = Update(job.model, job.objective, job.optimizer, job.scheduler)
