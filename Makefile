@@ -10,7 +10,7 @@ LOWEST ?= $(shell for p in python3.11 python3 "$(PYTHON)"; do \
 BIN := .venv/bin
 DATA ?= data
 
-.PHONY: run test test-slow test-faults lint docs wheel test-lowest bench clean
+.PHONY: run test test-slow test-scale test-faults lint docs wheel test-lowest bench clean
 
 run: .venv/installed
 	$(BIN)/vae-train prior=mixture prior.components=50
@@ -26,9 +26,14 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
+# several processes: sweeps at once, searches, torchrun, a cluster's launcher on this machine
+test-scale: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sweep,optuna,cluster]'
+	$(BIN)/python -m pytest -n 0 -m scale tests/scale
+
 # kills, signals, full disks, broken numbers, hostile files, two at once, long runs: every promise of docs/reliability.md
 test-faults: .venv/installed
-	$(BIN)/python -m pytest -m "faults or not slow" tests/faults tests/runs
+	$(BIN)/python -m pytest -m "faults or not (slow or scale)" tests/faults tests/runs
 
 # every command, in an environment of its own with the lowest version of every dependency (some 5 GB, build/lowest)
 test-lowest:

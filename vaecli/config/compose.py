@@ -19,8 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vaecli.config import optuna_sweeper
 from vaecli.config.catalog import conf_folder, config_dirs
 from vaecli.config.explain import explain, first_lines
+from vaecli.config.extras import check_extras
+from vaecli.config.optuna_study import reporter
+from vaecli.config.parallel_jobs import divide_devices, divide_threads
 from vaecli.config.sweep_callback import SweepCleanup, remove_empty
 from vaecli.config.sweep_folders import check_run_name, register
 from vaecli.runs.access import PATHS, NotPermitted
@@ -36,6 +40,7 @@ class Invocation(NamedTuple):
     typed_keys: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
     quiet: bool = False  # it says nothing on the terminal
+    prune: Callable[[int, float], bool] | None = None  # told an epoch and its bound; whether the run should stop
 
 
 Main = Callable[[Values, Invocation], Any]  # runs a command with its configuration
@@ -57,7 +62,9 @@ def run(
     check_working_folder(os.getcwd())
     flags, words = split_arguments(args)
     words = force_data_paths(words)
+    check_extras(words)
     register(words)
+    optuna_sweeper.register()
     check_run_name(words, "--multirun" in flags)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
@@ -86,16 +93,21 @@ class Job:
         self.load_main, self.program, self.words = load_main, program, words
         self.number = 0  # of jobs in this process
         self.failures: list[str] = []
+        self.threads_given = "OMP_NUM_THREADS" in os.environ
+        self.beside_others = False
 
     def __setstate__(self, state: Values) -> None:
         vars(self).update(state)
+        self.beside_others = True
         register(self.words)  # OmegaConf's resolvers do not come along
         sys.argv = [self.program, *self.words]
 
     def __call__(self, config: DictConfig) -> Any:
         self.number += 1
+        if self.beside_others:
+            divide_threads(HydraConfig.get().launcher, self.threads_given)
         try:
-            return execute(self.load_main, config, self.program)
+            return execute(self.load_main, config, self.program, self.beside_others)
         except UserError as error:
             self.failures.append(str(error))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -132,13 +144,24 @@ def check_working_folder(folder: str) -> None:
         raise UserError(f"{folder}: Hydra cannot work in a folder with ${{ in its name; rename it")
 
 
-def execute(load_main: Callable[[], Main], config: DictConfig, program: str) -> Any:
-    """Run one command with a composed configuration."""
+def execute(load_main: Callable[[], Main], config: DictConfig, program: str, beside_others: bool = False) -> Any:
+    """Run one command with a composed configuration; beside_others: other jobs of the sweep run at the same time."""
     values, main, hydra_config = resolve_config(config), load_main(), HydraConfig.get()
+    if beside_others:
+        values = divide_devices(values, hydra_config.job.num)
     overrides = list(hydra_config.overrides.task)
     folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
     keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
-    return translate_errors(main, values, Invocation(f"{program} {shlex.join(overrides)}".strip(), keys, folder))
+    typed = f"{program} {shlex.join(overrides)}".strip()
+    return translate_errors(main, values, Invocation(typed, keys, folder, prune=pruner(hydra_config)))
+
+
+def pruner(hydra_config: Any) -> Callable[[int, float], bool] | None:
+    """What a trial of a search reports to; None for other jobs."""
+    sweeper = hydra_config.sweeper
+    if hydra_config.mode != RunMode.MULTIRUN or sweeper["_target_"] != optuna_sweeper.TARGET:
+        return None
+    return reporter(sweeper, Path(hydra_config.sweep.dir), hydra_config.job.num)
 
 
 def translate_errors(main: Callable[..., Any], *args: Any) -> Any:

@@ -14,7 +14,6 @@ from vaecli.config.compose import Invocation
 from vaecli.models.build import calibrate
 from vaecli.plots.columns import Reference
 from vaecli.plots.view import view_of
-from vaecli.runs import checkpoint
 from vaecli.runs.config import RunConfig
 from vaecli.runs.find import find_resumable
 from vaecli.runs.folder import RunFolder, check_no_links, check_unoccupied, checkpoint_name, lock_run, new_folder
@@ -22,11 +21,12 @@ from vaecli.runs.logger import RunLogger
 from vaecli.runs.names import LAST
 from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
-from vaecli.runs.tensorboard import WHOLE_RUN_TAG
 from vaecli.training.candidates import or_nan
+from vaecli.training.ending import report_test_figures
 from vaecli.training.interrupt import Interrupt
+from vaecli.training.plan import Plan, Prune
 from vaecli.training.previews import Pictures
-from vaecli.training.progress import TrainingProgress, terms
+from vaecli.training.progress import TrainingProgress
 from vaecli.training.resume import (
     describe_changes,
     misfit_as_user_error,
@@ -45,17 +45,12 @@ from vaecli.training.summary import (
     description,
     few_steps,
     headline,
-    hyperparameters,
     identity,
     large_values,
-    latents_in_use,
     reading_of,
 )
-from vaecli.training.totals import mean_metrics
-from vaecli.training.trainer import Plan, Trainer, TrainingGenerator
-from vaecli.utils.command_line import tensorboard_command
+from vaecli.training.trainer import Trainer, TrainingGenerator
 from vaecli.utils.errors import UserError
-from vaecli.utils.progress import duration
 from vaecli.utils.text import say
 
 
@@ -151,7 +146,7 @@ def run_in_folder(
     try:
         logger.summarise(status="running")
         setup = make_setup()
-        trainer = yield from train_in_folder(setup, logger, resume)
+        trainer = yield from train_in_folder(setup, logger, resume, invocation.prune)
         signal = trainer.interrupt.requested
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
@@ -166,7 +161,9 @@ def run_in_folder(
     return or_nan(trainer.best.bound)
 
 
-def train_in_folder(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> TrainingGenerator[Trainer]:
+def train_in_folder(
+    setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None, prune: Prune | None
+) -> TrainingGenerator[Trainer]:
     """Record what is trained, and train to the end or an interrupt; returns the trainer."""
     announce(setup, logger, resume)
     config, data = setup.config, setup.splits.train
@@ -180,10 +177,12 @@ def train_in_folder(setup: TrainingSetup, logger: RunLogger, resume: ResumeState
     recorder = RunRecorder(setup, logger, pictures)
     refit = partial(calibrate, train=setup.splits.train)
     with Interrupt() as interrupt, progress:
-        trainer = Trainer(update, setup.splits, plan(setup), recorder, progress, interrupt, refit)
+        trainer = Trainer(update, setup.splits, plan(setup, prune), recorder, progress, interrupt, refit)
         if resume:
             restore_trainer(trainer, setup, resume, logger)
         yield from trainer.epochs()
+    if trainer.pruned:
+        logger.say(f"pruned after epoch {trainer.epoch}: its bounds are hopeless beside those of other trials")
     pictures.curves()
     speed = (progress.done - done) / max(trainer.seconds, 1e-9)
     best = {"epoch": trainer.best.epoch, "elbo": trainer.best.elbo, "bound": trainer.best.bound}
@@ -210,12 +209,12 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
         logger.say("training ELBOs are marked *: sigma is fitted to each batch, so they are not lower bounds")
 
 
-def plan(setup: TrainingSetup) -> Plan:
+def plan(setup: TrainingSetup, prune: Prune | None) -> Plan:
     config = setup.config
     validate, save = (config.every_epochs(one.every_epochs) for one in (config.validate, config.checkpoint))
     return Plan(
         config.n_epochs, config.batch_size, config.seed, validate, save, config.checkpoint.every_seconds,
-        config.early_stopping.patience, large_values(setup),
+        config.early_stopping.patience, large_values(setup), prune,
     )  # fmt: skip
 
 
@@ -250,39 +249,6 @@ def resumption(resume: ResumeState) -> Summary:
     """The entry of summary.json about each time that the run was resumed."""
     resumed = Resumed(step=resume.training.step if resume.training else 0, changes=dict(resume.changes))
     return Summary(resumed=[*(resume.summary.resumed or []), resumed])
-
-
-def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
-    """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
-    own, *others = trainer.candidates
-    test = {}
-    for candidate in [*others, own]:  # the model keeps the weights evaluated last
-        test[f"test{candidate.suffix}"] = test_figures(setup, logger.folder, trainer, candidate.name)
-    test = dict(reversed(test.items()))
-    figures = {f"{WHOLE_RUN_TAG}{name}_{key}": value for name, means in test.items() for key, value in means.items()}
-    figures |= {f"{WHOLE_RUN_TAG}best_{key}": or_nan(getattr(own.best, key)) for key in ("elbo", "bound")}
-    logger.hparams(hyperparameters(setup.config), figures, trainer.epoch)
-    latents, used, few = latents_in_use(setup)
-    logger.flush()  # a run that is marked completed does not write its figures again
-    logger.summarise(latents, status="completed", epochs=trainer.epoch, **test)
-    for candidate in trainer.candidates:
-        logger.say(
-            f"test{candidate.remark} {terms(test[f'test{candidate.suffix}'])}"
-            f"  (best checkpoint, epoch {candidate.best.epoch}; {duration(logger.seconds)})"
-        )
-    logger.say(used, style="yellow" if few else "")
-    logger.say(f"wrote {logger.folder}  ({tensorboard_command(logger.folder.path)})")
-
-
-def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, which: str) -> dict[str, float]:
-    """The mean metrics of a checkpoint on the test split."""
-    path = folder.checkpoint(which)
-    try:
-        setup.model.load_state_dict(checkpoint.load(path)["model"])
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit the run's configuration: {checkpoint.summary(error)}") from None
-    means = mean_metrics(setup.model, setup.objective, setup.splits.test, trainer.step)
-    return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}
 
 
 def record_failure(logger: RunLogger, error: BaseException) -> None:

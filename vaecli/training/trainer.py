@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from vaecli.objectives.base import Estimate
 from vaecli.training.candidates import Candidate, candidates
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
+from vaecli.training.plan import Observer, Plan
 from vaecli.training.progress import TrainingProgress
 from vaecli.training.state import (
     Best,
@@ -29,7 +30,6 @@ from vaecli.training.state import (
 from vaecli.training.step import Update
 from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
-from vaecli.utils.types import StateDict
 
 FIRST_STEPS = 20  # steps in which a loss that is not finite is blamed on the data rather than on training
 LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that computes asynchronously
@@ -37,30 +37,6 @@ LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that co
 T = TypeVar("T")
 # A generator: yields the trainer before each epoch, receives what `Trainer.train_epoch` returned, and returns a T.
 TrainingGenerator = Generator["Trainer", dict[str, float] | None, T]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to train, and how often to validate and save."""
-
-    epochs: int
-    batch_size: int
-    seed: int
-    validate_every: int  # epochs
-    checkpoint_every: int  # epochs
-    checkpoint_seconds: float | None = None  # between checkpoints within an epoch; None: none there
-    patience: int | None = None  # validations without an improvement before training stops; None: never
-    hint: str | None = None  # advice to print if the loss is not finite in the first steps
-
-
-class Observer(Protocol):
-    """Receives what training produces; the trainer itself writes nothing."""
-
-    def metrics(
-        self, split: str, epoch: int, step: int, means: dict[str, float], lr: float, seconds: float
-    ) -> None: ...
-    def checkpoint(self, which: str, state: StateDict) -> None: ...
-    def epoch_done(self, epoch: int) -> None: ...
 
 
 @dataclass
@@ -79,6 +55,7 @@ class Trainer:
     seconds: float = 0.0  # spent in training passes
     totals: Totals = field(default_factory=Totals)  # of the unfinished epoch
     last_saved_at: float = field(default_factory=time.perf_counter)  # when last.safetensors was written
+    pruned: bool = False  # told to stop, since its bounds are hopeless
     candidates: list[Candidate] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -182,8 +159,9 @@ class Trainer:
         return self.epoch == self.plan.epochs or self.stops_early() or self.epoch % self.plan.checkpoint_every == 0
 
     def stops_early(self) -> bool:
-        """Whether there were `patience` validations without an improvement."""
-        return self.plan.patience is not None and self.best.validations_since_best >= self.plan.patience
+        """Whether there were `patience` validations without an improvement, or the run is pruned."""
+        patience = self.plan.patience
+        return self.pruned or (patience is not None and self.best.validations_since_best >= patience)
 
     def validate(self, train: dict[str, float]) -> dict[str, float] | None:
         """The figures of the model's own weights over the validation split; None where there is no such split.
@@ -193,7 +171,10 @@ class Trainer:
         figures = [self.evaluate(candidate) for candidate in self.candidates]
         for candidate, val in zip(self.candidates, figures, strict=True):
             candidate.update_best(self.epoch, train, val)
-        return figures[0]
+        own = figures[0]
+        if self.plan.prune is not None and self.epoch < self.plan.epochs:
+            self.pruned = self.plan.prune(self.epoch, (train if own is None else own)["bound"])
+        return own
 
     def evaluate(self, candidate: Candidate) -> dict[str, float] | None:
         """A candidate's means over the validation split, calibrated and reported; None where there is no such split."""

@@ -1,0 +1,23 @@
+"""The engines for sweeps that come with extras of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+from vaecli.utils.errors import UserError
+
+EXTRAS = {  # module and extra by setting
+    "hydra/launcher=joblib": ("joblib", "sweep"),
+    "hydra/launcher=submitit_local": ("submitit", "cluster"),
+    "hydra/launcher=submitit_slurm": ("submitit", "cluster"),
+    "hydra/sweeper=vaecli_optuna": ("optuna", "optuna"),
+}
+
+
+def check_extras(words: Iterable[str]) -> None:
+    """UserError for an engine that is not installed."""
+    for word in words:
+        module, extra = EXTRAS.get(word, ("os", ""))
+        if find_spec(module) is None:
+            raise UserError(f"{word}: is not installed; install it: pip install 'vaecli[{extra}]'")
