@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:vae|vae-train) [^`\n]*)`")
 BLANKS = re.compile(r"\b[A-Z]{4,}\b|\bRUN\b|\bN\b|\.\.\.|\$\(")  # what the reader fills in
-CAPS = {"k": 20, "limit": 2, "n": 50}
+CAPS = {"hydra.sweeper.n_trials": 2, "k": 20, "limit": 2, "n": 50}
 
 
 class Block(NamedTuple):
