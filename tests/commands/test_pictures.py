@@ -179,7 +179,8 @@ def test_channels_of_what_is_no_image(beta_run: Path, tmp_path: Path) -> None:
 
 def test_a_traversal_leaves_out_idle_latents(tmp_path: Path) -> None:
     run = trained(tmp_path, "dataset=beta", "decoder=gaussian_identity", "latent_dim=20", "epochs=2",
-                  "dataset.size=2000", "architecture.hidden=[32]", "architecture.activation=relu", "optimizer.lr=0.001")  # fmt: skip
+                  "dataset.size=2000", "architecture.hidden=[32]", "architecture.activation=relu",
+                  "optimizer.lr=0.001")  # fmt: skip
     kl = json.loads((run / "summary.json").read_text())["kl_per_dim"]
     done = called("traverse", f"run={run}", "split=val", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -39,23 +39,36 @@ class Conditional(NamedTuple):
 
 
 def conditional(model: VAE, x: Tensor, k: int) -> Conditional:
-    """Self-normalised importance sampling of z given what is there of x (B, d), and then of all of x given z.
-
-    Mattei and Frellsen (2019), MIWAE, with a proposal r(z) that begins as half of q(z|x) and half of the prior, and is
-    fitted to the posterior in ROUNDS rounds: a normal distribution with mean and covariance of the weighted draws
-    takes most of it. The weights p(x_there|z) p(z) / r(z) of the last round stay bounded by the prior's share.
-    """
-    q_z, p_z = model.encode(x), model.prior(model.encode).expand((len(x),))
-    proposal: list[tuple[float, Distribution]] = [(0.5, q_z), (0.5, p_z)]
-    for last in [False] * ROUNDS + [True]:
-        z, log_r = mixture_draws(proposal, k)
-        p_x = model.decode(z)
-        log_w = (p_x.log_prob(x) + p_z.log_prob(z) - log_r).double()
-        if not last:
-            proposal = [(0.8, fitted(z, log_w)), (0.1, q_z), (0.1, p_z)]
+    """k weighted draws of z given what is there of x (B, d), and then of all of x given z."""
+    _, p_x, log_w = weighted_draws(model, x, k)
     missing = x.isnan()
     drawn = torch.where(missing, p_x.sample(), x)
     return Conditional(drawn, torch.where(missing, p_x.mean, x), log_w)
+
+
+def weighted_draws(model: VAE, x: Tensor, k: int) -> tuple[Tensor, Distribution, Tensor]:
+    """Self-normalised importance sampling of z given what is there of x (B, d).
+
+    Returns z (k, B, D), p(x|z), and log p(x_there|z) p(z) / r(z) (k, B), float64, whose log-mean estimates
+    log p(x_there). Mattei and Frellsen (2019), MIWAE, with a proposal r(z) that begins as half of q(z|x) and half of
+    the prior, and is fitted to the posterior in ROUNDS rounds: a normal distribution with mean and covariance of the
+    weighted draws takes most of it. The weights of the last round stay bounded by the prior's share.
+    """
+    q_z, p_z = model.encode(x), model.prior(model.encode).expand((len(x),))
+    proposal: list[tuple[float, Distribution]] = [(0.5, q_z), (0.5, p_z)]
+    for _ in range(ROUNDS):
+        z, _, log_w = weighted_by(proposal, model, x, p_z, k)
+        proposal = [(0.8, fitted(z, log_w)), (0.1, q_z), (0.1, p_z)]
+    return weighted_by(proposal, model, x, p_z, k)
+
+
+def weighted_by(
+    proposal: Sequence[tuple[float, Distribution]], model: VAE, x: Tensor, p_z: Distribution, k: int
+) -> tuple[Tensor, Distribution, Tensor]:
+    """k draws of a proposal, p(x|z), and their log-weights."""
+    z, log_r = mixture_draws(proposal, k)
+    p_x = model.decode(z)
+    return z, p_x, (p_x.log_prob(x) + p_z.log_prob(z) - log_r).double()
 
 
 def mixture_draws(mixture: Sequence[tuple[float, Distribution]], k: int) -> tuple[Tensor, Tensor]:

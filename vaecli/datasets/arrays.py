@@ -14,7 +14,7 @@ from torch import Tensor
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.checks import check_alike, check_columns_observed, check_finite
 from vaecli.datasets.mixed import KindsKey, MixedTable
-from vaecli.datasets.own import TestFraction, ValFraction, code_labels, limited, split_rows
+from vaecli.datasets.own import TestFraction, ValFraction, code_labels, limited_part, split_rows
 from vaecli.datasets.reading.choice import (
     Channels,
     Decimal,
@@ -62,6 +62,7 @@ class Arrays(Dataset):
     window: a file is a series, one number a row, and windows of so many values are the observations; the first of the
         values are to train on, the last to test
     stride: values from one window to train on to the next; None: a quarter of a window
+    calibration_fraction: set aside from the observations to train on, for `vae alarm`
     precision: double keeps float64 until the mean is subtracted; None: that, with `standardize`, where float32 would
         merge neighbouring numbers
     """
@@ -88,6 +89,7 @@ class Arrays(Dataset):
         stride: PositiveInt | None = None,
         val_fraction: ValFraction = 0.1,
         test_fraction: TestFraction = 0.1,
+        calibration_fraction: ValFraction = 0.0,
         split_seed: Seed = 0,
         val_path: str | None = None,
         test_path: str | None = None,
@@ -102,6 +104,7 @@ class Arrays(Dataset):
         self.standardize, self.missing, self.gaps = standardize, missing, missing == "mask"
         self.table = MixedTable(kinds, categories)
         self.column_kinds, self.categories = self.table.columns, self.table.categories
+        self.calibration_fraction = calibration_fraction
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
         self.split_seed, self.limit = split_seed, limit
         self.label_names: tuple[str, ...] | None = None  # known once the data are read
@@ -128,9 +131,8 @@ class Arrays(Dataset):
         if self.gaps:
             check_columns_observed(what, train.moments, self.names)
         apart = {"val": "val_path" in contents, "test": "test_path" in contents}
-        parts = Splits(
-            self._limited(train, False), val and self._limited(val, apart["val"]), self._limited(test, apart["test"])
-        )
+        cap = partial(limited_part, limit=self.limit, seed=self.split_seed)
+        parts = Splits(cap(train), val and cap(val, apart=apart["val"]), cap(test, apart=apart["test"]))
         self.reading = self._reading(contents, parts, apart)
         return parts
 
@@ -168,7 +170,10 @@ class Arrays(Dataset):
         rows = split_rows(what, len(whole["path"]), *self.fractions, self.split_seed)
         val = whole.get("val_path") if rows.val is None else whole["path"].take(rows.val)
         test = whole["test_path"] if rows.test is None else whole["path"].take(rows.test)
-        return Splits(whole["path"].take(rows.train), val, test)
+        train = whole["path"].take(rows.train)
+        if aside := round(self.calibration_fraction * len(whole["path"])):
+            self.calibration, train = train.take(torch.arange(aside)), train.take(torch.arange(aside, len(train)))
+        return Splits(train, val, test)
 
     def _windowed(self, contents: Mapping[str, Content]) -> Splits:
         """Windows of the files, those of one file in its order."""
@@ -278,13 +283,6 @@ class Arrays(Dataset):
         kind = FileSplit if content.mapped else Split
         return kind(content.x, y, content.levels, rows=content.rows, double=content.double)
 
-    def _limited(self, part: Split, apart: bool) -> Split:
-        """No more than `limit` observations of a part; apart: the part has a file of its own, which may be sorted."""
-        if self.limit is None or self.limit >= len(part):
-            return part
-        chosen = limited(len(part), part.y, self.limit, self.split_seed, apart)
-        return part.take(chosen)
-
     def _reading(self, contents: Mapping[str, Content], parts: Splits, apart: Mapping[str, bool]) -> Reading:
         """What was read; apart: which parts have a file of their own."""
         files = {key: content.reading for key, content in contents.items()}
@@ -295,6 +293,7 @@ class Arrays(Dataset):
         elif parts.train.x_shape == (1,) and files["path"].observations >= SHORT:
             files["path"] = files["path"].with_notes("one number a row is an observation of its own; of a series, "
                                                  "dataset.window=64 takes windows of 64 values")  # fmt: skip
+        every = {**parts._asdict(), "calibration": self.calibration}
         found = {name: Part(len(part), f"dataset.{name}_path" if apart.get(name) else drawn)
-                 for name, part in parts._asdict().items() if part is not None}  # fmt: skip
+                 for name, part in every.items() if part is not None}  # fmt: skip
         return Reading(str(self.paths["path"]), files, found, kinds=self.table.found)

@@ -16,7 +16,7 @@ from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import Labels, Part, Reading, counted
 from vaecli.datasets.reading.rewrite import TextTable
-from vaecli.datasets.split import Splits
+from vaecli.datasets.split import Split, Splits
 from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
 from vaecli.utils.option import Option
@@ -40,6 +40,7 @@ class Dataset(Option, abstract=True):
     recipe: the experiment=NAME that suits the data; None: none
     factors: the arguments of `observation`; (): the data set has no such method
     reading: what was read and how, after `load`; None: nothing was read from the user's files
+    calibration: after `load`, observations that are neither to train, to validate nor to test; None: there are none
     """
 
     grid: Tensor | None = None
@@ -56,6 +57,7 @@ class Dataset(Option, abstract=True):
     recipe: ClassVar[str | None] = None
     factors: ClassVar[tuple[str, ...]] = ()
     reading: Reading | None = None
+    calibration: Split | None = None
 
     @abstractmethod
     def load(self) -> Splits:

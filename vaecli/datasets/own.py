@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaecli.datasets.reading.content import Classes, classes
+from vaecli.datasets.split import Split
 from vaecli.utils.errors import UserError
 
 ValFraction = Annotated[float, Field(ge=0, lt=1)]
@@ -134,3 +135,10 @@ def limited(n: int, labels: Tensor | None, limit: int | None, seed: int, spread:
     rest = torch.ones(n, dtype=torch.bool)
     rest[first] = False
     return order[torch.cat([first, rest.nonzero()[:, 0]])[:limit]].sort().values
+
+
+def limited_part(part: Split, limit: int | None, seed: int, apart: bool = False) -> Split:
+    """At most `limit` observations of a part, see `limited`; apart: it has a file of its own, which may be sorted."""
+    if limit is None or limit >= len(part):
+        return part
+    return part.take(limited(len(part), part.y, limit, seed, apart))

@@ -182,7 +182,7 @@ class Reading:
     def splits(self) -> list[str]:
         """How many observations are in each part, grouped by source."""
         by_source: dict[str, list[str]] = {}
-        verbs = {"train": "train", "val": "validate", "test": "test"}
+        verbs = {"train": "train", "val": "validate", "test": "test", "calibration": "calibrate"}
         for name, part in self.parts.items():
             by_source.setdefault(part.whence, []).append(f"{part.n:,} to {verbs[name]}")
         return [", ".join(several) + (f" ({whence})" if whence else "") for whence, several in by_source.items()]

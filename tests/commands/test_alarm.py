@@ -1,0 +1,88 @@
+"""`vae alarm`, as it is typed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.command_line import called, trained
+
+
+def rows(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(n, 1))
+    return np.hstack([z, 2 * z, -z, np.zeros((n, 1))]) + 0.1 * rng.normal(size=(n, 4))
+
+
+def write(path: Path, x: np.ndarray) -> Path:
+    np.savetxt(path, x, "%.4f", ",", header="a,b,<c>,d", comments="")
+    return path
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    here = tmp_path_factory.mktemp("alarm")
+    path = write(here / "x.csv", rows(600, 0))
+    return trained(here, "dataset=arrays", f"dataset.path={path}", "latent_dim=1", "dataset.calibration_fraction=0.3",
+                   "epochs=60", "batch_size=32", "architecture.hidden=[16]", "images.every_epochs=60")  # fmt: skip
+
+
+def test_odd_rows_are_flagged_with_their_columns(run: Path, tmp_path: Path) -> None:
+    x = rows(40, 1)
+    x[3, 3], x[7, 1] = 9.0, -x[7, 1] + 8  # one column alone is far off; two columns contradict each other
+    new = write(tmp_path / "new.csv", x)
+    done = called("alarm", f"run={run}", f"input={new}", "rate=0.02", "k=100", "output=odd.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "compared with 180 rows that were not trained on" in done.stdout
+    table = read(tmp_path / "odd.csv")
+    assert [row["row"] for row in table] == [str(i) for i in range(40)]
+    flagged = {int(row["row"]) for row in table if row["flagged"] == "1"}
+    assert {3, 7} <= flagged
+    assert len(flagged) < 8
+    assert all((float(row["p_value"]) <= 0.02) == (row["flagged"] == "1") for row in table)
+    assert max("ab", key=lambda name: float(table[7][name])) == "b"
+    assert max(["a", "b", "<c>", "d"], key=lambda name: float(table[3][name])) == "d"
+    assert all(row["d"] == "" for row in table if row["flagged"] == "0")
+    assert (tmp_path / "odd.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_false_discovery_rate_and_what_it_needs(run: Path, tmp_path: Path) -> None:
+    x = rows(400, 2)
+    new = write(tmp_path / "new.csv", x)
+    args = ("alarm", f"run={run}", f"input={new}", "k=20")
+    done = called(*args, "control=fdr", "rate=0.01", "output=a.csv", cwd=tmp_path)
+    assert "a.csv: 0 of 400 rows flagged" in done.stdout
+    assert "nothing is flagged unless 221 rows are odder than all of them" in done.stdout
+    done = called(*args, "rate=0.005", "output=b.csv", cwd=tmp_path)
+    assert done.returncode == 1
+    assert (
+        "rate=0.005: needs 199 rows that were not trained on, and there are 180: they allow rate=0.0056" in done.stderr
+    )
+    assert not (tmp_path / "b.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [((), "input has no value"), (("input=none.csv",), "no such file"), (("input=x.csv", "rate=0"), "greater than 0"),
+     (("input=x.csv", "control=all"), "rate"), (("input=x.csv", "output=a.png"), ".png")],
+)  # fmt: skip
+def test_what_is_refused(run: Path, words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    write(tmp_path / "x.csv", rows(3, 3))
+    done = called("alarm", f"run={run}", *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_images_have_no_columns(digits_run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 2, (5, 1, 8, 8)).astype("float32"))
+    done = called("alarm", f"run={digits_run}", "input=x.npy", "k=20", "rate=0.1", "output=o.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(read(tmp_path / "o.csv")[0]) == ["row", "p_value", "flagged", "log_px"]

@@ -1,0 +1,78 @@
+"""Odd observations: conformal p-values of scores, which of them to flag, and which columns made a row odd."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaecli.analysis.imputation import AT_ONCE, Tick, weighted_draws
+from vaecli.models.inference import evaluating
+from vaecli.models.vae import VAE
+
+ROUNDING = 1e-12
+
+
+def p_values(ordinary: Tensor, scores: Tensor) -> Tensor:
+    """Conformal p-values (N,), float64, of scores (N,) beside those of n ordinary observations (n,); low is odd.
+
+    p = (1 + the number of ordinary scores that are no higher) / (n + 1). Of an observation that is exchangeable with
+    the ordinary ones, P(p <= rate) <= rate for every rate, whatever the model: Vovk, Gammerman and Shafer (2005). A
+    score that is NaN counts as the lowest.
+    """
+    below = torch.searchsorted(odd_first(ordinary).sort().values, odd_first(scores), right=True)
+    return (1 + below).double() / (len(ordinary) + 1)
+
+
+def odd_first(scores: Tensor) -> Tensor:
+    return torch.where(scores.isnan(), -torch.inf, scores.double())
+
+
+def least_rate(n: int) -> float:
+    """The smallest p-value that n ordinary observations allow."""
+    return 1 / (n + 1)
+
+
+def small_enough(p: Tensor, rate: float) -> Tensor:
+    """Whether p is at most the rate, up to rounding."""
+    return p <= rate * (1 + ROUNDING)
+
+
+def needed(rate: float) -> int:
+    """How many ordinary observations a rate needs: the fewest n with 1 / (n + 1) <= rate."""
+    return max(1, math.ceil(1 / rate - 1 - 1e-9))
+
+
+def false_discoveries(p: Tensor, rate: float) -> Tensor:
+    """Which of p (N,) to flag so that at most a share `rate` of the flagged is ordinary in expectation.
+
+    Benjamini and Hochberg (1995): the i smallest, for the largest i with p_(i) <= i rate / N. Conformal p-values that
+    share their ordinary observations keep the guarantee: Bates et al. (2023), "Testing for outliers with conformal
+    p-values".
+    """
+    order = p.sort()
+    limit = rate * torch.arange(1, len(p) + 1, dtype=torch.float64) / len(p)
+    fine = (order.values <= limit * (1 + ROUNDING)).nonzero()
+    flagged = torch.zeros(len(p), dtype=torch.bool)
+    if len(fine):
+        flagged[order.indices[: int(fine[-1]) + 1]] = True
+    return flagged
+
+
+def columns_given_others(model: VAE, x: Tensor, k: int, seed: int = 0, tick: Tick = lambda n: None) -> Tensor:
+    """log p(x_j | the other columns) of each column of x (N, d), in nats, float64; NaN where x_j is missing.
+
+    Both parts of log p(x) - log p(x without x_j) come from the same k weighted draws of z, in which the columns are
+    independent: log sum w - log sum w / p(x_j|z). For a column that is far off the few draws that suit the others have
+    most of the weight, so that its share has an error of some tenths of a nat and more, and is rather too small.
+    """
+    parts = []
+    with evaluating(model, seed):
+        for rows in x.split(max(1, AT_ONCE // k)):
+            _, p_x, log_w = weighted_draws(model, rows, k)
+            own = p_x.base_dist.log_prob(rows).double()  # type: ignore[attr-defined]
+            given = log_w.logsumexp(0).unsqueeze(-1) - (log_w.unsqueeze(-1) - own).logsumexp(0)
+            parts.append(torch.where(rows.isnan(), torch.nan, given).cpu())
+            tick(len(rows))
+    return torch.cat(parts)

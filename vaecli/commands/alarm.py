@@ -1,0 +1,167 @@
+"""`vae alarm`: which rows of a file are odd, with a guarantee on false alarms, and which columns made them so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vaecli.analysis.importance_sampling import importance_weighted
+from vaecli.analysis.odd_rows import columns_given_others, false_discoveries, least_rate, needed, p_values, small_enough
+from vaecli.commands._inputs import Observations, load_split, read_input
+from vaecli.commands._keys import DataKeys, source
+from vaecli.commands._outputs import column_titles, rename_clashing_columns, write_figure, write_table
+from vaecli.commands._run import Written
+from vaecli.datasets.split import Split
+from vaecli.models.inference import fix_binarisation
+from vaecli.models.load import Run
+from vaecli.plots.odd_rows import Shares, show_odd_rows
+from vaecli.utils.errors import UserError
+from vaecli.utils.progress import Countdown
+from vaecli.utils.text import figure, say
+from vaecli.utils.types import PositiveInt, Seed
+
+REFERENCE = 200  # ordinary rows of which the columns' usual shares are the means
+EXPLAINED = 1000  # flagged rows whose columns' shares are computed, the oddest first
+Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
+
+
+@dataclass(kw_only=True)
+class Config(DataKeys):
+    FILE = "alarm.csv"
+    input: str | None
+    rate: Rate
+    control: Literal["rate", "fdr"]
+    k: PositiveInt
+    seed: Seed
+
+    def load(self) -> list[Run]:
+        if self.input is None:
+            raise UserError("input has no value: give input=FILE, the rows to look at")
+        return super().load()
+
+
+class Judged(NamedTuple):
+    """Rows of a file beside ordinary ones; scores are log p(x) in nats."""
+
+    ordinary: Tensor  # (n,): scores
+    scores: Tensor  # (N,)
+    p: Tensor  # (N,)
+    flagged: Tensor  # (N,), bool
+
+
+def main(config: Config, run: Run) -> Iterator[Path | Written]:
+    """Write the table of rows, and a picture; say how many are flagged."""
+    seen = read_input(run, config.input or "")
+    rest = fix_binarisation(ordinary_rows(run), config.seed)
+    check_enough(len(rest), config.rate)
+    judged = judge(config, run, rest, seen)
+    explained = judged.flagged.nonzero()[:, 0]
+    explained = explained[judged.scores[explained].argsort()][:EXPLAINED]
+    shares = column_shares(config, run, rest, seen.x[explained.to(seen.x.device)]) if len(explained) else None
+    n = int(judged.flagged.sum())
+    write_table(config.target, table(run, seen, judged, explained, shares))
+    yield Written(config.target, f": {n:,} of {len(seen.x):,} rows flagged")
+    for line in remarks(config, judged):
+        say(line)
+    names = [str(row) for row in rows_of(seen)[explained].tolist()]
+    title = f"odd rows of {figure(Path(config.input or '').name)}\n{source(run)}"
+    picture = config.target.with_suffix(".png")
+    by_column = None if shares is None else Shares(column_titles(run), names, shares.numpy())
+    flagged = judged.flagged.numpy()
+    write_figure(picture, show_odd_rows(judged.ordinary.numpy(), judged.scores.numpy(), flagged, by_column, title))
+    yield picture
+
+
+def rows_of(seen: Observations) -> Tensor:
+    """Each observation's row in its file, from 0 (N,)."""
+    return torch.arange(len(seen.x)) if seen.rows is None else seen.rows
+
+
+def ordinary_rows(run: Run) -> Split:
+    """The rows that training set aside for this; else those of the test split."""
+    test = load_split(run, "test")
+    aside = run.dataset.calibration
+    return test if aside is None else aside.to(test.device)
+
+
+def check_enough(n: int, rate: float) -> None:
+    """UserError if n ordinary rows cannot give a p-value as small as the rate."""
+    if n < needed(rate):
+        raise UserError(
+            f"rate={rate:g}: needs {needed(rate):,} rows that were not trained on, and there are {n:,}: they allow "
+            f"rate={rounded_up(least_rate(n)):g} and more; or train with a larger dataset.calibration_fraction"
+        )
+
+
+def rounded_up(value: float) -> float:
+    """To two significant digits."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / step) * step
+
+
+def judge(config: Config, run: Run, rest: Split, seen: Observations) -> Judged:
+    """Score ordinary rows and the file's alike, and compare."""
+    ordinary, scores = score(config, run, rest, "rows to compare with"), score(config, run, seen.split, "rows")
+    p = p_values(ordinary, scores)
+    flagged = false_discoveries(p, config.rate) if config.control == "fdr" else small_enough(p, config.rate)
+    return Judged(ordinary, scores, p, flagged)
+
+
+def score(config: Config, run: Run, split: Split, what: str) -> Tensor:
+    """log p(x) (N,) from weighted draws."""
+    with Countdown(what, len(split) * config.k) as tick:
+        return -importance_weighted(run.model, split, config.k, seed=config.seed, tick=tick).nll
+
+
+def column_shares(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
+    """How much less likely than usual each column of rows x (M, d) is given the others, in nats; None for no table.
+
+    -log p(x_j | the others), less its mean over ordinary rows.
+    """
+    if len(run.model.x_shape) != 1 or run.dataset.names is None:
+        return None
+    usual = rest.head(REFERENCE).batch(slice(None)).to(x)
+    with Countdown("columns", len(usual) + len(x)) as tick:
+        both = columns_given_others(run.model, torch.cat([usual, x]), config.k, config.seed, tick)
+    return both[: len(usual)].nanmean(0) - both[len(usual) :]
+
+
+Columns = dict[str, Tensor | list[str] | None]
+
+
+def table(run: Run, seen: Observations, judged: Judged, explained: Tensor, shares: Tensor | None) -> Columns:
+    """The columns of the table; a row that was not flagged has no shares."""
+    found: Columns = {
+        "row": rows_of(seen), "p_value": judged.p, "flagged": judged.flagged.long(), "log_px": judged.scores,
+    }  # fmt: skip
+    found |= {name: values for name, values in seen.called.columns(seen.split).items() if name != "row"}
+    if shares is None:
+        return found
+    filled = torch.full((len(seen.x), shares.shape[1]), torch.nan, dtype=torch.float64)
+    filled[explained] = shares
+    columns: Columns = dict(zip(column_titles(run), filled.unbind(1), strict=True))
+    return rename_clashing_columns(list(columns), found) | columns
+
+
+def remarks(config: Config, judged: Judged) -> Iterator[str]:
+    """What the flags mean, and where they cannot mean much."""
+    n, rows, flagged = len(judged.ordinary), len(judged.p), int(judged.flagged.sum())
+    compared = f"compared with {n:,} rows that were not trained on"
+    if config.control == "rate":
+        most = f"{config.rate * rows:,.1f}"
+        yield f"{compared}; if all {rows:,} rows were ordinary, about {most} of them would be flagged, or fewer"
+    else:
+        yield f"{compared}; on average at most {100 * config.rate:g} % of the flagged rows are ordinary"
+        least = math.ceil(rows * least_rate(n) / config.rate - 1e-9)
+        if not flagged and least > 1:
+            yield (f"with so few to compare with, nothing is flagged unless {least:,} rows are odder than all of them; "
+                   "control=rate flags each row by itself")  # fmt: skip
+    if flagged > EXPLAINED:
+        yield f"the columns' shares are those of the {EXPLAINED:,} oddest rows"

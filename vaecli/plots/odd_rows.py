@@ -1,0 +1,78 @@
+"""Odd rows: their scores beside those of ordinary ones, and how much each column contributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from vaecli.plots.columns import one_line
+from vaecli.plots.style import BLUE, GREY, LABEL, ORANGE, SMALL, canvas, tidy
+
+MAX_ROWS, MAX_COLUMNS = 10, 24
+
+
+class Shares(NamedTuple):
+    """How much less likely than usual each column of M odd rows is, given the others."""
+
+    titles: Sequence[str]  # of d columns
+    rows: Sequence[str]  # names of the rows
+    values: np.ndarray  # (M, d), nats
+
+
+def show_odd_rows(
+    ordinary: np.ndarray, scores: np.ndarray, flagged: np.ndarray, shares: Shares | None, title: str
+) -> Figure:
+    """Histograms of the scores (n,) of ordinary rows and (N,) of others, nats; flagged: (N,), bool.
+
+    shares: below them a map of the oddest rows' columns, those that stand out most.
+    """
+    rows = 0 if shares is None else min(len(shares.rows), MAX_ROWS)
+    upper, lower = 2.6, 0.0 if shares is None else 1.6 + 0.28 * rows
+    figure = canvas(7.2, upper + lower, title)
+    if shares is None:
+        histograms(figure.subplots(), ordinary, scores, flagged)
+        return figure
+    above, below = np.asarray(figure.subfigures(2, 1, height_ratios=[upper, lower]))
+    histograms(above.subplots(), ordinary, scores, flagged)
+    map_of_shares(below, shares)
+    return figure
+
+
+def histograms(ax: Axes, ordinary: np.ndarray, scores: np.ndarray, flagged: np.ndarray) -> None:
+    """Ordinary rows grey, the file's blue, the flagged of them orange; scores far below are drawn at the left edge."""
+    known = np.concatenate([part[np.isfinite(part)] for part in (ordinary, scores)])
+    high = float(known.max(initial=-1e30)) if len(known) else 0.0
+    left = float(np.min(ordinary[np.isfinite(ordinary)], initial=high - 1))
+    edge = left - 2 * (high - left)
+    bins = np.linspace(edge, high + 1e-9, 60).tolist()
+    drawn = {"compared with": (ordinary, GREY), "rows": (scores[~flagged], BLUE), "flagged": (scores[flagged], ORANGE)}
+    for label, (values, colour) in drawn.items():
+        inside = np.clip(np.where(np.isfinite(values), values, edge), edge, high)
+        ax.hist(inside, bins, color=colour, alpha=0.6, label=f"{label}: {len(values):,}")
+    ax.set_xlabel("log p(x) in nats; odd on the left", fontsize=LABEL)
+    ax.set_ylabel("rows", fontsize=LABEL)
+    ax.set_yscale("symlog", linthresh=1)
+    ax.set_ylim(0, None)
+    ax.legend(fontsize=SMALL, frameon=False, loc="upper left")
+    tidy(ax)
+
+
+def map_of_shares(figure: SubFigure, shares: Shares) -> None:
+    """The oddest rows, a line each, and the columns with the largest shares."""
+    shown = np.where(np.isnan(shares.values[:MAX_ROWS]), 0.0, shares.values[:MAX_ROWS])
+    places = np.sort(np.argsort(-shown.max(0))[:MAX_COLUMNS])
+    ax = figure.subplots()
+    top = max(1.0, float(shown.max()))
+    image = ax.imshow(shown[:, places], cmap="Oranges", vmin=0, vmax=top, aspect="auto", interpolation="nearest")
+    rows = [f"row {one_line(row, 1.0, SMALL)}" for row in shares.rows[:MAX_ROWS]]
+    ax.set_yticks(range(len(shown)), rows, fontsize=SMALL)
+    names = [one_line(shares.titles[i], 1.3, SMALL) for i in places]
+    ax.set_xticks(range(len(places)), names, fontsize=SMALL, rotation=90 if len(places) > 6 else 0)
+    ax.tick_params(length=0)
+    bar = figure.colorbar(image, ax=ax)
+    bar.set_label("nats less likely than usual,\ngiven the other columns", fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
