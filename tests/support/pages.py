@@ -83,7 +83,7 @@ def tables() -> None:
     flowers = [",".join([*(f"{x:.2f}" for x in row), name]) for row, name in zip(rng.normal(5, 1, (30, 3)), "ab" * 15, strict=True)]  # fmt: skip  # noqa: E501
     Path("flowers.csv").write_text("\n".join(["petal,sepal,stem,species", *flowers]) + "\n")
     np.save("spectra.npy", rng.normal(100, 20, (30, 12)))
-    patients = [f"{weight:.1f},{'' if i % 3 else f'{height:.2f}'}" for i, (weight, height) in enumerate(rng.normal(70, 9, (30, 2)))]  # fmt: skip  # noqa: E501
+    patients = [f"{weight:.1f},{'' if i % 3 else f'{height:.2f}'}" for i, (weight, height) in enumerate(rng.normal(70, 9, (240, 2)))]  # fmt: skip  # noqa: E501
     people = [f"{20 + i},{'female' if i % 2 else 'male'},{1000 * rng.lognormal():.2f}" for i in range(40)]
     Path("people.csv").write_text("\n".join(["age,sex,income", *people]) + "\n")
     for name in ("patients.csv", "new_patients.csv"):
