@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -131,11 +132,15 @@ def show_sweep(end_sweep: Callable[[Path], None]) -> None:
 def compose(command: str, words: Sequence[str]) -> Values:
     """The configuration of one job of a command as plain values; UserError for errors that the user can correct."""
     given = force_data_paths(list(words))
+    current = GlobalHydra.instance()
+    running, current.hydra = current.hydra, None  # of the command that asks for this, if any
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             return resolve_config(hydra.compose(command, given))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, command, given)) from None
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def check_working_folder(folder: str) -> None:

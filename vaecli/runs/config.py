@@ -107,6 +107,7 @@ class RunConfig:
     name: Annotated[FolderName | None, Rule(request=True, distinguishes=False)] = None
     resume: Annotated[UserPath | None, REQUEST] = None
     repeat: Annotated[UserPath | None, REQUEST] = None
+    prior_of: Annotated[UserPath | None, IMMUTABLE] = None
     trust: Annotated[list[str], REQUEST] = field(default_factory=list)
     validate: Validation = Validation()
     checkpoint: CheckpointSchedule = CheckpointSchedule()

@@ -12,6 +12,7 @@ from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.datasets.split import Split, Splits
 from vaecli.models import build
 from vaecli.models.inference import observed_dtype
+from vaecli.models.load import load_run
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
 from vaecli.plots.view import check_channels
@@ -75,7 +76,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
         batch = min(config.batch_size, len(splits.train))
         model.check_batch_fits(batch, draws // config.batch_size * batch)
     set_cpu_threads(model, draws)
-    optimizer = options.make("optimizer", params=model.parameters())
+    optimizer = options.make("optimizer", params=[p for p in model.parameters() if p.requires_grad])
     total_steps = per_epoch * config.n_epochs
     scheduler = options.make("scheduler", optimizer=optimizer, total_steps=total_steps, steps_per_epoch=per_epoch)
     check_channels(splits.train.x_shape, config.images.channels)
@@ -98,7 +99,28 @@ def initialise(model: VAE, train: Split, config: RunConfig) -> None:
     build.learn_units(model, train)
     if config.start_at_mean:
         build.initialise_output_bias(model, train)
+    if config.prior_of is not None:
+        keep_networks(model, config.prior_of, config)
     build.initialise_prior(model, train)
+
+
+def keep_networks(model: VAE, run: str, config: RunConfig) -> None:
+    """Take everything but the prior from a run's best checkpoint, not to be trained further.
+
+    A resumed run has its own checkpoint, and does not need the other one. UserError if the other's networks do not fit.
+    """
+    model.requires_grad_(False)
+    model.prior.requires_grad_(True)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise UserError(f"prior={config.prior.name}: has nothing to be fitted; use prior=mixture or prior=flow")
+    if config.resume is not None:
+        return
+    kept = {name: value for name, value in load_run(run, trust=config.trust, device="cpu").model.state_dict().items()
+            if not name.startswith("prior.")}  # fmt: skip
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith("prior.")}
+    if {name: value.shape for name, value in kept.items()} != {name: value.shape for name, value in own.items()}:
+        raise UserError(f"prior_of={run}: its networks have other shapes; train with repeat={run}")
+    model.load_state_dict(kept, strict=False)
 
 
 def averaged(model: VAE, decay: float | None) -> AveragedModel | None:
