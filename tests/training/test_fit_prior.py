@@ -29,7 +29,7 @@ def bound(run: Path) -> float:
 def fitted(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("fitted")
     shutil.copytree(digits_run, here / "run")
-    done = called("fit_prior", "run=run", "epochs=3", "prior.components=5", cwd=here)
+    done = called("fit_prior", "run=run", "epochs=12", "lr=0.02", cwd=here)
     assert done.returncode == 0, done.stderr
     assert "wrote run_mixture" in done.stdout
     return here / "run_mixture"
@@ -49,7 +49,7 @@ def test_the_new_run_stands_alone(fitted: Path, tmp_path: Path) -> None:
         done = called(*words, "run=alone", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     before = load_weights(tmp_path / "alone")
-    done = called("train", "resume=alone", "epochs=4", cwd=tmp_path)
+    done = called("train", "resume=alone", "epochs=13", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     after = load_weights(tmp_path / "alone")
     assert all(torch.equal(value, after[name]) for name, value in networks(before).items())
