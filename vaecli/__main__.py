@@ -18,10 +18,11 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before any import that fai
     sys.exit(f"error: vaecli needs Python 3.11, 3.12 or 3.13, and this is {this}: install it into one of those")
 
 from vaecli.config.catalog import commands
-from vaecli.utils import streams
+from vaecli.utils import ranks, streams
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import printable_lines
 
+SHARED = ("train", "evaluate", "encode")  # commands whose work several processes share
 WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
@@ -75,6 +76,8 @@ def dispatch(command: str, args: list[str], program: str) -> None:
         streams.ignore_write_errors()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that the terminal's encoding lacks
+    if ranks.world() > 1:
+        join_others(command)
     try:
         from vaecli.config.compose import run
 
@@ -91,6 +94,16 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def join_others(command: str) -> None:
+    """Become one of the processes that torchrun has started; the one of rank 0 alone speaks and writes."""
+    if command not in SHARED and not ranks.leads():
+        sys.exit(0)
+    if command in SHARED:
+        ranks.open_group()
+    if not ranks.leads():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
 
 
 def install_completion(shell: str) -> NoReturn:

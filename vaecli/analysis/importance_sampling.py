@@ -17,6 +17,7 @@ from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE, VAEOutput
 from vaecli.objectives.base import closed_form_kl, log_weight
 from vaecli.utils.distributions import DrawsWithDensity, draw
+from vaecli.utils.ranks import assembled, rank, world
 from vaecli.utils.threads import ordered_parallel_map
 
 CPU_CHUNK = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, which stays in its cache
@@ -109,14 +110,14 @@ def importance_weighted(
     tick: called with the number of decoder passes done; rows: decoder passes at once; None: as many as fit
         into the processor's cache or the GPU's memory
     """
-    parts = []
+    parts: list[tuple[int, Tensor]] = []
     with evaluating(model, seed):
-        for _, q_z, p_z, sums in _summed_blocks(model, split, k, model.encode, tick, rows):
+        for start, _, q_z, p_z, sums in _summed_blocks(model, split, k, model.encode, tick, rows):
             elbo = sums.mean_log()
             kl = _kl(q_z, p_z, k).to(elbo)
             scores = Scores(elbo, elbo + kl, kl, *_of_weights(sums), sums.mean_log_stderr())
-            parts.append(torch.stack(scores).cpu())
-    return Scores(*torch.cat(parts, 1))
+            parts.append((start, torch.stack(scores).cpu()))
+    return Scores(*assembled(parts, len(split)))
 
 
 def widened_estimate(
@@ -175,11 +176,11 @@ def prior_estimate(
 def _estimate(
     model: VAE, split: Split, k: int, propose: Callable[[Tensor], Distribution], seed: int, tick: Tick, rows: int | None
 ) -> Estimated:
-    parts = []
+    parts: list[tuple[int, Tensor]] = []
     with evaluating(model, seed):
-        for *_, sums in _summed_blocks(model, split, k, propose, tick, rows):
-            parts.append(torch.stack(_of_weights(sums)).cpu())
-    return Estimated(*torch.cat(parts, 1))
+        for start, *_, sums in _summed_blocks(model, split, k, propose, tick, rows):
+            parts.append((start, torch.stack(_of_weights(sums)).cpu()))
+    return Estimated(*assembled(parts, len(split)))
 
 
 def _of_weights(sums: LogMean) -> Estimated:
@@ -189,6 +190,7 @@ def _of_weights(sums: LogMean) -> Estimated:
 class _Block(NamedTuple):
     """The B observations whose draws are being summed."""
 
+    start: int  # the number of the first one
     x: Tensor  # (B, *x_shape)
     q_z: Distribution  # the proposal, batch (B,)
     p_z: Distribution
@@ -198,17 +200,22 @@ class _Block(NamedTuple):
 def _summed_blocks(
     model: VAE, split: Split, k: int, propose: Callable[[Tensor], Distribution], tick: Tick, rows: int | None
 ) -> Iterator[_Block]:
-    """The observations, a block at a time, each with the sums over k draws from its proposal."""
+    """The observations, a block at a time, each with the sums over k draws from its proposal.
+
+    The processes of a run take the blocks in turn; each makes the draws of all, so that they are those of one process.
+    """
     rows, like = rows or pairs_at_once(model), next(model.parameters())
     p_z = model.prior(model.encode)
 
     def jobs() -> Iterator[tuple[_Block, Callable[[], Tensor]]]:
-        for x in batches(split, max(1, rows // k)):
+        size = max(1, rows // k)
+        for i, x in enumerate(batches(split, size)):
             x = x.to(like.device).to(like.dtype)  # quadrature's draws are of a copy in double precision
-            block = _Block(x, propose(x), p_z, LogMean(k))
+            block = _Block(i * size, x, propose(x), p_z, LogMean(k))
             for start in range(0, k, rows):
                 z, log_q = draw(block.q_z, (min(rows, k - start),))
-                yield block, partial(_log_weights, model, block, z, log_q)
+                if i % world() == rank():
+                    yield block, partial(_log_weights, model, block, z, log_q)
 
     for block, log_w in ordered_parallel_map(jobs(), threads=torch.get_num_threads() if _on_cpu(model) else 0):
         block.sums.add(log_w)

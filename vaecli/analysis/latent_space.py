@@ -14,6 +14,7 @@ from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, decode_all, evaluating, finite, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
+from vaecli.utils.ranks import assembled, rank, world
 
 
 class Encoded(NamedTuple):
@@ -105,12 +106,16 @@ PATHS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"linear": linear_pa
 def encode(model: VAE, split: Split, seed: int = 0, progress: Callable[[Iterable], Iterable] = iter) -> Encoded:
     """Means and standard deviations of q(z|x) for all observations of a split, which lies on the model's device.
 
+    The processes of a run take the batches in turn.
     progress: wraps the iteration over batches, to show a bar; seed: of dynamic binarisation
     """
     with evaluating(model, seed):
-        posteriors = [model.encode(x) for x in progress(batches(split, inference_batch_size(model)))]
-        loc, scale = (torch.cat([getattr(q_z, part).cpu() for q_z in posteriors]) for part in ("mean", "stddev"))
-    return Encoded(finite("the encoder's output for these observations", loc), scale)
+        size = inference_batch_size(model)
+        mine = (pair for pair in enumerate(progress(batches(split, size))) if pair[0] % world() == rank())
+        posteriors = [(i * size, model.encode(x)) for i, x in mine]
+        parts = [(start, torch.cat([q_z.mean.T, q_z.stddev.T]).cpu()) for start, q_z in posteriors]
+    loc, scale = assembled(parts, len(split)).T.contiguous().split(model.latent_dim, dim=1)
+    return Encoded(finite("the encoder's output for these observations", loc.contiguous()), scale.contiguous())
 
 
 def manifold(

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Self
 
+from vaecli.utils.ranks import leads, scratch_folder
 from vaecli.utils.schema import check_arguments
 from vaecli.utils.text import printable
 
@@ -42,7 +43,10 @@ Files = Path | Written | Iterable[Path | Written]  # what `main` returns; a gene
 def run_command(command: ModuleType, values: Mapping[str, Any]) -> list[Path]:
     """Run a command's `main(config, run)` with a composed configuration; the files that it has written."""
     config = command.Config.checked(values)
-    files: Files = command.main(config, *config.prepare())
+    runs = config.prepare()
+    if not leads():  # of several processes one writes
+        config.target = scratch_folder() / config.target.name
+    files: Files = command.main(config, *runs)
     paths = []
     for file in [file_and_note(files)] if isinstance(files, Path | Written) else map(file_and_note, files):
         print(f"wrote {printable(str(file.path))}{file.note}")

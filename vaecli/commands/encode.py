@@ -29,6 +29,7 @@ from vaecli.plots.view import View
 from vaecli.utils.command_line import tensorboard_command
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import progress_bar
+from vaecli.utils.ranks import leads
 from vaecli.utils.text import figure, for_tensorboard
 from vaecli.utils.types import NonNegativeInt, Seed
 
@@ -64,7 +65,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     WRITERS[config.format](config.target, codes, split, called)
     yield config.target
     yield picture
-    if config.tensorboard:
+    if config.tensorboard and leads():
         n = embed(run, config.view(run), split, called.classes, codes, run.folder / "embedding", config.seed)
         yield Written(run.folder / "embedding", f": {n} of {len(split)} codes ({tensorboard_command(run.folder.path)})")
 

@@ -31,6 +31,7 @@ from vaecli.config.sweep_folders import check_run_name, register
 from vaecli.runs.access import PATHS, NotPermitted
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
+from vaecli.utils.ranks import leads, meet, scratch_folder
 from vaecli.utils.types import Values
 
 
@@ -66,7 +67,11 @@ def run(
     check_extras(words)
     register(words)
     optuna_sweeper.register()
-    check_run_name(words, "--multirun" in flags)
+    multirun = "--multirun" in flags
+    if leads():
+        check_run_name(words, multirun)
+    elif multirun:
+        words = [*words, f"hydra.sweep.dir={scratch_folder()}"]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
     job = Job(load_main, program, words)
@@ -111,6 +116,7 @@ class Job:
             return execute(self.load_main, config, self.program, self.beside_others)
         except UserError as error:
             self.failures.append(str(error))
+            meet()
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
                 raise

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 
 from vaecli.utils.errors import UserError
+from vaecli.utils.ranks import world
 
 EXTRAS = {  # module and extra by setting
     "hydra/launcher=joblib": ("joblib", "sweep"),
@@ -16,8 +17,10 @@ EXTRAS = {  # module and extra by setting
 
 
 def check_extras(words: Iterable[str]) -> None:
-    """UserError for an engine that is not installed."""
+    """UserError for an engine that is not installed, or that the processes of torchrun cannot share."""
     for word in words:
+        if word in EXTRAS and world() > 1:
+            raise UserError(f"{word}: cannot be combined with torchrun; leave one of them out")
         module, extra = EXTRAS.get(word, ("os", ""))
         if find_spec(module) is None:
             raise UserError(f"{word}: is not installed; install it: pip install 'vaecli[{extra}]'")

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from vaecli.utils.errors import UserError
+from vaecli.utils.ranks import restarted
 from vaecli.utils.schema import check_value
 from vaecli.utils.types import FolderName
 
@@ -55,9 +56,11 @@ def parsed(words: Iterable[str]) -> list[Override]:
 def check_run_name(words: Sequence[str], multirun: bool) -> None:
     """UserError for an invalid name, and for one that a sweep already has, before its folder is created.
 
-    With sweep.skip_completed=true the sweep of that name goes on.
+    With sweep.skip_completed=true, or where torchrun starts its processes again, the sweep of that name goes on.
     """
-    goes_on = any(one.key_or_group == "sweep.skip_completed" and one.value() is True for one in parsed(words))
+    goes_on = restarted() or any(
+        one.key_or_group == "sweep.skip_completed" and one.value() is True for one in parsed(words)
+    )
     for one in parsed(words):
         if one.key_or_group != "name" or one.is_delete():
             continue

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vaecli.decoders.location import LocationDecoder, Squeeze
+from vaecli.utils.ranks import batch_mean
 from vaecli.utils.types import PositiveFloat
 
 
@@ -24,7 +25,7 @@ class FittedNormal(Normal):
 
     def log_prob(self, value: Tensor) -> Tensor:
         error = (value - self.loc).square()
-        variance = error.mean().clamp_min(self.min_scale**2)
+        variance = batch_mean(error, dim=1, used_apart=True).clamp_min(self.min_scale**2)
         return -0.5 * (error / variance + variance.log() + math.log(2 * math.pi))
 
 

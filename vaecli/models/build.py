@@ -17,7 +17,7 @@ from vaecli.datasets.checks import check_finite
 from vaecli.datasets.split import Split
 from vaecli.decoders.base import DataFacts, Decoder
 from vaecli.decoders.wrapped import Filler, Masked, Standardized, Standardizer
-from vaecli.models.inference import batches, evaluating, inference_batch_size
+from vaecli.models.inference import batches, evaluating, inference_batch_size, shared_batches
 from vaecli.models.sizes import Sizes
 from vaecli.models.vae import VAE
 from vaecli.runs.choice import Choice
@@ -26,6 +26,7 @@ from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
+from vaecli.utils.ranks import add_up, counted, world
 from vaecli.utils.types import Values
 
 
@@ -214,6 +215,7 @@ def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
     if model.decoder.calibrate is None:
         return
     with evaluating(model, seed):
-        parts = ((x, model(x).p_x.mean[0]) for x in batches(train, inference_batch_size(model)))
-        errors = [model.decoder.error(mean, x).square().flatten(1).mean(1) for x, mean in parts]
-    model.decoder.calibrate(float(torch.cat(errors).cpu().double().mean()))
+        parts = ((x, model(x).p_x.mean[0]) for x in shared_batches(train, inference_batch_size(model)))
+        errors = [counted(model.decoder.error(mean, x).square().flatten(1).mean(1)) for x, mean in parts]
+    of_all = torch.cat(errors).cpu().double()
+    model.decoder.calibrate(float(of_all.mean() if world() == 1 else add_up(of_all.sum()) / len(train)))

@@ -15,6 +15,7 @@ from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
+from vaecli.utils.ranks import Share, share_of, sharing, world
 
 INFERENCE_BATCH = 500  # observations at a time, outside of training
 
@@ -36,6 +37,26 @@ def batches(split: Split, size: int = INFERENCE_BATCH) -> Iterator[Tensor]:
     """The observations of a split in order, (size, *x_shape) at a time."""
     for start in range(0, len(split), size):
         yield split.batch(slice(start, start + size))
+
+
+def shared_batches(split: Split, size: int = INFERENCE_BATCH) -> Iterator[Tensor]:
+    """This process's share of each of the `batches`; all of it, if the process is alone."""
+    if world() == 1:
+        yield from batches(split, size)
+        return
+    for start in range(0, len(split), size):
+        share = share_of(min(size, len(split) - start))
+        with sharing(share):
+            yield part_of(split, slice(start, start + share.total), share)
+
+
+def part_of(split: Split, index: Tensor | slice, share: Share | None) -> Tensor:
+    """A share of the batch `index`; pixels that are redrawn are those that the whole batch would have."""
+    if share is None or split.redraw:
+        x = split.batch(index)
+        return x if share is None else x[share.rows]
+    rows = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+    return split.batch(rows[share.rows].to(split.device))
 
 
 def inference_batch_size(model: nn.Module, draws: int = 1) -> int:

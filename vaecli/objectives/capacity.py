@@ -7,6 +7,7 @@ from torch import Tensor
 from vaecli.models.vae import VAEOutput
 from vaecli.objectives.base import matched
 from vaecli.objectives.elbo import ELBO
+from vaecli.utils.ranks import batch_mean
 from vaecli.utils.types import NonNegativeFloat
 
 
@@ -22,7 +23,7 @@ class Capacity(ELBO):
     capacity: NonNegativeFloat = 25.0
 
     def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:
-        return self.weight(step) * (kl.mean() - matched(self.capacity * self.ramp(step), kl)).abs()
+        return self.weight(step) * (batch_mean(kl) - matched(self.capacity * self.ramp(step), kl)).abs()
 
     def weight(self, step: int | Tensor) -> float | Tensor:
         """gamma: it is the capacity that rises, not the weight."""

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from vaecli.models.vae import VAE, VAEOutput
 from vaecli.objectives.base import Estimate, Weighted, estimated_kl, matched, terms
+from vaecli.utils.ranks import batch_mean
 
 
 @dataclass
@@ -21,8 +22,8 @@ class ELBO(Weighted):
     def __call__(self, model: VAE, x: Tensor, step: int | Tensor) -> Estimate:
         out = model(x, self.n_samples)
         log_px, kl = out.p_x.log_prob(x).mean(0), estimated_kl(out, self.analytic_kl)  # (B,)
-        return Estimate(self.penalty(out, kl, step) - log_px.mean(), terms(log_px, kl))
+        return Estimate(self.penalty(out, kl, step) - batch_mean(log_px), terms(log_px, kl))
 
     def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:
         """What a batch's KL divergences (B,) cost in the loss, a scalar in nats."""
-        return matched(self.weight(step), kl) * kl.mean()
+        return matched(self.weight(step), kl) * batch_mean(kl)

@@ -7,6 +7,7 @@ from torch import Tensor
 from vaecli.models.vae import VAEOutput
 from vaecli.objectives.base import estimated_kl, independent_latents, matched
 from vaecli.objectives.elbo import ELBO
+from vaecli.utils.ranks import mean_over_batch
 from vaecli.utils.types import NonNegativeFloat
 
 
@@ -25,4 +26,4 @@ class FreeBits(ELBO):
         apart = independent_latents(out)
         groups = kl.unsqueeze(-1) if apart is None else estimated_kl(apart, self.analytic_kl)  # (B, 1) or (B, D)
         free = self.free_bits * out.z.shape[-1] / groups.shape[-1]
-        return matched(self.weight(step), kl) * groups.mean(0).clamp_min(free).sum()
+        return matched(self.weight(step), kl) * mean_over_batch(groups).clamp_min(free).sum()

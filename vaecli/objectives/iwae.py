@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Weighted, terms
+from vaecli.utils.ranks import batch_mean
 from vaecli.utils.types import PositiveInt
 
 
@@ -27,7 +28,7 @@ class IWAE(Weighted):
     def estimate(self, log_px: Tensor, kl: Tensor, step: int | Tensor) -> Estimate:
         """From log p(x|z) and log q(z|x) - log p(z) of each draw, (L k, B)."""
         metrics = terms(log_px.mean(0), kl.mean(0), bound=self.bound(log_px - kl))
-        return Estimate(-self.bound(log_px - self.weight(step) * kl).mean(), metrics)
+        return Estimate(-batch_mean(self.bound(log_px - self.weight(step) * kl)), metrics)
 
     def bound(self, log_w: Tensor) -> Tensor:
         """L_k, (B,), from log-weights (L k, B)."""

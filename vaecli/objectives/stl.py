@@ -6,6 +6,7 @@ from torch import Tensor
 
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Weighted, path_log_q, terms
+from vaecli.utils.ranks import batch_mean
 
 
 @dataclass
@@ -20,4 +21,4 @@ class STL(Weighted):
         out = model(x, self.n_samples)
         log_px, kl = out.p_x.log_prob(x), path_log_q(out.q_z, out.z, out.log_q) - out.p_z.log_prob(out.z)
         log_px, kl = log_px.mean(0), kl.mean(0)  # (L, B) -> (B,)
-        return Estimate((self.weight(step) * kl - log_px).mean(), terms(log_px, kl))
+        return Estimate(batch_mean(self.weight(step) * kl - log_px), terms(log_px, kl))

@@ -26,10 +26,10 @@ def setting_words(command: str, silent: Collection[str] = ()) -> Counter[str]:
     return Counter(word for word in words if word.lstrip("+").partition("=")[0] not in {*SILENT, *silent})
 
 
-def find_earlier(folders: Iterable[Path], command: str, seeds: bool = False) -> Path | None:
-    """The folder that holds a run, or with `seeds` runs of several seeds, that this command line has started.
+def begun_by(folders: Iterable[Path], command: str, seeds: bool = False) -> list[Path]:
+    """The folders that hold a run, or with `seeds` runs of several seeds, that this command line has started.
 
-    The last one that is complete; without such a one the last that is not.
+    Those that are complete come last, and among them the newest.
     """
     silent = ("seed",) if seeds else ()
     wanted, found = setting_words(command, silent), []
@@ -38,7 +38,7 @@ def find_earlier(folders: Iterable[Path], command: str, seeds: bool = False) -> 
         known = runs[0].known_summary().command if runs else None
         if known is not None and setting_words(known, silent) == wanted:
             found.append(folder)
-    return max(found, key=lambda folder: (bound_of(folder) is not None, folder.stat().st_mtime), default=None)
+    return sorted(found, key=lambda folder: (bound_of(folder) is not None, folder.stat().st_mtime))
 
 
 def bound_of(folder: Path) -> float | None:

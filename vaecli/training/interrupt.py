@@ -7,7 +7,10 @@ import threading
 from types import FrameType
 from typing import Any, ClassVar
 
+from vaecli.utils.ranks import highest, world
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGREE_EVERY = 8  # steps
 
 
 class Interrupt:
@@ -35,6 +38,17 @@ class Interrupt:
             Interrupt.current = None
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+
+    def agreed(self, step: int) -> bool:
+        """Whether to stop before a step; the processes of a run ask each other now and then."""
+        if world() == 1:
+            return self.requested is not None
+        return step % AGREE_EVERY == 0 and self.agree() is not None
+
+    def agree(self) -> int | None:
+        """The signal that stops any of the processes."""
+        self.requested = highest(self.requested or 0) or self.requested
+        return self.requested
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None:

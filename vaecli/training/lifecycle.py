@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ from vaecli.training.summary import (
 )
 from vaecli.training.trainer import Trainer, TrainingGenerator
 from vaecli.utils.errors import UserError
+from vaecli.utils.ranks import leads, scratch_folder, told
 from vaecli.utils.text import say
 
 
@@ -59,6 +60,9 @@ def start_run(config: RunConfig, invocation: Invocation) -> TrainingGenerator[fl
 
     All runs, however they begin, go through `run_in_folder`.
     """
+    if not leads():  # of several processes one writes the run's folder
+        invocation = invocation._replace(sweep_folder=None, quiet=True)
+        config = config if config.resume is not None else replace(config, name=None, output=str(scratch_folder()))
     return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
 
 
@@ -103,9 +107,9 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> TrainingGenerator
         raise UserError(f"output={given.output}: a run is resumed in its own folder; leave output out")
     if given.name is not None:
         raise UserError(f"name={given.name}: a run is resumed in its own folder; leave name out")
-    folder = find_resumable(str(given.resume))
+    folder = RunFolder(Path(str(told(str(find_resumable(str(given.resume))) if leads() else None))))
     check_no_links(folder)
-    with lock_run(folder):
+    with lock_run(folder) if leads() else nullcontext():
         (values, state), summary = read_state(folder), folder.known_summary()
         stored, given = RunConfig.from_stored(values, given), given.with_paths()
         keys = stored.changed_keys(given, invocation.typed_keys)
@@ -127,8 +131,9 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> TrainingGenerator
         setup = prepare(config)
         if summary.data and summary.data.sha256 not in (None, setup.splits.sha256()):
             raise UserError(f"resume={folder}: the data have changed (another checksum); start a new run")
-        resume = ResumeState(state, changes, rewind(folder, epoch), summary)
-        return (yield from run_in_folder(folder, invocation, lambda: setup, resume))
+        resume = ResumeState(state, changes, rewind(folder, epoch) if leads() else [], summary)
+        place = folder if leads() else RunFolder(scratch_folder())
+        return (yield from run_in_folder(place, invocation, lambda: setup, resume))
 
 
 def run_in_folder(
@@ -147,7 +152,7 @@ def run_in_folder(
         logger.summarise(status="running")
         setup = make_setup()
         trainer = yield from train_in_folder(setup, logger, resume, invocation.prune)
-        signal = trainer.interrupt.requested
+        signal = trainer.interrupt.agree()
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
         report_test_figures(setup, logger, trainer)

@@ -13,6 +13,7 @@ from vaecli.plots.training import curves
 from vaecli.plots.view import View, figure_array, png
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.tensorboard import VIEW_TAG, WHOLE_RUN_TAG
+from vaecli.utils.ranks import leads
 from vaecli.utils.text import figure as figure_text
 
 N_RECONSTRUCTED = 10
@@ -32,12 +33,14 @@ class Pictures:
         self.watched = (splits.val or splits.train).head(PREVIEW_OBSERVATIONS)
 
     def data(self) -> None:
+        if not leads():
+            return
         with evaluating(self.model):
             x = self.splits.train.batch(slice(0, self.view.default_samples)).cpu()
         self.write("data", self.view.data(x, f"{len(x):,} training observations\n{self.run}"), 0, numbered=False)
 
     def epoch_done(self, epoch: int) -> None:
-        if epoch % self.every and epoch != self.epochs:
+        if (epoch % self.every and epoch != self.epochs) or not leads():
             return
         with evaluating(self.model):
             x = self.watched.batch(slice(0, N_RECONSTRUCTED))
@@ -59,7 +62,7 @@ class Pictures:
         self.write("samples", self.view.samples(new, f"{len(new):,} samples, {mode} p(x|z)\n{source}"), epoch)
 
     def curves(self) -> None:
-        if not self.logger.history:  # interrupted before the first epoch's end
+        if not self.logger.history or not leads():  # interrupted before the first epoch's end
             return
         self.write("curves", curves(self.logger.history, self.run), self.logger.history[-1]["epoch"], numbered=False)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vaecli.config.compose import Invocation
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig, read_config
-from vaecli.runs.earlier import bound_of, find_earlier
+from vaecli.runs.earlier import begun_by, bound_of
 from vaecli.runs.folder import check_unoccupied, create_folder, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
@@ -18,6 +18,7 @@ from vaecli.training.stack import stacking_helps
 from vaecli.training.together import Member, drive
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
+from vaecli.utils.ranks import leads, restarted, told, world
 from vaecli.utils.text import say
 
 PER_RUN_KEYS = ("seeds", "seed", "output", "name", "resume", "sweep.skip_completed")  # keys that differ from run to run
@@ -27,7 +28,9 @@ def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; returns the best bound, or its mean over several seeds."""
     if config.sweep.skip_completed and invocation.sweep_folder is None:
         raise UserError("sweep.skip_completed=true: is for sweeps; add -m, or resume a single run with resume=RUN")
-    if config.sweep.skip_completed and (earlier := earlier_job(config, invocation)) is not None:
+    goes_on = config.sweep.skip_completed or (restarted() and config.resume is None)
+    if goes_on and (name := told(earlier_run(config, invocation) if leads() else None)) is not None:
+        earlier = Path(name)
         bound = bound_of(earlier)
         if bound is not None:
             say(f"{earlier} is complete")
@@ -51,14 +54,22 @@ def start(config: RunConfig, invocation: Invocation) -> float:
     return bound
 
 
-def earlier_job(config: RunConfig, invocation: Invocation) -> Path | None:
-    """The folder in which an earlier start of the sweep has begun this job; the empty one of this start is removed."""
-    folder = invocation.sweep_folder
-    assert folder is not None
-    earlier = find_earlier(sorted(folder.parent.glob("*/")), invocation.command, config.seeds is not None)
-    if earlier is not None and not earlier.samefile(folder) and not any(folder.iterdir()):
-        folder.rmdir()
-    return earlier
+def earlier_run(config: RunConfig, invocation: Invocation) -> str | None:
+    """The folder in which an earlier start of this command line, or of the sweep, has begun the run.
+
+    The empty folder that the sweep has made for the job is removed.
+    """
+    seeds, job = config.seeds is not None, invocation.sweep_folder
+    if job is None:  # torchrun has started the processes again
+        folders = Path("outputs", config.dataset.name).glob("*/") if config.folder is None else [Path(config.folder)]
+        found = sorted(begun_by(folders, invocation.command, seeds), key=lambda folder: folder.stat().st_mtime)
+    else:
+        found = begun_by(sorted(job.parent.glob("*/")), invocation.command, seeds)
+    if not found:
+        return None
+    if job is not None and not found[-1].samefile(job) and not any(job.iterdir()):
+        job.rmdir()
+    return str(found[-1])
 
 
 def resumption_of_job(config: RunConfig, invocation: Invocation, folder: Path) -> tuple[RunConfig, Invocation]:
@@ -99,7 +110,7 @@ def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
     """Train runs, at once where that is faster, else one after another; returns the mean of their best bounds."""
     first, *others = runs
     members = start_members([first])
-    if others and members[0].trainer is not None and stacking_helps(members[0].trainer):
+    if others and world() == 1 and members[0].trainer is not None and stacking_helps(members[0].trainer):
         members += start_members([(config, invocation._replace(quiet=True)) for config, invocation in others])
         others = []
     elif others:

@@ -18,10 +18,12 @@ from vaecli.objectives.base import Objective
 from vaecli.plots.view import check_channels
 from vaecli.runs.config import RunConfig
 from vaecli.training.execution import choose_execution
+from vaecli.training.parallel import SharedPasses
 from vaecli.training.passes import Passes
 from vaecli.training.step import Update
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
+from vaecli.utils.ranks import world
 from vaecli.utils.threads import keep_freed_memory, set_cpu_threads
 
 
@@ -151,6 +153,10 @@ def make_update(setup: TrainingSetup, say: Callable[[str], None]) -> Update:
         config.precision,
         config.clip_grad_norm,
     )
+    if world() > 1:
+        update.passes = SharedPasses(update.loss)
+        keep_freed_memory()
+        return update
     steps = config.n_epochs * -(-len(setup.splits.train) // config.batch_size)
     execution = choose_execution(config.compile, update.loss, steps)
     if execution.remark:

@@ -19,6 +19,7 @@ from vaecli.runs.logger import RunLogger
 from vaecli.runs.records import DataSet, Summary
 from vaecli.training.previews import PREVIEW_OBSERVATIONS, Pictures
 from vaecli.training.setup import TrainingSetup
+from vaecli.utils.ranks import leads
 from vaecli.utils.schema import as_typed
 from vaecli.utils.types import StateDict
 from vaecli.utils.version import __version__
@@ -40,6 +41,8 @@ def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
 
 def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
     """The run's id, which tells later commands that its data may be read."""
+    if not leads():
+        return Summary()
     run_id, problem = identify(logger.summary.id, setup.config.dataset)
     if problem:
         logger.say(f"warning: {problem}", style="yellow")
@@ -147,6 +150,8 @@ class RunRecorder:
 
     def checkpoint(self, which: str, state: StateDict) -> None:
         """Write a checkpoint, after the figures that led to it are on disk."""
+        if not leads():
+            return
         self.logger.flush()
         state = {"config": self.config, "x_shape": self.x_shape, **state}
         checkpoint.save(self.folder.checkpoint(which), state)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from vaecli.datasets.split import Split
-from vaecli.models.inference import batches, evaluating, inference_batch_size
+from vaecli.models.inference import evaluating, inference_batch_size, shared_batches
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Objective
+from vaecli.utils.ranks import add_up, counted, leads
 from vaecli.utils.types import StateDict
 
 
@@ -24,19 +25,20 @@ class Totals:
 
     def add(self, estimate: Estimate) -> None:
         self.names = [*estimate.metrics, "loss"]
-        sums = torch.stack(list(estimate.metrics.values())).detach().sum(-1)
-        count = len(estimate.metrics["elbo"])
+        sums = counted(torch.stack(list(estimate.metrics.values())).detach(), -1).sum(-1)
+        count = len(counted(estimate.metrics["elbo"]))
         self.rows.append(torch.cat([sums, estimate.loss.detach().reshape(1) * count]))
         self.counts.append(count)
 
     def means(self) -> dict[str, float]:
-        """Each metric's mean over the observations added so far."""
-        total = torch.stack(self.rows).cpu().double().sum(0) / sum(self.counts)
+        """Each metric's mean over the observations that all processes of the run have added so far."""
+        sums = torch.stack(self.rows).cpu().double().sum(0)
+        total = add_up(sums) / int(add_up(torch.tensor(sum(self.counts))))
         return dict(zip(self.names, total.tolist(), strict=True))
 
     def latest(self) -> dict[str, float]:
         """Each metric's mean over the last batch added; waits for the device."""
-        return dict(zip(self.names, (self.rows[-1] / self.counts[-1]).tolist(), strict=True))
+        return dict(zip(self.names, (self.rows[-1] / max(1, self.counts[-1])).tolist(), strict=True))
 
     def first_broken(self) -> tuple[int, dict[str, float]] | None:
         """The first batch with a sum that is not finite, counted from 0, and those sums by name; waits for the device.
@@ -53,20 +55,26 @@ class Totals:
 
     def state_dict(self) -> StateDict:
         """Plain containers and tensors, from which `load_state_dict` restores the sums bit for bit."""
-        return {"names": self.names, "rows": torch.stack(self.rows).cpu(), "counts": self.counts}
+        rows, counts = add_up(torch.stack(self.rows).cpu()), add_up(torch.tensor(self.counts))
+        return {"names": self.names, "rows": rows, "counts": counts.tolist()}
 
     def load_state_dict(self, state: StateDict, device: torch.device) -> None:
         self.names, self.counts, rows = list(state["names"]), list(state["counts"]), state["rows"]
         if rows.shape != (len(self.counts), len(self.names)) or not all(type(n) is int and n > 0 for n in self.counts):
             raise ValueError("the sums of the unfinished epoch do not fit together")
+        if not leads():  # they are sums over all processes
+            rows, self.counts = torch.zeros_like(rows), [0] * len(self.counts)
         self.rows = list(rows.to(device))
 
 
 def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:
-    """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation."""
+    """The mean of each of the objective's metrics, and of its loss, over a split; nats per observation.
+
+    The processes of a run share each batch.
+    """
     totals, draws = Totals(), objective.n_samples * objective.k
     at = torch.tensor(step, device=split.device)
     with evaluating(model, seed):
-        for x in batches(split, inference_batch_size(model, draws)):
+        for x in shared_batches(split, inference_batch_size(model, draws)):
             totals.add(objective(model, x, at))
     return totals.means()

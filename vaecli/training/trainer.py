@@ -16,6 +16,7 @@ from vaecli.objectives.base import Estimate
 from vaecli.training.candidates import Candidate, candidates
 from vaecli.training.interrupt import Interrupt
 from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
+from vaecli.training.parts import parts
 from vaecli.training.plan import Observer, Plan
 from vaecli.training.progress import TrainingProgress
 from vaecli.training.state import (
@@ -30,6 +31,7 @@ from vaecli.training.state import (
 from vaecli.training.step import Update
 from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
+from vaecli.utils.ranks import highest, sharing
 
 FIRST_STEPS = 20  # steps in which a loss that is not finite is blamed on the data rather than on training
 LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that computes asynchronously
@@ -95,15 +97,16 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> dict[str, float] | None:
         """One pass over the training set, or the rest of it; None if it was interrupted."""
-        started, train = time.perf_counter(), self.splits.train
+        started = time.perf_counter()
         self.progress.start_epoch()
         self.model.train()
-        for rows in train.gathered(self.order(epoch), self.plan.batch_size):
-            if self.interrupt.requested:
+        for part in parts(self.splits.train, self.order(epoch), self.plan.batch_size):
+            if self.interrupt.agreed(self.step):
                 return None
             self.save_when_time_has_passed()
-            self.totals.add(self.train_step(train.observations(rows)))
-            self.progress.tick(epoch, len(rows), self.totals.latest)
+            with sharing(part.share):
+                self.totals.add(self.train_step(part.observations()))
+            self.progress.tick(epoch, part.total, self.totals.latest)
         return self.end_epoch(epoch, time.perf_counter() - started)
 
     def end_epoch(self, epoch: int, seconds: float) -> dict[str, float]:
@@ -209,7 +212,7 @@ class Trainer:
     def save_when_time_has_passed(self) -> None:
         """Save the last state within an epoch if `checkpoint_seconds` have passed since the last save."""
         every = self.plan.checkpoint_seconds
-        if every is not None and time.perf_counter() - self.last_saved_at >= every:
+        if every is not None and highest(time.perf_counter() - self.last_saved_at >= every):
             self.save_last()
 
     def save_interrupted(self) -> None:

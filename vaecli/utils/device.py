@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from vaecli.utils.errors import UserError
+from vaecli.utils.ranks import world
 
 
 def pick_device(name: str) -> torch.device:
@@ -14,6 +15,8 @@ def pick_device(name: str) -> torch.device:
         available.insert(0, "mps")
     if torch.cuda.is_available():
         available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if world() > 1 and torch.cuda.is_available() and name in ("auto", "cuda"):
+        return torch.device("cuda", torch.cuda.current_device())  # of this process
     if name == "auto":
         return torch.device(available[0])
     if name not in available:

@@ -10,6 +10,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
+from vaecli.utils.noise import WholeNoise
+from vaecli.utils.ranks import current_share
+
 
 class DrawsWithDensity(Distribution):
     """A distribution whose draws come with their log-densities, which would otherwise cost much more, or be less exact.
@@ -26,9 +29,17 @@ def draw(distribution: Distribution, sample_shape: Sequence[int] = ()) -> tuple[
     """Draws z (*sample_shape, *batch_shape, *event_shape), and a function that gives log p(z).
 
     The draws are reparametrised where gradients are on. The density is computed when it is asked for, if it is not
-    known by then.
+    known by then. For a share of a batch the noise is that of the whole batch.
     """
-    shape = Size(sample_shape)
+    shape, share = Size(sample_shape), current_share()
+    if share is not None and distribution.batch_shape:
+        with WholeNoise(share, len(shape)):
+            return drawn(distribution, shape)
+    return drawn(distribution, shape)
+
+
+def drawn(distribution: Distribution, shape: Size) -> tuple[Tensor, Callable[[], Tensor]]:
+    """As `draw`, by the generator as it is."""
     if isinstance(distribution, DrawsWithDensity):
         z, log_p = distribution.rsample_with_log_prob(shape)
         return z, lambda: log_p

@@ -1,0 +1,219 @@
+"""The processes of one run that torchrun has started: who they are, their shares of a batch, and sums over all of them.
+
+A process that torchrun has not started is alone: it leads, has all of each batch, and every function here is free.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from vaecli.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GONE = "another process of this run has ended; see its message"
+
+
+def world() -> int:
+    """How many processes work on the run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def rank() -> int:
+    """The number of this process among them, from 0."""
+    return int(os.environ["RANK"]) if world() > 1 else 0
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes."""
+    return rank() == 0
+
+
+def restarted() -> bool:
+    """Whether torchrun has started the processes again, after one of them had failed."""
+    return world() > 1 and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def open_group() -> None:
+    """Connect the processes: gloo for tensors in memory, nccl for those on GPUs. Once, before the first job."""
+    import torch
+    from torch import distributed
+
+    gpus = torch.cuda.is_available()
+    if gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
+
+
+def scratch_folder() -> Path:
+    """A new folder for what a process that does not lead writes; it vanishes with the process."""
+    folder = tempfile.mkdtemp(prefix="vaecli-rank-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+class Share(NamedTuple):
+    """The observations of a batch of `total` that this process works on: those from start to stop.
+
+    counts: whether they count; in a batch of fewer observations than processes some work on one of another's, since
+        networks need at least one, but leave it out of all sums
+    """
+
+    start: int
+    stop: int
+    total: int
+    counts: bool = True
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+def share_of(total: int) -> Share:
+    """This process's share of a batch; the shares differ by one at most."""
+    start, stop = total * rank() // world(), total * (rank() + 1) // world()
+    return Share(start, stop, total) if start < stop else Share(0, 1, total, counts=False)
+
+
+_current: Share | None = None
+
+
+@contextmanager
+def sharing(share: Share | None) -> Iterator[None]:
+    """Within it means over a batch are those over the whole batch, and noise is drawn for the whole batch."""
+    global _current
+    before, _current = _current, share
+    try:
+        yield
+    finally:
+        _current = before
+
+
+def current_share() -> Share | None:
+    """The share that is being worked on; None: the whole batch is here."""
+    return _current
+
+
+def counted(values: Tensor, dim: int = 0) -> Tensor:
+    """The values of those observations of this process, along `dim`, that count."""
+    return values if _current is None or _current.counts else values.narrow(dim, 0, 0)
+
+
+def batch_mean(values: Tensor, dim: int = 0, used_apart: bool = False) -> Tensor:
+    """The mean () of all numbers of a batch, whose observations lie along `dim`; over all processes, with gradient.
+
+    used_apart: whether each process uses the mean in the terms of its own observations, rather than once in the loss
+    """
+    if _current is None:
+        return values.mean()
+    n = math.prod(values.shape[:dim]) * _current.total * math.prod(values.shape[dim + 1 :])
+    return summed(counted(values, dim).sum(), used_apart) / n
+
+
+def mean_over_batch(values: Tensor) -> Tensor:
+    """The mean of values (B, ...) over a batch's observations (...); over all processes, with gradient."""
+    return values.mean(0) if _current is None else summed(counted(values).sum(0)) / _current.total
+
+
+def summed(values: Tensor, used_apart: bool = False) -> Tensor:
+    """The sum over all processes, with gradient: see SumOverRanks."""
+    from vaecli.utils.sums import SumOverRanks
+
+    total: Tensor = SumOverRanks.apply(values, world(), used_apart)
+    return total
+
+
+def add_up(values: Tensor) -> Tensor:
+    """The sum over all processes, in place; without gradient."""
+    if world() > 1:
+        from torch import distributed
+
+        with connection_errors():
+            distributed.all_reduce(values)
+    return values
+
+
+def highest(value: int) -> int:
+    """The highest of a number over all processes, so that they agree on it."""
+    if world() == 1:
+        return value
+    import torch
+    from torch import distributed
+
+    agreed = torch.tensor(value)
+    with connection_errors():
+        distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
+    return int(agreed)
+
+
+def told(text: str | None) -> str | None:
+    """A text of the process that leads, for all."""
+    if world() == 1:
+        return text
+    import torch
+    from torch import distributed
+
+    content = torch.frombuffer(bytearray((text or "").encode()), dtype=torch.uint8) if text else torch.empty(0)
+    size = torch.tensor(len(content) if text is not None else -1)
+    with connection_errors():
+        distributed.broadcast(size, 0)
+        if int(size) < 1:
+            return None if int(size) < 0 else ""
+        content = content if leads() else torch.empty(int(size), dtype=torch.uint8)
+        distributed.broadcast(content, 0)
+    return bytes(content.tolist()).decode()
+
+
+def meet(seconds: float = 10.0) -> None:
+    """Wait for all processes after a failure; SystemExit if they have not all come: then only some have failed."""
+    if world() > 1:
+        from datetime import timedelta
+
+        from torch import distributed
+
+        try:
+            distributed.monitored_barrier(timeout=timedelta(seconds=seconds))
+        except RuntimeError:
+            raise SystemExit(1) from None
+
+
+def assembled(parts: Sequence[tuple[int, Tensor]], n: int) -> Tensor:
+    """The columns (M, n) of which each process has some: (first column, values (M, B))."""
+    import torch
+
+    if world() == 1:
+        return torch.cat([values for _, values in parts], 1)
+    rows = highest(len(parts[0][1]) if parts else 0)
+    double = highest(int(bool(parts) and parts[0][1].dtype == torch.float64))
+    whole = torch.zeros(rows, n, dtype=torch.float64 if double else torch.float32)
+    for start, values in parts:
+        whole[:, start : start + values.shape[1]] = values
+    return add_up(whole)
+
+
+def spread_out(values: Sequence[Tensor]) -> None:
+    """Give all processes the values that these tensors have in the process that leads."""
+    if world() > 1:
+        from torch import distributed
+
+        with connection_errors():
+            for value in values:
+                distributed.broadcast(value, 0)
+
+
+@contextmanager
+def connection_errors() -> Iterator[None]:
+    """Turns the error of a connection whose other end is gone into a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(GONE) from error
