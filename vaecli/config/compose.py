@@ -29,6 +29,7 @@ from vaecli.config.parallel_jobs import divide_devices, divide_threads
 from vaecli.config.sweep_callback import SweepCleanup, remove_empty
 from vaecli.config.sweep_folders import check_run_name, register
 from vaecli.runs.access import PATHS, NotPermitted
+from vaecli.utils.cluster import requeue
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
 from vaecli.utils.ranks import leads, meet, scratch_folder
@@ -86,6 +87,11 @@ def run(
         if job.number and not isinstance(error, HydraException | OmegaConfBaseException):
             raise
         raise UserError(explain(error, command, words, config_dirs(flags))) from None
+    except Exception as error:
+        if not type(error).__module__.startswith("submitit"):
+            raise
+        show_sweep(end_sweep)
+        raise UserError(f"a job of this sweep has not come to its end: {first_lines(error)}") from None
     finally:
         remove_empty()
     if job.failures:
@@ -114,6 +120,9 @@ class Job:
             divide_threads(HydraConfig.get().launcher, self.threads_given)
         try:
             return execute(self.load_main, config, self.program, self.beside_others)
+        except SystemExit as end:
+            requeue(end.code)
+            raise
         except UserError as error:
             self.failures.append(str(error))
             meet()

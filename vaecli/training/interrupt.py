@@ -7,6 +7,7 @@ import threading
 from types import FrameType
 from typing import Any, ClassVar
 
+from vaecli.utils.cluster import warning_signal
 from vaecli.utils.ranks import highest, world
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -15,6 +16,8 @@ AGREE_EVERY = 8  # steps
 
 class Interrupt:
     """While active, the first SIGINT or SIGTERM only sets `requested`; a second one ends the process.
+
+    In a job of a cluster so does the signal that warns of the job's end.
 
     Inside another active Interrupt, `with` returns the outer one, so that all runs of a process see the same signal.
     """
@@ -30,7 +33,9 @@ class Interrupt:
             return Interrupt.current
         Interrupt.current = self
         if threading.current_thread() is threading.main_thread():
-            self.previous = {number: signal.signal(number, self.handle) for number in SIGNALS}
+            warning = warning_signal()
+            numbers = SIGNALS if warning is None else (*SIGNALS, warning)
+            self.previous = {number: signal.signal(number, self.handle) for number in numbers}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -39,18 +44,21 @@ class Interrupt:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
-    def agreed(self, step: int) -> bool:
-        """Whether to stop before a step; the processes of a run ask each other now and then."""
-        if world() == 1:
-            return self.requested is not None
-        return step % AGREE_EVERY == 0 and self.agree() is not None
-
-    def agree(self) -> int | None:
-        """The signal that stops any of the processes."""
-        self.requested = highest(self.requested or 0) or self.requested
-        return self.requested
-
     def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is not None:
+        if self.requested is not None and number in SIGNALS:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        self.requested = number
+        self.requested = self.requested or number
+
+
+def should_stop(interrupt: Interrupt, step: int) -> bool:
+    """Whether to stop before a step; the processes of a run ask each other now and then."""
+    if world() == 1:
+        return interrupt.requested is not None
+    return step % AGREE_EVERY == 0 and agreed_signal(interrupt) is not None
+
+
+def agreed_signal(interrupt: Interrupt) -> int | None:
+    """The signal that stops any of the processes, and from now on all."""
+    if world() > 1:
+        interrupt.requested = highest(interrupt.requested or 0) or interrupt.requested
+    return interrupt.requested

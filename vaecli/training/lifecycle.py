@@ -23,7 +23,7 @@ from vaecli.runs.records import Resumed, Summary
 from vaecli.runs.rewind import rewind
 from vaecli.training.candidates import or_nan
 from vaecli.training.ending import report_test_figures
-from vaecli.training.interrupt import Interrupt
+from vaecli.training.interrupt import Interrupt, agreed_signal
 from vaecli.training.plan import Plan, Prune
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress
@@ -152,7 +152,7 @@ def run_in_folder(
         logger.summarise(status="running")
         setup = make_setup()
         trainer = yield from train_in_folder(setup, logger, resume, invocation.prune)
-        signal = trainer.interrupt.agree()
+        signal = agreed_signal(trainer.interrupt)
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
         report_test_figures(setup, logger, trainer)
@@ -214,7 +214,7 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
         logger.say("training ELBOs are marked *: sigma is fitted to each batch, so they are not lower bounds")
 
 
-def plan(setup: TrainingSetup, prune: Prune | None) -> Plan:
+def plan(setup: TrainingSetup, prune: Prune | None = None) -> Plan:
     config = setup.config
     validate, save = (config.every_epochs(one.every_epochs) for one in (config.validate, config.checkpoint))
     return Plan(

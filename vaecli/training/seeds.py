@@ -16,6 +16,7 @@ from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
 from vaecli.training.stack import stacking_helps
 from vaecli.training.together import Member, drive
+from vaecli.utils.cluster import in_job
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.ranks import leads, restarted, told, world
@@ -28,7 +29,7 @@ def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; returns the best bound, or its mean over several seeds."""
     if config.sweep.skip_completed and invocation.sweep_folder is None:
         raise UserError("sweep.skip_completed=true: is for sweeps; add -m, or resume a single run with resume=RUN")
-    goes_on = config.sweep.skip_completed or (restarted() and config.resume is None)
+    goes_on = config.sweep.skip_completed or (config.resume is None and (restarted() or in_job()))
     if goes_on and (name := told(earlier_run(config, invocation) if leads() else None)) is not None:
         earlier = Path(name)
         bound = bound_of(earlier)

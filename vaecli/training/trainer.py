@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vaecli.datasets.split import Splits
 from vaecli.objectives.base import Estimate
 from vaecli.training.candidates import Candidate, candidates
-from vaecli.training.interrupt import Interrupt
+from vaecli.training.interrupt import Interrupt, should_stop
 from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
 from vaecli.training.parts import parts
 from vaecli.training.plan import Observer, Plan
@@ -101,7 +101,7 @@ class Trainer:
         self.progress.start_epoch()
         self.model.train()
         for part in parts(self.splits.train, self.order(epoch), self.plan.batch_size):
-            if self.interrupt.agreed(self.step):
+            if should_stop(self.interrupt, self.step):
                 return None
             self.save_when_time_has_passed()
             with sharing(part.share):

@@ -1,0 +1,30 @@
+"""Jobs that submitit runs: the signal by which the scheduler warns of their end, and what is done after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def in_job() -> bool:
+    """Whether this process is a job of submitit, which may have been started before."""
+    return "SUBMITIT_EXECUTOR" in os.environ
+
+
+def warning_signal() -> int | None:
+    """The signal that announces the time limit or a preemption; None outside of a job."""
+    name = f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"
+    return getattr(signal, name, None) if in_job() else None
+
+
+def requeue(code: object) -> None:
+    """Let submitit put this job into the queue again if `code`, with which a run has ended, is that of the warning.
+
+    Ends the process then. The queued job finds its run's folder and resumes the run.
+    """
+    number = warning_signal()
+    if number is None or code != 128 + number:
+        return
+    handler = signal.getsignal(number)
+    if callable(handler):
+        handler(number, None)
