@@ -60,7 +60,7 @@ def test_entries_of_other_versions_are_passed_over(tmp_path: Path) -> None:
 
 WRONG: list[tuple[Any, tuple[str, ...], Any, str]] = [
     (Summary, ("status",), "paused",
-     "status is paused, not 'running', 'completed', 'pruned', 'interrupted' or 'failed'"),  # fmt: skip
+     "status is paused, not 'running', 'completed', 'pruned', 'interrupted' or 'failed'"),
     (Summary, ("epochs",), 1.0, "epochs is 1.0, not a whole number"),
     (Summary, ("epochs",), -1, "epochs is -1, not a number in the usual range"),
     (Summary, ("epochs",), 10**300, f"epochs is {str(10**300)[:20]} ... {'0' * 20}, not a number in the usual range"),
