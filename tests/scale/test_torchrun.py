@@ -21,7 +21,7 @@ pytestmark = pytest.mark.scale
 QUICK = ("dataset=digits", "dataset.limit=101", "architecture=mlp", "architecture.hidden=[16]", "decoder=bernoulli",
          "batch_size=50", "latent_dim=3", "epochs=4", "optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant",
          "device=cpu", "compile=false", "images.every_epochs=100", "seed=3")  # fmt: skip
-LONG = (*QUICK[:1], "dataset.limit=1000", *QUICK[2:5], "batch_size=10", *QUICK[6:7], "epochs=60", *QUICK[8:],
+LONG = (*QUICK[:1], "dataset.limit=300", *QUICK[2:5], "batch_size=10", *QUICK[6:7], "epochs=20", *QUICK[8:],
         "optimizer.lr=0.01", "checkpoint.every_epochs=2")  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_a_restart_ends_as_if_nothing_had_happened(victim: int, tmp_path: Path) 
     calm = finished(2, "train", *LONG, "name=calm", cwd=tmp_path)
     assert calm.returncode == 0, calm.stderr
     process = torchrun(2, "train", *LONG, cwd=tmp_path, flags=("--max-restarts=2",))
-    folder = wait_for_epochs(process, tmp_path / "outputs/digits", 7)
+    folder = wait_for_epochs(process, tmp_path / "outputs/digits", 5)
     os.kill(workers(process.pid)[victim], signal.SIGKILL)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err

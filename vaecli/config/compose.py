@@ -82,6 +82,7 @@ def run(
         show_sweep(end_sweep)
     except UserError as error:
         show_sweep(end_sweep)
+        meet()  # torchrun ends all as soon as one has failed
         raise UserError(failed_sweep(job, error)) from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra's ValueErrors are about its flags
         if job.number and not isinstance(error, HydraException | OmegaConfBaseException):
