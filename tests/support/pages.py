@@ -60,6 +60,8 @@ def shrunk(words: list[str]) -> list[str]:
     """The arguments of `vae` for a command as it is shown, but of few epochs, observations and draws."""
     args = ["train", *words[1:]] if words[0] == "vae-train" else words[1:]
     args = [capped(word) for word in args]
+    if args[0] == "explore":  # would serve until Ctrl-C
+        return [*(word for word in args if not word.startswith(("output=", "run=[", "port="))), "output=page.html"]
     if args[0] == "fit":
         return [*args, "restarts=0"]
     if args[0] != "train" or "--help" in args:

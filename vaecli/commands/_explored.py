@@ -1,0 +1,176 @@
+"""A run as its exploring page needs it: observations at hand, their codes, and what can colour them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaecli.analysis.exploration import Coverage, Plane, plane_of
+from vaecli.analysis.latent_space import encode
+from vaecli.analysis.metrics import ACTIVE_VARIANCE, elbo_terms, kl_per_dim
+from vaecli.commands._inputs import load_split
+from vaecli.commands._keys import run_view
+from vaecli.commands._names import label_columns
+from vaecli.commands._outputs import by_title
+from vaecli.datasets.split import Part, Split
+from vaecli.models.inference import batches, evaluating, inference_batch_size
+from vaecli.models.load import Run
+from vaecli.plots.view import unnamed
+from vaecli.utils.errors import UserError
+
+PRIOR_DRAWS = 2000
+
+
+class Colouring(NamedTuple):
+    """Something that dots are coloured by."""
+
+    values: np.ndarray  # (N,): numbers, or places in `classes`
+    classes: list[str] | None
+
+
+class Explored:
+    """A run, up to `n` observations of a split, and their codes; without data, draws from the prior.
+
+    missing: why there are no data; empty where there are
+    """
+
+    def __init__(self, run: Run, part: Part, n: int, seed: int) -> None:
+        self.run, self.part, self.seed, self.missing = run, part, seed, ""
+        self.view = run_view(run)
+        self.split: Split | None = None
+        try:
+            whole = load_split(run, part)
+            self.split, self.total = whole.head(n), len(whole)
+        except UserError as error:
+            self.missing = str(error)
+        if self.split is None:
+            with evaluating(run.model, seed):
+                self.codes = run.model.sample_latents(PRIOR_DRAWS).cpu().double().numpy()
+            self.information = self.codes.var(0)
+        else:
+            self.codes = encode(run.model, self.split, seed).loc.double().numpy()
+            kl = kl_per_dim(run.model, self.split, seed)
+            self.information = self.codes.var(0) if kl is None else kl.double().numpy()
+        self.coverage = Coverage(self.codes)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The latents, the most active first."""
+        return [int(i) for i in np.argsort(-self.information, kind="stable")]
+
+    @cached_property
+    def active(self) -> int:
+        """How many latents are in use."""
+        return max(1, int((self.codes.var(0) > ACTIVE_VARIANCE).sum()))
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """What the map can be drawn over: the latents, the most active first, and the principal components."""
+        d = self.codes.shape[1]
+        return [f"z_{i + 1}" for i in self.order] + (["PC 1", "PC 2"] if d > 2 and len(self.codes) > 2 else [])
+
+    def plane(self, across: str, up: str) -> Plane:
+        return plane_of(self.codes, across, up)
+
+    @cached_property
+    def prior(self) -> np.ndarray:
+        """Draws from the prior (M, D)."""
+        with evaluating(self.run.model, self.seed):
+            return self.run.model.sample_latents(10_000).cpu().double().numpy()
+
+    @property
+    def rows(self) -> list[int]:
+        """The row number of each dot."""
+        if self.split is None or self.split.rows is None:
+            return list(range(len(self.codes)))
+        return [int(i) for i in self.split.rows.tolist()]
+
+    def observation(self, i: int) -> Tensor:
+        """Observation i (*x_shape) as the model takes it; UserError beyond the data."""
+        if self.split is None or not 0 <= i < len(self.split):
+            have = 0 if self.split is None else len(self.split)
+            raise UserError(f"index {i}: beyond the data; there are {have:,} observations here, from 0 on")
+        with evaluating(self.run.model, self.seed):
+            return self.split.batch(torch.tensor([i], device=self.split.device))[0]
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        """Some observations (M, *x_shape), or without data some decodings: they set the figures' ranges."""
+        if self.split is not None:
+            x: np.ndarray = self.split.batch(slice(0, 500)).cpu().numpy()
+            return x
+        with evaluating(self.run.model, self.seed):
+            return self.run.model.sample(200).mean.cpu().numpy()
+
+    def cells(self, x: np.ndarray) -> list[str]:
+        """A table's row (d,) as texts in the data's units."""
+        titles = self.titles
+        found = by_title(self.run, titles, torch.as_tensor(x)[None])
+        return [v[0] if isinstance(v, list) else f"{float(v[0]):.4g}" for v in found.values()]
+
+    @property
+    def titles(self) -> list[str]:
+        """The names of an observation's numbers; clashing ones are numbered."""
+        (n,) = self.run.model.x_shape
+        names = self.run.dataset.names
+        found = list(names) if names and len(names) == n else unnamed(n)
+        return [name if found.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(found)]
+
+    @cached_property
+    def colourings(self) -> dict[str, Callable[[], Colouring]]:
+        """What dots can be coloured by: labels, a table's columns, and the terms of the ELBO."""
+        if self.split is None:
+            return {}
+        found: dict[str, Callable[[], Colouring]] = {}
+        if self.split.y is not None:
+            y, names = self.split.y.cpu(), self.run.dataset.label_names
+            for name, column in zip(label_columns(y, names), y.reshape(len(y), -1).unbind(1), strict=True):
+                found[name] = lambda column=column: labels_of(column, names)  # type: ignore[misc]
+        if len(self.run.model.x_shape) == 1 and self.run.dataset.grid is None:
+            for j, name in enumerate(self.titles[:200]):
+                found[name if name not in found else f"{name} (column)"] = lambda j=j: self.column(j)  # type: ignore[misc]
+        return {**found, **{name: lambda name=name: self.term(name) for name in ("ELBO", "KL")}}  # type: ignore[misc]
+
+    def column(self, j: int) -> Colouring:
+        """Column j of a table."""
+        assert self.split is not None
+        texts = (self.run.dataset.categories or {j: None})[j]
+        x = torch.cat([x[:, j].cpu() for x in batches(self.split)]).double().numpy()
+        return Colouring(x, None if texts is None else list(texts))
+
+    def term(self, name: str) -> Colouring:
+        """The ELBO or the KL of each observation, nats, from one draw of z."""
+        return Colouring(self.terms[name.lower()], None)
+
+    @cached_property
+    def terms(self) -> dict[str, np.ndarray]:
+        assert self.split is not None
+        with evaluating(self.run.model, self.seed):
+            size = inference_batch_size(self.run.model)
+            parts = [elbo_terms(self.run.model, x, 1) for x in batches(self.split, size)]
+        return {key: torch.cat([part[key] for part in parts]).double().numpy() for key in ("elbo", "kl")}
+
+    def labels(self) -> list[str]:
+        """A text for each dot: its label."""
+        if self.split is None or not self.colourings or self.split.y is None:
+            return [""] * len(self.codes)
+        values, classes = next(iter(self.colourings.values()))()
+        return [classes[int(v)] if classes else f"{v:.4g}" for v in values]
+
+
+def labels_of(y: Tensor, names: object) -> Colouring:
+    """Labels (N,) with the names of their classes."""
+    values = y.double().numpy()
+    if y.is_floating_point():
+        return Colouring(values, None)
+    n = int(values.max()) + 1 if len(values) else 0
+    given = list(names) if isinstance(names, list | tuple) else []
+    if values.min() < 0:
+        kinds, values = np.unique(values, return_inverse=True)
+        return Colouring(values.astype(float), [str(int(k)) for k in kinds])
+    return Colouring(values, [str(given[k]) if k < len(given) else str(k) for k in range(n)])

@@ -1,0 +1,120 @@
+"""The looks of the pages that explore a run: a template, style sheets, colours, texts that are safe in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import matplotlib
+import numpy as np
+from bokeh.models import InlineStyleSheet
+from bokeh.plotting import figure as bokeh_figure
+
+from vaecli.plots.latents import CLASS_COLOURS
+from vaecli.utils.text import printable
+
+ACCENT = "#0072b2"
+PALE = "#bbbbbb"  # dots without a colour of their own
+LONGEST = 120  # characters of a name or label
+MAX_CLASSES = 20  # with colours of their own in the legend; more are coloured like numbers
+
+CSS = """
+:root { color-scheme: light dark; --ink: #222; --soft: #5c5c5c; --ground: #fff; --line: #ddd; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --soft: #aaa; --ground: #16181b; --line: #3a3d42; --accent: #56b4e9; } }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
+main { max-width: 1240px; margin: 0 auto; padding: 10px 16px 40px; }
+h1 { font-size: 19px; margin: 4px 0; } h2 { font-size: 15px; margin: 12px 0 4px; }
+p { margin: 4px 0; } .soft { color: var(--soft); }
+.columns { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 4px 26px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 6px 26px;
+  border-top: 1px solid var(--line); margin-top: 12px; }
+@media (max-width: 760px) { .columns { grid-template-columns: minmax(0, 1fr); } main { padding: 6px 10px 30px; } }
+a { color: var(--accent); }
+"""
+WIDGETS = """
+:host { color: var(--ink); font-family: inherit; font-size: 14px; --bokeh-font-size: 14px; }
+.bk-input, select { background-color: var(--ground) !important; color: var(--ink) !important;
+  border-color: var(--line) !important; }
+.bk-btn { background: transparent !important; color: var(--ink) !important; border-color: var(--line) !important; }
+.bk-btn.bk-active { border-color: var(--accent) !important; box-shadow: inset 0 -2px 0 var(--accent);
+  font-weight: 600; }
+.bk-btn:focus-visible, .bk-input:focus-visible, .noUi-handle:focus-visible { outline: 2px solid var(--accent);
+  outline-offset: 1px; }
+.noUi-connect { background: var(--accent) !important; }
+.noUi-target { background: var(--line) !important; border-color: var(--line) !important; }
+.bk-clearfix, .bk-description { overflow-wrap: anywhere; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; } td { padding: 0 12px 0 0; }
+.soft { color: var(--soft); } .warn { color: #d55e00; font-weight: 600; }
+code { overflow-wrap: anywhere; user-select: all; }
+.key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; }
+.dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; }
+"""
+SHEET = InlineStyleSheet(css=WIDGETS)
+
+# Figures follow the colours of the page: canvas cannot read style sheets.
+DARK_JS = """
+const query = window.matchMedia("(prefers-color-scheme: dark)");
+const paint = () => {
+  const ink = query.matches ? "#e6e6e6" : "#222222", line = query.matches ? "#3a3d42" : "#e4e4e4";
+  for (const plot of plots) {
+    plot.outline_line_color = line;
+    for (const axis of [...plot.below, ...plot.left]) if (axis.major_label_text_color !== undefined) {
+      axis.major_label_text_color = ink; axis.axis_label_text_color = ink;
+      axis.axis_line_color = line; axis.major_tick_line_color = line; }
+    for (const grid of plot.center) if (grid.grid_line_color !== undefined) grid.grid_line_color = line;
+  } };
+paint(); query.addEventListener("change", paint);
+"""
+
+
+def safe(text: object, most: int = LONGEST) -> str:
+    """A text from data as HTML that shows it as it is, cut where it is long."""
+    shown = printable(str(text))
+    return escape(shown if len(shown) <= most else f"{shown[: most - 1]}…")
+
+
+def plain_figure(**settings: object) -> bokeh_figure:
+    """A figure without a toolbar's logo, on the page's own ground."""
+    plot = bokeh_figure(toolbar_location=None, tools="", **settings)
+    quiet(plot)
+    return plot
+
+
+def quiet(plot: bokeh_figure) -> None:
+    """Take away what distracts: fills, minor ticks, the logo."""
+    plot.background_fill_alpha = plot.border_fill_alpha = 0
+    plot.toolbar.logo = None
+    plot.axis.minor_tick_line_color = None
+    plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font_size = plot.axis.major_label_text_font_size = "13px"
+    plot.grid.grid_line_color = "#e4e4e4"
+
+
+def dot_colours(values: np.ndarray | None, n: int, classes: Sequence[str] | None) -> tuple[list[str], str]:
+    """A colour for each of n dots, and the legend as HTML.
+
+    values (N,): class numbers with `classes`, the names, or numbers without; None: all alike
+    """
+    if values is None:
+        return [ACCENT] * n, ""
+    if classes is not None and len(classes) <= MAX_CLASSES:
+        found = [class_colour(k) for k in range(len(classes))]
+        keys = (f"<span class=key><span class=dot style='background:{colour}'></span>{safe(name, 40)}</span>"
+                for colour, name in zip(found, classes, strict=True))  # fmt: skip
+        return [found[int(k)] if k == k else PALE for k in values], "".join(keys)
+    known = values[np.isfinite(values)]
+    low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
+    shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    table = [matplotlib.colors.to_hex(tuple(c)) for c in matplotlib.colormaps["viridis"](np.linspace(0, 0.93, 128))]
+    colours = [table[int(127 * s)] if s == s else PALE for s in shares]
+    ramp = ", ".join(table[::16])
+    ends = (safe(classes[int(low)], 30), safe(classes[int(high)], 30)) if classes else (f"{low:.4g}", f"{high:.4g}")
+    bar = f"<span style='display:inline-block;width:120px;height:10px;background:linear-gradient(90deg,{ramp})'></span>"
+    return colours, f"{ends[0]} {bar} {ends[1]}"
+
+
+def class_colour(k: int) -> str:
+    """The colour of class k; beyond ten, darker ones."""
+    rgb = np.array(matplotlib.colors.to_rgb(CLASS_COLOURS[k % len(CLASS_COLOURS)]))
+    return matplotlib.colors.to_hex(tuple(rgb * 0.55 if k >= len(CLASS_COLOURS) else rgb))

@@ -1,0 +1,120 @@
+"""The map of a latent space: dots, the point that moves, q(z|x), the prior's contours and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import contourpy
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool, LassoSelectTool, PanTool, ResetTool, SaveTool, WheelZoomTool
+from bokeh.plotting import figure as bokeh_figure
+from scipy.ndimage import gaussian_filter
+
+from vaecli.plots.explore.look import ACCENT, quiet, safe
+from vaecli.utils.text import printable, shorten
+
+MARK = "#d55e00"
+BINS, SMOOTHING = 90, 2.0  # of the histogram that contours are drawn of
+SHARES = (0.5, 0.9, 0.99)  # of the prior within its contours
+
+
+class Map:
+    """A figure of N dots (N, 2), and what lies over them.
+
+    labels: a text for each dot, shown when the mouse is over it; rows: their row numbers
+    """
+
+    def __init__(self, at: np.ndarray, labels: Sequence[str], rows: Sequence[int], title: str = "latent map") -> None:
+        self.lasso, self.wheel, self.hand = LassoSelectTool(), WheelZoomTool(), PanTool()
+        self.plot = bokeh_figure(
+            height=520, sizing_mode="stretch_width", name=title, toolbar_location="above", active_drag=None,
+            tools=[self.lasso, self.hand, self.wheel, ResetTool(), SaveTool()], active_scroll=self.wheel, min_border=5,
+        )  # fmt: skip
+        quiet(self.plot)
+        self.plot.x_range.range_padding = self.plot.y_range.range_padding = 0.06
+        shown = [shorten(printable(label), 80) for label in labels]
+        self.dots = ColumnDataSource(data={"x": at[:, 0], "y": at[:, 1], "label": shown, "row": list(rows),
+                                           "colour": [ACCENT] * len(at)})  # fmt: skip
+        size = 7 if len(at) < 1500 else 5 if len(at) < 5000 else 4
+        drawn = self.plot.scatter("x", "y", source=self.dots, size=size, color="colour", line_color=None, alpha=0.7,
+                                  nonselection_alpha=0.12, selection_alpha=0.95)  # fmt: skip
+        self.plot.x_range.renderers = self.plot.y_range.renderers = [drawn]
+        self.plot.add_tools(HoverTool(renderers=[drawn], limit=1, attachment="above",
+                                      tooltips="<div style='max-width:260px'>row @row<br>@label</div>"))  # fmt: skip
+        self._over()
+
+    def _over(self) -> None:
+        """What lies over the dots; on a level of its own, so that the dots are not drawn anew when it moves."""
+        empty: dict[str, list[float]] = {"x": [], "y": []}
+        self.prior, self.path, self.draws = (
+            ColumnDataSource(data={"xs": [], "ys": []}),
+            ColumnDataSource(data=empty),
+            ColumnDataSource(data=empty),
+        )
+        self.ellipse = ColumnDataSource(data={"x": [], "y": [], "width": [], "height": [], "angle": []})
+        self.mark = ColumnDataSource(data={"x": [0.0], "y": [0.0]})
+        over = {"level": "overlay"}
+        self.plot.multi_line("xs", "ys", source=self.prior, line_color="#8c8c8c", line_dash="dashed")
+        self.plot.line("x", "y", source=self.path, line_color=MARK, line_width=2, **over)
+        self.plot.scatter("x", "y", source=self.draws, size=4, color=MARK, alpha=0.4, line_color=None, **over)
+        self.plot.ellipse("x", "y", "width", "height", angle="angle", source=self.ellipse, fill_color=MARK,
+                          fill_alpha=0.15, line_color=MARK, line_width=2, **over)  # fmt: skip
+        self.plot.scatter("x", "y", source=self.mark, size=17, fill_color=MARK, line_color="white", line_width=2.5,
+                          **over)  # fmt: skip
+
+    def place(self, at: np.ndarray, across: str, up: str) -> None:
+        """Put the dots at (N, 2), on axes of these names."""
+        self.dots.data = {**self.dots.data, "x": at[:, 0], "y": at[:, 1]}
+        self.plot.xaxis.axis_label, self.plot.yaxis.axis_label = across, up
+
+    def show_posterior(self, centre: np.ndarray, shape: tuple[float, float, float] | None, draws: np.ndarray) -> None:
+        """q(z|x) around centre (2,): the width, height and angle of an ellipse, or without one draws (M, 2)."""
+        if shape is None:
+            self.ellipse.data = {"x": [], "y": [], "width": [], "height": [], "angle": []}
+            self.draws.data = {"x": draws[:, 0], "y": draws[:, 1]}
+            return
+        least = 1e-3
+        width, height, angle = shape
+        self.draws.data = {"x": [], "y": []}
+        self.ellipse.data = {"x": [centre[0]], "y": [centre[1]], "width": [max(width, least)],
+                             "height": [max(height, least)], "angle": [angle]}  # fmt: skip
+
+    def show_prior(self, draws: np.ndarray | None) -> None:
+        """Lines around half, 90 and 99 percent of draws (M, 2) from the prior; None: no lines."""
+        self.prior.data = {"xs": [], "ys": []} if draws is None else contours(draws)
+
+    def near(self, x: float, y: float) -> int | None:
+        """The dot within some nine pixels of a place; None: there is none."""
+        xs, ys = np.asarray(self.dots.data["x"]), np.asarray(self.dots.data["y"])
+        spans = [max(float(r.end or 0) - float(r.start or 0), 1e-9) if _set(r) else max(float(np.ptp(v)) * 1.12, 1e-9)
+                 for r, v in ((self.plot.x_range, xs), (self.plot.y_range, ys))]  # fmt: skip
+        far = np.hypot((xs - x) / spans[0], (ys - y) / spans[1])
+        nearest = int(far.argmin())
+        return nearest if far[nearest] < 0.013 else None
+
+
+def _set(axis: object) -> bool:
+    """Whether the browser has told the ends of a range."""
+    return all(isinstance(getattr(axis, end), int | float) and getattr(axis, end) == getattr(axis, end)
+               for end in ("start", "end"))  # fmt: skip
+
+
+def contours(points: np.ndarray) -> dict[str, list[np.ndarray]]:
+    """Lines that enclose SHARES of points (M, 2), by a smoothed histogram."""
+    counts, xs, ys = np.histogram2d(points[:, 0], points[:, 1], bins=BINS)
+    counts = gaussian_filter(np.pad(counts, 6), SMOOTHING)
+    step = xs[1] - xs[0], ys[1] - ys[0]
+    xs, ys = ((e[0] - 5.5 * s) + s * np.arange(len(counts)) for e, s in zip((xs, ys), step, strict=True))
+    ordered = np.sort(counts.ravel())[::-1]
+    within = np.cumsum(ordered) / ordered.sum()
+    generator = contourpy.contour_generator(xs, ys, counts.T)
+    levels = [float(ordered[np.searchsorted(within, share)]) for share in SHARES]
+    lines = [np.asarray(line) for level in levels for line in generator.lines(level)]
+    return {"xs": [line[:, 0] for line in lines], "ys": [line[:, 1] for line in lines]}
+
+
+def terms_table(rows: Sequence[tuple[str, str, str]]) -> str:
+    """HTML of rows: name, value, meaning."""
+    body = "".join(f"<tr><td>{safe(a)}</td><td><b>{safe(b)}</b></td><td class=soft>{safe(c)}</td></tr>"
+                   for a, b, c in rows)  # fmt: skip
+    return f"<table>{body}</table>"
