@@ -33,7 +33,7 @@ def test_the_rules_of_the_keys() -> None:
     assert set(module.REQUEST_KEYS) == {"resume", "repeat", "trust", "output", "name", "seeds", "sweep.skip_completed"}
     assert set(module.NON_DISTINGUISHING_KEYS) == {
         "output", "name", "seeds", "compile", "images.channels", "device", "images.every_epochs",
-        "checkpoint.every_epochs", "checkpoint.every_seconds", "sweep.skip_completed",
+        "checkpoint.every_epochs", "checkpoint.every_seconds", "sweep.skip_completed", "accumulate",
     }  # fmt: skip
     assert set(module.IMMUTABLE_KEYS) == {
         "dataset", "architecture", "decoder", "posterior", "prior", "latent_dim", "batch_size", "seed",

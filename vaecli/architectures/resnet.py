@@ -6,7 +6,9 @@ import math
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vaecli.architectures.activations import Activation, activation
 from vaecli.architectures.base import Architecture
@@ -28,14 +30,17 @@ def normalised(norm: Norm, channels: int, activation_name: Activation) -> list[n
 class ResidualBlock(nn.Module):
     """x + f(x), f two convolutions, each after its normalisation and activation: He et al. (2016), fig. 4 (e)."""
 
-    def __init__(self, channels: int, norm: Norm, activation_name: Activation) -> None:
+    def __init__(self, channels: int, norm: Norm, activation_name: Activation, recompute: bool = False) -> None:
         super().__init__()
+        self.recompute = recompute
         first, last = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
         last.weight.data.mul_(NEAR_IDENTITY)
         before, between = (normalised(norm, channels, activation_name) for _ in range(2))
         self.residual = nn.Sequential(*before, first, *between, last)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return x + checkpoint(self.residual, x, use_reentrant=False, preserve_rng_state=False)
         return x + self.residual(x)
 
 
@@ -45,6 +50,7 @@ class ResNet(Architecture):
     channels: feature maps at each size, from the data to the latents; the decoder mirrors them
     blocks: residual blocks at each size
     hidden: width of the fully connected layer between the convolutions and the latents; 0 for none
+    recompute: compute what is within a block again in the backward pass instead of holding it: Chen et al. (2016)
     """
 
     def __init__(
@@ -54,10 +60,12 @@ class ResNet(Architecture):
         hidden: NonNegativeInt = 256,
         norm: Norm = "group",
         activation: Activation = "silu",
+        recompute: bool = False,
     ) -> None:
         self.channels = [32, 64] if channels is None else channels
         self.blocks, self.hidden = blocks, [hidden] if hidden else []
         self.norm: Norm = norm
+        self.recompute = recompute
         self.activation: Activation = activation
         if not self.channels:
             raise UserError("architecture.channels=[]: should have at least one entry, or use architecture=mlp")
@@ -86,4 +94,4 @@ class ResNet(Architecture):
         return ConvDecoderNetwork(layers, channels[-1], (n_params, *x_shape))
 
     def residual_blocks(self, channels: int) -> list[nn.Module]:
-        return [ResidualBlock(channels, self.norm, self.activation) for _ in range(self.blocks)]
+        return [ResidualBlock(channels, self.norm, self.activation, self.recompute) for _ in range(self.blocks)]

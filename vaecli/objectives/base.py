@@ -26,10 +26,12 @@ class Objective(Option, abstract=True):
 
     n_samples: L, the draws of z per observation, averaged outside any logarithm
     k: the draws inside the logarithm, for each of the L
+    batch_coupled: whether the loss depends on means over the batch otherwise than linearly
     own_scores: whether the gradient assumes that the log p(x|z) of a draw depends on no other draw
     """
 
     made_with: ClassVar[tuple[str, ...]] = ("steps_per_epoch", "n_samples")
+    batch_coupled: ClassVar[bool] = False
     own_scores: ClassVar[bool] = False
     n_samples: int = 1
     k: int = 1

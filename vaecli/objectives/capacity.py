@@ -1,6 +1,7 @@
 """The evidence lower bound with a KL divergence that is kept at a rising value."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ class Capacity(ELBO):
     Burgess et al. (2018), with the batch's mean KL divergence: observations share the capacity as they need it.
     """
 
+    batch_coupled: ClassVar[bool] = True
     kl_weight: NonNegativeFloat = 30.0
     warm_up: NonNegativeFloat = 5.0
     capacity: NonNegativeFloat = 25.0

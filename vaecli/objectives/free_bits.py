@@ -1,6 +1,7 @@
 """The evidence lower bound with free bits: a minimum of information in each latent without cost."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class FreeBits(ELBO):
     group of all D, with D lambda nats free.
     """
 
+    batch_coupled: ClassVar[bool] = True
     free_bits: NonNegativeFloat = 0.25
 
     def penalty(self, out: VAEOutput, kl: Tensor, step: int | Tensor) -> Tensor:

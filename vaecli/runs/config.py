@@ -85,7 +85,7 @@ class RunConfig:
     """
 
     dataset: Annotated[Group, Rule(immutable=True, free=PATHS)]  # the data's checksum shows that they are the same
-    architecture: Annotated[Group, IMMUTABLE]
+    architecture: Annotated[Group, Rule(immutable=True, free=("recompute",))]
     decoder: Annotated[Group, IMMUTABLE]
     posterior: Annotated[Group, IMMUTABLE]
     prior: Annotated[Group, IMMUTABLE]
@@ -96,6 +96,7 @@ class RunConfig:
     samples: PositiveInt = 1
     epochs: PositiveInt | None = None
     batch_size: Annotated[PositiveInt, IMMUTABLE] = 128
+    accumulate: Annotated[PositiveInt, NOT_DISTINGUISHING] = 1
     seed: Annotated[Seed, IMMUTABLE] = 0
     seeds: Annotated[PositiveInt | None, Rule(request=True, distinguishes=False)] = None
     start_at_mean: Annotated[bool, IMMUTABLE] = True
@@ -176,9 +177,8 @@ class RunConfig:
 
     def with_epochs(self, n_train: int) -> RunConfig:
         """The same with a number of epochs for so many training observations, unless it has one."""
-        return (
-            self if self.epochs else dataclasses.replace(self, epochs=max(MIN_EPOCHS, -(-MIN_OBSERVATIONS // n_train)))
-        )
+        epochs = self.epochs or max(MIN_EPOCHS, -(-MIN_OBSERVATIONS // n_train))
+        return dataclasses.replace(self, epochs=epochs)
 
     @property
     def n_epochs(self) -> int:

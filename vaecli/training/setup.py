@@ -17,10 +17,11 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.base import Objective
 from vaecli.plots.view import check_channels
 from vaecli.runs.config import RunConfig
+from vaecli.training.accumulated import AccumulatedPasses, check_parts_add_up
 from vaecli.training.execution import choose_execution
 from vaecli.training.parallel import SharedPasses
 from vaecli.training.passes import Passes
-from vaecli.training.step import Update
+from vaecli.training.step import LossModule, Update
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.ranks import world
@@ -69,14 +70,17 @@ def prepare(config: RunConfig) -> TrainingSetup:
     model = build.build_vae(options, config.latent_dim, splits.train.x_shape)
     warning = build.check_data(model.decoder, splits.train, dataset.recipe, config.dataset)
     check_independent_scores(config, model, objective)
+    if config.accumulate > 1:
+        check_parts_add_up(LossModule(model, objective), config.accumulate)
     if device.type == "mps" and observed_dtype(model) == torch.float64:
         raise UserError("device=mps has no float64, which these data need: give device=cpu or dataset.precision=single")
     initialise(model, splits.train, config)
     average = averaged(model.to(device), config.ema.decay)
-    draws = config.batch_size * config.samples * objective.k
+    at_once = -(-config.batch_size // config.accumulate)  # observations in the networks
+    draws = at_once * config.samples * objective.k
     if device.type == "cpu":
-        batch = min(config.batch_size, len(splits.train))
-        model.check_batch_fits(batch, draws // config.batch_size * batch)
+        batch = min(at_once, len(splits.train))
+        model.check_batch_fits(batch, draws // at_once * batch)
     set_cpu_threads(model, draws)
     optimizer = options.make("optimizer", params=[p for p in model.parameters() if p.requires_grad])
     total_steps = per_epoch * config.n_epochs
@@ -153,8 +157,9 @@ def make_update(setup: TrainingSetup, say: Callable[[str], None]) -> Update:
         config.precision,
         config.clip_grad_norm,
     )
-    if world() > 1:
-        update.passes = SharedPasses(update.loss)
+    if world() > 1 or config.accumulate > 1:
+        shared = AccumulatedPasses(update.loss, config.accumulate) if config.accumulate > 1 else None
+        update.passes = shared or SharedPasses(update.loss)
         keep_freed_memory()
         return update
     steps = config.n_epochs * -(-len(setup.splits.train) // config.batch_size)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from vaecli.training.fused_adam import DirectStep
+from vaecli.training.passes import Passes
 from vaecli.training.state import after_one_step
 from vaecli.training.step import LossModule
 from vaecli.training.trainer import Trainer
@@ -24,12 +25,18 @@ States = dict[str, Tensor]  # of the random number generators of a run
 def stacking_helps(trainer: Trainer) -> bool:
     """Whether a stack of such runs is faster than one after another: where a step is overhead rather than work.
 
-    Only for optimizers that treat every weight alike, and without checkpoint.every_seconds.
+    Only for optimizers that treat every weight alike, and without checkpoint.every_seconds and accumulate.
     """
     update, plan = trainer.update, trainer.plan
     draws = plan.batch_size * update.objective.n_samples * update.objective.k
     operations = 6 * draws * sum(p.numel() for p in trainer.model.parameters())
-    return operations < STACK_BELOW and type(update.optimizer) in (Adam, AdamW, SGD) and plan.checkpoint_seconds is None
+    own = type(update.passes) is Passes  # its batches are neither shared nor taken in parts
+    return (
+        own
+        and operations < STACK_BELOW
+        and type(update.optimizer) in (Adam, AdamW, SGD)
+        and plan.checkpoint_seconds is None
+    )
 
 
 class Stack:

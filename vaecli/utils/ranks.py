@@ -66,12 +66,14 @@ class Share(NamedTuple):
 
     counts: whether they count; in a batch of fewer observations than processes some work on one of another's, since
         networks need at least one, but leave it out of all sums
+    apart: whether sums are over these observations alone, since the caller adds the parts up
     """
 
     start: int
     stop: int
     total: int
     counts: bool = True
+    apart: bool = False
 
     @property
     def rows(self) -> slice:
@@ -126,6 +128,8 @@ def mean_over_batch(values: Tensor) -> Tensor:
 
 def summed(values: Tensor, used_apart: bool = False) -> Tensor:
     """The sum over all processes, with gradient: see SumOverRanks."""
+    if _current is not None and _current.apart:
+        return values
     from vaecli.utils.sums import SumOverRanks
 
     total: Tensor = SumOverRanks.apply(values, world(), used_apart)
