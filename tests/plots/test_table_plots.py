@@ -111,3 +111,14 @@ def test_cells_show_own_units_where_there_is_room() -> None:
     assert "2020 ± 10" in words(figure)
     many = view.strips(np.repeat(x, 40, axis=1), ["$z_{1}$"])
     assert words(many).split().count("2030") == 0
+
+
+def test_categories_are_bars_with_their_texts() -> None:
+    x = np.stack([np.arange(60.0) % 3, np.arange(60.0) % 15], 1)
+    texts = [["<a>", "b$", "c"], [f"k{i}" for i in range(15)]]
+    figure = check(TablePlots(["few", "many"], Reference(*moments(x), x), texts).samples(x[:30]))
+    shown = words(figure)
+    assert {"<a>", "c", "k0", "others"} <= set(shown.split("\n")) or all(
+        word in shown for word in ("<a>", "k0", "others")
+    )
+    assert "k14" not in shown

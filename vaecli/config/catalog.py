@@ -11,7 +11,7 @@ KEY_LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#]*?))?(?: 
 HIDDEN = ("_target_", "name", "hydra", "defaults")
 COMMAND_ORDER = (
     "train", "sample", "reconstruct", "impute", "alarm", "evaluate", "compare", "encode", "manifold", "traverse",
-    "interpolate", "fit", "fit_prior", "explore", "runs", "data",
+    "interpolate", "fit", "fit_prior", "report", "explore", "runs", "data",
 )  # fmt: skip
 KEY_ORDER = {"run": 0, "checkpoint": 0, "images": 2, "device": 2, "output": 3, "trust": 4, "dataset": 5}  # in the help
 

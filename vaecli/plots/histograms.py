@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,18 +25,34 @@ from vaecli.plots.style import (
     tidy,
     wrap,
 )
+from vaecli.utils import text
 
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "data": {"histtype": "stepfilled", "color": GREY, "alpha": 0.6},
     "samples": {"histtype": "step", "color": ORANGE, "linewidth": 1.6},
 }
+BARS: Mapping[str, Mapping[str, Any]] = {
+    "data": {"color": GREY, "alpha": 0.6},
+    "samples": {"fill": False, "edgecolor": ORANGE, "linewidth": 1.6},
+}
 MAP = 3.9  # inches: the largest side of a map of correlations
+MAX_BARS = 12  # of a column of categories: its most frequent ones
+
+Categories = Sequence[Sequence[str] | None]  # of each column of a table its texts, or None for a column of numbers
 
 
 def show_rows(
-    columns: Columns, title: str | None, data: np.ndarray | None = None, samples: np.ndarray | None = None
+    columns: Columns,
+    title: str | None,
+    data: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
+    categories: Categories | None = None,
 ) -> Figure:
-    """data (M, d) grey, samples (N, d) orange; of two columns the points themselves, not their correlation."""
+    """data (M, d) grey, samples (N, d) orange; of two columns the points themselves, not their correlation.
+
+    categories: columns of codes, which are drawn as bars
+    """
+    texts = [None if categories is None else categories[i] for i in columns.places.tolist()]
     drawn = {"data": data, "samples": samples}
     parts = {name: x[:, columns.places] for name, x in drawn.items() if x is not None}
     k, legend = len(columns.names), 0.3 if len(parts) > 1 else 0.0
@@ -47,10 +63,10 @@ def show_rows(
     lower = 0.0 if k == 1 else 3.2 if k == 2 else min(MAP, max(2.2, 0.2 * k)) + 0.35
     figure = canvas(width, upper + lower, columns.title(title))
     if k == 1:
-        _histograms(figure, columns, parts, rows, across, width)
+        _histograms(figure, columns, parts, texts, (rows, across), width)
         return figure
     above, below = np.asarray(figure.subfigures(2, 1, height_ratios=[upper, lower]))
-    _histograms(above, columns, parts, rows, across, width)
+    _histograms(above, columns, parts, texts, (rows, across), width)
     if k == 2:
         _points(below, columns, parts)
     else:
@@ -59,15 +75,21 @@ def show_rows(
 
 
 def _histograms(
-    figure: Figure | SubFigure, columns: Columns, parts: dict[str, np.ndarray], rows: int, across: int, width: float
+    figure: Figure | SubFigure,
+    columns: Columns,
+    parts: dict[str, np.ndarray],
+    texts: Categories,
+    grid: tuple[int, int],
+    width: float,
 ) -> None:
-    axes = figure.subplots(rows, across, squeeze=False)
+    axes, across = figure.subplots(*grid, squeeze=False), grid[1]
     size = LABEL if across <= 5 else SMALL
     for i, ax in enumerate(axes.flat):
         if i >= len(columns.names):
             ax.remove()
             continue
-        _histogram(ax, {name: x[:, i] for name, x in parts.items()})
+        column, categories = {name: x[:, i] for name, x in parts.items()}, texts[i]
+        _histogram(ax, column) if categories is None else _bars(ax, column, categories, width / across - 0.2)
         lines = wrap(columns.names[i], width / across - 0.2, size).split("\n")
         ax.set_title("\n".join(lines[:2]) + ("\N{HORIZONTAL ELLIPSIS}" if len(lines) > 2 else ""), fontsize=size, pad=3)
     if len(parts) > 1:
@@ -94,6 +116,26 @@ def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
     small_ticks(ax, 3)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
+
+
+def _bars(ax: Axes, parts: dict[str, np.ndarray], categories: Sequence[str], width: float) -> None:
+    """The share of each category, the first part filled, the second an outline; the most frequent, the rest as one."""
+    shares = {name: np.bincount(x[np.isfinite(x)].astype(int), minlength=len(categories))[: len(categories)]
+              / max(int(np.isfinite(x).sum()), 1) for name, x in parts.items()}  # fmt: skip
+    order = np.argsort(-next(iter(shares.values())), kind="stable")
+    shown = np.sort(order[:MAX_BARS]) if len(categories) > MAX_BARS else np.arange(len(categories))
+    names = [one_line(text.figure(categories[k], 40), width / len(shown) * 1.6, SMALL) for k in shown]
+    for name, share in shares.items():
+        values = share[shown]
+        if len(shown) < len(categories):
+            values = np.append(values, 1 - values.sum())
+        ax.bar(range(len(values)), values, 0.8, label=name, **BARS[name])
+    names += [] if len(shown) == len(categories) else ["others"]
+    long = len(names) > 4 or max(map(len, names)) * len(names) > 12 * width
+    ax.set_xticks(range(len(names)), names, rotation=90 if long else 0)
+    ax.tick_params(axis="x", length=0, labelsize=SMALL - 1)
+    ax.set_yticks([])
+    ax.spines[["left", "top", "right"]].set_visible(False)
 
 
 def small_ticks(ax: Axes, most: int) -> None:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaecli.plots.columns import MAX_COLUMNS, UNITS, Columns, Reference, label_size, name_width, one_line, short_number
-from vaecli.plots.histograms import show_rows
+from vaecli.plots.histograms import Categories, show_rows
 from vaecli.plots.style import (
     COLOURS,
     DARK,
@@ -52,14 +52,17 @@ class TablePlots:
 
     Up to 24 columns are drawn, those that vary most; missing numbers (NaN) are left out.
     reference: the training data's moments, and observations to compare samples with; None: not available
+    categories: of each column the texts whose codes 0, 1, 2 ... it holds, None for numbers; None: all are numbers
     """
 
     display_range = (0.0, 1.0)
     show_draws, default_grid_size = True, 20  # as in CurvePlots; draws scatter as rows of a table do
     default_samples, most_samples = 1000, 10_000
 
-    def __init__(self, names: Sequence[str], reference: Reference | None = None) -> None:
-        self.names, self.reference = list(names), reference
+    def __init__(
+        self, names: Sequence[str], reference: Reference | None = None, categories: Categories | None = None
+    ) -> None:
+        self.names, self.reference, self.categories = list(names), reference, categories
         self.x_shape: tuple[int, ...] = (len(names),)
 
     max_reconstruction_rows = 12  # reconstructions that are drawn over one another
@@ -75,13 +78,13 @@ class TablePlots:
     def data(self, x: Any, title: str | None = None) -> Figure:
         """x (N, d): a histogram of each column, and the correlations between them."""
         x = array(x, *self.x_shape)
-        return show_rows(self._columns(x), title, data=x)
+        return show_rows(self._columns(x), title, data=x, categories=self.categories)
 
     def samples(self, x: Any, title: str | None = None) -> Figure:
         """x (N, d): for each column a histogram over that of the data, and the correlations of both."""
         x = array(x, *self.x_shape)
         data = None if self.reference is None or self.reference.x is None else array(self.reference.x, *self.x_shape)
-        return show_rows(self._columns(x), title, data, x)
+        return show_rows(self._columns(x), title, data, x, self.categories)
 
     def reconstructions(
         self, x: Any, rows: list[tuple[str, Any]], notes: list[str] | None = None, title: str | None = None

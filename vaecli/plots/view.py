@@ -14,6 +14,7 @@ from PIL import Image
 
 from vaecli.plots.columns import Reference
 from vaecli.plots.curves import CurvePlots
+from vaecli.plots.histograms import Categories
 from vaecli.plots.images import ImagePlots
 from vaecli.plots.style import DPI
 from vaecli.plots.tables import TablePlots
@@ -35,6 +36,7 @@ def view(
     display_range: tuple[float, float] = (0.0, 1.0),
     channels: Sequence[int] | None = None,
     reference: Reference | None = None,
+    categories: Categories | None = None,
 ) -> View:
     """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1.
 
@@ -46,7 +48,7 @@ def view(
     if len(x_shape) != 1:
         raise ValueError(f"expected the x_shape (C, H, W) of images or (P,) of curves, got {tuple(x_shape)}")
     if grid is None and is_table(x_shape[0], names):
-        return TablePlots(names or unnamed(x_shape[0]), reference)
+        return TablePlots(names or unnamed(x_shape[0]), reference, categories)
     if grid is None:
         return CurvePlots(np.arange(x_shape[0]), label, "index")
     plots = CurvePlots(grid, label)
@@ -80,7 +82,7 @@ def view_of(
     if len(x_shape) == 3:
         return view(x_shape, display_range=dataset.display_range, channels=channels)
     measure = reference() if dataset.grid is None and is_table(x_shape[0], names) else None
-    return view(x_shape, dataset.grid, dataset.label, names, reference=measure)
+    return view(x_shape, dataset.grid, dataset.label, names, reference=measure, categories=dataset.categories)
 
 
 def check_channels(x_shape: tuple[int, ...], channels: Sequence[int] | None) -> None:

@@ -1,8 +1,9 @@
-"""`vae alarm`, as it is typed."""
+"""`vae alarm` and `vae report`, as they are typed."""
 
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,23 @@ def test_images_have_no_columns(digits_run: Path, tmp_path: Path) -> None:
     done = called("alarm", f"run={digits_run}", "input=x.npy", "k=20", "rate=0.1", "output=o.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(read(tmp_path / "o.csv")[0]) == ["row", "p_value", "flagged", "log_px"]
+
+
+def test_a_report_is_one_file_without_markup_of_the_data(run: Path, tmp_path: Path) -> None:
+    done = called("report", f"run={run}", "n=200", "k=20", "odd=3", "output=r.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "r.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "&lt;c&gt;" in page
+    assert "<c>" not in page
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r"(src|href)=.(?!data:)", page)
+    assert page.count("<tr>") == 1 + 4 + 1 + 3  # the fit of four columns and three odd rows, below two headers
+    assert "200 samples against 200 training rows." in page
+
+
+def test_a_report_is_for_tables(digits_run: Path, tmp_path: Path) -> None:
+    done = called("report", f"run={digits_run}", "output=r.html", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "is not on a table" in done.stderr
+    assert not (tmp_path / "r.html").exists()
