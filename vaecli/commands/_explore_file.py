@@ -18,7 +18,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 
 if TYPE_CHECKING:
-    from vaecli.commands.explore import Config
+    from vaecli.commands._explore_keys import Config
 
 LARGEST = 6_000_000  # bytes
 PROBES = 400  # places, besides the middles of all cells, at which blends are compared with the model

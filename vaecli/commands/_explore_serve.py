@@ -25,7 +25,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.text import shorten
 
 if TYPE_CHECKING:
-    from vaecli.commands.explore import Config
+    from vaecli.commands._explore_keys import Config
 
 
 def serve(config: Config, runs: Sequence[Run]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vaecli.decoders.location import LocationDecoder, Squeeze
-from vaecli.utils.ranks import batch_mean
+from vaecli.utils.sums import batch_mean
 from vaecli.utils.types import PositiveFloat
 
 

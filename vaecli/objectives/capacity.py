@@ -8,7 +8,7 @@ from torch import Tensor
 from vaecli.models.vae import VAEOutput
 from vaecli.objectives.base import matched
 from vaecli.objectives.elbo import ELBO
-from vaecli.utils.ranks import batch_mean
+from vaecli.utils.sums import batch_mean
 from vaecli.utils.types import NonNegativeFloat
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from vaecli.models.vae import VAEOutput
 from vaecli.objectives.base import estimated_kl, independent_latents, matched
 from vaecli.objectives.elbo import ELBO
-from vaecli.utils.ranks import mean_over_batch
+from vaecli.utils.sums import mean_over_batch
 from vaecli.utils.types import NonNegativeFloat
 
 

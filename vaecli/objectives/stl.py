@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Weighted, path_log_q, terms
-from vaecli.utils.ranks import batch_mean
+from vaecli.utils.sums import batch_mean
 
 
 @dataclass

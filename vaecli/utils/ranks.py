@@ -6,7 +6,6 @@ A process that torchrun has not started is alone: it leads, has all of each batc
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import shutil
 import tempfile
@@ -108,32 +107,6 @@ def current_share() -> Share | None:
 def counted(values: Tensor, dim: int = 0) -> Tensor:
     """The values of those observations of this process, along `dim`, that count."""
     return values if _current is None or _current.counts else values.narrow(dim, 0, 0)
-
-
-def batch_mean(values: Tensor, dim: int = 0, used_apart: bool = False) -> Tensor:
-    """The mean () of all numbers of a batch, whose observations lie along `dim`; over all processes, with gradient.
-
-    used_apart: whether each process uses the mean in the terms of its own observations, rather than once in the loss
-    """
-    if _current is None:
-        return values.mean()
-    n = math.prod(values.shape[:dim]) * _current.total * math.prod(values.shape[dim + 1 :])
-    return summed(counted(values, dim).sum(), used_apart) / n
-
-
-def mean_over_batch(values: Tensor) -> Tensor:
-    """The mean of values (B, ...) over a batch's observations (...); over all processes, with gradient."""
-    return values.mean(0) if _current is None else summed(counted(values).sum(0)) / _current.total
-
-
-def summed(values: Tensor, used_apart: bool = False) -> Tensor:
-    """The sum over all processes, with gradient: see SumOverRanks."""
-    if _current is not None and _current.apart:
-        return values
-    from vaecli.utils.sums import SumOverRanks
-
-    total: Tensor = SumOverRanks.apply(values, world(), used_apart)
-    return total
 
 
 def add_up(values: Tensor) -> Tensor:

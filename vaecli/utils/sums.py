@@ -1,13 +1,41 @@
-"""A sum over the processes of a run, through which gradients flow."""
+"""Sums and means over the batch of a run, whatever the number of its processes, through which gradients flow."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaecli.utils.ranks import add_up
+from vaecli.utils.ranks import add_up, counted, current_share, world
+
+
+def batch_mean(values: Tensor, dim: int = 0, used_apart: bool = False) -> Tensor:
+    """The mean () of all numbers of a batch, whose observations lie along `dim`; over all processes, with gradient.
+
+    used_apart: whether each process uses the mean in the terms of its own observations, rather than once in the loss
+    """
+    share = current_share()
+    if share is None:
+        return values.mean()
+    n = math.prod(values.shape[:dim]) * share.total * math.prod(values.shape[dim + 1 :])
+    return summed(counted(values, dim).sum(), used_apart) / n
+
+
+def mean_over_batch(values: Tensor) -> Tensor:
+    """The mean of values (B, ...) over a batch's observations (...); over all processes, with gradient."""
+    share = current_share()
+    return values.mean(0) if share is None else summed(counted(values).sum(0)) / share.total
+
+
+def summed(values: Tensor, used_apart: bool = False) -> Tensor:
+    """The sum over all processes, with gradient: see SumOverRanks."""
+    share = current_share()
+    if share is not None and share.apart:
+        return values
+    total: Tensor = SumOverRanks.apply(values, world(), used_apart)
+    return total
 
 
 class SumOverRanks(torch.autograd.Function):
