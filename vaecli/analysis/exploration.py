@@ -153,10 +153,10 @@ def covariance(q_z: Distribution) -> np.ndarray | None:
     return None
 
 
-def grid_decodings(model: VAE, plane: Plane, centre: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Means of p(x|z) at coordinates (..., 2) of the plane through centre (D,): (..., *x_shape)."""
+def decodings_of(model: VAE, z: np.ndarray) -> np.ndarray:
+    """Means of p(x|z) of z (..., D): (..., *x_shape)."""
     like = next(model.parameters())
-    z = torch.as_tensor(plane.moved(centre, at), dtype=like.dtype, device=like.device)
     with evaluating(model):
-        x: np.ndarray = decode_all(model, z.reshape(-1, z.shape[-1])).numpy()
-    return x.reshape(*at.shape[:-1], *x.shape[1:])
+        at = torch.as_tensor(z, dtype=like.dtype, device=like.device)
+        x: np.ndarray = decode_all(model, at.reshape(-1, at.shape[-1])).numpy()
+    return x.reshape(*z.shape[:-1], *x.shape[1:])

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaecli.analysis.exploration import grid_decodings
 from vaecli.commands._explore_page import Page
 from vaecli.commands._explored import Explored
 from vaecli.commands._keys import source
@@ -36,7 +35,7 @@ def write_page(config: Config, explored: Explored) -> None:
     page.map.dots.data = {**page.map.dots.data, **dots}
     n = grid_size(*numbers_of(page.picture, explored.run.model.x_shape))
     xs, ys = (np.linspace(*ends_of(at[:, i]), n) for i in (0, 1))
-    exact = grid_decodings(explored.run.model, page.plane, page.z, np.stack(np.meshgrid(xs, ys), -1))
+    exact = page.decodings(page.plane.moved(page.z, np.stack(np.meshgrid(xs, ys), -1)))
     x = stored(page.picture, exact)
     largest, mean = blend_error(page, x, xs, ys)
     page.picture.show(exact[n // 2, n // 2])
@@ -81,7 +80,7 @@ def blend_error(page: Page, x: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tu
     at = np.stack([xs[j] + s * (xs[1] - xs[0]), ys[i] + t * (ys[1] - ys[0])], -1)
     largest, total = 0.0, 0.0
     for part in np.array_split(np.arange(len(i)), -(-len(i) // 500)):
-        exact = grid_decodings(page.model, page.plane, page.z, at[part])
+        exact = page.decodings(page.plane.moved(page.z, at[part]))
         a, b, c, d = (x[i[part] + u, j[part] + v].astype(float) for u, v in ((0, 0), (0, 1), (1, 0), (1, 1)))
         w, h = (k[part].reshape(-1, *[1] * (a.ndim - 1)) for k in (s, t))
         blended = (1 - h) * ((1 - w) * a + w * b) + h * ((1 - w) * c + w * d)

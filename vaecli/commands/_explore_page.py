@@ -10,7 +10,7 @@ from bokeh.document import Document
 from bokeh.models import Button, ColumnDataSource, Div, RadioButtonGroup, Select, Slider, Toggle
 from torch import Tensor
 
-from vaecli.analysis.exploration import Posterior, decoded, decoded_draws, posterior
+from vaecli.analysis.exploration import Posterior, decoded, decoded_draws, decodings_of, posterior
 from vaecli.commands._explored import Explored
 from vaecli.commands._keys import source
 from vaecli.plots.explore.gestures import download, follow, ready
@@ -146,6 +146,10 @@ class Page:
         place = "" if inside else " <span class=warn>▲ outside what the codes cover</span>"
         self.info.text = f"log p(z) = {p.log_prior:.2f} nats{place}"
 
+    def decodings(self, z: np.ndarray) -> np.ndarray:
+        """Means of p(x|z) of z (M, D): (M, *x_shape)."""
+        return decodings_of(self.model, z)
+
     def put_in(self, x: Tensor, called: str) -> None:
         """Encode an observation, show q(z|x), reconstruction and the ELBO, and move the point to its code."""
         self.x, self.called = x, called
@@ -154,7 +158,7 @@ class Page:
         self.seen.show(x.cpu().numpy())
         self.back.show(found.reconstruction)
         self.terms.text = f"<p><b>{safe(called)}</b></p>" + terms_table([
-            ("log p(x|z)", f"{found.log_px:.2f}", "how well the decoding explains the observation"),
+            ("log\u00a0p(x|z)", f"{found.log_px:.2f}", "how well the decoding explains the observation"),
             ("KL", f"{found.kl:.2f}", "how much this observation tells the code"),
             ("ELBO", f"{found.elbo:.2f}", "their difference, a lower bound of log p(x), in nats"),
         ])  # fmt: skip

@@ -19,7 +19,7 @@ from vaecli.commands._names import label_columns
 from vaecli.commands._outputs import by_title
 from vaecli.datasets.split import Part, Split
 from vaecli.models.inference import batches, evaluating, inference_batch_size
-from vaecli.models.load import Run
+from vaecli.models.load import Run, load_splits
 from vaecli.plots.view import unnamed
 from vaecli.utils.errors import UserError
 
@@ -106,6 +106,26 @@ class Explored:
             return x
         with evaluating(self.run.model, self.seed):
             return self.run.model.sample(200).mean.cpu().numpy()
+
+    @cached_property
+    def observations(self) -> np.ndarray:
+        """All observations of the map (N, *x_shape)."""
+        assert self.split is not None
+        return torch.cat([x.cpu() for x in batches(self.split)]).numpy()
+
+    @property
+    def binary(self) -> bool:
+        """Whether the data are black and white alone."""
+        return self.split is not None and self.split.head(500).range.binary
+
+    @property
+    def dataset_name(self) -> str:
+        return str(self.run.config["dataset"]["name"])
+
+    @cached_property
+    def checksum(self) -> str:
+        """The checksum of the whole data set, before rows are left out."""
+        return load_splits(self.run, whole=True).sha256()
 
     def cells(self, x: np.ndarray) -> list[str]:
         """A table's row (d,) as texts in the data's units."""

@@ -13,6 +13,7 @@ from vaecli.datasets.checks import check_finite, existing
 from vaecli.datasets.own import code_labels
 from vaecli.datasets.reading.numpy_files import load_npy
 from vaecli.datasets.reading.report import Reading
+from vaecli.datasets.rows import RowFile, taken
 from vaecli.datasets.split import Part, Split
 from vaecli.models.build import data_facts
 from vaecli.models.inference import evaluating, observed_dtype
@@ -44,8 +45,27 @@ def load_split(run: Run, part: Part) -> Split:
     return part_of(run, splits, part)
 
 
-def observed(run: Run, part: Part, input: str | None) -> tuple[Split, Names]:
-    """The observations of a file, or without one of a part of the run's data, and what they are called."""
+def row_split(run: Run, name: str) -> tuple[Split, RowFile]:
+    """The observations that a file of row numbers names, on the model's device, in the order of their split."""
+    what = f"rows={name}"
+    file = RowFile.read(what, expanded(name))
+    whole = load_splits(run, whole=True)
+    announce(run.dataset.described(str(run.config["dataset"]["name"]), whole))
+    part = file.check(what, whole)
+    chosen = taken(part, torch.nonzero(file.chosen(what, part))[:, 0])
+    say(f"{len(chosen):,} rows of the split {file.split}")
+    return part_of(run, whole._replace(**{file.split: chosen}), file.split), file
+
+
+def observed(run: Run, part: Part, input: str | None, rows: str | None = None) -> tuple[Split, Names]:
+    """The observations of a file, or without one of a part of the run's data, and what they are called.
+
+    rows: a file of row numbers, instead of a whole part
+    """
+    if rows is not None:
+        if input is not None:
+            raise UserError("input= and rows=: give one of them")
+        return row_split(run, rows)[0], Names(run.dataset.label_names, run.dataset.items)
     if input is not None:
         seen = read_input(run, input)
         return seen.split, seen.called

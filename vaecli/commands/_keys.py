@@ -72,6 +72,8 @@ class DataPaths:
     val_path: str | None = None
     test_path: str | None = None
     root: str | None = None
+    rows: str | None = None
+    without_rows: str | None = None
     header: bool | None = None
     separator: Separator | None = None
     decimal: Decimal | None = None

@@ -65,7 +65,7 @@ class Config(Keys):
 
 def main(config: Config, dataset: Dataset) -> Iterator[Written]:
     """Print what was read, and draw it if `output` is given."""
-    splits = dataset.load()
+    splits = dataset.splits()
     reading = dataset.described(str(config.dataset["name"]), splits)
     if config.format == "json":
         print(json.dumps(reading.to_dict(), indent=2, allow_nan=False))

@@ -42,6 +42,7 @@ class Config(DrawKeys):
     FILE = "latents.{format}"
     split: Part
     input: str | None
+    rows: str | None
     dims: list[NonNegativeInt] | None
     tensorboard: bool
     seed: Seed
@@ -52,14 +53,15 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     """Write the codes, and their picture next to them."""
     if config.dims is not None:
         check_dims(run.model, config.dims, 2)
-    split, called = observed(run, config.split, config.input)
+    split, called = observed(run, config.split, config.input, config.rows)
     codes = encode(
         run.model, split, config.seed, progress_bar("encoding", -(-len(split) // inference_batch_size(run.model)))
     )
     kl = kl_per_dim(run.model, split, config.seed)
     picture, y = config.target.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
-    where = f"{config.split} observations" if config.input is None else f"observations of {Path(config.input).name}"
+    file = config.input or config.rows
+    where = f"{config.split} observations" if file is None else f"observations of {Path(file).name}"
     title = config.heading(run, f"codes of {len(split):,} {figure(where)}")
     write_figure(picture, latents(codes.loc, y, dims, kl, called.classes, prior_draws(run), title))
     WRITERS[config.format](config.target, codes, split, called)

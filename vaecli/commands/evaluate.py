@@ -18,11 +18,13 @@ from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import active_units, has_mass, kl_per_dim, mean_squared_error
 from vaecli.analysis.pareto import MIN_DRAWS, threshold
 from vaecli.analysis.quadrature import Quadrature, in_double, quadrature
+from vaecli.commands._inputs import observed
 from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_arrays, write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
 from vaecli.datasets.split import Split
 from vaecli.models.build import check_data
+from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run
 from vaecli.models.vae import VAE
 from vaecli.runs.folder import RunFolder
@@ -45,16 +47,24 @@ class Config(ScoreKeys):
     FILE = EVALUATION
     exact: bool
     scores: bool | Literal["csv"]
+    rows: str | None
+
+    def observations(self, run: Run) -> tuple[Split, Split, Names]:
+        """Those of a file of row numbers, or what ScoreKeys says."""
+        if self.rows is None:
+            return super().observations(run)
+        whole, called = observed(run, self.split, self.input, self.rows)
+        return whole, fix_binarisation(whole.head(self.limit), self.seed), called
 
     @property
     def file_name(self) -> str:
         """evaluation.json for the figures that runs are ranked by; other names say what was evaluated."""
         standard = self.split == "test" and self.estimator == "posterior" and self.checkpoint == "best"
-        return EVALUATION if standard and self.input is None and self.limit is None else self.other_name
+        return EVALUATION if standard and not (self.input or self.rows or self.limit) else self.other_name
 
     @property
     def other_name(self) -> str:
-        what = self.split if self.input is None else Path(self.input).stem
+        what = self.split if (file := self.input or self.rows) is None else Path(file).stem
         parts = {
             what: True, f"limit{self.limit}": self.limit, f"k{self.k}": self.k != DEFAULT_K,
             self.checkpoint: self.checkpoint != "best", "prior": self.estimator == "prior",
@@ -178,8 +188,8 @@ def describe(run: Run, config: Config, n: int, of: int, redrawn: bool, seconds: 
     data = run.config["dataset"]
     return EvaluationSettings(
         dataset=data["name"],
-        split=config.split if config.input is None else None,
-        input=config.input,
+        split=None if (file := config.input or config.rows) else config.split,
+        input=file,
         observations=n,
         of=of,
         binarize=data.get("binarize"),

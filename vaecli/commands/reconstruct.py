@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
-from vaecli.commands._inputs import Observations, read_input, select, split_observations
+from vaecli.commands._inputs import Observations, observed, read_input, select, split_observations
 from vaecli.commands._keys import MODES, DrawKeys, Mode, source
 from vaecli.commands._outputs import (
     by_title,
@@ -54,6 +54,7 @@ class Config(DrawKeys):
     n: PositiveInt | None
     indices: list[NonNegativeInt] | None
     input: str | None
+    rows: str | None
     draws: PositiveInt | None
     mode: Mode
     seed: Seed
@@ -133,6 +134,13 @@ def expand(name: str) -> list[str]:
 def observations(run: Run, config: Config) -> Observations:
     """Those asked for; by default DEFAULT_DRAWN in a picture and all in a file."""
     n = DEFAULT_DRAWN if config.n is None and config.format == "png" else config.n
+    if config.rows is not None:
+        split, called = observed(run, config.split, config.input, config.rows)
+        with evaluating(run.model, config.seed):
+            x = split.batch(slice(0, len(split)))
+        rows = range(len(split)) if split.rows is None else split.rows.tolist()
+        every = Observations(x, split.y, [str(i) for i in rows], split.rows, called)
+        return select(every, f"rows={config.rows}", n, config.indices)
     if config.input is None:
         return split_observations(run, config.split, n, config.indices, config.seed)
     return select(read_input(run, config.input), f"input={config.input}", n, config.indices)

@@ -13,7 +13,7 @@ from typing import Any
 
 from vaecli.config.bases import as_option, check_made
 from vaecli.utils.errors import UserError
-from vaecli.utils.schema import as_typed, check_arguments
+from vaecli.utils.schema import as_typed, check_arguments, check_value
 from vaecli.utils.types import Values
 
 NEVER_TRUSTED = {
@@ -62,6 +62,9 @@ class OptionFactory:
         """Call a group's `_target_` with its other entries, checked, and what the program supplies."""
         target, node = self.option_class(group), self.options[group]
         values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
+        given = {key: values.pop(key) for key in getattr(target, "settable", ()) if key in values}
+        for key, value in given.items():
+            check_value(f"{group}.{key}", value, str | None)
         arguments = check_arguments(target, values, prefix=f"{group}.", supplied=supplied)
         if not isinstance(node.get("name"), str) or not re.fullmatch(r"\w[\w.-]{0,99}", node["name"]):
             # it is used in file names
@@ -80,6 +83,8 @@ class OptionFactory:
         if missing:
             raise UserError(f"{group}._target_={node['_target_']}: is not a {group}: it has no {missing[0]}")
         check_made(made, group)
+        for key, value in given.items():
+            setattr(made, key, value)
         return made
 
     def option_class(self, group: str) -> Callable[..., Any]:

@@ -16,9 +16,11 @@ from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import Labels, Part, Reading, counted
 from vaecli.datasets.reading.rewrite import TextTable
+from vaecli.datasets.rows import kept
 from vaecli.datasets.split import Split, Splits
 from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded
 from vaecli.utils.option import Option
 from vaecli.utils.types import Values
 
@@ -40,6 +42,7 @@ class Dataset(Option, abstract=True):
     recipe: the experiment=NAME that suits the data; None: none
     factors: the arguments of `observation`; (): the data set has no such method
     reading: what was read and how, after `load`; None: nothing was read from the user's files
+    rows, without_rows: files of row numbers, to keep only these or to leave them out; keys of every data set
     calibration: after `load`, observations that are neither to train, to validate nor to test; None: there are none
     """
 
@@ -58,10 +61,23 @@ class Dataset(Option, abstract=True):
     factors: ClassVar[tuple[str, ...]] = ()
     reading: Reading | None = None
     calibration: Split | None = None
+    settable: ClassVar[tuple[str, ...]] = ("rows", "without_rows")
+    rows: str | None = None
+    without_rows: str | None = None
 
     @abstractmethod
     def load(self) -> Splits:
         """The three splits; UserError if the data are missing or unusable."""
+
+    def splits(self) -> Splits:
+        """The three splits, of which `rows` and `without_rows` are kept or left out; UserError as `load`."""
+        whole = splits = self.load()
+        for key, leave_out in (("rows", False), ("without_rows", True)):
+            if (name := getattr(self, key)) is not None:
+                if splits is not whole:
+                    raise UserError("dataset.rows and dataset.without_rows: give one of them")
+                splits = kept(whole, expanded(name), f"dataset.{key}={name}", leave_out)
+        return splits
 
     def observation(self, **factors: float) -> Tensor:
         """The observation (*x_shape) with these `factors`."""

@@ -72,12 +72,15 @@ def load_run(
     return Run(folder, state["config"], model.to(place).eval(), dataset, state["epoch"], which, unread)
 
 
-def load_splits(run: Run) -> Splits:
-    """The run's data, on the CPU; UserError if they may not or cannot be read."""
+def load_splits(run: Run, whole: bool = False) -> Splits:
+    """The run's data, on the CPU; UserError if they may not or cannot be read.
+
+    whole: also the rows that the run's dataset.rows or dataset.without_rows left out
+    """
     if run.forbidden_paths:
         raise NotPermitted(run.folder.path, run.forbidden_paths)
     try:
-        return run.dataset.load()
+        return run.dataset.load() if whole else run.dataset.splits()
     except UserError as error:
         raise UserError(f"this needs the data that {run.folder} was trained on: {error}") from None
 

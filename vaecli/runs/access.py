@@ -20,7 +20,14 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import cannot_write, check_utf8_name, expanded
 from vaecli.utils.types import Values
 
-PATHS = ("root", "path", "val_path", "test_path")  # the keys of data sets that name files and folders
+PATHS = (
+    "root",
+    "path",
+    "val_path",
+    "test_path",
+    "rows",
+    "without_rows",
+)  # the keys of data sets that name files and folders
 NOWHERE = os.devnull  # no folder, so that nothing is below it
 
 

@@ -59,7 +59,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
     device = pick_device(config.device)
     dataset = build.make_dataset(options)
     config = config.with_paths()
-    splits = dataset.load()
+    splits = dataset.splits()
     per_epoch = -(-len(splits.train) // config.batch_size)
     objective = options.make("objective", steps_per_epoch=per_epoch, **samples(config))
     if config.early_stopping.patience and splits.val is None:

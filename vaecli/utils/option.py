@@ -15,11 +15,13 @@ class Option:
     is for classes that others derive from.
 
     attributes: what `__init__` has to set, unless the class does
+    settable: keys of every option of the group, set as attributes once it is made
     made_with: what `__init__` is given by name, in addition to the option's keys in the configuration
     """
 
     abstract: ClassVar[bool] = True
     attributes: ClassVar[tuple[str, ...]] = ()
+    settable: ClassVar[tuple[str, ...]] = ()
     made_with: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: object) -> None:

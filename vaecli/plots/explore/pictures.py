@@ -11,13 +11,14 @@ from bokeh.plotting import figure as bokeh_figure
 
 from vaecli.plots.columns import MAX_COLUMNS, Columns
 from vaecli.plots.curves import CurvePlots
-from vaecli.plots.explore.look import ACCENT, LONGEST, plain_figure
+from vaecli.plots.explore.look import ACCENT, plain_figure
 from vaecli.plots.images import ImagePlots, in_bytes
 from vaecli.plots.style import limits
 from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import View
 from vaecli.utils.text import printable, shorten
 
+NAME = 26  # characters of a column's name
 Texts = Callable[[np.ndarray], Sequence[str]]  # a table's row (d,) -> its cells in the data's units
 
 
@@ -79,20 +80,20 @@ class TablePicture:
 
     def __init__(self, view: TablePlots, side: int, title: str, data: np.ndarray, texts: Texts) -> None:
         self.columns, self.texts = Columns.choose(view.names, view.reference, data), texts
-        names = [shorten(printable(view.names[i]), LONGEST) for i in self.columns.places]
+        names = [shorten(printable(view.names[i]), NAME) for i in self.columns.places]
         self.names = [f"{name}\u200b{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
         blank = np.zeros(len(names))
         self.source = ColumnDataSource(data={"name": self.names, "x": blank, "low": blank, "high": blank,
                                              "text": [""] * len(names)})  # fmt: skip
         height = max(side // 2, 40 + 22 * min(len(names), MAX_COLUMNS))
-        self.plot = plain_figure(width=int(side * 1.5), height=height, y_range=self.names[::-1],
+        self.plot = plain_figure(width=max(370, int(side * 1.5)), height=height, y_range=self.names[::-1],
                                  x_range=Range1d(-3.2, 4.6), name=title)  # fmt: skip
         self.plot.hbar("name", height=0.6, left=0, right="x", source=self.source, fill_color=ACCENT, line_color=None)
         self.plot.hbar("name", height=0.12, left="low", right="high", source=self.source, fill_color="#8c8c8c",
                        line_color=None)  # fmt: skip
         self.plot.add_layout(LabelSet(x=3.1, y="name", text="text", source=self.source, text_font_size="12px",
                                       text_baseline="middle", text_color="#8c8c8c"))  # fmt: skip
-        self.plot.xaxis.axis_label = "standard deviations from the mean; at the right in the data's units"
+        self.plot.xaxis.axis_label = "standard deviations from the mean"
         self.plot.ygrid.visible = False
 
     def show(self, x: np.ndarray, spread: np.ndarray | None = None) -> None:
