@@ -10,7 +10,7 @@ LOWEST ?= $(shell for p in python3.11 python3 "$(PYTHON)"; do \
 BIN := .venv/bin
 DATA ?= data
 
-.PHONY: run test test-slow test-scale test-faults lint docs wheel test-lowest bench clean
+.PHONY: run test test-slow test-scale test-faults test-browser lint docs wheel test-lowest bench clean
 
 run: .venv/installed
 	$(BIN)/vae-train prior=mixture prior.components=50
@@ -18,6 +18,7 @@ run: .venv/installed
 	$(BIN)/vae reconstruct
 	@echo
 	@echo "The pictures are the two files just named, and images/ beside them."
+	@echo "Move through its latent space in the browser:  $(BIN)/vae explore"
 	@echo "Curves and pictures of the whole training:  $(BIN)/tensorboard --logdir outputs"
 
 test: .venv/installed
@@ -34,6 +35,12 @@ test-scale: .venv/installed
 # kills, signals, full disks, broken numbers, hostile files, two at once, long runs: every promise of docs/reliability.md
 test-faults: .venv/installed
 	$(BIN)/python -m pytest -m "faults or not (slow or scale)" tests/faults tests/runs
+
+# the page of vae explore in a headless Chromium; its screenshots go to build/explore
+test-browser: .venv/installed
+	@command -v chromedriver >/dev/null || { echo "error: no Chromium: apt-get install --no-install-recommends chromium chromium-driver"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+	$(BIN)/python -m pytest -m browser -n 0 tests/explore
 
 # every command, in an environment of its own with the lowest version of every dependency (some 5 GB, build/lowest)
 test-lowest:

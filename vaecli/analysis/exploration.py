@@ -102,7 +102,8 @@ class Coverage:
 def decoded(model: VAE, z: np.ndarray) -> Decoded:
     """p(x|z) and log p(z) at z (D,); UserError if the decoder's output is not finite."""
     like = next(model.parameters())
-    with evaluating(model):
+    with torch.no_grad():  # without `evaluating`, whose seeding takes as long as decoding
+        model.eval()
         at = torch.as_tensor(z, dtype=like.dtype, device=like.device)
         p_x = model.decode(at[None])
         try:

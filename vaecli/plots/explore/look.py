@@ -44,7 +44,8 @@ WIDGETS = """
 .noUi-connect { background: var(--accent) !important; }
 .noUi-target { background: var(--line) !important; border-color: var(--line) !important; }
 .bk-clearfix, .bk-description { overflow-wrap: anywhere; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; } td { padding: 0 12px 0 0; } td b { white-space: nowrap; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td { padding: 0 12px 0 0; } td b { white-space: nowrap; }
 .soft { color: var(--soft); } .warn { color: #d55e00; font-weight: 600; }
 code { overflow-wrap: anywhere; user-select: all; }
 .key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; }
