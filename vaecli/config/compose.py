@@ -63,16 +63,7 @@ def run(
     UserError for every error that the user can correct.
     """
     check_working_folder(os.getcwd())
-    flags, words = split_arguments(args)
-    words = force_data_paths(words)
-    check_extras(words)
-    register(words)
-    optuna_sweeper.register()
-    multirun = "--multirun" in flags
-    if leads():
-        check_run_name(words, multirun)
-    elif multirun:
-        words = [*words, f"hydra.sweep.dir={scratch_folder()}"]
+    flags, words = prepared(args)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
     sys.argv = [program, *flags, *words]
     job = Job(load_main, program, words)
@@ -97,6 +88,21 @@ def run(
         remove_empty()
     if job.failures:
         raise UserError(job.failures[0])
+
+
+def prepared(args: list[str]) -> tuple[list[str], list[str]]:
+    """The flags and the words for Hydra, checked, and what these words need registered."""
+    flags, words = split_arguments(args)
+    words = force_data_paths(words)
+    check_extras(words)
+    register(words)
+    optuna_sweeper.register()
+    multirun = "--multirun" in flags
+    if leads():
+        check_run_name(words, multirun)
+    elif multirun:
+        words = [*words, f"hydra.sweep.dir={scratch_folder()}"]
+    return flags, words
 
 
 class Job:

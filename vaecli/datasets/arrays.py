@@ -101,13 +101,11 @@ class Arrays(Dataset):
             self.grid, labels = torch.arange(self.windows.size, dtype=torch.float32), False
         self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
                              tuple(missing_values or ()), channels, None, white, precision, bool(window))  # fmt: skip
-        self.standardize, self.missing, self.gaps = standardize, missing, missing == "mask"
+        self.standardize, self.missing, self.gaps, self.limit = standardize, missing, missing == "mask", limit
         self.table = MixedTable(kinds, categories)
         self.column_kinds, self.categories = self.table.columns, self.table.categories
-        self.calibration_fraction = calibration_fraction
         self.fractions = (0.0 if val_path else val_fraction, 0.0 if test_path else test_fraction)
-        self.split_seed, self.limit = split_seed, limit
-        self.label_names: tuple[str, ...] | None = None  # known once the data are read
+        self.split_seed, self.calibration_fraction = split_seed, calibration_fraction
         self.filled: dict[str, object] = {}
 
     def load(self) -> Splits:
