@@ -10,7 +10,7 @@ LOWEST ?= $(shell for p in python3.11 python3 "$(PYTHON)"; do \
 BIN := .venv/bin
 DATA ?= data
 
-.PHONY: run test test-slow test-scale test-faults test-browser lint docs wheel test-lowest bench clean
+.PHONY: run test test-slow test-scale test-slurm test-faults test-browser lint docs wheel test-lowest bench clean
 
 run: .venv/installed
 	$(BIN)/vae-train prior=mixture prior.components=50
@@ -32,9 +32,16 @@ test-scale: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sweep,optuna,cluster]'
 	$(BIN)/python -m pytest -n 0 -m scale tests/scale
 
+# a sweep on a Slurm cluster of this machine alone, whose time limit strikes (as root; 10 minutes)
+test-slurm: .venv/installed
+	@command -v slurmctld >/dev/null && command -v munged >/dev/null || \
+		{ echo "error: Slurm is not installed; install it: apt-get install slurm-wlm munge"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster]'
+	$(BIN)/python -m pytest -n 0 -m slurm tests/scale
+
 # kills, signals, full disks, broken numbers, hostile files, two at once, long runs: every promise of docs/reliability.md
 test-faults: .venv/installed
-	$(BIN)/python -m pytest -m "faults or not (slow or scale)" tests/faults tests/runs
+	$(BIN)/python -m pytest -m "faults or not (slow or scale or slurm or browser)" tests/faults tests/runs
 
 # the page of vae explore in a headless Chromium; its screenshots go to build/explore
 test-browser: .venv/installed
