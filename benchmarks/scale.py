@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/scale.py
     OMP_NUM_THREADS=1 torchrun --nproc-per-node=2 benchmarks/scale.py
+    python benchmarks/scale.py model        # what is to be expected of 8 and 64 GPUs
 
 Printed are medians in milliseconds, of the clock and of this process's own core, which a busy machine changes less.
 Every key that they depend on is named in CASES and WORDS.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -91,7 +93,27 @@ def compare_reading() -> None:
             print(f"batch of 128 from {name}: {cost[0]:.3f} ms, core {cost[1]:.3f} ms")
 
 
+def model() -> None:
+    """A step's milliseconds on N H100s, eight to a machine: compute, a ring's bytes over its slowest link, latency.
+
+    Published: 67 TFLOP/s in float32, 900 GB/s of NVLink in both directions together, a 400 Gb/s link between machines
+    for each GPU. Assumed: 30 % of the operations, 10 us for each of a ring's 2 (N - 1) messages, 1 ms of Python a step.
+    """
+    for parameters, batch in ((652_824, 128), (652_824, 8192), (11_264_824, 8192), (11_264_824, 65_536)):
+        row = []
+        for n in (1, 8, 64):
+            compute = 6 * parameters * batch / n / (0.3 * 67e12)
+            link = 450e9 if n <= 8 else 50e9
+            share = 2 * (n - 1) / n * 4 * parameters / link + 2 * (n - 1) * 10e-6
+            row.append(1000 * (1e-3 + compute + share))
+        gains = " ".join(f"{one:8.2f} ms ({row[0] / one:4.1f} times)" for one in row)
+        print(f"{parameters:11,} parameters, batch {batch:6,}: {gains}")
+
+
 def main() -> None:
+    if sys.argv[1:] == ["model"]:
+        model()
+        return
     if WORLD > 1:
         distributed.init_process_group("gloo")
         for size in SIZES:
