@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from bokeh.models import ColumnDataSource, Div, FileInput, LinearColorMapper, Slider, Spinner
+from bokeh.models.layouts import Column
 
 from vaecli.commands._explore_page import Page, button
 from vaecli.commands._explore_select import select_card
@@ -52,7 +53,7 @@ def input_card(page: Page) -> Any:
     index = Spinner(title=f"index, 0 to {n - 1:,}", low=0, high=n - 1, step=1, value=None, width=140)
     index.on_change("value", page.safely(lambda attr, old, new: choose(page, new)))
     index.visible = page.explored.split is not None
-    upload = FileInput(title="or a file, as input= of the other commands takes it", width=280)
+    upload = FileInput(title="or a file, as for input=", width=280)
     upload.on_change("value", page.safely(lambda attr, old, new: uploaded(page, upload.filename, new)))
     parts: list[Any] = [wrapped(index, upload)]
     if isinstance(page.explored.view, ImagePlots):
@@ -62,7 +63,7 @@ def input_card(page: Page) -> Any:
 
 
 def titled(text: str, plot: Any) -> Any:
-    return stacked(Div(text=f"<span class=soft>{text}</span>"), plot)
+    return Column(children=[Div(text=f"<span class=soft>{text}</span>"), plot])
 
 
 def choose(page: Page, i: object) -> None:
@@ -202,6 +203,8 @@ def others_card(page: Page, others: Sequence[Explored]) -> Any:
     pages = [Page(other) for other in others]
     rows = []
     for one in pages:
+        for plot in (one.map.plot, one.picture.plot, one.seen.plot, one.back.plot):
+            plot.name = None  # names belong to the first run's
         one.map.plot.height = 260
         one.map.place(one.spread(one.plane.coordinates(one.explored.codes)), *one.axis_titles())
         one.recolour()

@@ -63,7 +63,8 @@ class Page:
             Slider(start=-reach[i], end=reach[i], value=float(np.clip(self.z[i], -reach[i], reach[i])), step=0.01,
                    title=f"z_{i + 1}", sizing_mode="stretch_width") for i in shown
         ]  # fmt: skip
-        self.more = Toggle(label=f"the other {len(self.rest)} latents", visible=bool(self.rest))
+        label = "the other latent" if len(self.rest) == 1 else f"the other {len(self.rest)} latents"
+        self.more = Toggle(label=label, visible=bool(self.rest))
         self.other = Select(options=[f"z_{i + 1}" for i in self.rest], visible=False, width=100, title="latent",
                             value=f"z_{self.rest[0] + 1}" if self.rest else "")  # fmt: skip
         self.other_value = Slider(start=-FAR, end=FAR, value=0.0, step=0.01, title="value", visible=False)
@@ -158,7 +159,7 @@ class Page:
         self.seen.show(x.cpu().numpy())
         self.back.show(found.reconstruction)
         self.terms.text = f"<p><b>{safe(called)}</b></p>" + terms_table([
-            ("log\u00a0p(x|z)", f"{found.log_px:.2f}", "how well the decoding explains the observation"),
+            ("log p(x|z)", f"{found.log_px:.2f}", "how well the decoding explains the observation"),
             ("KL", f"{found.kl:.2f}", "how much this observation tells the code"),
             ("ELBO", f"{found.elbo:.2f}", "their difference, a lower bound of log p(x), in nats"),
         ])  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bokeh.document import Document
-from bokeh.models import UIElement, Widget
+from bokeh.models import InlineStyleSheet, UIElement, Widget
 from bokeh.models.layouts import Column, Row
 
-from vaecli.plots.explore.look import CSS, SHEET, safe
+from vaecli.plots.explore.look import CSS, safe, sheet
 
 TEMPLATE = """
 {% from macros import embed %}
@@ -64,13 +64,13 @@ def arrange(document: Document, heading: str, lead: str, map: UIElement, point: 
     document.template_variables.update(heading=heading, lead=lead, cards=titles)
 
 
-def dress(*widgets: UIElement) -> None:
-    """Give widgets the page's style sheet."""
+def dress(*widgets: UIElement, style: InlineStyleSheet | None = None) -> None:
+    """Give widgets, and those within them, the page's style sheet."""
+    style = style or sheet()
     for widget in widgets:
         if isinstance(widget, Widget):
-            widget.stylesheets = [*widget.stylesheets, SHEET]
-        for child in getattr(widget, "children", []):
-            dress(child)
+            widget.stylesheets = [*widget.stylesheets, style]
+        dress(*getattr(widget, "children", []), style=style)
 
 
 def wrapped(*children: UIElement) -> Row:

@@ -46,12 +46,12 @@ WIDGETS = """
 .bk-clearfix, .bk-description { overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td { padding: 0 12px 0 0; } td b { white-space: nowrap; }
+td:first-child { white-space: nowrap; max-width: 150px; overflow: hidden; text-overflow: ellipsis; }
 .soft { color: var(--soft); } .warn { color: #d55e00; font-weight: 600; }
 code { overflow-wrap: anywhere; user-select: all; }
 .key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; }
 .dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; }
 """
-SHEET = InlineStyleSheet(css=WIDGETS)
 
 # Figures follow the colours of the page: canvas cannot read style sheets.
 DARK_JS = """
@@ -67,6 +67,11 @@ const paint = () => {
   } };
 paint(); query.addEventListener("change", paint);
 """
+
+
+def sheet() -> InlineStyleSheet:
+    """The style sheet of widgets; every page needs one of its own."""
+    return InlineStyleSheet(css=WIDGETS)
 
 
 def safe(text: object, most: int = LONGEST) -> str:

@@ -44,7 +44,7 @@ class Map:
         self._over()
 
     def _over(self) -> None:
-        """What lies over the dots; on a level of its own, so that the dots are not drawn anew when it moves."""
+        """What lies over the dots; the point on a level of its own, so that the dots are not drawn anew with it."""
         empty: dict[str, list[float]] = {"x": [], "y": []}
         self.prior, self.path, self.draws = (
             ColumnDataSource(data={"xs": [], "ys": []}),
@@ -53,14 +53,13 @@ class Map:
         )
         self.ellipse = ColumnDataSource(data={"x": [], "y": [], "width": [], "height": [], "angle": []})
         self.mark = ColumnDataSource(data={"x": [0.0], "y": [0.0]})
-        over = {"level": "overlay"}
         self.plot.multi_line("xs", "ys", source=self.prior, line_color="#8c8c8c", line_dash="dashed")
-        self.plot.line("x", "y", source=self.path, line_color=MARK, line_width=2, **over)
-        self.plot.scatter("x", "y", source=self.draws, size=4, color=MARK, alpha=0.4, line_color=None, **over)
+        self.plot.line("x", "y", source=self.path, line_color=MARK, line_width=2)
+        self.plot.scatter("x", "y", source=self.draws, size=4, color=MARK, alpha=0.4, line_color=None)
         self.plot.ellipse("x", "y", "width", "height", angle="angle", source=self.ellipse, fill_color=MARK,
-                          fill_alpha=0.15, line_color=MARK, line_width=2, **over)  # fmt: skip
+                          fill_alpha=0.15, line_color=MARK, line_width=2)  # fmt: skip
         self.plot.scatter("x", "y", source=self.mark, size=17, fill_color=MARK, line_color="white", line_width=2.5,
-                          **over)  # fmt: skip
+                          level="overlay")  # fmt: skip
 
     def place(self, at: np.ndarray, across: str, up: str) -> None:
         """Put the dots at (N, 2), on axes of these names."""
