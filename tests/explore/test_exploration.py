@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.browser import explored
 from support.command_line import forked
 from support.small_runs import vae
 
@@ -83,3 +86,29 @@ def test_bad_input(digits_run: Path, tmp_path: Path) -> None:
         assert done.returncode == 1
         assert expected in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_served_to_this_machine_alone(digits_run: Path, tmp_path: Path) -> None:
+    """Other origins are refused, a port that is taken is said to be, and Ctrl-C ends it with exit code 0."""
+    with explored(f"run={digits_run}", "n=100", cwd=tmp_path) as address:
+        host = address.removeprefix("http://").rstrip("/")
+        port = int(host.partition(":")[2])
+        codes = {}
+        for origin in (f"http://{host}", f"http://localhost:{port}", "http://elsewhere.example"):
+            connection = http.client.HTTPConnection(host)
+            connection.request("GET", "/ws", headers={
+                "Origin": origin, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol": "bokeh, no-token",
+            })  # fmt: skip
+            codes[origin.rpartition("/")[2]] = connection.getresponse().status
+            connection.close()
+        assert codes["elsewhere.example"] == 403
+        assert 403 not in [code for origin, code in codes.items() if origin != "elsewhere.example"]
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), port)} - {"127.0.0.1", "::1"}
+        for other in addresses:
+            with pytest.raises(OSError, match=r"refused|unreachable|timed out"):
+                socket.create_connection((other, port), timeout=2)
+        done = forked("explore", f"run={digits_run}", "open=false", f"port={port}", cwd=tmp_path)
+        assert done.returncode == 1
+        assert "is taken" in done.stderr

@@ -205,6 +205,7 @@ def others_card(page: Page, others: Sequence[Explored]) -> Any:
     for one in pages:
         for plot in (one.map.plot, one.picture.plot, one.seen.plot, one.back.plot):
             plot.name = None  # names belong to the first run's
+        page.other_plots += [one.map.plot, one.back.plot]
         one.map.plot.height = 260
         one.map.place(one.spread(one.plane.coordinates(one.explored.codes)), *one.axis_titles())
         one.recolour()

@@ -49,6 +49,8 @@ class Page:
         self.file = ColumnDataSource(data={"name": [], "content": []})
         self.number, self.height = 0, 0.0  # height: where the point is drawn, over a single latent
         self.found: Posterior | None = None
+        self.plots = [self.map.plot, self.picture.plot, self.seen.plot, self.back.plot]
+        self.other_plots: list[Any] = []  # of the other runs
         self.after: list[Callable[[], None]] = []  # called when an observation is put in
         self._sliders()
         self._choices()
@@ -245,7 +247,7 @@ class Page:
         dress(left, right, *(card for _, card in cards.values()))
         arrange(document, f"{self.explored.run.folder.title}: its latent space", lead, left, right, cards)
         follow(self.map, self.ask, self.answer, self.sliders, self.dims)
-        ready(document, self.map, self.ask, [self.map.plot, self.picture.plot, self.seen.plot, self.back.plot])
+        ready(document, self.map, self.ask, [*self.plots, *self.other_plots])
 
     @property
     def source(self) -> str:

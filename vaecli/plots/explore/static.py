@@ -46,15 +46,15 @@ SHOW_IMAGE = """
 """
 SHOW_CURVE = "source.data = {...source.data, x: Array.from(out), low: Array.from(out), high: Array.from(out)};"
 SHOW_TABLE = """
-  const x = [], text = [];
+  const bars = [], text = [];
   for (let k = 0; k < places.length; k++) {
     const value = out[places[k]];
-    x.push(Math.max(-3.1, Math.min(3, (value - mean[k]) / scale[k])));
+    bars.push(Math.max(-3.1, Math.min(3, (value - mean[k]) / scale[k])));
     const names = categories[k];
     const last = names ? names.length - 1 : 0, code = Math.max(0, Math.min(last, Math.round(value)));
     text.push(names ? names[code] : Number(value.toPrecision(4)) + "");
   }
-  source.data = {...source.data, x, low: x, high: x, text};
+  source.data = {...source.data, x: bars, low: bars, high: bars, text};
 """
 ON_KEY = """
 document.addEventListener("keydown", (event) => {
