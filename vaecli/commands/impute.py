@@ -37,6 +37,10 @@ class Config(DataKeys):
     coverage: Coverage
     seed: Seed
 
+    @property
+    def file_name(self) -> str:
+        return "imputed.parquet" if (self.input or "").lower().endswith(".parquet") else self.FILE
+
     def load(self) -> list[Run]:
         """The run; UserError for one that cannot say what is missing."""
         if self.input is None:
@@ -53,7 +57,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     name = config.input or ""
     seen = read_input(run, name)
     if run.dataset.names is None or len(run.model.x_shape) != 1:
-        raise UserError(f"input={name}: is no table with names; vae impute fills .csv, .tsv, .txt and .dat files")
+        raise UserError(f"input={name}: is no table with names; vae impute fills .csv, .tsv, .txt, .dat, .parquet")
     table = run.dataset.rewritable(f"input={name}", name, len(seen.x))
     gaps = seen.x.isnan().cpu().nonzero()
     with_gaps = gaps[:, 0].unique()

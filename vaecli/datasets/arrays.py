@@ -31,7 +31,7 @@ from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import NAMED, TABLES, read, read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
-from vaecli.datasets.reading.rewrite import TextTable, read_text_table
+from vaecli.datasets.reading.rewrite import Rewritable, read_rewritable
 from vaecli.datasets.series import SHORT, Windows, windows_of
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.utils.errors import UserError
@@ -153,7 +153,7 @@ class Arrays(Dataset):
             if self.table.asked is not None:
                 raise UserError("dataset.kinds is for tables under decoder=columns; leave it out")
             return content
-        content = self.table.settle(content)
+        content = self.table.settle(content, self.standardize)
         self.column_kinds, self.categories = self.table.columns, self.table.categories
         return content
 
@@ -224,8 +224,8 @@ class Arrays(Dataset):
             self.table.check(what, content)
         return content
 
-    def rewritable(self, what: str, name: str, n: int) -> TextTable:
-        return read_text_table(what, expanded(name), self.choice._replace(columns=self.names, known=True), n)
+    def rewritable(self, what: str, name: str, n: int) -> Rewritable:
+        return read_rewritable(what, expanded(name), self.choice._replace(columns=self.names, known=True), n)
 
     def _windows_of(self, what: str, path: Path, choice: ReadOptions, windows: Windows) -> Content:
         """The windows of a series, or of a file that holds windows already, as vaecli writes them."""

@@ -15,7 +15,7 @@ from vaecli.datasets.reading.files import read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import Labels, Part, Reading, counted
-from vaecli.datasets.reading.rewrite import TextTable
+from vaecli.datasets.reading.rewrite import Rewritable
 from vaecli.datasets.rows import kept
 from vaecli.datasets.split import Split, Splits
 from vaecli.utils.columns import ColumnKind
@@ -114,10 +114,10 @@ class Dataset(Option, abstract=True):
         size = (x_shape[1], x_shape[2]) if self.resizes and len(x_shape) == 3 else None
         return read_observations(what, path, ReadOptions(), x_shape, ImageOptions(size=size))
 
-    def rewritable(self, what: str, name: str, n: int) -> TextTable:
-        """A text file of n rows, read as the data set's own are, to be written again with its gaps filled."""
+    def rewritable(self, what: str, name: str, n: int) -> Rewritable:
+        """A table of n rows, read as the data set's own are, to be written again with its gaps filled."""
         raise UserError(
-            f"{what}: vae impute fills the gaps of tables (.csv, .tsv, .txt, .dat), which this run is not on"
+            f"{what}: vae impute fills the gaps of tables (.csv, .tsv, .txt, .dat, .parquet), which this run is not on"
         )
 
     @classmethod

@@ -77,6 +77,8 @@ def by_rule(values: Values) -> Found:
         return Found(ColumnKind("real"), "no value is known")
     if n == 1:
         return constant(values)
+    if values.texts is not None and n > 2 and values.texts != tuple(sorted(values.texts)):
+        return coded(values, "ordered", f"texts in the order {' < '.join(values.texts[:6])}{' ...' * (n > 6)}")
     if values.texts is not None:
         return coded(values, "binary" if n == 2 else "category", f"{n:,} different texts")
     if n == 2:
@@ -181,5 +183,5 @@ def asked_kinds(kinds: Mapping[str, str] | str | None) -> Mapping[str, str]:
 def codes_of(x: Tensor, texts: Sequence[str]) -> Tensor:
     """The codes of numbers (N,) among the texts of their categories, which are in the numbers' order; NaN stays."""
     values = torch.tensor([float(text) for text in texts], dtype=torch.float32)
-    codes = torch.searchsorted(values, x.float()).clamp(max=len(values) - 1).to(x.dtype)
+    codes = torch.searchsorted(values, x.float().contiguous()).clamp(max=len(values) - 1).to(x.dtype)
     return torch.where(x.isnan(), x, codes)

@@ -35,7 +35,7 @@ class MixedTable:
         """How the table's files are read."""
         return choice._replace(mixed=True, categories=self.categories)
 
-    def settle(self, content: Content) -> Content:
+    def settle(self, content: Content, standardize: bool = False) -> Content:
         """The content of the first file, with the kinds of its columns found; numbers that are categories as codes."""
         if self.columns is not None:
             return content
@@ -44,6 +44,9 @@ class MixedTable:
         self.columns = [one.column for one in found]
         self.categories = [None if one.categories is None else list(one.categories) for one in found]
         self.found = tuple(KindFound(name, one.column.kind, one.why) for name, one in zip(names, found, strict=True))
+        if standardize:
+            note = "dataset.standardize changes nothing here: decoder=columns gives each column its own units"
+            content = content._replace(reading=content.reading.with_notes(note))
         x = content.x
         for j, one in enumerate(found):
             if one.column.kind in CODED and one.categories is not None and texts[j] is None:

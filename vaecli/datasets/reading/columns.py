@@ -18,6 +18,32 @@ ROUNDING_OF_REALS, ROUNDING_OF_INTEGERS = (
 )  # shares of a column's spread: the largest acceptable rounding, of reals and of whole numbers
 
 
+SCALES = tuple(line.split(" < ") for line in (
+    "very low < low < medium < moderate < high < very high",
+    "none < minimal < mild < moderate < severe < very severe",
+    "never < rarely < seldom < sometimes < often < usually < always",
+    "strongly disagree < disagree < neutral < agree < strongly agree",
+    "very dissatisfied < dissatisfied < neutral < satisfied < very satisfied",
+    "very poor < poor < fair < good < very good < excellent",
+    "tiny < small < medium < large < huge",
+    "xxs < xs < s < m < l < xl < xxl < xxxl",
+))  # fmt: skip
+
+
+def in_order(cells: Sequence[str], column: Any) -> list[str]:
+    """Different texts in the order of a pyarrow column of ordered categories, or of a known scale of at least three;
+    else of the alphabet."""
+    if is_coded(column) and column.type.ordered and column.num_chunks:
+        places = {str(text).strip(): i for i, text in enumerate(column.chunk(0).dictionary.to_pylist())}
+        if all(cell in places for cell in cells):
+            return sorted(cells, key=places.__getitem__)
+    lower = {cell.lower(): cell for cell in cells}
+    for scale in SCALES if 3 <= len(lower) == len(cells) else ():
+        if set(lower) <= set(scale):
+            return [lower[word] for word in scale if word in lower]
+    return sorted(cells)
+
+
 class Texts(NamedTuple):
     """A column of text: its different cells, and their values."""
 

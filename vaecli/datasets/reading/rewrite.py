@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,11 @@ from vaecli.datasets.reading.cells import MISSING, normalise
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.encodings import encoding_of
 from vaecli.datasets.reading.layout import COMMENTS, find_layout
+from vaecli.datasets.reading.rewrite_parquet import ParquetTable, read_parquet_table
 from vaecli.datasets.reading.text import FOOTER
 from vaecli.utils.errors import UserError
 
+NUMBER = re.compile(r"-?\d+\.\d+")
 TEXTS = (".csv", ".tsv", ".txt", ".dat")
 Cells = Mapping[tuple[int, str], str]  # the texts of cells, by row, counted from 0, and the column's name
 
@@ -42,10 +45,20 @@ class TextTable(NamedTuple):
         return (self.head + "".join(changed)).encode(self.encoding)
 
 
+Rewritable = TextTable | ParquetTable
+
+
+def read_rewritable(what: str, path: Path, choice: ReadOptions, n: int) -> Rewritable:
+    """The file of a table of n rows, to be written again."""
+    if path.suffix.lower() == ".parquet":
+        return read_parquet_table(what, path, n)
+    return read_text_table(what, path, choice, n)
+
+
 def read_text_table(what: str, path: Path, choice: ReadOptions, n: int) -> TextTable:
     """The file of a table of n rows, to be written again; UserError if its rows cannot be told from other lines."""
     if path.suffix.lower() not in TEXTS:
-        raise UserError(f"{what}: {one_of(TEXTS)} files are written again; save it as one")
+        raise UserError(f"{what}: {one_of((*TEXTS, '.parquet'))} files are written again; save it as one")
     encoding = encoding_of(what, path, choice.encoding)
     layout = find_layout(what, path, choice, encoding)
     content = path.read_bytes().decode(encoding)
@@ -100,8 +113,13 @@ def changed_line(line: str, cells: Mapping[int, str], table: TextTable) -> str:
         if normalise(there) not in table.gaps:
             raise UserError(f"the cell {there[:40]!r} is not a gap, which was expected in column {table.names[i]}; "
                             "save the file as .csv again")  # fmt: skip
-        body = body[:start] + as_cell(cells[i], table.separator) + body[end:]
+        body = body[:start] + as_cell(decimals(cells[i], table.decimal), table.separator) + body[end:]
     return body + line[len(line.rstrip("\r\n")) :]
+
+
+def decimals(text: str, sign: str) -> str:
+    """A number with the table's decimal sign; other texts as they are."""
+    return text.replace(".", sign) if sign != "." and NUMBER.fullmatch(text) else text
 
 
 def as_cell(text: str, separator: str) -> str:

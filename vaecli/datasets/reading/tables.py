@@ -14,6 +14,7 @@ from vaecli.datasets.reading.column_checks import check_label_length, check_nume
 from vaecli.datasets.reading.columns import (
     are_numbers,
     counts_rows,
+    in_order,
     needs_double,
     texts,
 )
@@ -78,7 +79,7 @@ def column_values(what: str, columns: Columns, i: int, is_text: bool, known: Seq
     if known is None and not is_text and not (columns.mixed and columns.kind(i) == "truth values"):
         return ColumnValues(columns.values(i), None)
     cells, codes = columns.categories(i)
-    texts = tuple(known) if known is not None else tuple(sorted(cells))
+    texts = tuple(known) if known is not None else tuple(in_order(cells, columns.arrow[i]))
     places = {text: float(k) for k, text in enumerate(texts)}
     if wrong := [cell for cell in cells if cell not in places]:
         row = int((codes == cells.index(wrong[0])).argmax()) + 1

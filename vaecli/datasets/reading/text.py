@@ -66,6 +66,8 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: ReadOpt
 
     converting = arrow.ConvertOptions(null_values=[*MISSING, *choice.missing_values], strings_can_be_null=False,
                                       decimal_point=layout.decimal or ".")  # fmt: skip
+    if choice.mixed:  # true and false are categories in the file's own spelling
+        converting.true_values, converting.false_values = [], []
     places = list(map(str, range(len(layout.names))))
     try:
         source, comments = text_source(path, layout, encoding)
