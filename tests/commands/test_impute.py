@@ -104,9 +104,12 @@ def test_samples_given_some_columns(folder: Path) -> None:
         (("sample", "given={age:x}"), "given: column age: x is not a number"),
         (("sample", "given={age:40}", "mode=mean"), "leave z, mode and temperature out"),
         (("impute", "input=run/config.yaml"), "input=run/config.yaml: expected a"),
+        (("impute", "input=new.csv"), "column sex: 'other' in row 2 is none of the run's categories (female, male)"),
+        (("alarm", "input=new.csv", "rate=0.1"), "column sex: 'other' in row 2 is none of the run's categories"),
     ],
 )
 def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
+    (folder / "new.csv").write_text("sex,age,income,score\nmale,,1,\nother,40,2,1\n")
     done = forked(*words, "run=run", cwd=folder)
     assert done.returncode == 1
     assert message in done.stderr

@@ -516,7 +516,7 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
               r"column day: holds dates: '00.03.2024' in row 1, .*write them as numbers"),
     "units": ("x.csv", text(lines().replace("\n", " mm\n").replace("c mm", "c")), {}, "not plain numbers: '0.0 mm' in"),
     "dates": ("x.csv", text("a,when\n" + "".join(f"{i},2020-01-{i + 1:02d}\n" for i in range(20))), {},
-              "column when: not all numbers, but '2020-01-01' in row 1; leave it out"),
+              "column when: not all numbers, but '2020-01-01' in row 1; write dates as numbers .* or leave it out"),
     "two files in one": ("x.csv", text(lines() + lines()), {},
                          "column a: the header is repeated in row 25; remove that row"),
     "two of text": ("x.csv", text("a,b,c\n" + "".join(f"{i},{'xy'[i % 2]},{'pq'[i % 2]}\n" for i in range(20))), {},

@@ -15,6 +15,7 @@ from vaecli.utils.errors import UserError
 
 DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b")
 MAX_LABEL_LENGTH = 1000  # characters of a label; a longer text is not a class name
+OF_RUN = "the column holds numbers: correct the file, or empty the cells"
 CELLS_SHOWN, CELLS_NAMED = 3, 10  # different cells that a message shows, and that its remedy names
 
 
@@ -30,13 +31,18 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
     names = [columns.names[i] for i in wrong]
     row, example = first_text(columns.arrow[wrong[0]])
     leave = word("dataset.leave_out", [*choice.leave_out, *names])
-    if len(wrong) == 1:
+    dates = "write dates as numbers (days since the first), or " if DATE.match(example) else ""
+    if later(choice):
+        remedy = OF_RUN
+    elif len(wrong) == 1:
         remedy = f"leave it out ({leave}) or use it as the labels ({word('dataset.labels', names[0])})"
     else:
         remedy = (
             f"leave them out ({leave}) or, if one of them is the labels, name it ({word('dataset.labels', names[0])})"
         )
-    raise UserError(f"{what}: {list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}; {remedy}")
+    raise UserError(
+        f"{what}: {list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}; {dates if not later(choice) else ''}{remedy}"
+    )
 
 
 def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
@@ -45,6 +51,8 @@ def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
     where = ", ".join(f"{cell[:30]!r} in row {row:,}" for cell, row in cells[:CELLS_SHOWN])
     where += ", ..." if texts.values.count(None) > CELLS_SHOWN else ""
     leave, labels = word("dataset.leave_out", [*choice.leave_out, name]), word("dataset.labels", name)
+    if later(choice) and texts.n_strays and not all(is_comma(cell) for cell, _ in cells):
+        return f"column {name}: {count_of_strays(texts)}: {where}; {OF_RUN}"
     others = f"{leave} leaves the column out, {labels} uses it as the labels"
     if all(is_comma(cell) for cell, _ in cells):
         return f"column {name}: {where}: {decimals(normalise(cells[0][0]))}; {others}"
@@ -55,10 +63,19 @@ def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
     if {normalise(cell) for cell, _ in cells} == {name}:
         return f"column {name}: the header is repeated in row {cells[0][1]:,}; remove that row, or {others}"
     missing = word("dataset.missing_values", [*choice.missing_values, *[normalise(cell) for cell, _ in cells]])
-    n, one = texts.n_strays, texts.n_strays == 1
-    some = f"{n:,} of {len(texts.codes):,} cells {'is not a number' if one else 'are not numbers'}: {where}"
+    one, some = texts.n_strays == 1, f"{count_of_strays(texts)}: {where}"
     mask = f"{missing} dataset.missing=mask reads {'it' if one else 'them'} as missing"
     return f"column {name}: {some}; correct {'it' if one else 'them'}, or {mask}, {others}"
+
+
+def later(choice: ReadOptions) -> bool:
+    """Whether the file comes after another that settled the columns, so that no key can change how it is read."""
+    return choice.known and choice.mixed
+
+
+def count_of_strays(texts: Texts) -> str:
+    n = texts.n_strays
+    return f"{n:,} of {len(texts.codes):,} cells {'is not a number' if n == 1 else 'are not numbers'}"
 
 
 def is_comma(cell: str) -> bool:
