@@ -40,9 +40,10 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
         remedy = (
             f"leave them out ({leave}) or, if one of them is the labels, name it ({word('dataset.labels', names[0])})"
         )
-    raise UserError(
-        f"{what}: {list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}; {dates if not later(choice) else ''}{remedy}"
-    )
+    if later(choice):
+        dates = ""
+    about = f"{list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}"
+    raise UserError(f"{what}: {about}; {dates}{remedy}")
 
 
 def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
