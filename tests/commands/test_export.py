@@ -66,7 +66,7 @@ def test_onnx_equals_the_model(name: str, part: str, tmp_path: Path, request: py
         found = session.run(None, {names[0]: x.numpy()})
         for mine, theirs in zip(expected(model, part, x), found, strict=True):
             assert theirs.shape == tuple(mine.shape)
-            np.testing.assert_allclose(theirs, mine.numpy(), rtol=0, atol=1e-5)
+            np.testing.assert_allclose(theirs, mine.numpy(), rtol=5e-6, atol=1e-5)  # some 40 roundings of float32
 
 
 @pytest.mark.parametrize("name", RUNS)

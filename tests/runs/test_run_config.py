@@ -37,7 +37,7 @@ def test_the_rules_of_the_keys() -> None:
     }  # fmt: skip
     assert set(module.IMMUTABLE_KEYS) == {
         "dataset", "architecture", "decoder", "posterior", "prior", "latent_dim", "batch_size", "seed",
-        "start_at_mean", "optimizer", "ema.decay",
+        "start_at_mean", "optimizer", "ema.decay", "prior_of",
     }  # fmt: skip
 
 
