@@ -6,6 +6,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from table_data import LATENTS, SHARES, cells, mixed, table
 from torch import nn
-
-from vaecli.__main__ import main as command_line
 
 SEEN = 150_000  # observations that each training sees
 PRIORS = ("standard_normal", "mixture", "flow")
@@ -42,7 +41,7 @@ def vae(*words: str) -> None:
 def run_command(words: tuple[str, ...]) -> None:
     sys.argv = ["vae", *words]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    command_line()
+    runpy.run_module("vaecli", run_name="__main__")
 
 
 def train(rows: pd.DataFrame, folder: Path, latents: int, *words: str) -> None:
