@@ -100,8 +100,8 @@ def test_what_the_draws_contradict_is_not_called_exact(
 
     monkeypatch.setattr("vaecli.commands.evaluate.quadrature", missed)
     values = {"run": str(beta_run), "checkpoint": "best", "split": "test", "input": None, "limit": 2, "k": 500,
-              "estimator": "posterior", "widen": None, "exact": True, "scores": "csv", "seed": 0, "device": "cpu",
-              "output": str(tmp_path / "e.json"), "trust": []}  # fmt: skip
+              "rows": None, "estimator": "posterior", "widen": None, "exact": True, "scores": "csv", "seed": 0,
+              "device": "cpu", "output": str(tmp_path / "e.json"), "trust": []}  # fmt: skip
     run_command(command, values)
     found = json.loads((tmp_path / "e.json").read_text())
     assert (found["exact_nll"], found["exact_refused"]) == (None, 1)
@@ -156,8 +156,8 @@ def test_bad_input(digits_run: Path, tmp_path: Path, args: str, words: str) -> N
 ])  # fmt: skip
 def test_a_file_is_called_for_what_was_evaluated(words: str, name: str) -> None:
     values = {"run": "run", "checkpoint": "best", "split": "test", "input": None, "limit": None, "k": 5000,
-              "estimator": "posterior", "widen": None, "exact": False, "scores": False, "seed": 0, "device": "cpu",
-              "output": None, "trust": []}  # fmt: skip
+              "rows": None, "estimator": "posterior", "widen": None, "exact": False, "scores": False, "seed": 0,
+              "device": "cpu", "output": None, "trust": []}  # fmt: skip
     given: dict[str, Any] = dict(word.split("=") for word in words.split())
     numbers = {key: int(value) for key, value in given.items() if value.isdigit()}
     assert command.Config.checked({**values, **given, **numbers}).file_name == f"{name}.json"
