@@ -12,6 +12,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 
 ROUNDING = 1e-12
+USUAL = 200  # ordinary rows that suffice for the columns' usual shares
 
 
 def p_values(ordinary: Tensor, scores: Tensor) -> Tensor:
@@ -58,6 +59,15 @@ def false_discoveries(p: Tensor, rate: float) -> Tensor:
     if len(fine):
         flagged[order.indices[: int(fine[-1]) + 1]] = True
     return flagged
+
+
+def column_shares(model: VAE, usual: Tensor, x: Tensor, k: int, seed: int = 0, tick: Tick = lambda n: None) -> Tensor:
+    """How much less likely each column of x (N, d) is, given the row's others, than in `usual` rows (M, d), in nats.
+
+    (N, d): -log p(x_j | the others), less its mean over the usual rows; NaN where x_j is missing.
+    """
+    both = columns_given_others(model, torch.cat([usual, x]), k, seed, tick)
+    return both[: len(usual)].nanmean(0) - both[len(usual) :]
 
 
 def columns_given_others(model: VAE, x: Tensor, k: int, seed: int = 0, tick: Tick = lambda n: None) -> Tensor:

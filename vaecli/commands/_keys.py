@@ -103,6 +103,19 @@ class DataKeys(RunKeys):
         return load_run(run, self.checkpoint, self.device, self.trust, data)
 
 
+@dataclass(kw_only=True)
+class InputKeys(DataKeys):
+    """The keys of commands that work on a file of the user's, which has to be given."""
+
+    NEEDED: ClassVar[str]  # what the file holds
+    input: str | None
+
+    def load(self) -> list[Run]:
+        if self.input is None:
+            raise UserError(f"input has no value: give input=FILE, {self.NEEDED}")
+        return super().load()
+
+
 @dataclass
 class Images:
     """How images are drawn."""

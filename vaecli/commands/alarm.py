@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import importance_weighted
-from vaecli.analysis.odd_rows import columns_given_others, false_discoveries, least_rate, needed, p_values, small_enough
+from vaecli.analysis.odd_rows import USUAL, column_shares, false_discoveries, least_rate, needed, p_values, small_enough
 from vaecli.commands._inputs import Observations, load_split, read_input
-from vaecli.commands._keys import DataKeys, source
+from vaecli.commands._keys import InputKeys, source
 from vaecli.commands._outputs import column_titles, rename_clashing_columns, write_figure, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Split
@@ -27,24 +27,18 @@ from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure, say
 from vaecli.utils.types import PositiveInt, Seed
 
-REFERENCE = 200  # ordinary rows of which the columns' usual shares are the means
 EXPLAINED = 1000  # flagged rows whose columns' shares are computed, the oddest first
 Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
 @dataclass(kw_only=True)
-class Config(DataKeys):
+class Config(InputKeys):
     FILE = "alarm.csv"
-    input: str | None
+    NEEDED = "the rows to look at"
     rate: Rate
     control: Literal["rate", "fdr"]
     k: PositiveInt
     seed: Seed
-
-    def load(self) -> list[Run]:
-        if self.input is None:
-            raise UserError("input has no value: give input=FILE, the rows to look at")
-        return super().load()
 
 
 class Judged(NamedTuple):
@@ -64,7 +58,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     judged = judge(config, run, rest, seen)
     explained = judged.flagged.nonzero()[:, 0]
     explained = explained[judged.scores[explained].argsort()][:EXPLAINED]
-    shares = column_shares(config, run, rest, seen.x[explained.to(seen.x.device)]) if len(explained) else None
+    shares = shares_of_rows(config, run, rest, seen.x[explained.to(seen.x.device)]) if len(explained) else None
     n = int(judged.flagged.sum())
     write_table(config.target, table(run, seen, judged, explained, shares))
     yield Written(config.target, f": {n:,} of {len(seen.x):,} rows flagged")
@@ -120,17 +114,13 @@ def score(config: Config, run: Run, split: Split, what: str) -> Tensor:
         return -importance_weighted(run.model, split, config.k, seed=config.seed, tick=tick).nll
 
 
-def column_shares(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
-    """How much less likely than usual each column of rows x (M, d) is given the others, in nats; None for no table.
-
-    -log p(x_j | the others), less its mean over ordinary rows.
-    """
+def shares_of_rows(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
+    """The columns' shares in rows x (M, d), in nats; None for no table."""
     if len(run.model.x_shape) != 1 or run.dataset.names is None:
         return None
-    usual = rest.head(REFERENCE).batch(slice(None)).to(x)
+    usual = rest.head(USUAL).batch(slice(None)).to(x)
     with Countdown("columns", len(usual) + len(x)) as tick:
-        both = columns_given_others(run.model, torch.cat([usual, x]), config.k, config.seed, tick)
-    return both[: len(usual)].nanmean(0) - both[len(usual) :]
+        return column_shares(run.model, usual, x, config.k, config.seed, tick)
 
 
 Columns = dict[str, Tensor | list[str] | None]

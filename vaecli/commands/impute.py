@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaecli.analysis.imputation import Cells, impute
 from vaecli.commands._inputs import read_input
-from vaecli.commands._keys import DataKeys
+from vaecli.commands._keys import InputKeys
 from vaecli.commands._outputs import as_in_table, cells_of, write_table
 from vaecli.commands._run import Written
 from vaecli.models.load import Run
@@ -29,9 +29,9 @@ Coverage = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
 @dataclass(kw_only=True)
-class Config(DataKeys):
+class Config(InputKeys):
     FILE = "imputed.csv"
-    input: str | None
+    NEEDED = "a table with gaps"
     k: PositiveInt
     complete: PositiveInt | None
     coverage: Coverage
@@ -43,8 +43,6 @@ class Config(DataKeys):
 
     def load(self) -> list[Run]:
         """The run; UserError for one that cannot say what is missing."""
-        if self.input is None:
-            raise UserError("input has no value: give input=FILE, a table with gaps")
         (run,) = super().load()
         if not (run.dataset.gaps or run.model.decoder.takes_gaps):
             raise UserError(f"{run.folder}: knows no missing values; train it with decoder=columns, or with "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import importance_weighted
-from vaecli.analysis.odd_rows import columns_given_others
+from vaecli.analysis.odd_rows import USUAL, column_shares
 from vaecli.analysis.table_fit import ColumnFit, correlation_error, spread_error, table_fit
 from vaecli.commands._inputs import announce
 from vaecli.commands._keys import DataKeys, reference, source
@@ -30,7 +30,6 @@ from vaecli.utils.text import figure
 from vaecli.utils.types import PositiveInt, Seed
 from vaecli.utils.version import __version__
 
-USUAL = 200  # test rows of which the columns' usual shares are the means
 REASONS = 3  # columns named for an odd row
 ODD = (
     "The test rows with the smallest log p(x), and the columns that are less likely than usual given the row's others, "
@@ -122,12 +121,11 @@ def odd_rows(run: Run, test: Split, config: Config) -> Table:
     with Countdown("odd rows", len(test) * config.k) as tick:
         log_px = -importance_weighted(run.model, test, config.k, seed=config.seed, tick=tick).nll
     at = log_px.argsort()[: config.odd]
-    both = torch.cat([test.head(USUAL).batch(slice(None)), test.batch(at.to(test.device))])
-    given = columns_given_others(run.model, both, config.k, config.seed)
-    shares = (given[: -len(at)].nanmean(0) - given[-len(at) :]).numpy()
+    x = test.batch(at.to(test.device))
+    shares = column_shares(run.model, test.head(USUAL).batch(slice(None)), x, config.k, config.seed).numpy()
     shares = np.where(np.isnan(shares), 0.0, shares)
     titles = column_titles(run)
-    cells = {name: cells_of(values) for name, values in by_title(run, titles, both[-len(at) :].cpu()).items()}
+    cells = {name: cells_of(values) for name, values in by_title(run, titles, x.cpu()).items()}
     rows = test.rows[at] if test.rows is not None else at
     lines = []
     for i, row in enumerate(rows.tolist()):
