@@ -97,7 +97,7 @@ def dispatch(command: str, args: list[str], program: str) -> None:
 
 
 def join_others(command: str) -> None:
-    """Become one of the processes that torchrun has started; the one of rank 0 alone speaks and writes."""
+    """Connect with the other processes that torchrun has started; only the one of rank 0 prints and writes."""
     if command not in SHARED and not ranks.leads():
         sys.exit(0)
     if command in SHARED:

@@ -60,11 +60,12 @@ def test_false_discovery_rate_and_what_it_needs(run: Path, tmp_path: Path) -> No
     args = ("alarm", f"run={run}", f"input={new}", "k=20")
     done = called(*args, "control=fdr", "rate=0.01", "output=a.csv", cwd=tmp_path)
     assert "a.csv: 0 of 400 rows flagged" in done.stdout
-    assert "nothing is flagged unless 221 rows are odder than all of them" in done.stdout
+    assert "control=fdr flags nothing unless 221 rows are odder than all of them" in done.stdout
     done = called(*args, "rate=0.005", "output=b.csv", cwd=tmp_path)
     assert done.returncode == 1
     assert (
-        "rate=0.005: needs 199 rows that were not trained on, and there are 180: they allow rate=0.0056" in done.stderr
+        "rate=0.005: needs 199 rows that were not trained on, but there are 180: give rate=0.0056 or more"
+        in done.stderr
     )
     assert not (tmp_path / "b.csv").exists()
 
@@ -105,5 +106,5 @@ def test_a_report_is_one_file_without_markup_of_the_data(run: Path, tmp_path: Pa
 def test_a_report_is_for_tables(digits_run: Path, tmp_path: Path) -> None:
     done = called("report", f"run={digits_run}", "output=r.html", cwd=tmp_path)
     assert done.returncode == 1
-    assert "is not on a table" in done.stderr
+    assert "was trained on no table" in done.stderr
     assert not (tmp_path / "r.html").exists()

@@ -99,13 +99,13 @@ def test_samples_given_some_columns(folder: Path) -> None:
     ("words", "message"),
     [
         (("sample", "given={old:1}"), "given: there is no column old"),
-        (("sample", "given={sex:other}"), "given: column sex: other is none of its categories (female, male)"),
+        (("sample", "given={sex:other}"), "given: column sex: other is not one of its categories (female, male)"),
         (("sample", "given={income:-3}"), "given: column income: -3 in row 1 should be above 0"),
         (("sample", "given={age:x}"), "given: column age: x is not a number"),
         (("sample", "given={age:40}", "mode=mean"), "leave z, mode and temperature out"),
         (("impute", "input=run/config.yaml"), "input=run/config.yaml: expected a"),
-        (("impute", "input=new.csv"), "column sex: 'other' in row 2 is none of the run's categories (female, male)"),
-        (("alarm", "input=new.csv", "rate=0.1"), "column sex: 'other' in row 2 is none of the run's categories"),
+        (("impute", "input=new.csv"), "column sex: 'other' in row 2 is not one of the run's categories (female, male)"),
+        (("alarm", "input=new.csv", "rate=0.1"), "column sex: 'other' in row 2 is not one of the run's categories"),
     ],
 )
 def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:

@@ -77,7 +77,7 @@ def test_a_sweep_that_goes_on_runs_what_is_missing_and_ends_with_its_table(sweep
 def test_skip_completed_is_for_sweeps(tmp_path: Path) -> None:
     done = called("train", *QUICK, "sweep.skip_completed=true", cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
-    assert "sweep.skip_completed=true: is for sweeps; add -m" in done.stderr
+    assert "sweep.skip_completed=true: is only for sweeps; add -m" in done.stderr
 
 
 @pytest.mark.slow

@@ -155,16 +155,16 @@ def test_every_command_reads_such_a_run(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"city": "Lima"}, "column city: 'Lima' in row 1 is none of the run's categories (Oslo, Rome, São, Paulo)"),
+        ({"city": "Lima"}, "column city: 'Lima' in row 1 is not one of the run's categories (Oslo, Rome, São, Paulo)"),
         ({"income": -5}, "column income: -5 in row 1 should be above 0, as in the run's data"),
         ({"visits": 2.5}, "column visits: 2.5 in row 1 should be a whole number from 0 on"),
-        ({"country": "FR"}, "column country: 'FR' in row 1 is none of the run's categories (IT)"),
+        ({"country": "FR"}, "column country: 'FR' in row 1 is not one of the run's categories (IT)"),
         (
             {"age": "old"},
             "column age: 1 of 30 cells is not a number: 'old' in row 1; the column holds numbers: correct",
         ),
         ({"income": "2024-05-01"}, "column income: 1 of 30 cells is not a number: '2024-05-01' in row 1; the column"),
-        ({"stars": 7}, "column stars: '7' in row 1 is none of the run's categories (1, 2, 3, 4, 5)"),
+        ({"stars": 7}, "column stars: '7' in row 1 is not one of the run's categories (1, 2, 3, 4, 5)"),
     ],
 )
 def test_what_the_run_never_saw_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:

@@ -106,7 +106,9 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
             assert seen["rows"].tolist() == starts.tolist()
     np.save(tmp_path / "new.npy", np.arange(50.0))
     said = vae(tmp_path, "reconstruct", "run=run", "input=new.npy", "format=npz", "output=seen.npz")
-    assert "2 windows of 20 values, without overlap; the last 10 values do not fill a window and are left out" in said
+    assert (
+        "2 windows of 20 values, without overlap; the last 10 values are too few for a window and are left out" in said
+    )
     with np.load(tmp_path / "seen.npz") as seen:
         assert (seen["x"] == np.arange(40).reshape(2, 20)).all()
         assert seen["rows"].tolist() == [0, 20]
@@ -162,7 +164,7 @@ def test_a_stack_is_in_one_split(tmp_path: Path) -> None:
 def test_pages_of_one_stack_are_split_in_their_order(tmp_path: Path) -> None:
     stack(tmp_path / "x.tif", 20)
     words = ("train", "dataset=images", "dataset.path=x.tif", "decoder=gaussian", *SMALL)
-    assert "the pages in their order, since there are too few files to draw from" in vae(tmp_path, *words)
+    assert "the pages in their order, because there are too few files to draw from" in vae(tmp_path, *words)
     expected = {"train": range(16), "val": (16, 17), "test": (18, 19)}
     assert parts_of_pages(tmp_path) == {part: {f"x.tif[{i}]" for i in pages} for part, pages in expected.items()}
 

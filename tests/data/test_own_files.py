@@ -310,7 +310,7 @@ def test_archives_and_tables_of_arrays(tmp_path: Path) -> None:
     sparse(tmp_path / "s.npz")
     found = look(tmp_path / "s.npz")
     assert (found["observations"], found["shape"], found["range"]) == (N, [30], [0, 24])
-    assert "a sparse matrix (csr, 3.3% of it not zero), whole a batch at a time" in printed(tmp_path / "s.npz")
+    assert "a sparse matrix (csr, 3.3% of it not zero), expanded a batch at a time" in printed(tmp_path / "s.npz")
     fields = np.zeros(N, [("a", "f8"), ("b", "i4"), ("kind", "U3")])
     fields["a"], fields["b"], fields["kind"] = A, B, KINDS * 8
     np.save(tmp_path / "f.npy", fields)
@@ -509,7 +509,7 @@ DEFECTS: dict[str, tuple[str, Write, dict[str, Any], str]] = {
     "a longer row": ("x.csv", text(lines().replace("12.25\n", "12.25,7\n", 1)), {},
                      r"line 9 has 4 cells, where 3 were expected \(comma-separated\): '7.5,-14,12.25,7'; correct it"),
     "a row cut short": ("x.csv", text(lines()[:-12]), {}, "line 25 has [12] cells, where 3 were expected"),
-    "an open quotation mark": ("x.csv", text(lines().replace("7.5,", '"7.5,', 1)), {}, "line 9 opens a quotation mark"),
+    "an open quotation mark": ("x.csv", text(lines().replace("7.5,", '"7.5,', 1)), {}, "line 9 has a quotation mark"),
     "percent": ("x.csv", text(lines().replace("\n", "%\n").replace("c%", "c")), {},
                 r"column c: its cells are not plain numbers: '0.0%' in row 1, .*write plain numbers \(5, not 5%\)"),
     "dates with points": ("x.csv", text(lines(header="day,a,b,c", row="{i:02d}.03.2024,")), {},

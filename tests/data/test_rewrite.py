@@ -58,4 +58,4 @@ def test_scales_are_ordered_and_truth_values_keep_their_spelling(tmp_path: Path)
     assert [one.kind for one in data.column_kinds or ()] == ["ordered", "binary", "positive"]
     assert data.categories == [["Low", "Medium", "High"], ["False", "True"], None]
     assert data.reading is not None
-    assert any("dataset.standardize changes nothing" in note for note in data.reading.files["path"].notes)
+    assert any("dataset.standardize has no effect" in note for note in data.reading.files["path"].notes)

@@ -76,7 +76,7 @@ def test_page_is_one_file(digits_run: Path, tmp_path: Path) -> None:
     assert len(html.encode()) <= 6_000_000
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", html)
     assert "vae explore run=" in html
-    assert "largest error" in html
+    assert "own decoding by at most" in html
 
 
 def test_bad_input(digits_run: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_new_run_stands_alone(fitted: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("fit_prior", "run=run", "prior=standard_normal"), "has nothing to be fitted"),
+        (("fit_prior", "run=run", "prior=standard_normal"), "has no weights to fit"),
         (("fit_prior", "run=none"), "there is no such folder"),
         (("fit_prior", "run=run", "lr=0"), "lr=0"),
         (("train", "repeat=run", "prior_of=run", "prior=mixture", "latent_dim=3", "output=o"), "other shapes"),

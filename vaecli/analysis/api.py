@@ -1,4 +1,4 @@
-"""A trained run as Python code uses it: arrays, tensors or data frames in, the same kind out."""
+"""A trained run for Python code, with arrays, tensors or data frames as input and results of the same kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Run:
     """A trained run; observations are given and returned in the units of its data.
 
     The input may be a NumPy array, a tensor, a pandas DataFrame or a nested list: observations (N, *x_shape), or
-    one of them (*x_shape); images also without their one channel, and uint8 stands for 0 to 1. The result is of
+    one of them (*x_shape). Grey images may lack the channel axis; uint8 values are divided by 255. The result is of
     the same kind; a DataFrame keeps its index and has the data's columns, or z_1 to z_D. Gradients are off unless
     `grad=True`, for which x or z has to be a tensor. UserError for input that does not fit the run.
     """
@@ -127,7 +127,7 @@ class Run:
         return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
 
     def _gradients(self, on: bool, seed: int = 0) -> AbstractContextManager[None]:
-        """Gradients on, or off with random numbers from `seed`."""
+        """With gradients, or without them and with random numbers from `seed`."""
         return nullcontext() if on else evaluating(self.model, seed)
 
     def _observations(self, x: Any, grad: bool = False) -> tuple[Tensor, Kind]:

@@ -1,4 +1,4 @@
-"""What a page that explores a latent space computes: codes, planes of latents, what they decode to, and how likely."""
+"""The computations of `vae explore`: codes, planes of latents, decodings, and how likely places are."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vaecli.analysis.metrics import elbo_terms
 from vaecli.models.inference import decode_all, evaluating, finite
 from vaecli.models.vae import VAE
 
-POSTERIOR_DRAWS = 300  # of q(z|x), where it is no Gaussian
+POSTERIOR_DRAWS = 300  # of q(z|x), if it is not a Gaussian
 TERM_DRAWS = 64  # of z, for the ELBO of an observation
-NEIGHBOURS_OF = 1000  # codes whose nearest neighbour tells how far apart codes are
+NEIGHBOURS_OF = 1000  # codes whose nearest neighbours show how far apart codes are
 FAR_QUANTILE = 0.99
 
 
@@ -23,7 +23,7 @@ class Decoded(NamedTuple):
     """p(x|z) at one z."""
 
     mean: np.ndarray  # (*x_shape)
-    stddev: np.ndarray | None  # (*x_shape); None where the distribution does not tell
+    stddev: np.ndarray | None  # (*x_shape); None if the distribution has none
     log_prior: float  # log p(z), nats
 
 
@@ -31,7 +31,7 @@ class Posterior(NamedTuple):
     """q(z|x) of one observation, and how well the model explains it."""
 
     mean: np.ndarray  # (D,)
-    covariance: np.ndarray | None  # (D, D); None: no Gaussian
+    covariance: np.ndarray | None  # (D, D); None: not a Gaussian
     draws: np.ndarray  # (M, D)
     reconstruction: np.ndarray  # (*x_shape): mean of p(x|z) at the mean of q(z|x)
     log_px: float  # nats: E log p(x|z)
@@ -80,10 +80,10 @@ def plane_of(codes: np.ndarray, across: str, up: str) -> Plane:
 
 
 class Coverage:
-    """Whether a place lies among the codes: nearer to one of them than codes lie to each other.
+    """Whether a place lies among the codes: it is as near to one of them as codes are to each other.
 
-    The bound is the 0.99 quantile of the distance from a code to the nearest other one, in the codes' standard
-    deviations of each latent.
+    The largest distance allowed is the 0.99 quantile of the distances from codes to their nearest neighbours, in the
+    codes' standard deviations of each latent.
     """
 
     def __init__(self, codes: np.ndarray) -> None:
@@ -115,7 +115,7 @@ def decoded(model: VAE, z: np.ndarray) -> Decoded:
 
 
 def spread(p_x: Distribution) -> np.ndarray | None:
-    """The standard deviation (*x_shape) of the first distribution of a batch; None where it does not tell."""
+    """The standard deviation (*x_shape) of the first distribution of a batch; None if it has none."""
     try:
         stddev: np.ndarray = p_x.stddev[0].cpu().numpy()
     except (NotImplementedError, AttributeError, RuntimeError):

@@ -131,9 +131,9 @@ def widened_estimate(
 ) -> Estimated:
     """The importance-weighted estimate with a proposal `widen` times as wide as q(z|x), see `Widened`.
 
-    q(z|x) is fitted to lie inside the true posterior; where its tails are thinner, the weights have a heavy tail,
-    which draws from q(z|x) seldom reach, so that their standard error does not show it. A wider proposal bounds the
-    weights. It pays for one or two latents; for many it wastes the draws. Arguments as in `importance_weighted`.
+    Training makes q(z|x) lie inside the true posterior. If its tails are thinner, the weights have a heavy tail, which
+    draws from q(z|x) seldom reach, so that their standard error does not show it. A wider proposal bounds the weights.
+    It helps with one or two latents; with many it wastes the draws. Arguments as in `importance_weighted`.
     """
     return _estimate(model, split, k, lambda x: Widened(model.encode(x), widen), seed, tick, rows)
 
@@ -202,7 +202,8 @@ def _summed_blocks(
 ) -> Iterator[_Block]:
     """The observations, a block at a time, each with the sums over k draws from its proposal.
 
-    The processes of a run take the blocks in turn; each makes the draws of all, so that they are those of one process.
+    The processes of a run take the blocks in turn. Each makes the draws of all blocks, so that the draws are those of
+    one process.
     """
     rows, like = rows or pairs_at_once(model), next(model.parameters())
     p_z = model.prior(model.encode)
@@ -242,7 +243,7 @@ def _on_cpu(model: VAE) -> bool:
 
 
 def pairs_at_once(model: VAE) -> int:
-    """How many latents to decode at a time, from the decoder's widest activation and, on a GPU, its free memory."""
+    """How many latents to decode at a time, by the decoder's widest activation and, on a GPU, the free memory."""
     device = next(model.parameters()).device
     numbers = CPU_CHUNK if _on_cpu(model) else ACCELERATOR_CHUNK
     if device.type == "cuda":

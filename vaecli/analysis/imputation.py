@@ -1,4 +1,4 @@
-"""What is missing given what is there: draws of z weighted by importance, and what they say of each cell."""
+"""Missing cells given the known ones: importance-weighted draws of z, and the cells that follow from them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Tick = Callable[[int], object]  # called with the number of observations done
 
 
 class Conditional(NamedTuple):
-    """K weighted draws from p(z, x | what is there of x) for each of B observations."""
+    """K weighted draws from p(z, x | the known part of x) for each of B observations."""
 
-    x: Tensor  # (K, B, d): draws from p(x|z); what is there is as it is
+    x: Tensor  # (K, B, d): draws from p(x|z); known cells are unchanged
     mean: Tensor  # (K, B, d): means of p(x|z), or the most likely category
     log_w: Tensor  # (K, B), float64
 
@@ -39,7 +39,7 @@ class Conditional(NamedTuple):
 
 
 def conditional(model: VAE, x: Tensor, k: int) -> Conditional:
-    """k weighted draws of z given what is there of x (B, d), and then of all of x given z."""
+    """k weighted draws of z given the known part of x (B, d), and then of the missing part given z."""
     _, p_x, log_w = weighted_draws(model, x, k)
     missing = x.isnan()
     drawn = torch.where(missing, p_x.sample(), x)
@@ -47,12 +47,12 @@ def conditional(model: VAE, x: Tensor, k: int) -> Conditional:
 
 
 def weighted_draws(model: VAE, x: Tensor, k: int) -> tuple[Tensor, Distribution, Tensor]:
-    """Self-normalised importance sampling of z given what is there of x (B, d).
+    """Self-normalised importance sampling of z given the known part of x (B, d).
 
-    Returns z (k, B, D), p(x|z), and log p(x_there|z) p(z) / r(z) (k, B), float64, whose log-mean estimates
-    log p(x_there). Mattei and Frellsen (2019), MIWAE, with a proposal r(z) that begins as half of q(z|x) and half of
+    Returns z (k, B, D), p(x|z), and log p(x_known|z) p(z) / r(z) (k, B), float64, whose log-mean estimates
+    log p(x_known). Mattei and Frellsen (2019), MIWAE, with a proposal r(z) that begins as half of q(z|x) and half of
     the prior, and is fitted to the posterior in ROUNDS rounds: a normal distribution with mean and covariance of the
-    weighted draws takes most of it. The weights of the last round stay bounded by the prior's share.
+    weighted draws gets a share of 0.8. The prior's share bounds the weights of the last round.
     """
     q_z, p_z = model.encode(x), model.prior(model.encode).expand((len(x),))
     proposal: list[tuple[float, Distribution]] = [(0.5, q_z), (0.5, p_z)]
@@ -72,7 +72,7 @@ def weighted_by(
 
 
 def mixture_draws(mixture: Sequence[tuple[float, Distribution]], k: int) -> tuple[Tensor, Tensor]:
-    """k draws (K, B, D) of a mixture, so many of each part as its share says, and their log-densities (K, B)."""
+    """k draws (K, B, D) of a mixture, divided among its parts by their shares, and their log-densities (K, B)."""
     counts = [max(1, round(share * k)) for share, _ in mixture[1:]]
     counts = [max(1, k - sum(counts)), *counts]
     z = torch.cat([part.sample((n,)) for n, (_, part) in zip(counts, mixture, strict=True)])
@@ -83,7 +83,7 @@ def mixture_draws(mixture: Sequence[tuple[float, Distribution]], k: int) -> tupl
 def fitted(z: Tensor, log_w: Tensor) -> Distribution:
     """The normal distribution with mean and covariance of weighted draws z (K, B, D), somewhat wider.
 
-    Where a few draws have all the weight, the weights are raised to a power below 1 that leaves enough of them.
+    If a few draws have all the weight, the weights are raised to a power below 1, so that enough draws count.
     """
     enough = min(len(z) / 4, 4 * z.shape[-1] + 20)
     low, high = torch.zeros_like(log_w[0]), torch.ones_like(log_w[0])
@@ -102,7 +102,7 @@ def fitted(z: Tensor, log_w: Tensor) -> Distribution:
 
 
 class Cells(NamedTuple):
-    """What is known of each cell of N observations (N, d); of cells that are there, they themselves."""
+    """The estimate of each cell of N observations (N, d); known cells are unchanged."""
 
     value: Tensor  # the conditional mean, or the most likely category
     low: Tensor  # ends of an interval with the probability asked for; NaN for categories
@@ -116,7 +116,7 @@ def impute(
     model: VAE, x: Tensor, k: int, kinds: Sequence[ColumnKind] | None = None, coverage: float = 0.9,
     complete: int = 0, seed: int = 0, tick: Tick = lambda n: None,
 ) -> Cells:  # fmt: skip
-    """Every cell of x (N, d), NaN for a missing one, from k weighted draws for each row with gaps.
+    """Estimates of every cell of x (N, d), in which NaN is a missing one, from k weighted draws for each row with gaps.
 
     kinds: of the columns; None: all of them are numbers. coverage: of the intervals.
     """
@@ -175,8 +175,8 @@ def quantile(x: Tensor, w: Tensor, p: float) -> Tensor:
 
 
 def draws_given(model: VAE, x: Tensor, n: int, k: int, seed: int = 0) -> tuple[Tensor, float]:
-    """n draws (n, d) of whole observations given what is there of one (1, d), resampled from k weighted ones, and the
-    effective number of those."""
+    """n draws (n, d) of whole observations given the known part of x (1, d), resampled from k weighted draws, and the
+    effective number of the latter."""
     with evaluating(model, seed):
         sizes = [AT_ONCE] * (k // AT_ONCE) + [k % AT_ONCE] * (k % AT_ONCE > 0)
         parts = [conditional(model, x, size) for size in sizes]

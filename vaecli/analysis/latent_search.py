@@ -16,7 +16,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 
 Method = Literal["nelder-mead", "adam"]
-SIMPLEX_LATENTS = 4  # up to so many a simplex works well
+SIMPLEX_LATENTS = 4  # with at most so many latents a simplex works well
 EDGE = 0.5  # of the first simplex, in standard deviations of the usual prior
 STEPS, RATE = 300, 0.1  # of Adam; the rate falls to zero along a cosine
 
@@ -67,9 +67,9 @@ def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int 
 
     Where the model works in standard units (dataset.standardize), the distance is in these.
 
-    Nelder and Mead's (1965) simplex from each start, or Adam from all at once; then BFGS from where each ended, so
-    that the two agree to the digits in which they found the same minimum. The first start is the prior's mean; of the
-    `restarts` others one is the encoder's answer to the target and the rest are draws from the prior.
+    Nelder and Mead's (1965) simplex from each start, or Adam from all at once; then BFGS from where each ended. If both
+    methods find the same minimum, their results therefore agree to many digits. The first start is the prior's mean; of
+    the `restarts` others one is the encoder's code of the target and the rest are draws from the prior.
     method None: nelder-mead for up to four latents, adam beyond.
     """
     method = method or ("nelder-mead" if model.latent_dim <= SIMPLEX_LATENTS else "adam")
@@ -88,7 +88,7 @@ def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread: with so little work, several would mostly wait for each other."""
+    """Limits torch to one thread: with so little work, several would mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -105,7 +105,7 @@ def in_double(model: VAE, target: Tensor) -> tuple[VAE, Tensor]:
 
 
 def starts(model: VAE, target: Tensor, restarts: int) -> Tensor:
-    """z (1 + restarts, D): the prior's mean, the encoder's answer to the target, draws from the prior."""
+    """z (1 + restarts, D): the prior's mean, the encoder's code of the target, draws from the prior."""
     draws = model.sample_latents(max(restarts - 1, 0))
     middle = model.prior(model.encode).mean.unsqueeze(0)
     return torch.cat([middle, model.encode(target.unsqueeze(0)).mean, draws])[: 1 + restarts].double()

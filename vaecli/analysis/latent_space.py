@@ -48,7 +48,7 @@ class Interpolation(NamedTuple):
 
 
 class PriorMoments(NamedTuple):
-    """Where a prior lies, and how far it extends."""
+    """Mean and standard deviations of a prior."""
 
     mean: Tensor  # (D,)
     stddev: Tensor  # (D,)
@@ -56,7 +56,7 @@ class PriorMoments(NamedTuple):
 
     @property
     def standard(self) -> bool:
-        """Whether distances in its standard deviations are the latents themselves."""
+        """Whether mean and standard deviations are those of the standard normal, so that positions are the latents."""
         return not bool(self.mean.any()) and bool((self.stddev == 1).all())
 
 
@@ -85,8 +85,8 @@ def linear_path(start: Tensor, end: Tensor, steps: int) -> Tensor:
 def spherical_path(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """From start to end (D,) in equal angles on a great circle, the length changing evenly: (steps, D).
 
-    Draws from a normal of many dimensions lie near a sphere, which a straight line leaves. Shoemake (1985),
-    White (2016). Parallel and opposite vectors, and zero, have no such circle and get the straight line.
+    Draws from a normal distribution of many dimensions lie near a sphere, which a straight line leaves. Shoemake
+    (1985), White (2016). Parallel and opposite vectors, and zero, have no such circle and get the straight line.
     """
     lengths = torch.stack([start.norm(), end.norm()])
     a, b = start / lengths[0], end / lengths[1]
@@ -144,10 +144,11 @@ def manifold(
 def traverse(
     model: VAE, steps: int = 11, span: float = 3.0, start: Tensor | None = None, dims: Sequence[int] | None = None
 ) -> Traversal:
-    """The decoder's mean while each of the latents `dims` (None: all) alone goes from -span to span.
+    """The decoder's mean while each of the latents `dims` (None: all) goes from -span to span, one at a time.
 
     span: in the prior's standard deviations, counted from its mean
-    start (D,): where the others stay; None: the prior's mean. UserError for latents that the model does not have.
+    start (D,): the values of the other latents; None: the prior's mean
+    UserError for latents that the model does not have.
     """
     dims = list(range(model.latent_dim)) if dims is None else list(dims)
     check_dims(model, dims)

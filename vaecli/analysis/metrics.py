@@ -17,7 +17,7 @@ ACTIVE_VARIANCE = 0.01  # a latent is in use if its posterior mean has a larger 
 def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:
     """Each observation's ELBO, log p(x|z) and KL divergence, (N,) each on the CPU, in nats: means over `draws` of z.
 
-    If all draws do not fit into memory together, they are taken in several passes.
+    If the draws do not fit into memory together, they are made in several passes.
     """
     each = max(1, min(draws, model.rows_at_once() // len(x)))
     passes = [ELBO(each)(model, x, 0).metrics for _ in range(-(-draws // each))]

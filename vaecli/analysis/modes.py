@@ -32,8 +32,8 @@ class Joint:
         """z (N, D) -> (N,), `rows` decoded at a time."""
         values = torch.cat([self.model.decode(part).log_prob(self.x) for part in z.split(self.rows)])
         values = values + self.p_z.log_prob(z)
-        # far from the data a network may overflow; if that makes the integral too low, it contradicts the draws and is
-        # refused
+        # far from the data a network may overflow; if that makes the integral too low, the draws contradict it,
+        # and it is refused
         values = torch.where(values.isnan(), -torch.inf, values)
         if float(values.detach().max()) > self.highest:
             self.top, self.highest = z[values.argmax()].detach(), float(values.detach().max())
@@ -87,7 +87,7 @@ def modes(joint: Joint, starts: Tensor) -> list[Mode]:
 
 
 def _is_part_of(joint: Joint, mode: Mode, z: Tensor, height: float) -> bool:
-    """Whether the way from z to the mode is short and has no dip in it."""
+    """Whether z belongs to the mode: the straight line between them is short, and the integrand has no dip on it."""
     if float(mode.coordinates(z.unsqueeze(0)).norm()) > MAX_MODE_DISTANCE:
         return False
     shares = torch.linspace(0, 1, 9, dtype=z.dtype, device=z.device).unsqueeze(1)
@@ -97,8 +97,8 @@ def _is_part_of(joint: Joint, mode: Mode, z: Tensor, height: float) -> bool:
 def ascend(joint: Joint, starts: Tensor) -> tuple[Tensor, Tensor]:
     """Where Newton's ascents from the starts (N, D) end, (N, D), and the values there (N,).
 
-    The curvature's eigenvalues are taken by their size, so that saddles repel, and a step that gains nothing halves
-    the radius twice.
+    The absolute values of the curvature's eigenvalues are used, so that ascents leave saddle points. A step that gains
+    nothing divides the radius by four.
     """
     z, radius = starts.clone(), starts.new_full((len(starts), 1), RADIUS)
     value, slope = joint.gradient(z)
@@ -132,9 +132,10 @@ def _curvature(joint: Joint, z: Tensor, step: Tensor) -> Tensor:
 
 
 def _mode(joint: Joint, z: Tensor, height: float) -> Mode:
-    """The mode, with axes from the curvature, each scaled so that the integrand falls by half a nat at its end.
+    """The mode, with axes from the curvature, each so long that the integrand falls by half a nat at its end.
 
-    Differences over about a standard deviation, not derivatives, which mean little where the decoder has kinks.
+    The curvature is computed from differences over about a standard deviation, because derivatives mean little if the
+    decoder has kinks.
     """
     step, axes = 1e-3, torch.eye(len(z), dtype=z.dtype, device=z.device)
     for _ in range(3):
@@ -146,7 +147,7 @@ def _mode(joint: Joint, z: Tensor, height: float) -> Mode:
 
 
 def _fitted(joint: Joint, z: Tensor, height: float, axes: Tensor) -> Tensor:
-    """Each axis as long as it takes for the integrand to fall by half a nat, on the average of both ends."""
+    """The axes, each scaled until the integrand falls by half a nat, averaged over both ends."""
     for _ in range(4):
         ends = torch.cat([z + axes.T, z - axes.T])
         drop = height - joint(ends).clamp_min(height - 1e6).view(2, -1).mean(0)

@@ -12,7 +12,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 
 ROUNDING = 1e-12
-USUAL = 200  # ordinary rows that suffice for the columns' usual shares
+USUAL = 200  # reference rows that suffice for the usual value of each column
 
 
 def p_values(ordinary: Tensor, scores: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ def false_discoveries(p: Tensor, rate: float) -> Tensor:
 
 
 def column_shares(model: VAE, usual: Tensor, x: Tensor, k: int, seed: int = 0, tick: Tick = lambda n: None) -> Tensor:
-    """How much less likely each column of x (N, d) is, given the row's others, than in `usual` rows (M, d), in nats.
+    """How much less likely each column of x (N, d) is than in the `usual` rows (M, d), given the row's others; in nats.
 
-    (N, d): -log p(x_j | the others), less its mean over the usual rows; NaN where x_j is missing.
+    (N, d): -log p(x_j | the others) minus its mean over the usual rows; NaN where x_j is missing.
     """
     both = columns_given_others(model, torch.cat([usual, x]), k, seed, tick)
     return both[: len(usual)].nanmean(0) - both[len(usual) :]
@@ -74,8 +74,9 @@ def columns_given_others(model: VAE, x: Tensor, k: int, seed: int = 0, tick: Tic
     """log p(x_j | the other columns) of each column of x (N, d), in nats, float64; NaN where x_j is missing.
 
     Both parts of log p(x) - log p(x without x_j) come from the same k weighted draws of z, in which the columns are
-    independent: log sum w - log sum w / p(x_j|z). For a column that is far off the few draws that suit the others have
-    most of the weight, so that its share has an error of some tenths of a nat and more, and is rather too small.
+    independent: log sum w - log sum w / p(x_j|z). If x_j is far from what the others suggest, a few draws that suit the
+    others have most of the weight; the result then has an error of some tenths of a nat or more, and tends to be too
+    small.
     """
     parts = []
     with evaluating(model, seed):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Paired(NamedTuple):
-    """How much better one model scores each observation than another, in nats, and on average."""
+    """How much better one model scores each observation than another, and on average, in nats."""
 
     difference: Tensor  # (N,), float64: log p(x) of the one minus that of the other
     mean: float

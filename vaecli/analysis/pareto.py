@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-MIN_DRAWS = 25  # draws; with fewer the tail has less than five of them
+MIN_DRAWS = 25  # draws; with fewer, the tail has fewer than five of them
 FLOOR = 1e6  # nats below the largest log-weight to which lower ones are raised, since a weight may be 0
 EQUAL = 1e-3  # nats between largest and cutoff below which the weights are equal but for rounding
 SPAN = 600.0  # nats between tail and cutoff beyond which doubles cannot hold the weights' ratios
@@ -36,7 +36,7 @@ def pareto_k(log_w: Tensor) -> Tensor:
     excess = (tail - largest).exp() - (cutoff - largest).exp()
     fitted = _shape(excess.clamp_min(0))
     m = len(tail)
-    hill = (tail - cutoff).mean(0)  # what the fit comes to where k is large
+    hill = (tail - cutoff).mean(0)  # the limit of the fit for large k
     raw = torch.where((largest - cutoff).squeeze(0) > SPAN, hill, fitted)
     prior = (raw * m + 5) / (m + 10)  # ten weights' worth of k = 1/2, section 3.2
     return torch.where((largest - cutoff < EQUAL).squeeze(0), 0.0, prior)

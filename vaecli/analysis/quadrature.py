@@ -23,9 +23,9 @@ from vaecli.utils.threads import ordered_parallel_map
 
 REACH = 6.0  # the grid of starts covers at least [-REACH, REACH] in each latent
 GRID = {1: 401, 2: 81}  # its points along each latent
-DRAWS = 2000  # from the prior: the grid reaches the farthest of them, the best of them are starts as well
+DRAWS = 2000  # from the prior: the grid extends to the farthest of them, and the best of them are starts too
 OWN_DRAWS = 200  # from q(z|x), whose heaviest are starts
-GRID_STARTS, DRAW_STARTS = 24, 6  # at most so many of the grid, and of each kind of draws
+GRID_STARTS, DRAW_STARTS = 24, 6  # at most so many starts from the grid, and from each kind of draws
 AGAIN = 3  # searches for modes: repeated if the integration finds a higher point
 NARROWEST = 8.0  # a box reaches at least so many of the mode's standard deviations
 LOPSIDED = 1.13  # factor on the box's upper corner, so that its centre is not the mode
@@ -71,7 +71,7 @@ class Scheme(NamedTuple):
     rule: str
     turn: float  # of the axes, in radians
     wider: float  # the box, by this factor
-    spread: float  # of the Gaussians that share the integrand out among the modes
+    spread: float  # of the Gaussians that divide the integrand among the modes
 
 
 ROUGH, FINE = Scheme("gk15", -0.4, 1.17, 2.0), Scheme("gk21", 0.3, 1.0, 1.0)
@@ -80,10 +80,11 @@ ROUGH, FINE = Scheme("gk15", -0.4, 1.17, 2.0), Scheme("gk21", 0.3, 1.0, 1.0)
 def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: Tick = lambda n: None) -> Quadrature:
     """log of the integral of p(x|z) p(z) over z for every observation; one or two latents.
 
-    The modes of the integrand are searched for from everywhere, and the integral is computed around each of them, in
-    coordinates in which it is about a unit Gaussian, until the estimated relative error is below `tolerance` (None:
-    `TOLERANCE`) or the points run out. It is computed twice, in different coordinates and by different rules: the
-    error is the sum of both rules' own estimates and of the difference. Raises ValueError for more than two latents.
+    The search for the integrand's modes starts from many places. The integral is computed around each mode, in
+    coordinates in which the integrand is about a unit Gaussian, until the estimated relative error is below `tolerance`
+    (None: `TOLERANCE`) or the number of points reaches its limit. This is done twice, in different coordinates and by
+    different rules; the error is the sum of both rules' own estimates and of the difference. Raises ValueError for more
+    than two latents.
     """
     if model.latent_dim > 2:
         raise ValueError(f"quadrature needs one or two latents, this model has {model.latent_dim}")
@@ -145,7 +146,7 @@ def on_cloud(model: VAE, z: Tensor, x: Tensor, rows: int) -> Tensor:
 
 
 def peaks(values: Tensor, dim: int) -> Tensor:
-    """The places (S,) of those values on a grid (n^D,) that are as high as all around them, the highest ones."""
+    """The indices (S,) of the highest values on a grid (n^D,) that are no lower than their neighbours."""
     n = GRID[dim]
     image = torch.where(values.isnan(), -torch.inf, values).clamp(-1e300, 1e300).view(1, *[n] * dim)
     pool: Callable[..., Tensor] = torch.nn.functional.max_pool1d if dim == 1 else torch.nn.functional.max_pool2d
@@ -220,7 +221,8 @@ class ModeShare:
     def box(self, wider: float) -> tuple[np.ndarray, np.ndarray]:
         """The corners of a box outside which the share is negligible, the corners `wider` times as far out.
 
-        It holds what lies high along rays from the mode, and grows for as long as its faces lie high.
+        It contains all points of rays from the mode at which the integrand is not negligible, and grows until the
+        integrand on its faces is.
         """
         points = self.rays()
         values = self(points)

@@ -23,9 +23,9 @@ class ColumnFit(NamedTuple):
 def column_fit(data: np.ndarray, samples: np.ndarray, coded: bool) -> ColumnFit:
     """data (N,) with NaN for gaps, samples (M,).
 
-    The distance is the largest difference of the distribution functions (Kolmogorov and Smirnov), or of categories
-    (`coded`) half the sum of the absolute differences of their shares: the most by which the probability of any set
-    of values differs.
+    The distance is the largest difference of the distribution functions (Kolmogorov and Smirnov). For categories
+    (`coded`) it is half the sum of the absolute differences of their shares: the largest difference between the
+    probabilities of any set of values.
     """
     known = data[np.isfinite(data)]
     if not len(known):

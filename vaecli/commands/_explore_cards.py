@@ -1,4 +1,4 @@
-"""The cards below the map of `vae explore`: put something in, a path, take away."""
+"""The cards below the map of `vae explore`: an observation to encode, a selection, a path, files to save."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from vaecli.utils.text import csv_line
 Cards = dict[str, tuple[str, Any]]
 MAX_UPLOAD = 50_000_000  # bytes
 PATH_STEPS = 9
-ENLARGED = 8  # times, of an image that is taken away
+ENLARGED = 8  # factor by which a saved image is enlarged
 
 
 def make_cards(page: Page, explored: Sequence[Explored]) -> Cards:
     """All cards of a page."""
-    cards: Cards = {"input": ("Put something in", input_card(page))}
+    cards: Cards = {"input": ("Encode an observation", input_card(page))}
     if len(explored) > 1:
         cards["others"] = ("The same observation in the other runs", others_card(page, explored[1:]))
     if page.explored.split is not None:
         cards["select"] = ("Select", select_card(page))
     cards["path"] = ("A path", path_card(page))
-    cards["away"] = ("Take it away", away_card(page))
+    cards["away"] = ("Save", away_card(page))
     return cards
 
 
 def input_card(page: Page) -> Any:
-    """An observation by its index, from a file, or drawn."""
+    """Takes an observation: by its index, from a file, or drawn."""
     n = len(page.explored.codes)
     index = Spinner(title=f"index, 0 to {n - 1:,}", low=0, high=n - 1, step=1, value=None, width=140)
     index.on_change("value", page.safely(lambda attr, old, new: choose(page, new)))
@@ -67,16 +67,16 @@ def titled(text: str, plot: Any) -> Any:
 
 
 def choose(page: Page, i: object) -> None:
-    """Put in the observation of an index."""
+    """Encode the observation with an index."""
     if isinstance(i, int | float):
         page.put(page.explored.observation(int(i)), f"row {page.explored.rows[int(i)]}")
 
 
 def uploaded(page: Page, name: Any, content: Any) -> None:
-    """Put in the first observation of a file that the browser sends."""
+    """Encode the first observation of an uploaded file."""
     called, data = str(name or "file"), base64.b64decode(content or "")
     if len(data) > MAX_UPLOAD:
-        raise UserError(f"{called}: has {len(data) / 1e6:.0f} MB; at most {MAX_UPLOAD / 1e6:.0f} can be sent")
+        raise UserError(f"{called}: has {len(data) / 1e6:.0f} MB; at most {MAX_UPLOAD / 1e6:.0f} can be uploaded")
     with tempfile.TemporaryDirectory(prefix="vaecli-") as folder:
         path = Path(folder, "file" + Path(called).suffix[:12])
         path.write_bytes(data)
@@ -105,7 +105,7 @@ def pad(page: Page, view: ImagePlots) -> Any:
 
 
 def drawn(page: Page, view: ImagePlots, image: Any) -> None:
-    """Put in what was drawn: white on black, in all channels."""
+    """Encode what was drawn: white on black, in all channels."""
     strokes = np.asarray(image, np.float32).reshape(view.x_shape[1:])[::-1]
     if not strokes.any():
         return
@@ -122,7 +122,7 @@ def drawn(page: Page, view: ImagePlots, image: Any) -> None:
 def path_card(page: Page) -> Any:
     """A path between two places, as a strip and a slider."""
     ends: dict[str, np.ndarray] = {}
-    said = Div(text="<span class=soft>Move the point to one place and to another.</span>")
+    said = Div(text="<span class=soft>Move the point and press a button, for each end of the path.</span>")
     scrub = Slider(start=0, end=1, value=0, step=0.01, title="along the path", visible=False, name="scrub")
     strip = Strip(page) if isinstance(page.explored.view, ImagePlots) else None
 
@@ -169,7 +169,7 @@ class Strip:
 
 
 def away_card(page: Page) -> Any:
-    """The latents and the decoding as files, and the command that makes the same."""
+    """Saves the latents and the decoding as files, and shows the command that makes the same."""
     said = Div(sizing_mode="stretch_width")
     image = isinstance(page.picture, ImagePicture)
 
@@ -199,7 +199,7 @@ def away_card(page: Page) -> Any:
 
 
 def others_card(page: Page, others: Sequence[Explored]) -> Any:
-    """The observation that was put in, in each of the other runs."""
+    """The encoded observation in each of the other runs."""
     pages = [Page(other) for other in others]
     rows = []
     for one in pages:

@@ -44,9 +44,9 @@ def write_page(config: Config, explored: Explored) -> None:
     unit = "of the range from black to white" if isinstance(page.picture, ImagePicture) else "in the data's units"
     probed = (n - 1) ** 2 + PROBES
     notes = [
-        f"Blended between the four nearest of {n} x {n} decodings made beforehand. Against the model's own decodings "
-        f"at {probed:,} places between them, the largest error of a single number is {largest:.3g} {unit}, the mean "
-        f"error {mean:.3g}.",
+        f"Each decoding is blended from the four nearest of {n} x {n} computed in advance. At "
+        f"{probed:,} places between them it differs from the model's own decoding by at most {largest:.3g} {unit} in "
+        f"any number, and by {mean:.3g} on average.",
         *(["The other latents stay at their mean over the codes."] if len(page.z) > 2 else []),
         "Move the mouse over the map, touch it, or use the arrow keys.",
     ]  # fmt: skip
@@ -92,10 +92,10 @@ def blend_error(page: Page, x: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tu
 
 
 def lead(config: Config, explored: Explored) -> str:
-    """What is shown, and by which command it was made."""
+    """The sentence at the top: what the page shows, and which command made it."""
     what = f"The codes of {len(explored.codes):,} {config.split} observations"
     if explored.split is None:
-        what = f"{len(explored.codes):,} draws from the prior (the data were not at hand)"
+        what = f"{len(explored.codes):,} draws from the prior (the data could not be read)"
     name = config.run if isinstance(config.run, str) else config.run[0]
     command = shlex.join(["vae", "explore", f"run={name}", f"split={config.split}", f"output={config.output}"])
     return f"{what} of {source(explored.run)}, made by: {command}"

@@ -1,4 +1,4 @@
-"""One reader's page of `vae explore`: what happens when the point moves, an observation is put in, dots are chosen."""
+"""One reader's page of `vae explore`: what happens when the point moves, or an observation or dots are chosen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vaecli.plots.explore.pictures import picture_of
 from vaecli.utils.errors import UserError
 
 SLIDERS = 10  # latents with a slider of their own
-FAR = 3.5  # the least reach of a slider
+FAR = 3.5  # a slider goes at least from -FAR to FAR
 
 
 class Page:
@@ -94,7 +94,7 @@ class Page:
         self.ask.on_change("data", self.safely(lambda attr, old, new: self.answered(new)))
 
     def safely(self, act: Callable[..., None]) -> Callable[..., None]:
-        """`act` as a callback whose errors are a line on the page, and no traceback."""
+        """`act` as a callback that shows its errors as a line on the page, without a traceback."""
 
         def callback(attr: str, old: object, new: object) -> None:
             try:
@@ -102,7 +102,7 @@ class Page:
                 act(attr, old, new)
             except UserError as error:
                 self.say(str(error))
-            except Exception as error:  # a page goes on where a command would end
+            except Exception as error:  # a command would end here; the page stays usable
                 self.say(f"this did not work: {type(error).__name__}: {error}")
 
         return callback
@@ -112,7 +112,7 @@ class Page:
         self.message.text = f"<span class=warn>{safe(text, 500)}</span>"
 
     def answered(self, asked: dict[str, Any]) -> None:
-        """Decode where the reader has moved to."""
+        """Answer the browser's question `asked`: decode the place, latent or dot that the reader has chosen."""
         kind, x, y = asked["kind"][0], float(asked["x"][0]), float(asked["y"][0])
         dot = self.map.near(x, y) if kind == "tap" and self.explored.split is not None else None
         if kind == "latent":
@@ -130,7 +130,7 @@ class Page:
             self.reply()
 
     def reply(self) -> None:
-        """Tell the browser where the point is; this ends a question."""
+        """Tell the browser where the point is; it sends its next question only after this."""
         self.number += 1
         x, y = self.plane.coordinates(self.z)
         if self.one:
@@ -171,7 +171,7 @@ class Page:
             act()
 
     def put(self, x: Tensor, called: str) -> None:
-        """As `put_in`, from outside of a question."""
+        """As `put_in`, when the browser has not asked with the mouse or a slider."""
         self.put_in(x, called)
         self.reply()
 
@@ -209,13 +209,13 @@ class Page:
         self.reply()
 
     def spread(self, at: np.ndarray) -> np.ndarray:
-        """Codes of one latent spread out upwards, which means nothing, so that they do not hide each other."""
+        """The codes of a single latent at random heights, which mean nothing, so that they do not hide each other."""
         return np.stack([at[:, 0], np.random.default_rng(0).uniform(-1, 1, len(at))], 1) if self.one else at
 
     def axis_titles(self) -> tuple[str, str]:
         """The names of the map's axes, with what each latent tells."""
         across, up = (self.axis_title(name) for name in (self.axis_x.value, self.axis_y.value))
-        return across, "spread at random, to be seen" if self.one else up
+        return across, "at random heights, to be visible" if self.one else up
 
     def axis_title(self, name: str) -> str:
         if name.startswith("PC") or self.explored.split is None:

@@ -26,7 +26,7 @@ COLUMNS = 8  # of the sheet
 
 
 def select_card(page: Page) -> Any:
-    """What the lasso has caught."""
+    """The card of the selected dots."""
     return Selection(page).card
 
 
@@ -91,7 +91,7 @@ class Selection:
         self.page.map.dots.selected.indices = [int(i) for i in np.flatnonzero(which)]
 
     def show(self, indices: list[int]) -> None:
-        """Say how many dots are selected, and what tells them from the rest."""
+        """Show how many dots are selected, and how they differ from the rest."""
         n, total = len(indices), len(self.e.codes)
         if not n:
             self.said.text = "nothing is selected"
@@ -103,7 +103,7 @@ class Selection:
             self.show_sheet(indices, self.e.view)
 
     def differences(self, indices: list[int]) -> str:
-        """HTML of the columns whose means differ most between the selected and the rest; of images, a sentence."""
+        """HTML of the columns whose means differ most between selected and rest; empty for images and curves."""
         inside = np.zeros(len(self.e.codes), bool)
         inside[indices] = True
         if isinstance(self.e.view, ImagePlots) or self.e.run.dataset.grid is not None or inside.all():
@@ -130,7 +130,7 @@ class Selection:
         self.said.text += "<p class=soft>the mean of the selected, the mean of the rest, and the first of them</p>"
 
     def save(self) -> None:
-        """Write the row numbers into the run's folder, and say what takes them."""
+        """Write the row numbers into the run's folder, and show the commands that use them."""
         indices = self.page.map.dots.selected.indices
         if not indices:
             raise UserError("nothing is selected: draw around dots with the lasso first")

@@ -32,7 +32,7 @@ def serve(config: Config, runs: Sequence[Run]) -> None:
     """Serve the page of the first run, with the others beside it, until the user interrupts."""
     explored = [Explored(run, config.split, config.n, config.seed) for run in runs]
     if explored[0].missing:
-        print(f"no data at hand ({explored[0].missing}): the map is of draws from the prior")
+        print(f"the data cannot be read ({explored[0].missing}): the map shows draws from the prior")
     for name in ("bokeh", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the page says what went wrong
 
@@ -80,7 +80,7 @@ def lead(config: Config, explored: Explored) -> str:
     """The sentence at the top of the page: what is shown."""
     n = len(explored.codes)
     if explored.split is None:
-        return f"{n:,} draws from the prior of {shorten(source(explored.run), LONGEST)}, as its data are not at hand."
+        return f"{n:,} draws from the prior of {shorten(source(explored.run), LONGEST)}, as its data cannot be read."
     of = "" if n == explored.total else f"the first {n:,} of {explored.total:,} "
     return (f"The codes of {of or f'{n:,} '}{config.split} observations of {shorten(source(explored.run), LONGEST)}. "
             "Drag the point, or click a dot.")  # fmt: skip

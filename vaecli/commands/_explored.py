@@ -1,4 +1,4 @@
-"""A run as its exploring page needs it: observations at hand, their codes, and what can colour them."""
+"""What the page of `vae explore` needs of a run: observations, their codes, and what can colour them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Colouring(NamedTuple):
 class Explored:
     """A run, up to `n` observations of a split, and their codes; without data, draws from the prior.
 
-    missing: why there are no data; empty where there are
+    missing: why the data cannot be read; empty if they can
     """
 
     def __init__(self, run: Run, part: Part, n: int, seed: int) -> None:
@@ -100,7 +100,7 @@ class Explored:
 
     @cached_property
     def sample(self) -> np.ndarray:
-        """Some observations (M, *x_shape), or without data some decodings: they set the figures' ranges."""
+        """Some observations (M, *x_shape), or without data some decodings, which determine the figures' ranges."""
         if self.split is not None:
             x: np.ndarray = self.split.batch(slice(0, 500)).cpu().numpy()
             return x
@@ -143,7 +143,7 @@ class Explored:
 
     @cached_property
     def colourings(self) -> dict[str, Callable[[], Colouring]]:
-        """What dots can be coloured by: labels, a table's columns, and the terms of the ELBO."""
+        """What dots can be coloured by: labels, a table's columns, the ELBO and the KL."""
         if self.split is None:
             return {}
         found: dict[str, Callable[[], Colouring]] = {}

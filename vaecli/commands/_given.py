@@ -21,7 +21,7 @@ def given_row(run: Run, given: Given) -> Tensor:
     """The observation (1, d), NaN where nothing is given; UserError for what the run's columns cannot be."""
     names, kinds = run.dataset.names, run.dataset.column_kinds
     if names is None or not (run.dataset.gaps or run.model.decoder.takes_gaps):
-        raise UserError("given=: is for runs on tables that know missing values: train with decoder=columns, or with "
+        raise UserError("given=: is for runs on tables that take missing values: train with decoder=columns, or with "
                         "dataset.missing=mask")  # fmt: skip
     x = torch.full((1, len(names)), torch.nan, dtype=observed_dtype(run.model))
     for name, value in given.items():
@@ -35,12 +35,12 @@ def given_row(run: Run, given: Given) -> Tensor:
 
 
 def number_of(name: str, value: str | bool | float, categories: object) -> float:
-    """A value as the number that a model takes: the code of a category; UserError if it is none."""
+    """A value as the number that a model takes: the code of a category, or a number; UserError if it is neither."""
     if isinstance(categories, list | tuple):
         text = as_typed(value) if isinstance(value, bool | str) else number_text(float(value))
         if text not in categories:
             shown = ", ".join(map(str, categories[:10])) + (", ..." if len(categories) > 10 else "")
-            raise UserError(f"given: column {name}: {text} is none of its categories ({shown})")
+            raise UserError(f"given: column {name}: {text} is not one of its categories ({shown})")
         return float(categories.index(text))
     try:
         return float(value)

@@ -105,7 +105,7 @@ class DataKeys(RunKeys):
 
 @dataclass(kw_only=True)
 class InputKeys(DataKeys):
-    """The keys of commands that work on a file of the user's, which has to be given."""
+    """The keys of commands that require a file of the user's."""
 
     NEEDED: ClassVar[str]  # what the file holds
     input: str | None

@@ -105,7 +105,7 @@ def rename_clashing_columns(titles: Sequence[str], columns: Mapping[str, T]) -> 
 
 
 def by_title(run: Run, titles: Sequence[str], x: Tensor) -> dict[str, Tensor | list[str]]:
-    """The columns of x (N, P) as the run's table has them: categories as their texts, whole numbers as such."""
+    """The columns of x (N, P) as the run's table has them: categories as texts, whole numbers without a fraction."""
     kinds = run.dataset.column_kinds
     if kinds is None:
         return dict(zip(titles, x.unbind(1), strict=True))

@@ -1,4 +1,4 @@
-"""`vae alarm`: which rows of a file are odd, with a guarantee on false alarms, and which columns made them so."""
+"""`vae alarm`: the odd rows of a file, with a bound on false alarms, and the columns that made them odd."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Config(InputKeys):
 
 
 class Judged(NamedTuple):
-    """Rows of a file beside ordinary ones; scores are log p(x) in nats."""
+    """The rows of a file compared with reference rows; scores are log p(x) in nats."""
 
     ordinary: Tensor  # (n,): scores
     scores: Tensor  # (N,)
@@ -79,18 +79,18 @@ def rows_of(seen: Observations) -> Tensor:
 
 
 def ordinary_rows(run: Run) -> Split:
-    """The rows that training set aside for this; else those of the test split."""
+    """The reference rows: those that training set aside for this, else those of the test split."""
     test = load_split(run, "test")
     aside = run.dataset.calibration
     return test if aside is None else aside.to(test.device)
 
 
 def check_enough(n: int, rate: float) -> None:
-    """UserError if n ordinary rows cannot give a p-value as small as the rate."""
+    """UserError if n reference rows cannot give a p-value as small as the rate."""
     if n < needed(rate):
         raise UserError(
-            f"rate={rate:g}: needs {needed(rate):,} rows that were not trained on, and there are {n:,}: they allow "
-            f"rate={rounded_up(least_rate(n)):g} and more; or train with a larger dataset.calibration_fraction"
+            f"rate={rate:g}: needs {needed(rate):,} rows that were not trained on, but there are {n:,}: give "
+            f"rate={rounded_up(least_rate(n)):g} or more, or train with a larger dataset.calibration_fraction"
         )
 
 
@@ -101,7 +101,7 @@ def rounded_up(value: float) -> float:
 
 
 def judge(config: Config, run: Run, rest: Split, seen: Observations) -> Judged:
-    """Score ordinary rows and the file's alike, and compare."""
+    """Score the reference rows and the file's rows in the same way, and compare."""
     ordinary, scores = score(config, run, rest, "rows to compare with"), score(config, run, seen.split, "rows")
     p = p_values(ordinary, scores)
     flagged = false_discoveries(p, config.rate) if config.control == "fdr" else small_enough(p, config.rate)
@@ -141,7 +141,7 @@ def table(run: Run, seen: Observations, judged: Judged, explained: Tensor, share
 
 
 def remarks(config: Config, judged: Judged) -> Iterator[str]:
-    """What the flags mean, and where they cannot mean much."""
+    """Lines on what the flags mean, and on their limits."""
     n, rows, flagged = len(judged.ordinary), len(judged.p), int(judged.flagged.sum())
     compared = f"compared with {n:,} rows that were not trained on"
     if config.control == "rate":
@@ -151,7 +151,7 @@ def remarks(config: Config, judged: Judged) -> Iterator[str]:
         yield f"{compared}; on average at most {100 * config.rate:g} % of the flagged rows are ordinary"
         least = math.ceil(rows * least_rate(n) / config.rate - 1e-9)
         if not flagged and least > 1:
-            yield (f"with so few to compare with, nothing is flagged unless {least:,} rows are odder than all of them; "
-                   "control=rate flags each row by itself")  # fmt: skip
+            yield (f"with so few to compare with, control=fdr flags nothing unless {least:,} rows are odder than all "
+                   "of them; control=rate judges each row by itself")  # fmt: skip
     if flagged > EXPLAINED:
-        yield f"the columns' shares are those of the {EXPLAINED:,} oddest rows"
+        yield f"only the {EXPLAINED:,} oddest of the flagged rows have figures for each column"

@@ -1,4 +1,4 @@
-"""Compare trained models on the same observations: paired differences of log p(x)."""
+"""`vae compare`: trained models on the same observations, by paired differences of log p(x)."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) 
         better = f"{pair.mean:+.3f} ± {pair.stderr:.2g}" if i else ""
         table.add_row(as_label(one.label), f"{nll:.3f} ± {error:.2g}", better, f"{100 * pair.wins:.1f} %" if i else "")
     console.print(table)
-    say("± of a difference is the standard error of paired differences: all score the same observations", console)
+    say("± of a difference: the standard error of paired differences, as all runs score the same observations", console)
     for one in scored[1:]:
         if one.against_first.mc_stderr > abs(one.against_first.mean) / 2:
             say(

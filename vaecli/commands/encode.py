@@ -34,7 +34,7 @@ from vaecli.utils.text import figure, for_tensorboard
 from vaecli.utils.types import NonNegativeInt, Seed
 
 PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
-SPRITE_SIZE = 4096  # pixels: the widest picture of all sprites that browsers take everywhere
+SPRITE_SIZE = 4096  # pixels: the largest width of the picture of all sprites that every browser accepts
 
 
 @dataclass
@@ -73,7 +73,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
 
 
 def prior_draws(run: Run) -> Tensor | None:
-    """Draws (N, D) to compare codes with, where the prior is not the standard normal."""
+    """Draws (N, D) to compare codes with, if the prior is not the standard normal."""
     if prior_moments(run.model).standard:
         return None
     with evaluating(run.model):

@@ -1,4 +1,4 @@
-"""`vae evaluate`: how good a trained model is."""
+"""`vae evaluate`: scores a trained model."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Evaluated(NamedTuple):
 
     scores: Scores
     exact: Quadrature | None
-    refused: Tensor | None  # (N,): which integrals are contradicted by the draws
+    refused: Tensor | None  # (N,): which integrals must not be called exact
     figures: Figures
 
 

@@ -115,7 +115,7 @@ def mean_network(model: VAE, part: str) -> Network:
 
 
 def example(network: Network, n: int = 2) -> Tensor:
-    """A batch of n inputs in [0, 1), which every decoder and encoder takes."""
+    """A batch of n inputs in [0, 1), which every decoder and encoder accepts."""
     return torch.rand(n, *network.shape, generator=torch.Generator().manual_seed(0)).to(network.dtype)
 
 
@@ -162,7 +162,7 @@ def signature(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the exporter's progress and advice, which are for its developers."""
+    """Suppresses the exporter's progress and advice, which are for its developers."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""`vae impute`: the gaps of a table, filled by what the model says of them given the rest of each row."""
+"""`vae impute`: fills the gaps of a table with what the model expects there, given the rest of each row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import Countdown
 from vaecli.utils.types import PositiveInt, Seed
 
-MIN_DRAWS = 10  # effective ones, below which a row's figures are hardly more than those of single draws
+MIN_DRAWS = 10  # effective draws, below which a row's figures are little better than a single draw
 Coverage = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
@@ -42,20 +42,20 @@ class Config(InputKeys):
         return "imputed.parquet" if (self.input or "").lower().endswith(".parquet") else self.FILE
 
     def load(self) -> list[Run]:
-        """The run; UserError for one that cannot say what is missing."""
+        """The run; UserError if its model takes no missing values."""
         (run,) = super().load()
         if not (run.dataset.gaps or run.model.decoder.takes_gaps):
-            raise UserError(f"{run.folder}: knows no missing values; train it with decoder=columns, or with "
+            raise UserError(f"{run.folder}: takes no missing values; train it with decoder=columns, or with "
                             "dataset.missing=mask")  # fmt: skip
         return [run]
 
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
-    """Write the table with its gaps filled, the intervals, and completed tables; say how many cells that is."""
+    """Write the table with its gaps filled, the intervals, and the completed tables."""
     name = config.input or ""
     seen = read_input(run, name)
     if run.dataset.names is None or len(run.model.x_shape) != 1:
-        raise UserError(f"input={name}: is no table with names; vae impute fills .csv, .tsv, .txt, .dat, .parquet")
+        raise UserError(f"input={name}: is not a table with names; vae impute fills .csv, .tsv, .txt, .dat, .parquet")
     table = run.dataset.rewritable(f"input={name}", name, len(seen.x))
     gaps = seen.x.isnan().cpu().nonzero()
     with_gaps = gaps[:, 0].unique()
@@ -77,7 +77,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
 
 
 def fill(config: Config, run: Run, x: Tensor) -> Cells:
-    """What the model says of the rows with gaps (N, d)."""
+    """The cells of the rows with gaps, x (N, d), as the model expects them."""
     check_memory(16 * config.k * x.shape[1], f"k={config.k}", "ask for fewer draws")
     with Countdown("filling", len(x)) as tick:
         return impute(run.model, x, config.k, run.dataset.column_kinds, config.coverage, config.complete or 0,

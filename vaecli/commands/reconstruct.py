@@ -99,7 +99,7 @@ def main(config: Config, *runs: Run) -> Path:
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, reconstructions, labels, class_names(seen.y, seen.called.classes))
     if bool(seen.x.isnan().any()):
-        print("some numbers are missing: vae impute fills them in, given all that is there")
+        print("some numbers are missing: vae impute fills them in, given the known ones")
     if config.format == "npz":
         names = seen.called.arrays(seen.split)
         names["y"] = names.pop("labels")

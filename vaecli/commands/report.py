@@ -1,4 +1,4 @@
-"""`vae report`: one page on a run on a table."""
+"""`vae report`: one HTML page about a run on a table."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from vaecli.utils.version import __version__
 
 REASONS = 3  # columns named for an odd row
 ODD = (
-    "The test rows with the smallest log p(x), and the columns that are less likely than usual given the row's others, "
-    "by so many nats. vae alarm finds odd rows in new files, with a bound on false alarms."
+    "The test rows with the smallest log p(x). In brackets: by how many nats the value of a column is less likely than "
+    "usual, given the row's other columns. vae alarm finds odd rows in new files, with a bound on false alarms."
 )
 DISTANCE = (
-    "Distance: the largest difference of the distribution functions, or of categories half the sum of the differences "
-    "of their shares; 0 is perfect."
+    "Distance: the largest difference between the distribution functions; for categories, half the sum of the "
+    "differences between their shares. 0 is perfect."
 )
 
 
@@ -53,7 +53,7 @@ class Config(DataKeys):
 def main(config: Config, run: Run) -> Path:
     """Write the page."""
     if len(run.model.x_shape) != 1 or run.dataset.names is None:
-        raise UserError(f"{run.folder}: is not on a table; vae sample and vae reconstruct draw images and curves")
+        raise UserError(f"{run.folder}: was trained on no table; vae sample and vae reconstruct draw images and curves")
     splits = load_splits(run)
     reading = run.dataset.described(str(run.config["dataset"]["name"]), splits)
     announce(reading)
@@ -117,7 +117,7 @@ def fit_table(run: Run, fits: list[ColumnFit]) -> Table:
 
 
 def odd_rows(run: Run, test: Split, config: Config) -> Table:
-    """The oddest rows of the test split, oddest first, and the columns that made them so."""
+    """The oddest rows of the test split, oddest first, and the columns that made them odd."""
     with Countdown("odd rows", len(test) * config.k) as tick:
         log_px = -importance_weighted(run.model, test, config.k, seed=config.seed, tick=tick).nll
     at = log_px.argsort()[: config.odd]

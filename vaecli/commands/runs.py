@@ -104,14 +104,15 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
 
 
 def with_k(row: Row) -> Mapping[str, Any]:
-    """A row whose NLL stands beside the number of draws that it is from."""
+    """A row with the number of draws behind its NLL."""
     return row if row["nll"] is None else {**row, "nll": f"{row['nll']:.2f} (k={row['nll_k']})"}
 
 
 def together(rows: Sequence[Row]) -> list[str]:
     """A line for each folder of several seeds: mean, standard error and standard deviation of their test ELBOs.
 
-    Where several lie side by side, another one for each but the best: its difference from the best, over equal seeds.
+    If several such folders lie side by side, a second line for each but the best: its difference from the best, paired
+    by seed.
     """
     parents = sorted({Path(row["folder"]).parent for row in rows}, key=lambda path: [*map(natural, path.parts)])
     runs = {parent: list(seed_runs(parent).values()) for parent in parents}

@@ -72,7 +72,7 @@ def main(config: Config, run: Run) -> Path:
 def sample_given(config: Config, run: Run, given: Given, titles: list[str]) -> Path:
     """Write draws of whole observations of which some columns are given, from weighted draws."""
     if config.z is not None or config.mode == "mean" or config.temperature != 1:
-        raise UserError("given=: takes draws as they are; leave z, mode and temperature out")
+        raise UserError("given=: draws whole rows; leave z, mode and temperature out")
     row, view = given_row(run, given), config.view(run)
     n = config.n or (view.default_samples if config.format == "png" else DEFAULT_SAMPLES)
     k = config.k or max(MIN_GIVEN, DRAWS_FOR_EACH * n)

@@ -1,4 +1,4 @@
-"""`vae traverse`: one latent after the other moved through its values."""
+"""`vae traverse`: moves one latent at a time through its values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
 from vaecli.utils.types import NonNegativeInt, Seed, Span
 
-LEAST_KL = 0.1  # nats: a latent with less hardly changes what is decoded
+LEAST_KL = 0.1  # nats: a latent with less hardly changes the decoding
 
 
 @dataclass

@@ -17,8 +17,8 @@ GROUPS = ("architecture", "dataset", "decoder", "objective", "posterior", "prior
 def as_option(given: Callable[..., Any], group: str) -> Callable[..., Any]:
     """The class `given` as an option of a group; UserError if it cannot be one.
 
-    A class of a user's own need not inherit from the group's base class: one that has the methods gets the base class
-    as a second parent, hence its defaults and its checks.
+    A user's own class need not inherit from the group's base class. If it has the methods, it gets the base class as a
+    second parent, and with it the defaults and checks.
     """
     if group not in GROUPS:  # optimizers and schedules are torch's
         return given

@@ -1,4 +1,4 @@
-"""The YAML files of conf/, read as text: commands, options, their keys and what these mean."""
+"""Reads the YAML files of conf/ as text: commands, options, their keys and what the keys mean."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
 
 
 def commands() -> list[str]:
-    """All names with a file in commands/ and one in conf/, in COMMAND_ORDER; others follow in alphabetical order."""
+    """All commands (a file in commands/ and one in conf/), in COMMAND_ORDER; others follow in alphabetical order."""
     modules = Path(__file__).resolve().parent.parent / "commands"
     names = {path.stem for path in modules.glob("[a-z]*.py")} & {path.stem for path in conf_folder().glob("*.yaml")}
     return sorted(
@@ -75,7 +75,7 @@ def commands() -> list[str]:
 
 
 def command_keys(command: str) -> list[Key]:
-    """The keys of a command, as its help lists them: which run, the command's own, then those on how and where.
+    """The keys of a command, in the order of its help: which run, the command's own keys, then how and where.
 
     Keys that the command's file lists after `output` stay there; if the file repeats a shared key, its own comment is
     shown.
@@ -124,6 +124,6 @@ def option_file(places: Sequence[Path], group: str, option: str) -> Path | None:
 
 
 def default_choices(command: str = "train") -> dict[str, str]:
-    """The option of each group that a plain `vae COMMAND` takes, in the order of its file; {}: it has no groups."""
+    """The option of each group that a plain `vae COMMAND` uses, in the order of its file; {}: it has no groups."""
     text = (conf_folder() / f"{command}.yaml").read_text()
     return dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))

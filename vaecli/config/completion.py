@@ -1,4 +1,4 @@
-"""Completion at TAB, from the YAML files read as text; quick, since Hydra is not imported."""
+"""Completion with TAB, from the YAML files read as text; fast, because Hydra is not imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaecli.config.catalog import Key, command_keys, commands, config_dirs, defa
 from vaecli.config.paths import files, folders, run_folders
 
 FLAGS = ("--help", "--multirun", "-m", "--cfg", "--config-dir", "--hydra-help")
-RUNS = {"run": ["latest"], "resume": ["latest"], "repeat": []}  # keys that take a run, and words that mean one
+RUNS = {"run": ["latest"], "resume": ["latest"], "repeat": []}  # keys that take a run, and the words that stand for one
 PATHS = ("input", "output", "z", "path", "val_path", "test_path", "root")
 SHELL = re.compile(r"([\s'\"()<>&|;$`!*?#\\])")  # what has to be escaped in bash
 
@@ -90,7 +90,7 @@ def answer(shell: str, text: str, breaks: str = "") -> list[str]:
     words, kept, quoted = split(text, breaks if shell == "bash" else "")
     typed = words[-1].replace("'", "")  # a file's name may be quoted for Hydra
     completions = [word for word in candidates(words) if word.replace("'", "").startswith(typed) and word.isprintable()]
-    if len(completions) > 1:  # quotes are added when one is left: until then all begin with the typed text
+    if len(completions) > 1:  # quotes are added when only one is left: until then all begin with the typed text
         completions = [word if word.startswith(words[-1]) else word.replace("'", "") for word in completions]
     if shell == "fish":
         return [word.rstrip() for word in completions]

@@ -42,8 +42,8 @@ class Invocation(NamedTuple):
     command: str  # the command line that repeats it
     typed_keys: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
-    quiet: bool = False  # it says nothing on the terminal
-    prune: Callable[[int, float], bool] | None = None  # told an epoch and its bound; whether the run should stop
+    quiet: bool = False  # it prints nothing on the terminal
+    prune: Callable[[int, float], bool] | None = None  # of an epoch and its bound: whether the run should stop
 
 
 Main = Callable[[Values, Invocation], Any]  # runs a command with its configuration
@@ -64,7 +64,7 @@ def run(
     """
     check_working_folder(os.getcwd())
     flags, words = prepared(args)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in one place, __main__.py
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in __main__.py alone
     sys.argv = [program, *flags, *words]
     job = Job(load_main, program, words)
     SweepCleanup.folder = None
@@ -73,7 +73,7 @@ def run(
         show_sweep(end_sweep)
     except UserError as error:
         show_sweep(end_sweep)
-        meet()  # torchrun ends all as soon as one has failed
+        meet()  # torchrun ends all processes as soon as one has failed
         raise UserError(failed_sweep(job, error)) from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra's ValueErrors are about its flags
         if job.number and not isinstance(error, HydraException | OmegaConfBaseException):
@@ -83,7 +83,7 @@ def run(
         if not type(error).__module__.startswith("submitit"):
             raise
         show_sweep(end_sweep)
-        raise UserError(f"a job of this sweep has not come to its end: {first_lines(error)}") from None
+        raise UserError(f"a job of this sweep did not finish: {first_lines(error)}") from None
     finally:
         remove_empty()
     if job.failures:
@@ -91,7 +91,7 @@ def run(
 
 
 def prepared(args: list[str]) -> tuple[list[str], list[str]]:
-    """The flags and the words for Hydra, checked, and what these words need registered."""
+    """The flags and the words for Hydra, after checking them and registering what they need."""
     flags, words = split_arguments(args)
     words = force_data_paths(words)
     check_extras(words)
@@ -118,7 +118,7 @@ class Job:
     def __setstate__(self, state: Values) -> None:
         vars(self).update(state)
         self.beside_others = True
-        register(self.words)  # OmegaConf's resolvers do not come along
+        register(self.words)  # OmegaConf's resolvers are not pickled with the job
         sys.argv = [self.program, *self.words]
 
     def __call__(self, config: DictConfig) -> Any:
@@ -146,7 +146,7 @@ def failed_sweep(job: Job, error: UserError) -> str:
 
 
 def show_sweep(end_sweep: Callable[[Path], None]) -> None:
-    """Report a sweep that has run, if it has written anything."""
+    """Call `end_sweep` for a sweep that has run, if it has written anything."""
     if SweepCleanup.folder is not None and any(SweepCleanup.folder.glob("*/")):
         end_sweep(SweepCleanup.folder)
 
@@ -184,7 +184,7 @@ def execute(load_main: Callable[[], Main], config: DictConfig, program: str, bes
 
 
 def pruner(hydra_config: Any) -> Callable[[int, float], bool] | None:
-    """What a trial of a search reports to; None for other jobs."""
+    """The function to which a trial of a search reports; None for other jobs."""
     sweeper = hydra_config.sweeper
     if hydra_config.mode != RunMode.MULTIRUN or sweeper["_target_"] != optuna_sweeper.TARGET:
         return None

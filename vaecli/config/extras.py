@@ -1,4 +1,4 @@
-"""The engines for sweeps that come with extras of the package."""
+"""The launchers and sweepers that come with extras of the package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXTRAS = {  # module and extra by setting
 
 
 def check_extras(words: Iterable[str]) -> None:
-    """UserError for an engine that is not installed, or that the processes of torchrun cannot share."""
+    """UserError for a launcher or sweeper that is not installed, or that does not work under torchrun."""
     for word in words:
         if word in EXTRAS and world() > 1:
             raise UserError(f"{word}: cannot be combined with torchrun; leave one of them out")

@@ -1,4 +1,4 @@
-"""From the name of an option to its class, and which names are trusted."""
+"""Builds an option from the name of its class, and decides which names are trusted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NEEDED = {  # attributes that objects of torch's classes must have; for the othe
 class Trust:
     """Whose classes a configuration may name.
 
-    packages: the user's own, whose classes are built as vaecli's are; UserError for a name that cannot be one
+    packages: the user's own, whose classes may be built like vaecli's; UserError for a name that cannot be one
     typed_here: the configuration was typed, not read from a file, and may name any class
     """
 

@@ -1,4 +1,4 @@
-"""The Optuna study of a search: where it is stored, what it searches, and how a run reports to it."""
+"""The Optuna study of a search: its storage, the values that it searches, and the reports of its runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaecli.utils.types import Values
 if TYPE_CHECKING:
     import optuna
 
-PRUNED = "pruned"  # the attribute of a trial whose run was told to stop
+PRUNED = "pruned"  # the attribute of a trial whose run was stopped
 STUDY_FILE = "study.log"
 
 
@@ -38,7 +38,7 @@ def open_study(settings: DictConfig, folder: Path) -> optuna.Study:
             study_name=settings.study, storage=storage, direction="maximize", load_if_exists=True,
             pruner=made(optuna.pruners, "pruner", settings.pruner, settings.pruner_settings),
         )  # fmt: skip
-        # with the same seed a search that goes on would draw its first points again
+        # with the same seed a continued search would draw its first points again
         seed = settings.seed + len(study.get_trials(deepcopy=False))
         study.sampler = made(optuna.samplers, "sampler", settings.sampler, settings.sampler_settings, seed)
     return study
@@ -81,7 +81,7 @@ def distribution(override: Override) -> optuna.distributions.BaseDistribution:
 
 
 def requeue_killed(study: optuna.Study) -> int:
-    """Ask again for the settings of trials that a kill has left unfinished; how many there are."""
+    """Queue the settings of trials that a kill has left unfinished again; returns how many there are."""
     import optuna
 
     killed = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
@@ -92,9 +92,9 @@ def requeue_killed(study: optuna.Study) -> int:
 
 
 def reporter(settings: DictConfig, folder: Path, number: int) -> Callable[[int, float], bool]:
-    """What a run calls with an epoch and its validation bound; whether the run is hopeless and should stop.
+    """The function that a run calls with an epoch and its validation bound; it returns whether the run should stop.
 
-    number: of the trial. The study is read anew, since the run may be in another process than the sweeper.
+    number: of the trial. The study is opened again, because the run may be in another process than the sweeper.
     """
     import optuna
 

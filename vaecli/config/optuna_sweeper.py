@@ -1,7 +1,7 @@
 """`hydra/sweeper=vaecli_optuna`: searches for the settings with the highest validation bound.
 
 The published plugin, hydra-optuna-sweeper, needs an Optuna below 3 with Hydra 1.3. The one for Hydra 1.4 takes a
-current Optuna: once Hydra 1.4 is released, this one goes.
+current Optuna: once Hydra 1.4 is released, this module can be removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vaecli.config.optuna_study import PRUNED, distribution, open_study, requeue
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import say
 
-TARGET = "hydra_plugins.vaecli.OptunaSweeper"  # Hydra makes plugins of such names only
+TARGET = "hydra_plugins.vaecli.OptunaSweeper"  # Hydra accepts only plugins with such names
 
 
 class OptunaSweeper(Sweeper):
@@ -61,7 +61,7 @@ class OptunaSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         study = open_study(self.config.hydra.sweeper, folder)
         if killed := requeue_killed(study):
-            say(f"{killed} unfinished trials are taken up again")
+            say(f"{killed} unfinished trials are resumed")
         done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
         study.stop = self.stop  # type: ignore[method-assign]
         while (
@@ -76,7 +76,7 @@ class OptunaSweeper(Sweeper):
         self.report(study, searched)
 
     def stop(self) -> None:
-        """Called by a sampler that has tried everything."""
+        """Called by a sampler that has tried all values."""
         self.exhausted = True
 
     def tell(self, study: Any, number: int, result: JobReturn) -> None:

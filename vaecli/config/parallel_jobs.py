@@ -1,4 +1,4 @@
-"""Divides a machine among the jobs of a sweep that a launcher runs at the same time."""
+"""Divides the cores and GPUs of a machine among the jobs of a sweep that run at the same time."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vaecli.utils.types import Values
 def divide_threads(launcher: DictConfig, given: bool) -> None:
     """Give this process its share of the cores, before it imports torch.
 
-    joblib tells it in OMP_NUM_THREADS, submitit in cpus_per_task. Within the share a run chooses its threads itself,
+    joblib tells it in OMP_NUM_THREADS, submitit in cpus_per_task. Within its share a run chooses its threads itself,
     unless the user has set OMP_NUM_THREADS.
-    given: whether the user has
+    given: whether the user has set it
     """
     if given:
         return
     if "submitit" in launcher["_target_"]:
         os.environ["OMP_NUM_THREADS"] = str(launcher.get("cpus_per_task") or 1)
-    from vaecli.utils import threads  # torch looks at the variable when it is imported
+    from vaecli.utils import threads  # torch reads the variable when it is imported
 
     assert threads.DEFAULT_THREADS
     os.environ.pop("OMP_NUM_THREADS", None)

@@ -11,7 +11,7 @@ from vaecli.runs.names import CHECKPOINTS, CONFIG
 from vaecli.utils.command_line import RESERVED_WORDS
 
 UNQUOTED = re.compile(r"[\w./:@+ -]*", re.ASCII)
-SECONDS = 0.1  # at most, to find out which folders hold runs
+SECONDS = 0.1  # at most, for finding out which folders hold runs
 
 
 def files(text: str) -> list[str]:
@@ -56,7 +56,7 @@ def is_run(folder: str) -> bool:
 
 
 def holds_run(folder: str, until: float) -> bool:
-    """Whether a folder is or holds a run; True also if the time runs out first."""
+    """Whether a folder is a run or contains one; True also if the time runs out first."""
     if is_run(folder) or time.monotonic() > until:
         return True
     try:

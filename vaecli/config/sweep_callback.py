@@ -1,4 +1,4 @@
-"""Cleans up after Hydra's sweeps: the memory of their jobs, and folders in which nothing was written."""
+"""Cleans up after Hydra's sweeps: releases the memory of jobs, and removes empty folders."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def sweep_folder(name: str | None, now: str) -> str:
 
 
 def job_folder(number: int, overrides: str, typed: Collection[str] = (), length: int = 120) -> str:
-    """A job's folder: its number and the keys in which it differs from the other jobs.
+    """The name of a job's folder: its number and the keys in which it differs from the other jobs.
 
     3 and `decoder=gaussian,epochs=5` make 3_decoder-gaussian if all jobs have these epochs.
 
@@ -56,7 +56,7 @@ def parsed(words: Iterable[str]) -> list[Override]:
 def check_run_name(words: Sequence[str], multirun: bool) -> None:
     """UserError for an invalid name, and for one that a sweep already has, before its folder is created.
 
-    With sweep.skip_completed=true, or where torchrun starts its processes again, the sweep of that name goes on.
+    With sweep.skip_completed=true, or if torchrun starts its processes again, the sweep of that name continues.
     """
     goes_on = restarted() or any(
         one.key_or_group == "sweep.skip_completed" and one.value() is True for one in parsed(words)
@@ -71,5 +71,5 @@ def check_run_name(words: Sequence[str], multirun: bool) -> None:
         if multirun and name and folder.exists() and not goes_on:
             raise UserError(
                 f"name={name}: a sweep of this name exists already ({folder}); choose another, "
-                "or let it go on with sweep.skip_completed=true"
+                "or continue it with sweep.skip_completed=true"
             )

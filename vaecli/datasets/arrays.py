@@ -38,7 +38,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
 
-RANGE_SAMPLE = 1000  # observations whose range decides what is drawn black and white
+RANGE_SAMPLE = 1000  # observations whose range determines the values that are drawn black and white
 
 
 class Arrays(Dataset):
@@ -59,10 +59,10 @@ class Arrays(Dataset):
     standardize: the model works in standard units, learned on the training split
     missing: `mask` takes NaN and empty cells as missing; `refuse` as an error; `auto`: in a table as missing
     kinds: of some columns of a table, by name or in a YAML file; of a run: all columns', with their `categories`
-    window: a file is a series, one number a row, and windows of so many values are the observations; the first of the
-        values are to train on, the last to test
-    stride: values from one window to train on to the next; None: a quarter of a window
-    calibration_fraction: set aside from the observations to train on, for `vae alarm`
+    window: the file is a series, one number a row, and the observations are windows of so many values; the first values
+        are for training, the last for testing
+    stride: values from the start of a training window to the start of the next; None: a quarter of a window
+    calibration_fraction: of the training observations, set aside for `vae alarm`
     precision: double keeps float64 until the mean is subtracted; None: that, with `standardize`, where float32 would
         merge neighbouring numbers
     """
@@ -113,7 +113,7 @@ class Arrays(Dataset):
         if path.is_dir():
             raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays reads files")
         if self.choice.precision == "double" and not self.standardize:
-            raise UserError("dataset.precision=double needs dataset.standardize=true, which takes the mean off in it")
+            raise UserError("dataset.precision=double needs dataset.standardize=true, which subtracts the mean first")
         contents = {"path": self._settled(self._precise(read(what, path, self._choice)))}
         self.names = None if self.windows else contents["path"].names
         same = self._options_for_other_files(contents["path"])
@@ -151,7 +151,7 @@ class Arrays(Dataset):
         """The first file's content, the kinds of its columns found if they are asked for."""
         if not self.mixed:
             if self.table.asked is not None:
-                raise UserError("dataset.kinds is for tables under decoder=columns; leave it out")
+                raise UserError("dataset.kinds is for tables with decoder=columns; leave it out")
             return content
         content = self.table.settle(content, self.standardize)
         self.column_kinds, self.categories = self.table.columns, self.table.categories
@@ -164,7 +164,7 @@ class Arrays(Dataset):
             self.filled["missing"] = "mask" if self.gaps else "refuse"
 
     def _drawn(self, what: str, whole: Mapping[str, Split]) -> Splits:
-        """The observations of each split, split at random where they come from one file."""
+        """The observations of each split; those from one file are split at random."""
         rows = split_rows(what, len(whole["path"]), *self.fractions, self.split_seed)
         val = whole.get("val_path") if rows.val is None else whole["path"].take(rows.val)
         test = whole["test_path"] if rows.test is None else whole["path"].take(rows.test)
@@ -174,7 +174,7 @@ class Arrays(Dataset):
         return Splits(train, val, test)
 
     def _windowed(self, contents: Mapping[str, Content]) -> Splits:
-        """Windows of the files, those of one file in its order."""
+        """Windows of the files; those from one file are split in its order."""
         windows, own = self.windows, contents["path"]
         assert windows is not None
         rows = windows.rows(self._place("path")[0], own, *self.fractions)
@@ -186,7 +186,7 @@ class Arrays(Dataset):
         return Splits(cut(rows.train, windows.training_stride), val, test)
 
     def _precise(self, content: Content) -> Content:
-        """The content in float64 only if the model subtracts the mean before it continues in float32."""
+        """The content, which stays in float64 only if the model subtracts the mean before it continues in float32."""
         if not content.double:
             return content
         if self.standardize:
@@ -252,7 +252,7 @@ class Arrays(Dataset):
 
     @cached_property
     def display_range(self) -> tuple[float, float]:  # type: ignore[override]
-        """The values to draw black and white: 0 and 1, or the data's range if it is larger."""
+        """The values that are drawn black and white: 0 and 1, or the data's range if it is larger."""
         try:
             content = read(*self._place("path"), self.choice)
         except UserError:  # a run's data may no longer exist
@@ -263,7 +263,7 @@ class Arrays(Dataset):
         return (0.0, 1.0) if 0 <= low <= high <= 1 else (low, high)
 
     def _place(self, key: str) -> tuple[str, Path]:
-        """How a message about a file begins, and the file."""
+        """The beginning of messages about a file, and the file's path."""
         return f"dataset.{key}={self.paths[key]}", expanded(self.paths[key] or "")
 
     def _whole(self, key: str, content: Content, y: Tensor | None) -> Split:
@@ -282,7 +282,7 @@ class Arrays(Dataset):
         return kind(content.x, y, content.levels, rows=content.rows, double=content.double)
 
     def _reading(self, contents: Mapping[str, Content], parts: Splits, apart: Mapping[str, bool]) -> Reading:
-        """What was read; apart: which parts have a file of their own."""
+        """The report of what was read; apart: the parts that have a file of their own."""
         files = {key: content.reading for key, content in contents.items()}
         drawn = f"drawn by dataset.split_seed={self.split_seed}"
         if self.windows:

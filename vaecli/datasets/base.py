@@ -35,15 +35,15 @@ class Dataset(Option, abstract=True):
     items: the file names of pictures, indexed by a split's `rows`; known after `load`; None: not pictures from files
     display_range: the values to draw black and white
     gaps: whether NaN stands for a missing number
-    wants_kinds: whether a table's columns of text are categories, and the kinds of its columns are found
-    column_kinds: of a table, once they are found; None: they are not
+    wants_kinds: whether columns of text are read as categories, and the kinds of all columns determined
+    column_kinds: of a table; None until they are determined
     categories: the texts of each column whose values are codes, None for other columns; None: there are none
     resizes: whether images of any size are scaled to x_shape
     recipe: the experiment=NAME that suits the data; None: none
     factors: the arguments of `observation`; (): the data set has no such method
     reading: what was read and how, after `load`; None: nothing was read from the user's files
     rows, without_rows: files of row numbers, to keep only these or to leave them out; keys of every data set
-    calibration: after `load`, observations that are neither to train, to validate nor to test; None: there are none
+    calibration: after `load`, observations that are in no split, for `vae alarm`; None: there are none
     """
 
     grid: Tensor | None = None
@@ -70,7 +70,7 @@ class Dataset(Option, abstract=True):
         """The three splits; UserError if the data are missing or unusable."""
 
     def splits(self) -> Splits:
-        """The three splits, of which `rows` and `without_rows` are kept or left out; UserError as `load`."""
+        """The three splits, with only `rows`, or without `without_rows`; UserError as `load`."""
         whole = splits = self.load()
         for key, leave_out in (("rows", False), ("without_rows", True)):
             if (name := getattr(self, key)) is not None:
@@ -103,7 +103,7 @@ class Dataset(Option, abstract=True):
 
     @property
     def settings_from_data(self) -> Mapping[str, object]:
-        """Keys of the option that were decided when the data were read; a run stores them."""
+        """Keys of the option whose values were decided when the data were read; a run stores them."""
         return {"columns": list(self.names)} if self.names else {}
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:

@@ -27,8 +27,8 @@ def log_pdf(alpha: Tensor, beta: Tensor, t: Tensor) -> Tensor:
 class Beta(Dataset):
     """Curves of Beta(alpha, beta), both uniform on (0, max_parameter), on `points` points of [0.01, 0.99].
 
-    `size` training curves, `val_size` and 1,000 more from the same law for validation and test, all from `seed`.
-    The labels are (alpha, beta). space: log_pdf or pdf.
+    `size` training curves, and `val_size` and 1,000 more from the same distribution for validation and test, from
+    `seed`. The labels are (alpha, beta). space: log_pdf or pdf.
     """
 
     label_names = factors = ("alpha", "beta")

@@ -46,11 +46,12 @@ class Images(Dataset):
     A folder with `train` in it, and `val` or `test`, is split so; otherwise the images are shuffled by `split_seed`
     and split by fractions.
 
-    size: side in pixels, or (height, width): each image is scaled until it covers that, and what juts out is cut off
-        on both sides; None: they must be of one size already
-    colour: grey or rgb; None: grey where all of them are
-    pages: what the pages of a file are: observations (None: these too, with a note), or channels of one
-    white: the value that stands for 1.0; None: 255, and of 16 bits what the files' tags say, else 65,535
+    size: side in pixels, or (height, width): each image is scaled to cover this size and cropped about its centre;
+    None:
+        all must have one size already
+    colour: grey or rgb; None: grey if all images are
+    pages: whether the pages of a file are observations or the channels of one; None: observations, with a note
+    white: the value that stands for 1.0; None: 255; for 16 bits what the files' tags say, else 65,535
     subfolders: splits or labels; None: splits if they have the names of splits
     """
 
@@ -128,7 +129,7 @@ class Images(Dataset):
         ]
 
     def _parts(self, gallery: Gallery, folders: Mapping[str, Folder], codes: Tensor | None) -> dict[str, list[Picture]]:
-        """The pictures of each split, in the order of the tensor."""
+        """The pictures of each split, in their order in the tensor."""
         given, start = {}, 0
         for name, folder in folders.items():
             given[name] = gallery.pictures(range(start, start + len(folder.files)))

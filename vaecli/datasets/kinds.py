@@ -1,4 +1,4 @@
-"""The rule by which a table's columns get their kinds."""
+"""The rule that determines the kinds of a table's columns; docs/tables.md states it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
 
-FEW, FEW_FROM_ZERO, EACH = 10, 5, 5  # at most so many different whole numbers are categories, if each occurs so often
-LARGEST_COUNT = 1e6  # beyond, whole numbers are sizes rather than counts
-NEAR_ZERO = 1 / 3  # the lowest count, as a share of the mean; above, whole numbers are sizes too
-NEAR = 0.05  # of a share's range: how close to 0 and to 1 some of the values lie
+FEW, FEW_FROM_ZERO, EACH = 10, 5, 5  # most categories of whole numbers, if 0 is the lowest, and rows of each
+LARGEST_COUNT = 1e6  # larger whole numbers are amounts rather than counts
+NEAR_ZERO = 1 / 3  # largest ratio of lowest value to mean of counts; above, whole numbers are amounts
+NEAR = 0.05  # an interval from 0 to 1 has values so close to 0 and to 1
 PERCENT = re.compile(r"%|percent|\bpct\b", re.IGNORECASE)
 
 
 class Found(NamedTuple):
-    """The kind of a column, why, and the texts of its codes."""
+    """The kind of a column, the reason for it, and the texts of its codes."""
 
     column: ColumnKind
     why: str
@@ -71,7 +71,7 @@ def find_kinds(
 
 
 def by_rule(values: Values) -> Found:
-    """The kind that the data suggest: the first line of the rule that fits, as docs/tables.md has it."""
+    """The kind that the data suggest: the first line of the rule in docs/tables.md that fits."""
     n = len(values.different)
     if n == 0:
         return Found(ColumnKind("real"), "no value is known")
@@ -96,7 +96,7 @@ def by_rule(values: Values) -> Found:
 
 
 def whole_numbers(values: Values) -> Found:
-    """Categories, counts, or sizes."""
+    """The kind of whole numbers: categories, counts, or amounts."""
     n, low, high = len(values.different), int(values.low), int(values.high)
     said = f"whole numbers from {low:,} to {high:,}"
     if n <= (FEW_FROM_ZERO if low == 0 else FEW) and len(values.x) >= EACH * n:
@@ -113,7 +113,7 @@ def constant(values: Values) -> Found:
 
 
 def coded(values: Values, kind: str, why: str) -> Found:
-    """Values as codes of texts; UserError for too many."""
+    """The kind of values that are codes of texts; UserError for too many."""
     texts = values.texts or tuple(number_text(float(value)) for value in values.different)
     if len(texts) > MAX_CATEGORIES:
         raise UserError(f"column {values.name}: has {len(texts):,} different values, more than {MAX_CATEGORIES:,} "
@@ -132,7 +132,7 @@ def interval(values: Values, low: float, high: float, why: str) -> Found:
 
 
 def as_asked(values: Values, kind: str) -> Found:
-    """The kind that `dataset.kinds` says; UserError where the values cannot be of it."""
+    """The kind that `dataset.kinds` sets; UserError if it does not fit the values."""
     what = f"dataset.kinds: column {values.name} cannot be {kind}"
     n, why = len(values.different), "by dataset.kinds"
     if kind not in KINDS:
@@ -159,7 +159,7 @@ def as_asked(values: Values, kind: str) -> Found:
 
 
 def ends_of(values: Values) -> tuple[float, float]:
-    """0 and 1, or 0 and 100, where the values lie between them; else the lowest and the highest value."""
+    """0 and 1, or 0 and 100, if all values lie between them; else the lowest and the highest value."""
     for high in (1.0, 100.0):
         if values.low >= 0 and values.high <= high:
             return 0.0, high

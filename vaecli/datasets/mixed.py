@@ -1,4 +1,4 @@
-"""A table of columns of different kinds: what is known about them, found in the data or taken from a run."""
+"""Tables with columns of different kinds, which are found in the data or taken from a run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Categories = Sequence[Sequence[str] | None]
 class MixedTable:
     """The kinds of a table's columns and the texts of its categories.
 
-    kinds: the kinds that the user gives by column or in a YAML file; or, of a run, those of all columns
-    categories: of a run, the texts of each column whose values are codes, None for other columns
+    kinds: those that the user sets, by column or in a YAML file; or those of all columns, from a run
+    categories: from a run, the texts of each column whose values are codes, None for other columns
     """
 
     def __init__(self, kinds: KindsKey, categories: Categories | None) -> None:
@@ -45,7 +45,7 @@ class MixedTable:
         self.categories = [None if one.categories is None else list(one.categories) for one in found]
         self.found = tuple(KindFound(name, one.column.kind, one.why) for name, one in zip(names, found, strict=True))
         if standardize:
-            note = "dataset.standardize changes nothing here: decoder=columns gives each column its own units"
+            note = "dataset.standardize has no effect here: decoder=columns scales each column itself"
             content = content._replace(reading=content.reading.with_notes(note))
         x = content.x
         for j, one in enumerate(found):
@@ -79,7 +79,7 @@ def check_possible(what: str, x: Tensor, names: Sequence[str], columns: Sequence
 
 
 def ends(column: ColumnKind) -> str:
-    """The end of a message: which values there can be."""
+    """The end of a message: the values that the column can have."""
     if column.kind == "interval":
         return f" between {column.low:g} and {column.high:g}"
     if column.kind == "constant":

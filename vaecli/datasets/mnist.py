@@ -89,7 +89,7 @@ class MNIST(Dataset):
     def localise(cls, settings: Values, keep: bool) -> dict[str, str]:
         """The default folder instead of one that lacks the files, or that another user's run names.
 
-        The folder that a run names is thus only read: missing files are downloaded to this user's own folder.
+        So a folder that a run names is only read from: missing files are downloaded to this user's own folder.
         """
         root = settings.get("root")
         if root is None or (keep and complete(Path(str(root), str(settings.get("source")), "raw"))):

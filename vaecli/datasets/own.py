@@ -27,7 +27,7 @@ class Rows(NamedTuple):
 
 
 def split_rows(what: str, n: int, val: float, test: float, seed: int) -> Rows:
-    """n observations, shuffled by `seed`: a fraction `test` of them, then a fraction `val`, the rest to train on.
+    """The split of n observations, shuffled by `seed`: a fraction `test`, a fraction `val`, the rest for training.
 
     A fraction above 0 gives at least one observation. The test part does not depend on `val`.
     """
@@ -47,9 +47,9 @@ def split_groups(what: str, sizes: Sequence[int], val: float, test: float, seed:
     """As `split_rows`, for groups of observations that follow one another, such as the pages of files.
 
     Each group goes into one split as a whole. Also returns a description of how they were split.
-    sizes: observations of each group. Where whole groups would leave less than half of all to train on, the
-    observations are taken in their order: the first to train, the last to test, so that only at two places do
-    neighbouring observations fall into different splits.
+    sizes: observations of each group. If whole groups would leave less than half of all for training, the observations
+    are split in their order instead, the first for training, the last for testing. Neighbouring observations are then
+    in different splits at two places only.
     """
     n, drawn = sum(sizes), f"drawn by dataset.split_seed={seed}"
     rows = split_rows(what, n, val, test, seed)
@@ -65,7 +65,7 @@ def split_groups(what: str, sizes: Sequence[int], val: float, test: float, seed:
         return Rows(torch.cat([each[group] for group in left]), *held), f"whole files {drawn}"
     train, validate, tests = torch.arange(n).split([n - n_val - n_test, n_val, n_test])
     in_order = Rows(train, validate if n_val else None, tests if n_test else None)
-    return in_order, "the pages in their order, since there are too few files to draw from"
+    return in_order, "the pages in their order, because there are too few files to draw from"
 
 
 def some_groups(groups: Sequence[int], sizes: Sequence[int], n: int) -> tuple[list[int], list[int]]:
@@ -81,7 +81,7 @@ def some_groups(groups: Sequence[int], sizes: Sequence[int], n: int) -> tuple[li
 
 
 class Labels(NamedTuple):
-    """The labels of several parts, coded alike."""
+    """The labels of several parts, with the same codes in all."""
 
     values: list[Tensor | None]  # of each part: classes (N,) int64, or numbers (N,) or (N, d) float32
     names: tuple[str, ...] | None  # of the classes, where they were text
@@ -120,8 +120,8 @@ def named_labels(labels: Sequence[str] | None, names: Sequence[str] | None) -> T
 def limited(n: int, labels: Tensor | None, limit: int | None, seed: int, spread: bool = False) -> Tensor:
     """The indices (M,) of at most `limit` of n observations, in order.
 
-    The first ones; with `spread`, a random choice by `seed`, for files that may be sorted. Either way each class is
-    kept if the limit allows it.
+    These are the first ones, or with `spread` a random choice by `seed`, for files that may be sorted. Both include
+    every class if the limit allows it.
     """
     if limit is None or limit >= n:
         return torch.arange(n)

@@ -17,7 +17,7 @@ FIRST = re.compile(r"# vaecli rows: dataset=(\S+) split=(\S+) checksum=([0-9a-f]
 
 
 class RowFile(NamedTuple):
-    """Row numbers: places in the data's file from 0, or for a set without a file indices in the split."""
+    """Row numbers: rows of the data's file, from 0, or for a data set without a file indices in the split."""
 
     dataset: str
     split: Part
@@ -31,14 +31,14 @@ class RowFile(NamedTuple):
 
     @classmethod
     def read(cls, what: str, path: Path) -> Self:
-        """UserError for a file that is none of row numbers; what: the beginning of the message."""
+        """UserError if it is not a file of row numbers; what: the beginning of the message."""
         try:
             first, *lines = path.read_text("utf-8").splitlines() or [""]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{what}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
         head = FIRST.fullmatch(first.strip())
         if head is None or head[2] not in get_args(Part):
-            raise UserError(f"{what}: is no file of row numbers; its first line should be as vae explore writes it, "
+            raise UserError(f"{what}: is not a file of row numbers; its first line should be as vae explore writes it, "
                             "# vaecli rows: dataset=NAME split=train checksum=...")  # fmt: skip
         numbers = [(i, line.strip()) for i, line in enumerate(lines, 2) if line.strip()]
         wrong = [(i, text) for i, text in numbers if not re.fullmatch(r"\d{1,15}", text, re.ASCII)]
@@ -59,7 +59,7 @@ class RowFile(NamedTuple):
         return part
 
     def chosen(self, what: str, part: Split) -> Tensor:
-        """Which observations of the split are named, (N,) of truth values; UserError for a row that is not there."""
+        """Which observations of the split the file names, (N,), truth values; UserError for a row that is not there."""
         own = torch.arange(len(part)) if part.rows is None else part.rows.cpu()
         wanted = torch.tensor(self.rows)
         absent = wanted[~torch.isin(wanted, own)]
@@ -69,7 +69,7 @@ class RowFile(NamedTuple):
 
 
 def kept(splits: Splits, path: Path, what: str, leave_out: bool) -> Splits:
-    """The splits with only the rows of a file in the split that it names, or without them."""
+    """The splits, after keeping or leaving out the rows of a file in the split that it names."""
     file = RowFile.read(what, path)
     part = file.check(what, splits)
     chosen = file.chosen(what, part)

@@ -1,4 +1,4 @@
-"""Windows of a series as observations: the series is split in time first, so that no value lies in two splits."""
+"""Windows of a series as observations: the series is first split by time, so that no value is in two splits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SHORT = 100  # rows below which a single column is not taken for a series
 
 
 class Windows(NamedTuple):
-    """Cuts a series into windows of `size` values, one to train on every `stride` values.
+    """Cuts a series into windows of `size` values; training windows begin every `stride` values.
 
-    All other windows do not overlap, so that the standard errors of their figures hold.
+    The other windows do not overlap, so that the standard errors of their figures are valid.
     """
 
     size: int
@@ -30,14 +30,14 @@ class Windows(NamedTuple):
         return self.stride or max(1, self.size // 4)
 
     def rows(self, what: str, content: Content, val: float, test: float) -> Rows:
-        """The first rows of a file to train on, then those to validate, the last to test; None for a fraction of 0."""
+        """The rows of a file for training, then those for validation and for testing; None for a fraction of 0."""
         sizes = [0 if part is None else len(part)
                  for part in split_rows(what, len(self.series(what, content)), val, test, 0)]  # fmt: skip
         train, *others = torch.arange(sum(sizes)).split(sizes)
         return Rows(train, *(part if len(part) else None for part in others))
 
     def split(self, what: str, content: Content, rows: Tensor, stride: int | None = None) -> Split:
-        """The windows inside consecutive `rows` of the file; those of the result are where the windows begin."""
+        """The windows within consecutive `rows` of the file; the result's `rows` are those where windows begin."""
         series = self.series(what, content)
         if len(rows) < self.size:
             raise UserError(f"{what}: dataset.window={self.size} needs at least {self.size:,} values in every split, "
@@ -55,7 +55,7 @@ class Windows(NamedTuple):
         found, left = self.split(what, content, rows), len(rows) % self.size
         reading = content.reading.with_details(f"{len(found):,} windows of {self.size:,} values, without overlap")
         if left:
-            reading = reading.with_details(f"the last {left:,} values do not fill a window and are left out")
+            reading = reading.with_details(f"the last {left:,} values are too few for a window and are left out")
         return content._replace(
             x=found.raw(slice(None)), rows=found.rows, names=None, labels=None, reading=reading, mapped=False
         )
@@ -76,7 +76,7 @@ class Windows(NamedTuple):
 
 
 def windows_of(window: int | None, stride: int | None, labels: str | bool | None) -> Windows | None:
-    """The windows that the keys ask for; UserError for keys that say nothing with or without them."""
+    """The windows that the keys ask for; UserError for keys that have no effect with or without them."""
     if window is None:
         if stride:
             raise UserError(f"dataset.stride={stride}: has no effect without dataset.window")

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaecli.utils.errors import UserError
 
 Binarize = Literal["none", "threshold", "dynamic", "static"]
-STATISTICS_CHUNK = 4096  # observations at a time when a figure of all of them is computed,
+STATISTICS_CHUNK = 4096  # observations at a time in computations over all of them,
 STATISTICS_NUMBERS = 2**20  # and numbers
 READ_AHEAD = 2**24  # bytes of batches that are read at once
 
@@ -43,7 +43,7 @@ class Split:
 
     x: (N, *x_shape), uint8 grey levels (or 0 and 1) or float32
     y: labels: (N,) integers, (N,) or (N, d) numbers, or None
-    levels: the value of x that stands for 1.0: 255 for 8-bit images, 16 for the digits, 1 for what is already scaled
+    levels: the value of x that stands for 1.0: 255 for 8-bit images, 16 for the digits, 1 for scaled values
     redraw: draw every pixel anew from Bernoulli(x / levels) at each use (dynamic binarisation)
     rows: (N,), on the CPU: which rows of their file the observations are; None: all, in order
     double: batches are float64, for numbers that float32 would not distinguish
@@ -74,11 +74,11 @@ class Split:
         return self.x.device
 
     def raw(self, index: Tensor | slice) -> Tensor:
-        """Observations `index` as they are held (B, *x_shape)."""
+        """Observations `index` as they are stored (B, *x_shape)."""
         return self.x[index]
 
     def chunks(self) -> Iterator[Tensor]:
-        """All observations in order as they are held, some at a time."""
+        """All observations in order as they are stored, some at a time."""
         size = min(STATISTICS_CHUNK, max(1, STATISTICS_NUMBERS // max(1, math.prod(self.x_shape))))
         for start in range(0, len(self), size):
             yield self.raw(slice(start, start + size))
@@ -129,7 +129,7 @@ class Split:
         """
         count, mean, squares = torch.zeros(3, *self.x_shape, dtype=torch.float64)
         for chunk in self.chunks():
-            x = (chunk.cpu().to(self.dtype) / self.levels).double()  # what a model is given
+            x = (chunk.cpu().to(self.dtype) / self.levels).double()  # as a model gets them
             n = (~x.isnan()).sum(0)
             own = x.nansum(0) / n.clamp_min(1)
             step, total = own - mean, count + n
@@ -185,7 +185,7 @@ Part = Literal["train", "val", "test"]
 
 
 class Splits(NamedTuple):
-    """A data set's parts; `val` is None where none was set aside."""
+    """A data set's splits; `val` is None if there are no validation data."""
 
     train: Split
     val: Split | None
@@ -229,7 +229,7 @@ def first(part: tuple[Tensor, Tensor | None], n: int | None) -> tuple[Tensor, Te
 def image_split(
     x: Tensor, y: Tensor | None, levels: int, binarize: Binarize, seed: tuple[int, int], train: bool
 ) -> Split:
-    """A split of uint8 images under one of the four ways to binarise.
+    """A split of uint8 images, binarised in one of four ways.
 
     `none` keeps the grey values; `threshold` makes pixels of at least 1/2 white and the others black; `static` draws
     each pixel once from Bernoulli(grey value) with NumPy's PCG64 seeded by `seed`; `dynamic` redraws the training

@@ -1,4 +1,4 @@
-"""The likelihood that suits the data: a table's columns each their own, else the Bernoulli."""
+"""The default decoder: `columns` for a table, `bernoulli` for other data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Auto(Bernoulli):
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
-        """The settings of the option that the data call for."""
+        """The settings of the option that suits the data."""
         chosen = Bernoulli if data.columns is None else Columns
         name = chosen.__module__.rpartition(".")[2]
         target = {"_target_": f"{chosen.__module__}.{chosen.__qualname__}", "name": name}

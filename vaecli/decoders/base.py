@@ -37,7 +37,7 @@ class DataFacts(NamedTuple):
 
 
 class Entrance(nn.Module):
-    """What the encoder network is given instead of an observation x (B, *x_shape): (B, *shape)."""
+    """Computes what the encoder network gets instead of x: (B, *x_shape) -> (B, *shape)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -52,8 +52,8 @@ class Decoder(Option, nn.Module, abstract=True):
     training_bound: whether log p(x|z) depends on its own x and z only, also in training, so that the figures of a
         training batch are lower bounds of log p(x)
     takes_gaps: whether NaN in x stands for a missing number
-    elementwise: whether p(x|z) is a product over the numbers of x, so that one that is missing can be left out
-    wants_kinds: whether a table's columns of text are categories, and the kinds of its columns are found
+    elementwise: whether p(x|z) is a product over the numbers of x, so that missing ones can be left out
+    wants_kinds: whether the data set reads columns of text as categories, and determines the kinds of all columns
     columns: the kinds of a table's columns; None: all numbers have the same likelihood
     calibrate: called with the mean squared error of the training set, if evaluation needs it; None otherwise
     """
@@ -88,11 +88,11 @@ class Decoder(Option, nn.Module, abstract=True):
         return None
 
     def entrance(self) -> Entrance | None:
-        """What makes of x what the encoder network is given; None: that is x itself."""
+        """The module that computes what the encoder network gets instead of x; None: the network gets x itself."""
         return None
 
     def learn(self, data: Callable[[], Iterator[Tensor]]) -> None:
-        """Take what the buffers hold from the training data: data() gives its observations, a batch at a time."""
+        """Compute the buffers from the training data: data() yields its observations, a batch at a time."""
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
@@ -121,7 +121,7 @@ def check_unit_interval(option: str, data: DataFacts) -> None:
 
 
 def solve(increasing: Callable[[Tensor], Tensor], target: Tensor, reach: float) -> Tensor:
-    """Where in [-reach, reach] an increasing function of each number is `target`, by bisection in float64."""
+    """The arguments in [-reach, reach] at which an increasing function is `target`, by bisection in float64."""
     wanted = target.double()
     low, high = torch.full_like(wanted, -reach), torch.full_like(wanted, reach)
     for _ in range(64):

@@ -55,7 +55,7 @@ class SumLogProb(torch.autograd.Function):
 
 
 class Pixels(TorchBernoulli):
-    """Bernoulli with log p = x a - log(1 + e^a), which takes a third of the time of PyTorch's own formula."""
+    """Bernoulli with log p = x a - log(1 + e^a), in a third of the time of PyTorch's own formula."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         return value * self.logits - F.softplus(self.logits)

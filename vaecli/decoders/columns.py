@@ -1,4 +1,4 @@
-"""Tables: each column has a likelihood of its own."""
+"""The decoder of tables, in which each column has a likelihood of its own."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class MixedColumns(Distribution):
     """Independent columns x (..., d), each with its own distribution; one that is missing (NaN) is integrated out.
 
     parts: the distribution of each group, of batch shape (..., G), and a value (G,) that its columns can have
-    order: (d,), where each column is in the groups put together; rounded: (d,), the least whole number of a column of
-        whole numbers, NaN for others
+    order: (d,), the position of each column in the concatenated groups
+    rounded: (d,), the smallest value of a column of whole numbers, NaN for others
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
-    support = constraints.real  # not all of it is a mass, so that no bits are counted
+    support = constraints.real  # partly densities, so that there are no bits per dimension
 
     def __init__(
         self, parts: Sequence[tuple[Distribution, Tensor]], places: Sequence[Tensor], order: Tensor, rounded: Tensor
@@ -63,7 +63,7 @@ class MixedColumns(Distribution):
 
 
 def as_whole(x: Tensor, least: Tensor) -> Tensor:
-    """x (..., d) with the columns of whole numbers rounded, to at least `least` (d,), which is NaN for the others."""
+    """x (..., d) with columns of whole numbers rounded, to at least `least` (d,), which is NaN for other columns."""
     return torch.where(least.isnan(), x, torch.maximum(x.round(), least))
 
 
@@ -77,8 +77,8 @@ def grouped(groups: nn.ModuleList, places: Sequence[Tensor]) -> Iterator[tuple[G
 class ColumnEntrance(Entrance):
     """A table's columns as numbers for a network: standard units, one-hot codes, and which cells are missing.
 
-    While training, a share `hide` of the cells on average is hidden from the encoder, more in some rows than in others,
-    so that it learns to do without: the ELBO stays a bound, of a posterior that has seen less.
+    In training, a share `hide` of the cells on average is hidden from the encoder, more in some rows than in others, so
+    that it learns to encode rows with gaps. The ELBO is then that of a posterior that has seen fewer cells.
     """
 
     def __init__(self, groups: nn.ModuleList, places: Sequence[Tensor], n_columns: int, hide: float) -> None:
@@ -97,7 +97,7 @@ class ColumnEntrance(Entrance):
         return torch.cat([*numbers, missing.to(x.dtype)], -1).to(next(self.buffers()).dtype)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Which cells (B, d) are hidden in this pass: of P(e < t + u s) with normal e, s the mean over s is `hide`."""
+        """The hidden cells (B, d) of this pass: e < t + u s with e, s ~ N(0, 1), s the same in a row."""
         threshold = NormalDist().inv_cdf(self.hide) * math.sqrt(1 + UNEVEN**2)
         cells, rows = x.new_empty(x.shape).normal_(), x.new_empty(len(x), 1).normal_()
         return cells < threshold + UNEVEN * rows
@@ -110,9 +110,9 @@ class Columns(Decoder):
     positive column's zeros and in an interval's ends. Each kind works in units of its own, learned from the training
     data. Missing cells are integrated out. The kinds are described in `decoders/kinds.py`; Nazabal et al. (2020).
 
-    columns: of each column its kind and what that needs; None: as the data have them
+    columns: the kind of each column, with its settings; None: filled in from the data
     min_scale: floor of a learned scale, in standard units
-    hide: the share of cells that are hidden from the encoder while training, so that it learns to do without
+    hide: the share of cells that are hidden from the encoder in training
     """
 
     columns: Sequence[ColumnKind]
@@ -176,7 +176,7 @@ class Columns(Decoder):
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
-        """`columns` as the data have them."""
+        """Fill in `columns` from the data."""
         if settings.get("columns") is not None:
             return settings
         if data.columns is None:
@@ -184,7 +184,7 @@ class Columns(Decoder):
         return {**settings, "columns": [column.values() for column in data.columns]}
 
     def error(self, mean: Tensor, x: Tensor) -> Tensor:
-        """x - mean of numbers, and 0 or 1 for a category that is right or wrong."""
+        """x - mean for numbers; for categories 0 where they are equal and 1 where not."""
         coded = torch.tensor([one.kind in CODED for one in self.columns], device=x.device)
         wrong = torch.where(x.isnan(), torch.nan, (x.round() != mean.round()).to(x.dtype))
         return torch.where(coded, wrong, x - mean)

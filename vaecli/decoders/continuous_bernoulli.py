@@ -8,7 +8,7 @@ from torch.distributions import Distribution, Independent, constraints
 
 from vaecli.decoders.base import DataFacts, Decoder, check_unit_interval, solve
 
-SERIES_BELOW = 0.5  # logits below which a power series serves: the closed forms are differences of large numbers there
+SERIES_BELOW = 0.5  # below, the closed forms are differences of large numbers, and a power series is used
 # log(sinh(a/2) / (a/2)) = sum_n B_2n / (2n (2n)!) a^2n, B_2n the Bernoulli numbers; the next term is below 1e-18
 SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000, 1 / 1046139494400)
 

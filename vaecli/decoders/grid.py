@@ -21,7 +21,7 @@ GreyLevels = Annotated[int, Field(strict=True, ge=2, le=2**16)]
 
 
 class Multiples(constraints.Constraint):
-    """0, step, 2 step ..., `levels` of them or without end; `tolerance`, in steps, allows for single precision."""
+    """0, step, 2 step ..., `levels` of them or infinitely many; `tolerance`, in steps, allows for single precision."""
 
     is_discrete = True
 
@@ -36,7 +36,7 @@ class Multiples(constraints.Constraint):
 
 
 class GridDistribution(Distribution):
-    """The probability of x = step k for whole numbers k; an x in between counts as the nearest of them."""
+    """The probability of x = step k for whole numbers k; an x in between is rounded to the nearest of them."""
 
     arg_constraints = {}  # noqa: RUF012
 
@@ -63,7 +63,7 @@ class GreyDecoder(Decoder, abstract=True):
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
-        """`levels` as the data have them."""
+        """Fill in `levels` from the data."""
         if settings.get("levels") is not None:
             return settings
         return {**settings, "levels": cls.levels_of(data)}
@@ -89,7 +89,7 @@ class GreyDecoder(Decoder, abstract=True):
 
 
 class LogCounts(Entrance):
-    """x -> log(1 + x): counts of any size as numbers that a network takes."""
+    """x -> log(1 + x), so that a network gets counts of any size as moderate numbers."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.log1p(x.clamp_min(0))  # the learned observations of prior=vamp may be negative
@@ -122,7 +122,7 @@ class CountDecoder(Decoder, abstract=True):
 
     @abstractmethod
     def family(self, raw: Tensor, *others: Tensor) -> Distribution:
-        """The distribution of each number, its mean being softplus(raw) apart from the others' effect."""
+        """The distribution of each number, whose mean is softplus(raw)."""
 
     def forward(self, *params: Tensor) -> Distribution:
         raw, *others = params
@@ -153,7 +153,7 @@ class CountDecoder(Decoder, abstract=True):
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
-        """`step` as the data have it; `log1p` where they are whole numbers beyond 0 and 1."""
+        """Fill in `step` from the data, and `log1p` if they are whole numbers other than just 0 and 1."""
         settings = settings if settings.get("step") is not None else {**settings, "step": cls.step_of(data)}
         if settings.get("log1p", False) is None:
             settings = {**settings, "log1p": data.high > 1}

@@ -1,4 +1,4 @@
-"""Likelihoods of columns: a class for each kind, for all the columns of that kind at once."""
+"""The likelihoods of a table's columns: one class for each kind, which handles all columns of that kind at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vaecli.decoders.negative_binomial import OverdispersedCounts
 from vaecli.decoders.totals import raw_of_log
 from vaecli.utils.columns import ColumnKind
 
-SMALLEST_SCALE = 1e-6  # of a statistic, as a share of its mean: less is rounding of one that does not vary
+SMALLEST_SCALE = 1e-6  # of a statistic, relative to its mean: anything smaller is rounding error of a constant
 
 
 class Group(nn.Module):
-    """G columns of one kind: statistics of them, what the encoder is given, and their distribution.
+    """G columns of one kind: their statistics, the encoder's features, and their distribution.
 
-    n_params: numbers of the decoder network for each column; n_features: numbers for the encoder for each column
+    n_params: outputs of the decoder network for each column; n_features: inputs of the encoder network for each column
     mean, scale: (G, S), of the S = n_statistics statistics of each column over the training data
     """
 
@@ -47,23 +47,23 @@ class Group(nn.Module):
         return self.statistics(x.double())
 
     def features(self, x: Tensor) -> Tensor:
-        """What the encoder is given of x (..., G): (..., G, n_features)."""
+        """The encoder's features of x (..., G): (..., G, n_features)."""
         return (self.statistics(x) - self.mean) / self.scale
 
     @abstractmethod
     def inside(self) -> Tensor:
-        """A value (G,) that each column can have, to stand in for one that is missing."""
+        """A value (G,) that each column can have, which replaces missing ones."""
 
     @abstractmethod
     def start(self) -> Tensor:
-        """Parameters (G, n_params) of the columns' own distributions over the training data, or about so."""
+        """Parameters (G, n_params) with which each distribution is about that of its column in the training data."""
 
     @abstractmethod
     def distribution(self, params: Tensor) -> Distribution:
         """Parameters (..., G, n_params) -> a distribution of batch shape (..., G)."""
 
     def learn(self, mean: Tensor, scale: Tensor) -> None:
-        """Take the statistics' means and standard deviations (G, S), float64."""
+        """Store the statistics' means and standard deviations (G, S), float64."""
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(scale > SMALLEST_SCALE * mean.abs().clamp_min(1e-30), scale, 1.0))
 
@@ -120,7 +120,7 @@ class PositiveOrZero(Real):
 
     def features(self, x: Tensor) -> Tensor:
         given = super().features(x)
-        return torch.where(given.isnan(), 0.0, given)  # the logarithm of 0, for which the mean of the others stands
+        return torch.where(given.isnan(), 0.0, given)  # the logarithm of 0 is replaced by the mean of the others
 
     def inside(self) -> Tensor:
         return torch.zeros_like(self.mean[:, 0])
@@ -135,7 +135,7 @@ class PositiveOrZero(Real):
 class Interval(Real):
     """Logit-normal between two ends, as Real of the logit; see Intervals."""
 
-    REACH = 0.05  # beyond an end that some values have, as a share of the width
+    REACH = 0.05  # how far the normal's range extends beyond an end that some values have, relative to the width
 
     def laws(self, loc: Tensor, width: Tensor) -> Intervals:
         low, high = self.ends()
@@ -252,7 +252,7 @@ class Count(Group):
 
 
 class Constant(Group):
-    """A value that never varies: it takes no parameter, and tells the encoder nothing."""
+    """A constant column: it has neither parameters nor features."""
 
     n_params = n_features = 0
 
@@ -279,5 +279,5 @@ GROUPS: dict[str, type[Group]] = {
 
 
 def group_class(column: ColumnKind) -> type[Group]:
-    """The likelihood of a column."""
+    """The class for a column."""
     return PositiveOrZero if column.kind == "positive" and column.zeros else GROUPS[column.kind]

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
-MOST_LOG = 30.0  # of a positive number or a count: e^30 is 10^13, and single precision does not overflow
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)  # of smooth functions exact to single precision or nearly so
+MOST_LOG = 30.0  # largest logarithm of a positive number or a count: e^30 is 10^13, and float32 does not overflow
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)  # integrates smooth functions nearly to single precision
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -107,10 +107,10 @@ class Positives(MappedNormal):
 
 
 class Intervals(MappedNormal):
-    """Logit-normal numbers between two ends, of which those that reach beyond an end count as the end.
+    """Logit-normal numbers between two ends; numbers beyond an end are set to the end.
 
     With w the width and e the reach beyond either end, h(x) = logit((x - low + e) / (w + 2 e)). Inside, the density is
-    that of the formula; the ends have the masses P(y < h(low)) and P(y > h(high)), which are none for e = 0.
+    that of the formula. The ends have the masses P(y < h(low)) and P(y > h(high)), which are 0 for e = 0.
     """
 
     margin = 1e-6  # of a share, for finite logits
@@ -186,7 +186,7 @@ class Codes(Elementwise):
 
     @property
     def variance(self) -> Tensor:
-        """Of the codes, which only says how far the probability is spread."""
+        """The variance of the codes, which only shows how widely the probability is spread."""
         k = torch.arange(self.log_p.shape[-1], dtype=self.log_p.dtype, device=self.log_p.device)
         p = self.log_p.exp()
         return (p * k.square()).sum(-1) - (p * k).sum(-1).square()

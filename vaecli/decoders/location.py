@@ -1,4 +1,4 @@
-"""The base classes of decoders of real values: a location, perhaps squeezed into (0, 1), and a scale."""
+"""The base classes of decoders of real values: a location, optionally squeezed into (0, 1), and a scale."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LocationDecoder(Decoder, abstract=True):
         return (torch.logit(mean, eps=margin) if self.squeeze else mean).unsqueeze(0)
 
     def check(self, data: DataFacts) -> str | None:
-        """Any real data, but for those that a sigmoid's location cannot reach."""
+        """Accepts all real data except those that a sigmoid's location cannot reach."""
         if self.squeeze and (data.low < 0 or data.high > 1):
             raise ValueError(
                 f"decoder.loc=sigmoid keeps the mean in (0, 1), but the data lie in [{data.low:.4g}, {data.high:.4g}]: "

@@ -1,7 +1,8 @@
 """Log-probabilities of counts as sums of terms of their own size, so that single precision keeps their digits.
 
-log k! and k log m of a million are numbers of 10^7, of which single precision holds the ones at best. Loader (2000),
-"Fast and accurate computation of binomial probabilities", takes Stirling's formula out and leaves deviances.
+For k = 10^6, log k! and k log m are near 10^7, and single precision holds such numbers to the nearest integer at best.
+Loader (2000), "Fast and accurate computation of binomial probabilities", subtracts Stirling's formula; what remains are
+deviances.
 """
 
 from __future__ import annotations

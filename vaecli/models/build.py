@@ -55,7 +55,7 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
 
 
 def encoder_network(architecture: Architecture, decoder: Decoder, n_features: int) -> nn.Module:
-    """The architecture's encoder, behind what the decoder makes of an observation first."""
+    """The architecture's encoder, after the conversion of observations that the decoder asks for."""
     entrance = decoder.entrance()
     if entrance is None:
         return architecture.encoder(decoder.x_shape, n_features)
@@ -82,7 +82,7 @@ def wrap_for_data(model: VAE, dataset: Values) -> VAE:
 
 
 def learn_units(model: VAE, train: Split) -> None:
-    """Let the model's parts that hold the data's units learn them from the training split."""
+    """Compute the buffers with the data's units from the training split."""
     parts = [part for part in model.modules() if isinstance(part, Standardizer | Filler)]
     if parts:
         moments = train.moments
@@ -110,14 +110,14 @@ def check_model_fits(options: OptionFactory, latent_dim: int, x_shape: tuple[int
 
 
 def initialise_output_bias(model: VAE, train: Split) -> None:
-    """Begin with the decoder's output at the data's mean, if decoder and network both can."""
+    """Set the output bias to the data's mean, if decoder and network support it."""
     mean, network = train.mean(), model.decoder_network
     if isinstance(network, DecoderNetwork) and model.decoder.params_at_mean(mean) is not None:
         network.set_output_bias(mean, cast("Callable[[Tensor], Tensor]", model.decoder.params_at_mean))
 
 
 def initialise_prior(model: VAE, train: Split) -> None:
-    """Initialise the prior from training data, if it uses any; they are drawn at random but always the same."""
+    """Initialise the prior from training data, if it uses any: random observations, but always the same ones."""
 
     def draw(n: int) -> Tensor:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
@@ -152,7 +152,7 @@ def fill_from_data(config: RunConfig, options: OptionFactory, dataset: Dataset, 
 def filled_decoder(
     options: OptionFactory, train: Split, recipe: str | None = None, columns: Sequence[ColumnKind] | None = None
 ) -> Values:
-    """The decoder's option completed with what depends on the data; columns: their kinds, of a table."""
+    """The decoder's option completed with what depends on the data; columns: the kinds of a table's columns."""
     node: Values = options.options["decoder"]
     check_usable(train, gaps=has_gaps(options.options.get("dataset", {})))
     decoder: Any = options.option_class("decoder")
@@ -202,7 +202,7 @@ def data_facts(split: Split, step: float | None = None, dataset: Values | None =
 
 
 def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:
-    """Whether all values that are not missing are multiples of `step`, but for `tolerance` of it."""
+    """Whether all values that are not missing are multiples of `step`, up to `tolerance` steps."""
     parts = (chunk.to(torch.float32) / step for chunk in split.chunks())
     return not any(bool(((part - part.round()).abs() >= tolerance).any()) for part in parts)
 

@@ -1,4 +1,4 @@
-"""A model at work without gradients: in evaluation mode, a batch at a time, seeded."""
+"""Uses a model without gradients: in evaluation mode, a batch at a time, with seeded random numbers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def shared_batches(split: Split, size: int = INFERENCE_BATCH) -> Iterator[Tensor
 
 
 def part_of(split: Split, index: Tensor | slice, share: Share | None) -> Tensor:
-    """A share of the batch `index`; pixels that are redrawn are those that the whole batch would have."""
+    """A share of the batch `index`; redrawn pixels are those of the whole batch."""
     if share is None or split.redraw:
         x = split.batch(index)
         return x if share is None else x[share.rows]
@@ -72,7 +72,7 @@ def observed_dtype(model: nn.Module) -> torch.dtype:
 
 
 def find_standardizer(model: nn.Module) -> Standardizer | None:
-    """What holds mean and scale of the data, where the model standardises them."""
+    """The module with mean and scale of the data; None if the model does not standardise them."""
     return next((part for part in model.modules() if isinstance(part, Standardizer)), None)
 
 

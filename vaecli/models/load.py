@@ -146,7 +146,7 @@ def numel(tensors: Iterable[torch.Tensor]) -> int:
 
 @contextmanager
 def limit_parameters(n: int) -> Iterator[None]:
-    """Within it, making more than n parameters raises ValueError: a configuration can ask for billions of layers."""
+    """Within it, creating more than n parameters raises ValueError: a configuration can ask for billions of layers."""
     left = n
 
     def count(*args: Any) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaecli.utils.memory import check_memory
 
-UNCHECKED_BYTES = 2**27  # bytes that are used without checking the free memory
+UNCHECKED_BYTES = 2**27  # up to so many bytes the free memory is not checked
 COPIES = 2  # of a network's largest layer: distributions and convolutions need temporary copies
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Sigmoid, nn.Tanh)
 
@@ -53,7 +53,7 @@ def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
 
 
 def give_shapes_only(module: nn.Module) -> None:
-    """Let a module on the meta device return a tensor of the right shape and do nothing else, if that is easily known.
+    """Let a module on the meta device only return a tensor of the right shape, if the shape is easily known.
 
     torch's own way on the meta device imports its compiler, which takes as long as importing torch.
     """

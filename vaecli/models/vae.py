@@ -53,7 +53,7 @@ class VAE(nn.Module):
         self.sizes: tuple[Sizes, Sizes] | None = None  # of the two networks, if known
 
     def measure(self) -> None:
-        """Find out how much memory the networks take, on the meta device; a user's networks may not run there."""
+        """Compute how much memory the networks take, on the meta device, on which a user's networks may not run."""
         with suppress(RuntimeError, TypeError, ValueError):
             self.sizes = sizes(self.encoder_network, self.x_shape), sizes(self.decoder_network, (self.latent_dim,))
 

@@ -26,7 +26,7 @@ class Objective(Option, abstract=True):
 
     n_samples: L, the draws of z per observation, averaged outside any logarithm
     k: the draws inside the logarithm, for each of the L
-    batch_coupled: whether the loss depends on means over the batch otherwise than linearly
+    batch_coupled: whether the loss is a nonlinear function of means over the batch
     own_scores: whether the gradient assumes that the log p(x|z) of a draw depends on no other draw
     """
 
@@ -84,7 +84,7 @@ class Weighted(Objective, abstract=True):
 
 
 def matched(weight: float | Tensor, term: Tensor) -> float | Tensor:
-    """A weight in the precision of the term () that it multiplies, so that the term is not promoted."""
+    """The weight in the precision of the term () that it multiplies, so that torch does not promote the term."""
     return weight.to(term) if isinstance(weight, Tensor) else weight
 
 
@@ -103,7 +103,7 @@ def log_weight(out: VAEOutput, x: Tensor) -> Tensor:
 
 
 def path_log_q(q_z: Distribution, z: Tensor, log_q: Tensor) -> Tensor:
-    """log q(z|x) of its own draws z (K, B, D), (K, B), with a gradient that reaches q's parameters through z alone.
+    """log q(z|x), (K, B), of draws z (K, B, D) from q, with a gradient that reaches q's parameters through z alone.
 
     The score, the gradient at a fixed z, is subtracted again; this works for any q whose `log_prob` takes latents that
     are not its own draws. Roeder et al. (2017).

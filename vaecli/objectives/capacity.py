@@ -1,4 +1,4 @@
-"""The evidence lower bound with a KL divergence that is kept at a rising value."""
+"""The evidence lower bound with a penalty that keeps the KL divergence at a rising value."""
 
 from dataclasses import dataclass
 from typing import ClassVar

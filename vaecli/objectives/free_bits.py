@@ -1,4 +1,4 @@
-"""The evidence lower bound with free bits: a minimum of information in each latent without cost."""
+"""The evidence lower bound with free bits: the first nats of information in each latent cost nothing."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""A step whose batch goes through the networks in several parts, one after another, which takes less memory."""
+"""A step that passes its batch through the networks in several parts, one after another, to save memory."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ class AccumulatedPasses(Passes):
 
 
 def added(total: Tensor | None, gradient: Tensor | None) -> Tensor | None:
-    """The sum of two gradients, in place of the first; None: there is none."""
+    """The sum of two gradients, computed in place of the first; None stands for no gradient."""
     if total is None or gradient is None:
         return gradient if total is None else total
     return total.add_(gradient)
 
 
 def check_parts_add_up(loss: nn.Module, parts: int) -> None:
-    """UserError for a loss that is not the sum of those of the batch's parts."""
+    """UserError for a loss that is not the sum of the losses of the batch's parts."""
     if loss.objective.batch_coupled or not loss.model.decoder.training_bound:  # type: ignore[union-attr]
         raise UserError(
-            f"accumulate={parts}: this loss depends on means over the whole batch, which its parts do not know "
+            f"accumulate={parts}: this loss depends on means over the whole batch, which a part does not know "
             "(objective=capacity and free_bits, decoder=gaussian_optimal): leave accumulate out"
         )
     if not only_known_classes(loss):
-        raise UserError(f"accumulate={parts}: is for vaecli's own options; leave it out")
+        raise UserError(f"accumulate={parts}: works with vaecli's own options only; leave it out")

@@ -17,7 +17,8 @@ from vaecli.utils.errors import UserError
 
 
 def train(*words: str) -> Run:
-    """Train as `vae-train WORDS` does, as in train("dataset=mnist", "latent_dim=2"); the run with its best weights.
+    """Train as `vae-train WORDS` does, as in train("dataset=mnist", "latent_dim=2"). Returns the run with its best
+    weights.
 
     UserError for what the command would refuse.
     """

@@ -1,4 +1,4 @@
-"""The sets of weights of which a run saves the best version: the model's own and, with ema.decay, their average."""
+"""The candidates for the best checkpoint: the model's own weights and, with ema.decay, their average."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaecli.training.state import OTHER_CANDIDATES, Best
 
 @dataclass
 class Candidate:
-    """Weights that are validated and, where they are the best so far, saved."""
+    """Weights that are validated, and saved if they are the best so far."""
 
     name: str  # of its checkpoint, as in best.safetensors
     model: nn.Module  # has these weights
@@ -40,7 +40,7 @@ class Candidate:
 
 
 def candidates(model: nn.Module, average: AveragedModel | None) -> list[Candidate]:
-    """The candidates; the first are the model's own weights, which decide on early stopping."""
+    """All candidates; the first one is the model's own weights, which decide on early stopping."""
     own = Candidate("best", model, model)
     if average is None:
         return [own]

@@ -1,4 +1,4 @@
-"""How a run takes its steps: as plain PyTorch, from a recorded graph, or from compiled kernels."""
+"""How a run computes its steps: as plain PyTorch, from a recorded graph, or from compiled kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Compile = Literal["auto"] | bool
 
 RECORD_FROM = 2_000  # steps: recording takes as long as some hundred steps and saves a tenth of each, or more
 COMPILE_FROM = 500_000  # steps: compiling takes up to a minute and saves some 0.1 ms of each
-OWN = {"torch", "vaecli"}  # packages whose classes run the same operations in every step: recordable
+OWN = {"torch", "vaecli"}  # packages whose classes run the same operations in every step, so that they can be recorded
 
 
 class Execution(NamedTuple):
@@ -20,14 +20,14 @@ class Execution(NamedTuple):
 
     recorded: bool
     compiled: bool = False
-    remark: str | None = None  # what there is to tell the user
+    remark: str | None = None  # a line for the user
 
 
 def choose_execution(wanted: Compile, loss: nn.Module, steps: int) -> Execution:
     """How a run of `steps` steps in total is computed; a resumed run gets the same answer.
 
-    `auto` records from RECORD_FROM steps on, where all classes are vaecli's or torch's: another's may do in Python what
-    changes from step to step. It compiles from COMPILE_FROM steps on. `true` does both, `false` neither.
+    `auto` records from RECORD_FROM steps on, if all classes are vaecli's or torch's; the Python code of other classes
+    may do something else in each step. It compiles from COMPILE_FROM steps on. `true` does both, `false` neither.
     """
     if wanted is False:
         return Execution(recorded=False)

@@ -1,4 +1,4 @@
-"""The update of torch's fused Adam and AdamW without the Python around it."""
+"""The update of torch's fused Adam and AdamW without the Python code around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DirectStep:
     """Takes the steps of an optimizer: for a fused Adam or AdamW by calling its kernel, for others by their `step`.
 
     `step` collects parameters, gradients and moments anew each time, which for a small network takes longer than the
-    update. Here they are collected once, until the optimizer holds other ones; the numbers are the same bits.
+    update. Here they are collected only when the optimizer holds other ones. The results are the same to the last bit.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -57,7 +57,7 @@ class DirectStep:
         return state.get("exp_avg") is self.means[0]
 
     def collect(self) -> None:
-        """Look up the tensors after a step of the optimizer's own; none where there is no kernel for it."""
+        """Look up the tensors after the optimizer's own step; none if there is no kernel for it."""
         groups, state = self.optimizer.param_groups, self.optimizer.state
         if self.kernel is None or len(groups) != 1 or any(groups[0].get(key) != is_ for key, is_ in PLAIN.items()):
             return

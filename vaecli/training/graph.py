@@ -1,7 +1,8 @@
-"""A step's forward and backward pass, recorded once as a straight line of tensor operations.
+"""A step's forward and backward pass, recorded once as a sequence of tensor operations.
 
-Replaying it takes the same operations in the same order as the eager step, and gives the same bits; what it saves is
-the Python of models and distributions and the bookkeeping of autograd, which for small networks is most of a step.
+Replaying it runs the same operations in the same order as the eager step, with the same result to the last bit. It
+saves the Python code of models and distributions and the bookkeeping of autograd, which for small networks are most of
+a step.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from vaecli.objectives.base import Estimate
 from vaecli.utils.random import random_states, set_random_states
 
 aten = torch.ops.aten
-SAME = (aten.alias.default, aten.detach.default)  # without autograd they return what they are given
+SAME = (aten.alias.default, aten.detach.default)  # without autograd they return their input
 VIEWS = (aten.t.default, aten.view.default, aten.transpose.int, aten.unsqueeze.default, aten.expand.default)
 SUMS = (aten.sum.dim_IntList, aten.mean.dim)
 BY_ONE = (aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar, aten.pow.Tensor_Scalar)
@@ -29,9 +30,9 @@ BY_ONE = (aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar, at
 class StepGraph:
     """The loss, metrics and gradients of a LossModule for batches of one shape.
 
-    Called with a batch and the step, both as `LossModule.forward` takes them, it gives the estimate and a gradient for
-    each parameter that is trained, None for one that the loss does not reach. Weights are read where the module has
-    them at each call. Whatever else Python computes in a pass is frozen as it was when it was recorded.
+    Called with a batch and the step, both as `LossModule.forward` takes them, it returns the estimate and a gradient
+    for each trained parameter, or None if the loss does not depend on it. Each call reads the weights from the module.
+    Everything else that Python computes in a pass is frozen at its value during recording.
     """
 
     def __init__(self, loss: nn.Module, x: Tensor, step: Tensor, compiled: bool = False) -> None:
@@ -73,12 +74,12 @@ class StepGraph:
         return Estimate(loss, dict(zip(self.names, rest[:n], strict=True))), rest[n:]
 
     def lift(self) -> None:
-        """Make the constants and the views of weights in the graph inputs of it."""
+        """Turn the constants and the views of weights in the graph into inputs of it."""
         if isinstance(self.replay, GraphModule):
             self.lifted = lift(self.replay, self.held)
 
     def set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
-        """Leave the gradients of a pass at the parameters."""
+        """Store the gradients of a pass in the parameters' `grad`."""
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
 
@@ -94,9 +95,9 @@ def compiled_graph(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequenc
 
 
 def lift(module: GraphModule, held: Sequence[Tensor]) -> list[Tensor]:
-    """Make the constants of a graph, and the views of its first inputs `held`, inputs after all others; these tensors.
+    """Turn a graph's constants, and the views of its first inputs `held`, into further inputs; returns their tensors.
 
-    They are the same at each call, so that it saves making them anew.
+    They are the same at each call, so that they need not be made again.
     """
     graph = module.graph
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
@@ -118,7 +119,7 @@ def lift(module: GraphModule, held: Sequence[Tensor]) -> list[Tensor]:
 
 
 def simplify(module: GraphModule) -> GraphModule:
-    """The same graph without operations that change nothing, and with those of constants alone done once."""
+    """The same graph without operations that change nothing, and with operations on constants computed in advance."""
     drop_identities(module.graph)
     drop_views(module.graph)
     fold_constants(module)
@@ -128,7 +129,7 @@ def simplify(module: GraphModule) -> GraphModule:
 
 
 def drop_identities(graph: Graph) -> None:
-    """Take out aliases, and products, quotients and powers with the number one."""
+    """Remove aliases, and products, quotients and powers with the number one."""
     for node in list(graph.nodes):
         by_one = node.target in BY_ONE and not isinstance(node.args[1], Node) and node.args[1] == 1
         if node.target in SAME or (by_one and keeps_type(node)):
@@ -137,7 +138,7 @@ def drop_identities(graph: Graph) -> None:
 
 
 def drop_views(graph: Graph) -> None:
-    """Take out views that undo each other or change nothing, stacks of one tensor, and sums over one number."""
+    """Remove views that undo each other or change nothing, stacks of one tensor, and sums over one number."""
     for node in list(graph.nodes):
         given: Any = node.args[0] if node.args else None
         if node.target is aten.t.default and given.target is aten.t.default:
@@ -185,7 +186,7 @@ def keeps_type(node: Node) -> bool:
 
 
 def fold_constants(module: GraphModule) -> None:
-    """Put the values of nodes that depend on no input in their places."""
+    """Replace nodes that depend on no input by their values."""
     known: dict[Node, Any] = {}
     written = written_into(module.graph)
     for node in list(module.graph.nodes):
@@ -201,7 +202,7 @@ def fold_constants(module: GraphModule) -> None:
 
 
 def is_pure(node: Node) -> bool:
-    """Whether a node computes the same from the same, and writes into nothing."""
+    """Whether a node always computes the same result from the same inputs, and changes nothing in place."""
     schema = getattr(node.target, "_schema", None)
     return schema is not None and not schema.is_mutable and not is_random(node)
 
@@ -211,7 +212,7 @@ def is_random(node: Node) -> bool:
 
 
 def written_into(graph: Graph) -> set[Node]:
-    """The nodes whose values an operation in place changes, themselves or as a view of them."""
+    """The nodes whose values an in-place operation changes, directly or through a view."""
     found: set[Node] = set()
     for node in graph.nodes:
         schema = getattr(node.target, "_schema", None)

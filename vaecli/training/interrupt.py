@@ -17,7 +17,7 @@ AGREE_EVERY = 8  # steps
 class Interrupt:
     """While active, the first SIGINT or SIGTERM only sets `requested`; a second one ends the process.
 
-    In a job of a cluster so does the signal that warns of the job's end.
+    In a cluster's job, the signal that warns of the job's end also sets `requested`.
 
     Inside another active Interrupt, `with` returns the outer one, so that all runs of a process see the same signal.
     """
@@ -51,14 +51,14 @@ class Interrupt:
 
 
 def should_stop(interrupt: Interrupt, step: int) -> bool:
-    """Whether to stop before a step; the processes of a run ask each other now and then."""
+    """Whether to stop before a step; the processes of a run agree on it every AGREE_EVERY steps."""
     if world() == 1:
         return interrupt.requested is not None
     return step % AGREE_EVERY == 0 and agreed_signal(interrupt) is not None
 
 
 def agreed_signal(interrupt: Interrupt) -> int | None:
-    """The signal that stops any of the processes, and from now on all."""
+    """The signal that any of the processes has received; from then on it stops all of them."""
     if world() > 1:
         interrupt.requested = highest(interrupt.requested or 0) or interrupt.requested
     return interrupt.requested

@@ -56,11 +56,11 @@ from vaecli.utils.text import say
 
 
 def start_run(config: RunConfig, invocation: Invocation) -> TrainingGenerator[float]:
-    """A run as a command line asks for it; ends with its best bound on the validation split, or the training split.
+    """The run that a command line asks for; returns its best bound on the validation split, or the training split.
 
     All runs, however they begin, go through `run_in_folder`.
     """
-    if not leads():  # of several processes one writes the run's folder
+    if not leads():  # only one of several processes writes the run's folder
         invocation = invocation._replace(sweep_folder=None, quiet=True)
         config = config if config.resume is not None else replace(config, name=None, output=str(scratch_folder()))
     return start_new(config, invocation) if config.resume is None else start_resumed(config, invocation)
@@ -119,7 +119,7 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> TrainingGenerator
         if summary.status == "completed":
             if state is None:
                 raise UserError(f"resume={folder}: is complete, but has no {checkpoint_name(LAST)} to resume from")
-            if config.n_epochs > stored.n_epochs:  # early stopping counts anew
+            if config.n_epochs > stored.n_epochs:  # early stopping counts from 0 again
                 state = state._replace(best=state.best._replace(validations_since_best=0))
             if finished := nothing_left(config, state):
                 say(f"{folder} {finished}")
@@ -187,7 +187,7 @@ def train_in_folder(
             restore_trainer(trainer, setup, resume, logger)
         yield from trainer.epochs()
     if trainer.pruned:
-        logger.say(f"pruned after epoch {trainer.epoch}: its bounds are hopeless beside those of other trials")
+        logger.say(f"pruned after epoch {trainer.epoch}: its bounds are hopeless compared with those of other trials")
     pictures.curves()
     speed = (progress.done - done) / max(trainer.seconds, 1e-9)
     best = {"epoch": trainer.best.epoch, "elbo": trainer.best.elbo, "bound": trainer.best.bound}
@@ -227,7 +227,7 @@ def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState,
     """Restore the trainer to where the run stopped, and print it."""
     state = resume.training
     if state is None:
-        logger.say("the run was stopped before its first step: starting at the beginning")
+        logger.say("the run was stopped before its first step and starts at the beginning")
         return
     schedule = setup.scheduler.state_dict()
     with misfit_as_user_error(logger.folder.checkpoint(LAST)):
@@ -237,8 +237,8 @@ def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState,
     if resume.another_objective and trainer.epoch < trainer.plan.epochs:
         for candidate in trainer.candidates:
             candidate.forget_best()
-        logger.say("the objective has changed, and its bound cannot be compared with the earlier one: the best "
-                   "checkpoint is chosen among the validations from now on")  # fmt: skip
+        logger.say("the objective has changed, and its bound cannot be compared with earlier ones: the best "
+                   "checkpoint is chosen among later validations only")  # fmt: skip
     if resume.changes:
         trainer.save_last()  # with the changes in its configuration, so that they hold after another stop too
     horizon = {key: value for key, value in schedule.items() if state.scheduler.get(key) != value}

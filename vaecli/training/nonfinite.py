@@ -1,4 +1,4 @@
-"""Errors for values that are not finite: which came first, and what to try."""
+"""Errors for values that are not finite: they name the first one, and what to try."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class SharedPasses(Passes):
         device = next(loss.parameters()).device
         places = [device.index or torch.cuda.current_device()] if device.type == "cuda" else None
         with connection_errors(), warnings.catch_warnings(action="ignore", category=FutureWarning):
-            # buffers are the same everywhere; a static graph lets parameters go without a gradient
+            # buffers are the same in all processes; a static graph allows parameters without a gradient
             shared = DistributedDataParallel(loss, device_ids=places, broadcast_buffers=False, static_graph=True)
         super().__init__(shared)
 

@@ -1,4 +1,4 @@
-"""A pass over the training data, a batch at a time; of each batch this process takes its share."""
+"""A pass over the training data, a batch at a time; this process takes its share of each batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaecli.utils.ranks import Share, share_of, world
 
 @dataclass(frozen=True)
 class Part:
-    """What this process takes of a batch: unconverted observations, and which they are; None: the whole batch."""
+    """This process's share of a batch, not yet converted; share None: the whole batch."""
 
     split: Split
     rows: Tensor
@@ -25,7 +25,7 @@ class Part:
         return len(self.rows) if self.share is None else self.share.total
 
     def observations(self) -> Tensor:
-        """Converted observations (B, *x_shape); pixels are redrawn for the whole batch, whoever takes which."""
+        """Converted observations (B, *x_shape); pixels are redrawn for the whole batch, whatever the shares."""
         x = self.split.observations(self.rows)
         return x if self.share is None or len(x) == self.share.stop - self.share.start else x[self.share.rows]
 

@@ -13,7 +13,7 @@ from vaecli.training.execution import Execution
 from vaecli.training.graph import StepGraph
 
 EAGER = Execution(recorded=False)
-Backward = Callable[[], None]  # puts the gradients at the parameters, in place of those that are there
+Backward = Callable[[], None]  # stores the gradients in the parameters, in place of earlier ones
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Passes:
     loss: nn.Module
     execution: Execution = EAGER
     batch_size: int = 0
-    say: Callable[[str], None] = print  # is told where there is no graph after all
+    say: Callable[[str], None] = print  # called with a line if no graph can be made
     graph: StepGraph | None = None
 
     def __call__(self, x: Tensor, step: Tensor) -> tuple[Estimate, Backward]:
@@ -46,11 +46,11 @@ class Passes:
         loss.backward()
 
     def record(self, x: Tensor, step: Tensor) -> None:
-        """Make the graph; what cannot be compiled is recorded, and what cannot be recorded stays as it is."""
+        """Make the graph; a pass that cannot be compiled is recorded, and one that cannot be recorded stays eager."""
         try:
             self.graph = StepGraph(self.loss, x, step, self.execution.compiled)
             self.graph.lift()
-        except Exception as error:  # of whatever kind: an option may do anything
+        except Exception as error:  # any exception: an option may do anything
             failed = "compiled" if self.execution.compiled else "recorded"
             instead = "a recorded graph is used instead" if self.execution.compiled else "it runs as ordinary PyTorch"
             self.say(f"the training step could not be {failed} ({type(error).__name__}): {instead}")

@@ -1,4 +1,4 @@
-"""How long to train, how often to validate and save, and who is told what training produces."""
+"""How long to train, how often to validate and save, and what receives the results of training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from vaecli.utils.types import StateDict
 
-Prune = Callable[[int, float], bool]  # told an epoch and its validation bound; whether the run is hopeless
+Prune = Callable[[int, float], bool]  # of an epoch and its validation bound: whether the run is hopeless
 
 
 @dataclass(frozen=True)

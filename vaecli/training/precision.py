@@ -15,7 +15,7 @@ Precision = Literal["float32", "bf16"]
 
 @contextmanager
 def in_bfloat16(*networks: nn.Module) -> Iterator[None]:
-    """Within it the products of these networks are taken in bfloat16; weights, outputs and gradients stay float32.
+    """Within it these networks compute their products in bfloat16; weights, outputs and gradients stay float32.
 
     Densities, KL divergences and sums over dimensions are computed outside of the networks, and so in float32
     (Micikevicius et al., 2018, keep reductions in single precision for the same reason).

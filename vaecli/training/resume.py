@@ -1,4 +1,4 @@
-"""What a run resumes from: its stored state, what may change, and whether it fits."""
+"""What a run resumes from: its stored state, the keys that may change, and checks that the two fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_state(folder: RunFolder) -> tuple[Values, TrainingState | None]:
 
 @contextmanager
 def misfit_as_user_error(path: Path) -> Iterator[None]:
-    """Turns every error about the contents of a checkpoint into a UserError: they can be wrong in any way."""
+    """Turns every error about the contents of a checkpoint into a UserError: the contents can be wrong in any way."""
     try:
         yield
     except UserError:

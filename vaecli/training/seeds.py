@@ -28,7 +28,7 @@ PER_RUN_KEYS = ("seeds", "seed", "output", "name", "resume", "sweep.skip_complet
 def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; returns the best bound, or its mean over several seeds."""
     if config.sweep.skip_completed and invocation.sweep_folder is None:
-        raise UserError("sweep.skip_completed=true: is for sweeps; add -m, or resume a single run with resume=RUN")
+        raise UserError("sweep.skip_completed=true: is only for sweeps; add -m, or resume a single run with resume=RUN")
     goes_on = config.sweep.skip_completed or (config.resume is None and (restarted() or in_job()))
     if goes_on and (name := told(earlier_run(config, invocation) if leads() else None)) is not None:
         earlier = Path(name)
@@ -56,7 +56,7 @@ def start(config: RunConfig, invocation: Invocation) -> float:
 
 
 def earlier_run(config: RunConfig, invocation: Invocation) -> str | None:
-    """The folder in which an earlier start of this command line, or of the sweep, has begun the run.
+    """The folder of the run that an earlier start of this command line, or of the sweep, has begun.
 
     The empty folder that the sweep has made for the job is removed.
     """
@@ -98,7 +98,7 @@ def of_seed(config: RunConfig, folder: Path, seed: int) -> RunConfig:
 
 
 def resumed(given: RunConfig, folder: Path) -> list[RunConfig]:
-    """The configurations that resume the runs below a folder, and start those that had not begun."""
+    """The configurations that resume the runs below a folder, and start those that have not begun."""
     begun = seed_runs(folder)
     one = RunConfig.from_stored(read_config(next(iter(begun.values())).path), given)
     return [
@@ -108,7 +108,7 @@ def resumed(given: RunConfig, folder: Path) -> list[RunConfig]:
 
 
 def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
-    """Train runs, at once where that is faster, else one after another; returns the mean of their best bounds."""
+    """Train runs, at once if that is faster, else one after another; returns the mean of their best bounds."""
     first, *others = runs
     members = start_members([first])
     if others and world() == 1 and members[0].trainer is not None and stacking_helps(members[0].trainer):
@@ -124,7 +124,7 @@ def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
 
 
 def start_members(runs: Sequence[tuple[RunConfig, Invocation]]) -> list[Member]:
-    """Start the runs: each stops where its first epoch would begin."""
+    """Start the runs; each pauses before its first epoch."""
     members = [Member(lifecycle.start_run(config, invocation)) for config, invocation in runs]
     for member in members:
         member.start()

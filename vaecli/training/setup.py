@@ -1,4 +1,4 @@
-"""From a configuration to everything that training needs, checked before anything is written."""
+"""Builds everything that training needs from a configuration, and checks it before anything is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vaecli.utils.threads import keep_freed_memory, set_cpu_threads
 
 
 def check_independent_scores(config: RunConfig, model: VAE, objective: Objective) -> None:
-    """UserError for an objective whose gradient would be biased, since the decoder scores all draws of z together."""
+    """UserError for an objective whose gradient would be biased, because the decoder scores all draws of z together."""
     if objective.own_scores and not model.decoder.training_bound:
         name, decoder = config.objective.name, config.decoder.name
         raise UserError(
@@ -76,7 +76,7 @@ def prepare(config: RunConfig) -> TrainingSetup:
         raise UserError("device=mps has no float64, which these data need: give device=cpu or dataset.precision=single")
     initialise(model, splits.train, config)
     average = averaged(model.to(device), config.ema.decay)
-    at_once = -(-config.batch_size // config.accumulate)  # observations in the networks
+    at_once = -(-config.batch_size // config.accumulate)  # observations in one pass through the networks
     draws = at_once * config.samples * objective.k
     if device.type == "cpu":
         batch = min(at_once, len(splits.train))
@@ -111,14 +111,14 @@ def initialise(model: VAE, train: Split, config: RunConfig) -> None:
 
 
 def keep_networks(model: VAE, run: str, config: RunConfig) -> None:
-    """Take everything but the prior from a run's best checkpoint, not to be trained further.
+    """Copy everything but the prior from a run's best checkpoint, and exclude it from training.
 
     A resumed run has its own checkpoint, and does not need the other one. UserError if the other's networks do not fit.
     """
     model.requires_grad_(False)
     model.prior.requires_grad_(True)
     if not any(p.requires_grad for p in model.parameters()):
-        raise UserError(f"prior={config.prior.name}: has nothing to be fitted; use prior=mixture or prior=flow")
+        raise UserError(f"prior={config.prior.name}: has no weights to fit; use prior=mixture or prior=flow")
     if config.resume is not None:
         return
     kept = {name: value for name, value in load_run(run, trust=config.trust, device="cpu").model.state_dict().items()

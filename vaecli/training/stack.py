@@ -1,4 +1,4 @@
-"""The steps of several runs that differ in their seeds alone, taken at once on one stack of their weights."""
+"""Computes the steps of several runs that differ only in their seeds at once, on one stack of their weights."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ States = dict[str, Tensor]  # of the random number generators of a run
 
 
 def stacking_helps(trainer: Trainer) -> bool:
-    """Whether a stack of such runs is faster than one after another: where a step is overhead rather than work.
+    """Whether a stack of such runs is faster than one after another, because a step is mostly overhead.
 
     Only for optimizers that treat every weight alike, and without checkpoint.every_seconds and accumulate.
     """
     update, plan = trainer.update, trainer.plan
     draws = plan.batch_size * update.objective.n_samples * update.objective.k
     operations = 6 * draws * sum(p.numel() for p in trainer.model.parameters())
-    own = type(update.passes) is Passes  # its batches are neither shared nor taken in parts
+    own = type(update.passes) is Passes  # its batches are neither shared by processes nor computed in parts
     return (
         own
         and operations < STACK_BELOW
@@ -64,7 +64,7 @@ class Stack:
         return [*map(id, trainers)] == [*map(id, self.trainers)]
 
     def stacked_optimizer(self) -> Optimizer:
-        """One optimizer for all, which goes on from the states of theirs."""
+        """One optimizer for all trainers, which continues from the states of their own."""
         own = self.first.update.optimizer
         settings = {key: value for key, value in own.param_groups[0].items() if key != "params"}
         stacked = type(own)(self.parameters)  # type: ignore[call-arg]
@@ -83,7 +83,7 @@ class Stack:
         return stacked
 
     def train_epoch(self, states: Sequence[States]) -> float | None:
-        """All trainers' steps to the end of the epoch; its seconds for each, or None if interrupted.
+        """All trainers' steps to the end of the epoch; returns the seconds that count for each, or None if interrupted.
 
         states: of each run's random numbers, before and, changed in place, after
         """
@@ -112,7 +112,7 @@ class Stack:
         return (time.perf_counter() - started) / len(self.trainers) if done else None
 
     def step(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """One update of all, from batches x (N, B, *x_shape); the sums of each one's metrics and loss (N, M + 1)."""
+        """One update of all, from batches x (N, B, *x_shape); returns the sums of metrics and losses (N, M + 1)."""
         first, size = self.first, x.shape[1]
         at = first.update.step.fill_(first.step)
         if size not in self.graphs:
@@ -132,7 +132,7 @@ class Stack:
         return torch.cat([metrics.sum(-1).t(), (loss * size).unsqueeze(1)], 1)
 
     def hand_back(self, rows: Sequence[Tensor], counts: Sequence[int]) -> None:
-        """Give each trainer its sums, its optimizer's state and its place in the schedule."""
+        """Return to each trainer its sums, its optimizer's state and its position in the schedule."""
         names = next(iter(self.graphs.values())).names if self.graphs else []
         schedule, lr = self.first.update.scheduler.state_dict(), self.first.update.optimizer.param_groups[0]["lr"]
         for i, trainer in enumerate(self.trainers):

@@ -36,7 +36,7 @@ class Best(NamedTuple):
 
     @classmethod
     def from_dict(cls, stored: Any) -> Best:
-        """What `to_dict` has made; ValueError for anything else."""
+        """The inverse of `to_dict`; ValueError for anything else."""
         if not isinstance(stored, dict) or stored.keys() != cls().to_dict().keys():
             raise ValueError("its record of the best epoch has other entries than epoch, bound, elbo and waited")
         best = cls(stored["epoch"], stored["bound"], stored["elbo"], stored["waited"])
@@ -47,7 +47,7 @@ class Best(NamedTuple):
 
 
 class CandidateState(NamedTuple):
-    """The state of weights besides the model's own."""
+    """The state of a candidate other than the model's own weights."""
 
     source: StateDict
     best: Best
@@ -58,14 +58,14 @@ class CandidateState(NamedTuple):
 
     @classmethod
     def from_dict(cls, stored: Any) -> CandidateState:
-        """What `to_dict` has made; ValueError for anything else."""
+        """The inverse of `to_dict`; ValueError for anything else."""
         if not isinstance(stored, dict) or stored.keys() != {"model", "best"} or not isinstance(stored["model"], dict):
             raise ValueError("its averaged weights are not what this training would have stored")
         return cls(stored["model"], Best.from_dict(stored["best"]))
 
 
 class TrainingState(NamedTuple):
-    """Everything that the next steps depend on."""
+    """Everything that later steps depend on."""
 
     model: StateDict
     optimizer: StateDict
@@ -112,7 +112,7 @@ class ResumeState(NamedTuple):
 
 
 def check_position(state: TrainingState, n_train: int, batch_size: int) -> None:
-    """ValueError unless a state's step lies in the epoch that follows those completed."""
+    """ValueError unless a state's step lies in the epoch after the completed ones."""
     done = state.step - state.epoch * -(-n_train // batch_size)
     if state.epoch < 0 or not 0 <= done * batch_size < n_train:
         raise ValueError(f"step {state.step} is not in the epoch after epoch {state.epoch}")
@@ -127,7 +127,7 @@ def restore_average(average: nn.Module, stored: StateDict, steps: int) -> None:
 
 
 def restore_schedule(optimizer: torch.optim.Optimizer, scheduler: Scheduler, state: TrainingState) -> None:
-    """Restore an optimizer and its schedule; ValueError if the state is of another kind."""
+    """Restore an optimizer and its schedule; ValueError if the state belongs to another kind."""
     own = scheduler.state_dict()
     check_like("scheduler", own, state.scheduler)
     check_like("optimizer", optimizer.state_dict()["param_groups"], state.optimizer["param_groups"])
@@ -140,7 +140,7 @@ def restore_schedule(optimizer: torch.optim.Optimizer, scheduler: Scheduler, sta
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, scheduler: Scheduler, state: TrainingState) -> None:
-    """Restore an optimizer's moments; its settings and the schedule are the new ones."""
+    """Restore an optimizer's moments, but keep its new settings and the new schedule."""
     advance(scheduler, state.step)
     settings = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state.optimizer)

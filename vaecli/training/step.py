@@ -21,7 +21,7 @@ from vaecli.training.precision import Precision, in_bfloat16
 
 
 class LossModule(nn.Module):
-    """The pair (model, objective); its `forward` is all that runs between a batch and its loss.
+    """The pair (model, objective); its `forward` computes everything from a batch to its loss.
 
     Objectives call `encode` and `decode` as well as the model itself, so that a wrapper around the model alone, which
     sees no more than its `forward`, would miss them.
@@ -43,9 +43,9 @@ class LossModule(nn.Module):
 class Update:
     """Takes one step of training for each batch.
 
-    The number of the step reaches the loss in a tensor that is filled in before each call; the weight of the KL term
-    and the capacity are computed from it, so that a compiled or captured loss sees them change. The learning rate stays
-    a number in the optimizer's groups, which is read in each call of its `step`, outside of the loss.
+    The loss gets the step's number in a tensor that is set before each call, and computes the weight of the KL term and
+    the capacity from it, so that a compiled or captured loss sees them change. The learning rate stays a number in the
+    optimizer's groups, which its `step` reads in each call, outside of the loss.
     """
 
     model: nn.Module

@@ -50,7 +50,7 @@ def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
 
 
 FEW_STEPS = 200  # below this many steps in all, a hint is printed
-LARGE_VALUE = 200.0  # of a value that is given to a network unscaled
+LARGE_VALUE = 200.0  # the largest value, of data that a network gets unscaled, without a hint
 
 
 def description(setup: TrainingSetup, device: torch.device) -> Summary:
@@ -79,15 +79,15 @@ def description(setup: TrainingSetup, device: torch.device) -> Summary:
 
 
 def reading_of(setup: TrainingSetup) -> Reading:
-    """What was read, and how."""
+    """What was read for training, and how."""
     reading: Reading = setup.dataset.described(setup.config.dataset.name, setup.splits)
     return reading
 
 
 def git_commit() -> str | None:
-    """The commit of the working folder's repository; None outside of one.
+    """The commit of the repository in the working folder; None if there is none.
 
-    Uncommitted changes are not looked for: git would run programs that the folder's configuration names.
+    It does not look for uncommitted changes, because git would then run programs that the folder's configuration names.
     """
     command = ["git", "rev-parse", "--verify", "HEAD"]
     try:
@@ -97,7 +97,7 @@ def git_commit() -> str | None:
 
 
 def few_steps(setup: TrainingSetup) -> str | None:
-    """A hint if a small set in large batches gives too few steps."""
+    """A hint if there are too few steps, as with little data in large batches."""
     n, size = len(setup.splits.train), setup.config.batch_size
     steps = -(-n // size)
     total = steps * setup.config.n_epochs

@@ -1,4 +1,4 @@
-"""The training loop of one or several runs, each of them a TrainingGenerator, which stops before each epoch.
+"""The training loop of one or several runs, each of them a TrainingGenerator, which pauses before each epoch.
 
 Runs that are at the same step share a pass over stacked weights.
 """
@@ -22,7 +22,7 @@ class Member:
     """One of the runs, with random numbers of its own."""
 
     generator: TrainingGenerator[float]
-    trainer: Trainer | None = None  # whose next pass is due; None: before the start and after the end
+    trainer: Trainer | None = None  # waits for its next pass; None: before the start and after the end
     states: States = field(default_factory=dict)
     bound: float = math.nan
     error: BaseException | None = None
@@ -37,14 +37,14 @@ class Member:
             self.states = random_states(next(self.trainer.model.parameters()).device)
         except StopIteration as end:
             self.trainer, self.bound = None, end.value
-        except BaseException as error:  # raised when the others have ended too
+        except BaseException as error:  # kept, and raised when the others have ended too
             self.trainer, self.error = None, error
 
     def start(self) -> None:
         self.advance(lambda: next(self.generator))
 
     def send(self, trainer: Trainer, seconds: float | None) -> None:
-        """Go on after a pass that the stack has taken in so many seconds; None: it was interrupted."""
+        """Continue after a pass that took the stack so many seconds; None: it was interrupted."""
 
         def go_on() -> Trainer:
             try:
@@ -57,7 +57,7 @@ class Member:
 
 
 def drive(members: Sequence[Member]) -> list[float]:
-    """Train all runs to their ends, those whose epochs begin at the same step together; returns their bounds.
+    """Train all runs to their ends, and those whose epochs begin at the same step together; returns their bounds.
 
     An exception of one run is raised after all the others have ended.
     """
@@ -89,7 +89,7 @@ def drive(members: Sequence[Member]) -> list[float]:
 
 
 def one_epoch(generator: TrainingGenerator[float], trainer: Trainer) -> Trainer:
-    """Run the epoch that is due and resume the generator with its figures; returns the trainer whose epoch is next.
+    """Run the next epoch and resume the generator with its figures; returns the trainer of the following epoch.
 
     An exception is thrown into the generator.
     """

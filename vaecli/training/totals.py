@@ -16,7 +16,7 @@ from vaecli.utils.types import StateDict
 
 
 class Totals:
-    """Running sums of an objective's metrics and loss, kept on their device, so that adding never waits for it."""
+    """Running sums of an objective's metrics and loss, kept on the device, so that adding never waits for it."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -33,7 +33,7 @@ from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
 from vaecli.utils.ranks import highest, sharing
 
-FIRST_STEPS = 20  # steps in which a loss that is not finite is blamed on the data rather than on training
+FIRST_STEPS = 20  # in these steps the message about a loss that is not finite names a likely cause in the data
 LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that computes asynchronously
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Trainer:
     seconds: float = 0.0  # spent in training passes
     totals: Totals = field(default_factory=Totals)  # of the unfinished epoch
     last_saved_at: float = field(default_factory=time.perf_counter)  # when last.safetensors was written
-    pruned: bool = False  # told to stop, since its bounds are hopeless
+    pruned: bool = False  # a search has stopped it, because its bounds are hopeless
     candidates: list[Candidate] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Trainer:
     def epochs(self) -> TrainingGenerator[None]:
         """Train to the last epoch, or until early stopping or an interrupt.
 
-        Each pass over the training set is left to `together.drive`, which sends what `train_epoch` returns.
+        `together.drive` runs each pass over the training set, and sends what `train_epoch` returns.
         """
         if self.step == 0:
             self.save_last()
@@ -110,7 +110,7 @@ class Trainer:
         return self.end_epoch(epoch, time.perf_counter() - started)
 
     def end_epoch(self, epoch: int, seconds: float) -> dict[str, float]:
-        """The figures of a pass over the training set, which has taken so long."""
+        """The figures of a pass over the training set, which took `seconds` without waiting for the device."""
         waiting = time.perf_counter()
         means = self.totals.means()  # waits for the device
         self.raise_if_weights_nonfinite(epoch)

@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 class CannotStack(Exception):
-    """A pass that cannot be vectorised; the text is the reason."""
+    """Raised for a pass that cannot be vectorised; the text is the reason."""
 
 
 class VectorizedGraph:
@@ -33,7 +33,7 @@ class VectorizedGraph:
             self.build(StepGraph(loss, x[0], step), values, x, step)
         except CannotStack:
             raise
-        except Exception as error:  # of whatever kind: an option may do anything
+        except Exception as error:  # any exception: an option may do anything
             raise CannotStack(type(error).__name__) from error
 
     def build(self, recorded: StepGraph, values: Sequence[Tensor], x: Tensor, step: Tensor) -> None:
@@ -61,7 +61,7 @@ class VectorizedGraph:
 
 
 def lift_draws(module: GraphModule) -> list[torch.Size]:
-    """Make the standard normal draws of a graph inputs after all others; their shapes."""
+    """Turn the standard normal draws of a graph into further inputs; returns their shapes."""
     graph = module.graph
     shapes: list[torch.Size] = []
     first = next(node for node in graph.nodes if node.op != "placeholder")

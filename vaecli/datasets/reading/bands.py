@@ -1,4 +1,4 @@
-"""TIFF files of many channels, as satellites and microscopes write them: Pillow does not know them, tifffile does."""
+"""TIFF files of many channels, from satellites and microscopes, which tifffile can read and Pillow cannot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaecli.datasets.reading.pictures import COMPRESSIONS, UNREADABLE, WHITE8, I
 from vaecli.utils.files import irregular
 from vaecli.utils.memory import MemoryBudget
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it prints what it finds wrong with damaged files
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints complaints about damaged files
 BYTES_PER_NUMBER = 12  # bytes that a number takes at most while it is read
 TIFF_SUFFIXES = (".tif", ".tiff")
 MAX_CHANNELS = 1000
@@ -22,7 +22,7 @@ DAMAGED = (*UNREADABLE, AttributeError, ArithmeticError, RuntimeError)  # what t
 
 
 def read_multichannel_header(path: Path) -> ImageInfo | None:
-    """What a TIFF of many channels says of itself; None for another file. Raises Unusable for one that is not read."""
+    """The header of a TIFF of many channels; None for another file. Raises Unusable for one that cannot be used."""
     from tifffile import TiffFile
 
     if path.suffix.lower() not in TIFF_SUFFIXES or irregular(path):

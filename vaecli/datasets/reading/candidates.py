@@ -18,7 +18,7 @@ from vaecli.utils.errors import UserError
 
 CELLS = 20_000  # cells that are examined for numbers
 RULE = re.compile(r"[\s|+:=-]*-{2,}[\s|+:=-]*")  # a line of dashes, as below the names in psql
-PIECE = re.compile(r'"[^"]*"|[^\s"]+')  # what blanks separate
+PIECE = re.compile(r'"[^"]*"|[^\s"]+')  # a cell, when blanks separate the cells
 
 
 class Record(NamedTuple):
@@ -92,12 +92,12 @@ def candidate(name: Separator, lines: Sequence[str], start: int, whole: bool) ->
 
 
 def is_remark(cells: Sequence[str]) -> bool:
-    """Whether a row is a line of text that a spreadsheet has filled up with empty cells."""
+    """Whether a row is a line of text to which a spreadsheet has added empty cells."""
     return len(cells) > 2 and not any(map(str.strip, cells[1:])) and form(cells[0]) == "text"
 
 
 def is_short_header(cells: Sequence[str], first: Sequence[str]) -> bool:
-    """Whether words in one cell less, or one empty cell more, could name the columns of the rows that follow."""
+    """Whether words, in one cell less or with one more empty cell, could name the columns of the following rows."""
     words = not any(form(cell) in NUMBERS for cell in cells) and any(form(cell) in NUMBERS for cell in first)
     return words and (len(cells) == len(first) - 1 or (len(cells) == len(first) + 1 and not cells[-1].strip()))
 
@@ -135,7 +135,7 @@ def merit(one: Candidate, names: Sequence[str] | None) -> tuple[bool, float, boo
 
 
 def is_cut(one: Candidate, choice: ReadOptions) -> bool:
-    """Whether commas cannot be separators: the user declares them as decimal signs, and none is in quotes."""
+    """Whether commas cannot be separators: the user says that they are decimal signs, and no cell is in quotes."""
     decimals = choice.decimal == "comma" and choice.separator is None and one.name == "comma"
     return decimals and not any("," in cell for row in one.body for cell in row)
 

@@ -26,12 +26,12 @@ TRANSLATED = str.maketrans({"−": "-", "\xa0": " ", "\u202f": " ", "\u2009": " 
 
 
 def normalise(cell: str) -> str:
-    """A cell without surrounding blanks, its typographic minus signs and blanks replaced by those of ASCII."""
+    """A cell without surrounding blanks, with typographic minus signs and blanks replaced by those of ASCII."""
     return (cell if cell.isascii() else cell.translate(TRANSLATED)).strip()
 
 
 def form(cell: str) -> Form:
-    """How a cell is written; `either`: its one comma could be a decimal comma or separate thousands."""
+    """The notation of a cell; `either`: its only comma could be a decimal comma or separate thousands."""
     cell = normalise(cell)
     if len(cell) > MAX_NUMBER_LENGTH:
         return "text"
@@ -53,7 +53,7 @@ def form(cell: str) -> Form:
 def value(cell: str, decimal: str) -> float | None:
     """The number that a cell stands for, with the decimal sign `decimal` (. or ,); None if it is not a number.
 
-    The other of the two signs may separate thousands.
+    The other one of point and comma may separate thousands.
     """
     cell = normalise(cell)
     if len(cell) > MAX_NUMBER_LENGTH:

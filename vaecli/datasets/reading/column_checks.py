@@ -1,4 +1,4 @@
-"""Refuses columns that are neither numbers nor classes, and names the keys that say how to read them."""
+"""Refuses columns that are neither numbers nor classes, and names the keys with which they can be read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
 
 
 def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
-    """The cells of a column of numbers that are not numbers, and what to do about them."""
+    """A message: the cells of a column of numbers that are not numbers, and what to do."""
     cells = texts.strays(CELLS_NAMED)
     where = ", ".join(f"{cell[:30]!r} in row {row:,}" for cell, row in cells[:CELLS_SHOWN])
     where += ", ..." if texts.values.count(None) > CELLS_SHOWN else ""
@@ -70,7 +70,7 @@ def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
 
 
 def later(choice: ReadOptions) -> bool:
-    """Whether the file comes after another that settled the columns, so that no key can change how it is read."""
+    """Whether another file has determined the columns already, so that no key can change how this one is read."""
     return choice.known and choice.mixed
 
 

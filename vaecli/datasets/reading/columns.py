@@ -15,7 +15,7 @@ ALWAYS_CLASSES = 20  # up to this many different texts are classes, unless every
 ROUNDING_OF_REALS, ROUNDING_OF_INTEGERS = (
     1e-4,
     1e-7,
-)  # shares of a column's spread: the largest acceptable rounding, of reals and of whole numbers
+)  # the largest acceptable rounding, relative to a column's spread, of reals and of whole numbers
 
 
 SCALES = tuple(line.split(" < ") for line in (
@@ -31,8 +31,8 @@ SCALES = tuple(line.split(" < ") for line in (
 
 
 def in_order(cells: Sequence[str], column: Any) -> list[str]:
-    """Different texts in the order of a pyarrow column of ordered categories, or of a known scale of at least three;
-    else of the alphabet."""
+    """Different texts in the order of a pyarrow column of ordered categories, or of a known scale with three of its
+    texts or more; else in alphabetical order."""
     if is_coded(column) and column.type.ordered and column.num_chunks:
         places = {str(text).strip(): i for i, text in enumerate(column.chunk(0).dictionary.to_pylist())}
         if all(cell in places for cell in cells):
@@ -75,7 +75,7 @@ class Texts(NamedTuple):
 
     @property
     def repeat(self) -> bool:
-        """Whether texts repeat: few rows, if any, have a text of their own."""
+        """Whether texts repeat, so that few rows, if any, have a text that no other row has."""
         n, k = len(self.codes) - self.n_missing, len(self.cells)
         return k <= max(n / 2, min(n - 1, ALWAYS_CLASSES))
 
@@ -208,5 +208,5 @@ def first_text(column: Any) -> tuple[int, str]:
 
 
 def number_text(value: float) -> str:
-    """The text of a number that is a category: the shortest that float32 knows it by."""
+    """The text of a number that is a category: the shortest that float32 reads as the same number."""
     return str(int(value)) if value.is_integer() else np.format_float_positional(np.float32(value), trim="-")

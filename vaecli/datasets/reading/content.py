@@ -1,4 +1,4 @@
-"""What every reader of files returns, and the memory that it takes."""
+"""The result of every reader of files, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class Content(NamedTuple):
     levels: int = 1  # the value of x that stands for 1.0
     mapped: bool = False  # x stays in the file, mapped into memory
     double: bool = False  # float32 has too few digits for it
-    items: Sequence[str] | None = None  # what each observation is called: the file of a picture
+    items: Sequence[str] | None = None  # the name of each observation: the file of a picture
     rows: Tensor | None = None  # (N,): which row of the file each observation begins with; None: each is the next one

@@ -1,4 +1,4 @@
-"""Notes on cells of a table that may mean something else than they were read as, and what to do then."""
+"""Notes on cells of a table that may have another meaning than they were read with, and what to do then."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vaecli.datasets.reading.table import Columns
 from vaecli.utils.command_line import word
 
 SUMMARIES = {"total", "totals", "grand total", "sum", "mean", "average", "median", "summe", "gesamt", "mittelwert"}
-STAND_INS = {float(sign * (10**k - 1)) for k in (2, 3, 4, 5, 6) for sign in (1, -1)}  # 99, -999 ..., for a missing cell
-FAR = 2  # spreads of the other numbers between a stand-in and the nearest of them
+STAND_INS = {float(sign * (10**k - 1)) for k in (2, 3, 4, 5, 6) for sign in (1, -1)}  # 99, -999 ...: maybe missing
+FAR = 2  # least distance of a stand-in from the other numbers, in their range
 MAX_NOTES = 3  # columns that are named
 
 
@@ -33,7 +33,7 @@ def doubts(columns: Columns, taken: Sequence[int], ends: Sequence[Ends]) -> list
 
 
 def thousands(columns: Columns, taken: Sequence[int]) -> list[str]:
-    """Columns whose numbers are read with thousands separators."""
+    """Notes on columns whose numbers are read with thousands separators."""
     sign, other = (".", "point") if columns.decimal == "," else (",", "comma")
     notes = []
     for i in taken:
@@ -47,18 +47,18 @@ def thousands(columns: Columns, taken: Sequence[int]) -> list[str]:
 
 
 def summaries(columns: Columns) -> list[str]:
-    """A last row that a spreadsheet may have computed from the others: a text calls it Total, Mean ..."""
+    """Notes on a last row that a spreadsheet may have computed from the others: a text calls it Total, Mean ..."""
     for i, text in columns.looked.items():
         last = int(text.codes[-1])
         called = text.cells[last] if last < len(text.cells) and text.counts[last] == 1 else ""
         if normalise(called).rstrip(":").lower() in SUMMARIES:
             return [f"the last row is an observation, and column {columns.names[i]} calls it {called.strip()!r}; "
-                    "remove it if it sums up the others"]  # fmt: skip
+                    "remove it if it is computed from the others"]  # fmt: skip
     return []
 
 
 def stand_ins(columns: Columns, i: int, end: Ends) -> Iterator[str]:
-    """The numbers -999, 9999 and the like, far from all others of their column."""
+    """Notes on numbers such as -999 and 9999 that lie far from all others of their column."""
     for one in STAND_INS & {end.low, end.high}:
         numbers = columns.values(i)
         others = numbers[np.isfinite(numbers) & (numbers != one)]

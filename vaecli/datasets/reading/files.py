@@ -1,4 +1,4 @@
-"""Reads a file of observations, for training and for input= alike."""
+"""Reads a file of observations, in the same way for training and for input=."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of pictures: which files are read, which are skipped, which folders are splits or classes."""
+"""Folders of pictures: the files that are read or skipped, and the folders that are splits or classes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Folder(NamedTuple):
     """The content of a folder and its sub-folders."""
 
     files: list[File]  # in the order of their names
-    passed_over: dict[str, int]  # files of each ending that is not read, hidden pictures, linked folders
+    passed_over: dict[str, int]  # files of each ending that is not read, hidden pictures, linked folders: how many
 
 
 def all_passed_over(folders: Iterable[Folder]) -> dict[str, int]:
@@ -116,7 +116,7 @@ def parts_of(what: str, folder: Path, given: Subfolders | None) -> Parts:
 
 
 def labels_of(files: Sequence[File]) -> tuple[list[str] | None, list[str]]:
-    """The class of each file, None where no file lies in a folder; and a note on those that do not."""
+    """The class of each file, None if no file lies in a class folder; and a note on files outside of one."""
     outside = sum(not file.label for file in files)
     if outside == len(files):
         return None, []

@@ -26,7 +26,7 @@ from vaecli.utils.memory import MemoryBudget, check_memory
 from vaecli.utils.text import printable
 
 CHANNELS = {"grey": 1, "rgb": 3}
-SENSOR_BITS = (10, 12, 14)  # that cameras and microscopes write in 16
+SENSOR_BITS = (10, 12, 14)  # depths of cameras and microscopes, whose files have 16 bits
 
 
 class Picture(NamedTuple):
@@ -46,7 +46,7 @@ class ImageOptions(NamedTuple):
 
 
 class Gallery:
-    """Image files below a folder, and what their headers say.
+    """Image files below a folder, and the contents of their headers.
 
     what: the beginning of messages
     """
@@ -54,7 +54,7 @@ class Gallery:
     def __init__(self, what: str, folder: Path, paths: Sequence[Path], wanted: ImageOptions) -> None:
         self.what, self.folder, self.paths, self.wanted = what, folder, paths, wanted
         headers: dict[int, ImageInfo] = {}
-        room = None if wanted.size else MemoryBudget()  # memory is checked here too if the pictures' own size is used
+        room = None if wanted.size else MemoryBudget()  # without `size`, memory is checked here too
 
         def read(i: int) -> None:
             headers[i] = read_header(paths[i], room)
@@ -80,7 +80,7 @@ class Gallery:
         return (own or WHITE16) if self.more_than_8_bits else WHITE8
 
     def pictures(self, files: Sequence[int]) -> list[Picture]:
-        """The observations that some of the files hold, in their order; UserError if their pages cannot be channels."""
+        """The observations in some of the files, in their order; UserError if their pages cannot be channels."""
         pages = [(i, self.headers[i].pages if i in self.headers else (0,)) for i in files]
         if self.wanted.pages != "channels":
             return [Picture(i, (page,)) for i, several in pages for page in several]
@@ -122,14 +122,14 @@ class Gallery:
         return x
 
     def called(self, picture: Picture) -> str:
-        """The file of an observation, and, of several pages, which one it is: name.tif[3]."""
+        """The file of an observation, and its page if there are several: name.tif[3]."""
         path = self.paths[picture.file]
         name = str(path.relative_to(self.folder)) if path != self.folder else path.name
         several = picture.file in self.headers and len(self.headers[picture.file].pages) > 1
         return f"{name}[{picture.pages[0]}]" if several and len(picture.pages) == 1 else name
 
     def _read_file(self, i: int, wanted: Sequence[tuple[int, tuple[int, ...]]], x: Tensor, room: MemoryBudget) -> int:
-        """Put a file's observations into their places in x; the largest value of them."""
+        """Put a file's observations into their places in x; returns their largest value."""
         channels = self.wanted.pages == "channels"
         pages = [page for _, several in wanted for page in several]
         header = self.headers.get(i)
@@ -196,7 +196,7 @@ class Gallery:
 
     @property
     def how(self) -> list[str]:
-        """How they are read, in short phrases."""
+        """How the files are read, in short phrases."""
         paged = [header for header in self.headers.values() if len(header.pages) > 1]
         more = sum(header.more for header in self.headers.values())
         phrases = []
@@ -234,7 +234,7 @@ class Gallery:
 
 
 def read_header(path: Path, room: MemoryBudget | None) -> ImageInfo:
-    """What an image file says of itself, whether Pillow knows it or not."""
+    """The header of an image file, whether Pillow or tifffile reads it."""
     try:
         return image_info(path, room)
     except UnidentifiedImageError:

@@ -16,7 +16,7 @@ Row = Sequence[str]
 
 
 class Verdict(NamedTuple):
-    """Whether a line is a header, and a note if that is in doubt."""
+    """Whether a line is a header, and a note if this is doubtful."""
 
     header: bool
     note: str | None = None
@@ -65,7 +65,7 @@ def names_of_numbers(cells: Row, rows: Sequence[Row], decimal: str, quoted: bool
 
 
 def is_odd(cells: Row, rows: Sequence[Row], decimal: str) -> bool:
-    """Whether numbers that were read as an observation could be names."""
+    """Whether numbers that are read as an observation could be names."""
     if counts(cells) and (len(cells) > 1 or any_fraction(rows)):
         return True
     rising = len(cells) > 4 and is_rising(values(cells, decimal))
@@ -111,7 +111,7 @@ def is_rising(numbers: Sequence[float]) -> bool:
 
 
 def unit_lines(body: Sequence[Row], most: int = 3) -> int:
-    """How many rows below the names describe the columns, as their units do, and are not observations."""
+    """How many rows below the names describe the columns, such as their units, and are not observations."""
     for n in range(min(most, len(body) - 1), 0, -1):
         width = min(len(body[n]), MAX_COLUMNS_JUDGED)
         numeric = [i for i in range(width) if is_numeric(column_forms(body[n:], i))]

@@ -40,7 +40,7 @@ class Layout(NamedTuple):
 
 
 def find_layout(what: str, path: Path, choice: ReadOptions, encoding: str) -> Layout:
-    """A text file's layout as the user or its first lines say it; UserError if there is no table."""
+    """A text file's layout, from the user's keys or else its first lines; UserError if there is no table."""
     lines, whole = head(what, path, encoding)
     said, start = separator_line(lines)
     comments, start = comment_lines(lines, start)
@@ -64,7 +64,7 @@ def find_layout(what: str, path: Path, choice: ReadOptions, encoding: str) -> La
 
 
 def separator_line(lines: Sequence[str]) -> tuple[Separator | None, int]:
-    """The separator in a first line like Excel's `sep=;`, and how many lines it takes."""
+    """The separator in a first line like Excel's `sep=;`, and how many lines to skip for it."""
     match = re.fullmatch(r'"?sep=(.)"?', lines[0].strip("\r\n"), re.IGNORECASE) if lines else None
     known = {sign: name for name, sign in SEPARATORS.items()}
     return (known[match[1]], 1) if match and match[1] in known else (None, 0)
@@ -137,7 +137,7 @@ def fitted(names: list[str], best: Candidate) -> tuple[list[str], list[str]]:
         return names[: best.width], []
     if all(not row[-1].strip() for row in best.body if len(row) == best.width):
         return [*names, *[""] * missing], []
-    said = "there is one name less than there are columns; the first column is read as row names"
+    said = "there is one name fewer than columns; the first column is read as row names"
     return [*[""] * missing, *names], [said]
 
 

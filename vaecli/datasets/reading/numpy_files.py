@@ -62,7 +62,7 @@ def load_npy(what: str, path: Path) -> np.ndarray:
 
 
 def fault(path: Path) -> str:
-    """What is wrong with a .npy file, and what to do."""
+    """What is wrong with a .npy file, and how to repair it."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -158,7 +158,7 @@ def load_npz(
 
 
 def texts(what: str, labels: np.ndarray) -> np.ndarray:
-    """NumPy's texts as objects; as an array each takes as much as the longest."""
+    """NumPy's texts as objects: in an array of texts each would take as much memory as the longest."""
     check_label_length(f"{what}: its labels", labels.dtype.itemsize // 4, "leave them out (dataset.labels=false)")
     return labels.astype(object)
 

@@ -20,7 +20,7 @@ from vaecli.datasets.reading.choice import Colour
 from vaecli.utils.files import irregular
 from vaecli.utils.memory import MemoryBudget
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # by content; Pillow opens many more, some with other programs
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # by content; Pillow would open more, some with other programs
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of TIFF: none, LZW, Deflate, PackBits, and Deflate by its older number
 PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # formats whose frames are pages
@@ -38,7 +38,7 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # memory is che
 
 
 class Unusable(ValueError):
-    """A picture that is not read; the message says why."""
+    """Raised for a picture that cannot be used; the message says why."""
 
 
 class ImageInfo(NamedTuple):
@@ -49,10 +49,10 @@ class ImageInfo(NamedTuple):
     more_than_8_bits: bool  # of a channel
     white: int | None  # the largest value that its own tag allows
     kind: str  # PNG, TIFF ...
-    grey: bool = False  # it says itself that it has no colour
-    more: int = 0  # frames that are no pages: thumbnails, or a camera's second picture
-    bands: int = 0  # channels of a file that `bands` reads; 0: of others
-    transparent: bool = False  # what of it is transparent becomes white
+    grey: bool = False  # its header says that it has no colour
+    more: int = 0  # frames that are not pages: thumbnails, or a camera's second picture
+    bands: int = 0  # number of channels, of a file that `bands` reads; 0: other files
+    transparent: bool = False  # it has transparent parts, which become white
 
 
 def why(error: BaseException) -> str:
@@ -105,7 +105,7 @@ def image_info(path: Path, room: MemoryBudget | None = None) -> ImageInfo:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image says itself that it has no colour."""
+    """Whether an image's header says that it has no colour."""
     palette = image.getpalette() if image.mode == "P" else None
     return image.mode in GREY or bool(palette and palette[::3] == palette[1::3] == palette[2::3])
 
@@ -184,7 +184,7 @@ def read_pages(
 
 
 def deep_picture(path: Path, image: Image.Image, page: int, colour: Colour, size: tuple[int, int] | None) -> np.ndarray:
-    """A picture that Pillow would reduce to 8 bits or not find: (C, H, W), uint16, or uint8 if that suffices."""
+    """A picture that Pillow would reduce to 8 bits, or whose pages it would miss: (C, H, W), uint16 or uint8."""
     if image.mode in ("I", "F") and image.format != "PNG":
         raise Unusable("has 32 bits a pixel, and which value is white is not known; save it with 16 bits, or as .npy")
     pixels = deep_pixels(path, image, page)
@@ -253,14 +253,14 @@ def tiff_pixels(path: Path, page: int) -> np.ndarray:
     except UNREADABLE as error:
         raise error if isinstance(error, Unusable) else Unusable("damaged") from None
     if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
-        pixels = pixels.transpose(1, 2, 0)  # one plane after the other
+        pixels = pixels.transpose(1, 2, 0)  # the channels are stored one after the other
     if pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2 or pixels.ndim > 3:
-        raise Unusable("its numbers have no known white; save it as .npy")
+        raise Unusable("it is not known which of its values is white; save it as .npy")
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def page_after_first(path: Path, first: Any, page: int) -> np.ndarray:
-    """A page without an entry of its own, which is stored after the first one."""
+    """A page that has no directory entry of its own and is stored after the first one."""
     n, kind = math.prod(first.shape), np.dtype(first.dtype).newbyteorder(first.parent.byteorder)
     offset = first.dataoffsets[0] + page * n * kind.itemsize
     if first.compression != 1 or offset + n * kind.itemsize > path.stat().st_size:

@@ -1,4 +1,4 @@
-"""Arrays as observations: where the channels of pictures are, and which value is white."""
+"""Arrays as observations: the axis of the channels of pictures, and the value that is white."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def observations(what: str, values: np.ndarray, choice: ReadOptions) -> tuple[np
 
 
 def more_channels(shape: tuple[int, ...]) -> list[str]:
-    """Which axis holds the channels if neither has length 1 or 3: the shorter one, or both."""
+    """Which axis is that of the channels if neither has length 1 or 3: the shorter one, or either."""
     return ["first"] * (shape[1] <= shape[3]) + ["last"] * (shape[3] <= shape[1])
 
 
@@ -112,7 +112,7 @@ def is_double(x: np.ndarray, choice: ReadOptions) -> bool:
 
 
 def in_memory(values: np.ndarray, choice: ReadOptions, double: bool = False) -> Tensor:
-    """An array as a tensor: bytes, and whole numbers with a given white, stay as they are; others become float."""
+    """An array as a tensor. Bytes, and whole numbers with a given white, stay as they are; others become float."""
     if values.dtype.kind == "b" or values.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(values).view(np.uint8))
     if choice.white is not None and values.dtype.kind in "ui":
@@ -122,7 +122,7 @@ def in_memory(values: np.ndarray, choice: ReadOptions, double: bool = False) -> 
 
 
 def levels_of(what: str, values: np.ndarray, choice: ReadOptions) -> int:
-    """The value that stands for 1.0: of bytes 255, but 1 where all are 0 or 1; of other whole numbers `white`."""
+    """The value that stands for 1.0: for bytes 255, or 1 if all are 0 or 1; for other whole numbers `white`."""
     if values.dtype.kind not in "ui" or (choice.white is None and values.dtype != np.uint8):
         return 1
     if choice.white is None:

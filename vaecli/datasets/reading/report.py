@@ -1,4 +1,4 @@
-"""A report of what was read: printed in a few lines, in full by `vae data`, and stored in summary.json."""
+"""The report of what was read: printed in a few lines, or in full by `vae data`, and stored in summary.json."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class FileReading:
 
     @property
     def line(self) -> str:
-        """The content in one line."""
+        """The file and its content in one line."""
         parts = [f"{self.path}: {self.what}", *([str(self.labels)] if self.labels else [])]
         return "; ".join(parts)
 
@@ -135,7 +135,7 @@ class Part(NamedTuple):
 
 
 class KindFound(NamedTuple):
-    """The kind of a table's column, and why it has it."""
+    """The kind of a table's column, and the reason for it."""
 
     column: str
     kind: str
@@ -144,7 +144,7 @@ class KindFound(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a data set was read from.
+    """The files that a data set was read from, and its splits.
 
     files: by the keys that named them; {}: the data set is generated, or comes with vaecli
     parts: train, val (none: left out) and test

@@ -1,4 +1,4 @@
-"""Writes a text file again with other contents in some of its cells, all else as it was, byte for byte."""
+"""Writes a text file again with new contents in some of its cells, and everything else unchanged, byte for byte."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Cells = Mapping[tuple[int, str], str]  # the texts of cells, by row, counted fro
 
 
 class TextTable(NamedTuple):
-    """A text file, cut where its rows are."""
+    """A text file, cut into its rows."""
 
     names: Sequence[str]
     head: str  # what comes before the rows
@@ -37,7 +37,7 @@ class TextTable(NamedTuple):
     gaps: frozenset[str]
 
     def with_cells(self, cells: Cells) -> bytes:
-        """The file with these cells written into gaps; UserError where a cell is not one."""
+        """The file with these cells written into gaps; UserError if one of the cells is not a gap."""
         places: dict[int, dict[int, str]] = {}
         for (row, name), text in cells.items():
             places.setdefault(self.rows[row], {})[self.names.index(name)] = text
@@ -56,7 +56,7 @@ def read_rewritable(what: str, path: Path, choice: ReadOptions, n: int) -> Rewri
 
 
 def read_text_table(what: str, path: Path, choice: ReadOptions, n: int) -> TextTable:
-    """The file of a table of n rows, to be written again; UserError if its rows cannot be told from other lines."""
+    """The file of a table of n rows, to be written again; UserError if its rows are not distinct from other lines."""
     if path.suffix.lower() not in TEXTS:
         raise UserError(f"{what}: {one_of((*TEXTS, '.parquet'))} files are written again; save it as one")
     encoding = encoding_of(what, path, choice.encoding)
@@ -66,7 +66,7 @@ def read_text_table(what: str, path: Path, choice: ReadOptions, n: int) -> TextT
     head, lines = "".join(every[: layout.skip]), every[layout.skip :]
     rows = [i for i, line in enumerate(lines) if is_row(line)][:n]
     if len(rows) != n or content.encode(encoding) != path.read_bytes():
-        raise UserError(f"{what}: its {n:,} rows cannot be told from its other lines; save it as .csv again")
+        raise UserError(f"{what}: its {n:,} rows cannot be distinguished from its other lines; save it as .csv again")
     decimal = layout.decimal or "."
     gaps = frozenset({*MISSING, *choice.missing_values})
     return TextTable(layout.names, head, lines, rows, layout.separator, decimal, encoding, gaps)
@@ -90,7 +90,7 @@ def is_row(line: str) -> bool:
 
 
 def spans(line: str, separator: str) -> list[tuple[int, int]]:
-    """Where each cell of a line is, quotes and blanks included."""
+    """The position of each cell in a line, with its quotes and blanks."""
     if separator == " ":
         return [match.span() for match in PIECE.finditer(line)]
     found, start, quoted = [], 0, False
@@ -104,7 +104,7 @@ def spans(line: str, separator: str) -> list[tuple[int, int]]:
 
 
 def changed_line(line: str, cells: Mapping[int, str], table: TextTable) -> str:
-    """A line with the texts of some cells, by index, in the place of gaps."""
+    """A line in which some gaps are replaced by texts, by index."""
     body = line.rstrip("\r\n")
     places = spans(body, table.separator)
     for i in sorted(cells, reverse=True):

@@ -1,4 +1,4 @@
-"""Writes a .parquet file again with values in the place of some of its gaps."""
+"""Writes a .parquet file again with some of its gaps filled."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def index_in(values: Any, dictionary: Any) -> Any:
 
 
 def typed(text: str, column: Any) -> Any:
-    """A cell as a value of its column's type; whole numbers where the type has no others."""
+    """A cell as a value of its column's type, rounded if the type has only whole numbers."""
     import pyarrow as pa
 
     if is_text(column):

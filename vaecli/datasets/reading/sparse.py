@@ -1,4 +1,4 @@
-"""Sparse matrices, as scipy.sparse.save_npz and anndata write them: rows become whole a batch at a time."""
+"""Sparse matrices, as scipy.sparse.save_npz and anndata write them: rows are expanded a batch at a time."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from vaecli.utils.memory import check_memory
 
 
 class SparseRows:
-    """The rows of a compressed matrix (N, d) in the place of a tensor of float32: indexing gives them with their zeros.
+    """The rows of a compressed matrix (N, d), used like a float32 tensor: indexing returns them with their zeros.
 
-    It has what splits and readers ask of a tensor that stays in a file.
+    It has the methods that splits and readers use of a tensor that stays in a file.
     """
 
     dtype = torch.float32
@@ -102,7 +102,7 @@ def sparse_content(what: str, path: Path, rows: Any, choice: ReadOptions, format
     zeros = len(rows.data) < n * d
     ends = [float(value) for value in (rows.data.min(), rows.data.max())] if len(rows.data) else [0.0, 0.0]
     low, high = (min(ends[0], 0.0), max(ends[1], 0.0)) if zeros else (ends[0], ends[1])
-    how = f"a sparse matrix ({format}, {len(rows.data) / (n * d):.1%} of it not zero), whole a batch at a time"
+    how = f"a sparse matrix ({format}, {len(rows.data) / (n * d):.1%} of it not zero), expanded a batch at a time"
     reading = FileReading(
         str(path), path.suffix.lower().removeprefix("."), n, (d,), f"{n:,} vectors of {d:,} number{'s' * (d != 1)}",
         (how,), {"type": str(rows.dtype), "levels": levels}, low=number(low), high=number(high),

@@ -64,12 +64,12 @@ class Columns:
         return numbers(self.arrow[i], self.missing) if text is None else text.numbers()
 
     def is_category(self, i: int) -> bool:
-        """Whether the column is text, and not numbers of which some cannot be read."""
+        """Whether the column is text, not numbers some of which cannot be read."""
         text = self.text(i)
         return text is not None and text.n_strays > 0 and not text.is_number
 
     def categories(self, i: int) -> tuple[list[str], np.ndarray]:
-        """The different cells of a column, as texts, and the index of each row's cell; one more for a missing one."""
+        """The different cells of a column, as texts, and each row's index among them (one more: missing)."""
         text = self.text(i)
         if text is not None:
             cells = [normalise(cell) for cell in text.cells]
@@ -91,5 +91,5 @@ class Columns:
 
 
 def decode_dictionary(column: Any) -> Any:
-    """A column without dictionary encoding, unless it is text: a few bytes of a dictionary can stand for much text."""
+    """A column without dictionary encoding; text keeps it, because a few bytes can stand for much text."""
     return column.cast(column.type.value_type) if is_coded(column) and not is_text(column) else column

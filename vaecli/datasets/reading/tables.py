@@ -1,4 +1,4 @@
-"""Decides which columns of a table are observations, which one the labels, and which are left out."""
+"""Decides which columns of a table are observations, which one is the labels, and which are left out."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def column_values(what: str, columns: Columns, i: int, is_text: bool, known: Seq
     if wrong := [cell for cell in cells if cell not in places]:
         row = int((codes == cells.index(wrong[0])).argmax()) + 1
         of = ", ".join(shorten(printable(text), 30) for text in texts[:10]) + (", ..." if len(texts) > 10 else "")
-        raise UserError(f"{what}: column {columns.names[i]}: {wrong[0][:40]!r} in row {row:,} is none of the run's "
+        raise UserError(f"{what}: column {columns.names[i]}: {wrong[0][:40]!r} in row {row:,} is not one of the run's "
                         f"categories ({of}); correct it, or empty the cell")  # fmt: skip
     numbers = np.array([places[cell] for cell in cells] + [np.nan])
     return ColumnValues(numbers[codes], texts)
@@ -95,7 +95,7 @@ def matrix(values: Sequence[np.ndarray], choice: ReadOptions) -> tuple[np.ndarra
     double = choice.precision == "double" or (choice.precision is None and any(map(needs_double, values)))
     x = np.empty((len(values[0]), len(values)), np.float64 if double else np.float32)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused later
-        for start in range(0, len(x), ROW_BLOCK):  # so many rows of all columns stay near the processor
+        for start in range(0, len(x), ROW_BLOCK):  # so many rows of all columns fit into the processor's cache
             for j, column in enumerate(values):
                 x[start : start + ROW_BLOCK, j] = column[start : start + ROW_BLOCK]
         return x, [ends_of(column, x.dtype) for column in values]
@@ -111,7 +111,7 @@ def ends_of(values: np.ndarray, dtype: np.dtype) -> Ends:
 
 
 def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
-    """The role of each column: as the user says, else numbers are observations and classes are labels."""
+    """The role of each column: from the user's keys, or else numbers are observations and classes are labels."""
     names, n = columns.names, len(columns.names)
     out = {
         column_index(what, "dataset.leave_out", name, names)
@@ -138,7 +138,7 @@ def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
 
 
 def no_data(columns: Columns, i: int) -> str | None:
-    """Why a column is neither data nor labels; None if it may be either."""
+    """The reason why a column is neither data nor labels; None if it may be either."""
     name, text = columns.names[i], columns.text(i)
     if counts_rows(name, columns.arrow[i]):
         return "counts the rows"

@@ -1,4 +1,4 @@
-"""Text files: .csv, .tsv, .txt and .dat, whatever separates their columns."""
+"""Text files: .csv, .tsv, .txt and .dat, with any of the separators."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def parsed(what: str, path: Path, layout: Layout, encoding: str, choice: ReadOpt
 def in_blocks(read: Callable[[int, bool, bool], Any], size: int, width: int) -> Any:
     """What `read` returns for a file in blocks of pyarrow's usual size, or larger ones if a line is longer.
 
-    Rows with another number of cells are looked at by a function of ours, which pyarrow may call on one thread only:
-    its other threads release such a function late, and one that does so while Python ends aborts the process. Line
-    breaks within quotes cost a fifth more time. So the file is read plainly on all threads, and in the other ways only
-    after pyarrow has refused it: a block that ends within quotes is not a whole number of rows.
+    A function of vaecli's handles rows with another number of cells. pyarrow may call it on one thread only: the other
+    threads release such a function late, and if that happens while Python ends, the process aborts. Line breaks within
+    quotes cost a fifth more time. Therefore the file is first read without either, on all threads, and in the other
+    ways only if pyarrow refuses it, as it refuses a block that ends within quotes.
     """
     import pyarrow as pa
 
@@ -116,7 +116,8 @@ def text_source(path: Path, layout: Layout, encoding: str) -> tuple[Any, list[st
     """What pyarrow reads in place of a file that is not UTF-8 or is separated by blanks, else None; and the comments
     that were left out.
 
-    In memory of pyarrow's: its threads would need Python to release an object of Python's. Raises UnicodeError.
+    It lies in pyarrow's own memory, because pyarrow's threads would need Python to release a Python object. Raises
+    UnicodeError.
     """
     import pyarrow as pa
 
@@ -156,7 +157,7 @@ def blanks_to_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[st
 
 
 def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], said: str) -> UserError:
-    """Which line cannot be read as a row, and what to do about it."""
+    """The error for a line that cannot be read as a row: which one it is, and what to do."""
     if re.search("Empty CSV", said):
         return UserError(f"{what}: there are no observations in it")
     width = len(layout.names)
@@ -168,7 +169,7 @@ def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: lis
         return UserError(f"{what}: {where} {wanted}: {row.text.strip()[:60]!r}; correct it, put quotes around a text "
                          "that holds the separator, or say what separates (dataset.separator=...)")  # fmt: skip
     odd = odd_quotes(path, encoding)
-    reason = f"line {odd:,} opens a quotation mark that is not closed" if odd else "its rows do not have the same cells"
+    reason = f"line {odd:,} has a quotation mark that is not closed" if odd else "its rows do not have the same cells"
     return UserError(f"{what}: cannot be read as a table: {reason}; correct it, or save it as .csv again")
 
 
