@@ -52,7 +52,7 @@ class Autoregressive(nn.Module):
 
     def __init__(self, ranks: Tensor, n_ranks: int, hidden: Sequence[int], n_context: int = 0) -> None:
         super().__init__()
-        # A hidden unit of rank r sees the inputs up to r; those of rank -1 see the context alone.
+        # A hidden unit of rank r depends on inputs up to rank r; units of rank -1 depend on the context alone.
         units = [torch.div(torch.arange(n) * n_ranks, n, rounding_mode="floor") - 1 for n in hidden]
         masks = [below.unsqueeze(0) <= above.unsqueeze(1) for below, above in pairwise([ranks, *units])]
         before = (units[-1] if hidden else ranks).unsqueeze(0) < ranks.unsqueeze(1)

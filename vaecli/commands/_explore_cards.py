@@ -69,7 +69,7 @@ def titled(text: str, plot: Any) -> Any:
 def choose(page: Page, i: object) -> None:
     """Encode the observation with an index."""
     if isinstance(i, int | float):
-        page.put(page.explored.observation(int(i)), f"row {page.explored.rows[int(i)]}")
+        page.encode_and_reply(page.explored.observation(int(i)), f"row {page.explored.rows[int(i)]}")
 
 
 def uploaded(page: Page, name: Any, content: Any) -> None:
@@ -85,7 +85,7 @@ def uploaded(page: Page, name: Any, content: Any) -> None:
         except UserError as error:
             raise UserError(str(error).replace(f"input={path}", called).replace(str(path), called)) from None
     first = "" if len(seen.x) == 1 else f", the first of {len(seen.x):,} observations"
-    page.put(seen.x[0], called + first)
+    page.encode_and_reply(seen.x[0], called + first)
 
 
 def pad(page: Page, view: ImagePlots) -> Any:
@@ -116,7 +116,7 @@ def drawn(page: Page, view: ImagePlots, image: Any) -> None:
     x_in = torch.as_tensor(x, dtype=like.dtype, device=like.device)
     if bool(page.explored.binary):
         x_in = (x_in > (low + high) / 2).to(like.dtype)
-    page.put(x_in, "drawn")
+    page.encode_and_reply(x_in, "drawn")
 
 
 def path_card(page: Page) -> Any:
@@ -214,7 +214,7 @@ def others_card(page: Page, others: Sequence[Explored]) -> Any:
 
     def follow() -> None:
         for one in pages:
-            one.put_in(page.x.to(one.explored.run.device), page.called)
+            one.encode(page.x.to(one.explored.run.device), page.called)
             at = one.plane.coordinates(one.z)
             one.map.mark.data = {"x": [float(at[0])], "y": [float(at[1])]}
 

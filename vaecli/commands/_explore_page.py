@@ -51,7 +51,7 @@ class Page:
         self.found: Posterior | None = None
         self.plots = [self.map.plot, self.picture.plot, self.seen.plot, self.back.plot]
         self.other_plots: list[Any] = []  # of the other runs
-        self.after: list[Callable[[], None]] = []  # called when an observation is put in
+        self.after: list[Callable[[], None]] = []  # called when an observation has been encoded
         self._sliders()
         self._choices()
         download(self.file)
@@ -91,7 +91,7 @@ class Page:
         self.colour.on_change("value", self.safely(lambda *_: self.recolour()))
         self.prior.on_change("active", self.safely(lambda *_: self.show_prior()))
         self.kind.on_change("active", self.safely(lambda *_: self.show()))
-        self.ask.on_change("data", self.safely(lambda attr, old, new: self.answered(new)))
+        self.ask.on_change("data", self.safely(lambda attr, old, new: self.answer_question(new)))
 
     def safely(self, act: Callable[..., None]) -> Callable[..., None]:
         """`act` as a callback that shows its errors as a line on the page, without a traceback."""
@@ -111,7 +111,7 @@ class Page:
         """Show a line in the page."""
         self.message.text = f"<span class=warn>{safe(text, 500)}</span>"
 
-    def answered(self, asked: dict[str, Any]) -> None:
+    def answer_question(self, asked: dict[str, Any]) -> None:
         """Answer the browser's question `asked`: decode the place, latent or dot that the reader has chosen."""
         kind, x, y = asked["kind"][0], float(asked["x"][0]), float(asked["y"][0])
         dot = self.map.near(x, y) if kind == "tap" and self.explored.split is not None else None
@@ -123,7 +123,7 @@ class Page:
             self.z = self.plane.moved(self.z, np.array([x, y]))
         try:
             if dot is not None:
-                self.put_in(self.explored.observation(dot), f"row {self.explored.rows[dot]}")
+                self.encode(self.explored.observation(dot), f"row {self.explored.rows[dot]}")
             else:
                 self.show()
         finally:
@@ -153,7 +153,7 @@ class Page:
         """Means of p(x|z) of z (M, D): (M, *x_shape)."""
         return decodings_of(self.model, z)
 
-    def put_in(self, x: Tensor, called: str) -> None:
+    def encode(self, x: Tensor, called: str) -> None:
         """Encode an observation, show q(z|x), reconstruction and the ELBO, and move the point to its code."""
         self.x, self.called = x, called
         found = self.found = posterior(self.model, x, self.explored.seed)
@@ -170,9 +170,9 @@ class Page:
         for act in self.after:
             act()
 
-    def put(self, x: Tensor, called: str) -> None:
-        """As `put_in`, when the browser has not asked with the mouse or a slider."""
-        self.put_in(x, called)
+    def encode_and_reply(self, x: Tensor, called: str) -> None:
+        """As `encode`, when the browser has not asked with the mouse or a slider."""
+        self.encode(x, called)
         self.reply()
 
     def show_posterior(self) -> None:

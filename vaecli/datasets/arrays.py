@@ -49,7 +49,7 @@ class Arrays(Dataset):
     is and is read a batch at a time. The observations are shuffled by `split_seed` and split by fractions, unless
     files of their own are given for validation and test.
 
-    columns: of a table; None: all numbers but the labels
+    columns: of a table; None: all numbers (with wants_kinds also categories) but the labels
     labels: a table's column or an .npz file's array; None: one that is called label, labels, class or target (y in an
         .npz file), or a table's only column of classes; False: none
     header, separator, decimal, encoding: of a text file; None: guessed

@@ -1,4 +1,4 @@
-"""The columns of a table in a figure: which are drawn, in which units, and how they are labelled."""
+"""The columns of a table in a figure: the ones that are drawn, their units and their labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vaecli.utils import text
 MAX_COLUMNS = 24  # columns in a figure
 COMPARED_ROWS = 10_000  # observations that samples are compared with
 MAX_NAME_LENGTH = 100  # characters of a column's name
-UNITS = "mean ± sd"  # how the columns' own units are written
+UNITS = "mean ± sd"  # the heading of the columns' own units
 LARGE_NUMBER, SMALL_NUMBER = 10_000, 1e-3  # numbers outside this range are written with a suffix such as k
 
 
@@ -43,9 +43,9 @@ class Columns(NamedTuple):
 
     @classmethod
     def choose(cls, names: Sequence[str], reference: Reference | None, x: np.ndarray, word: str = "vary") -> Self:
-        """At most MAX_COLUMNS of a table's columns: those that vary most in the drawn x (..., d), in standard units.
+        """At most MAX_COLUMNS of a table's columns: those that vary most in x (..., d), in standard units.
 
-        reference: gives the units; None: x itself does; word: replaces `vary` in the note
+        reference: supplies the units; None: those of x; word: replaces `vary` in the note
         """
         d = len(names)
         mean, scale = moments(x) if reference is None else (array(reference.mean, d), array(reference.scale, d))
@@ -69,7 +69,7 @@ class Columns(NamedTuple):
         return "; ".join(filter(None, [what, self.note])) + end + source or None
 
     def own_units(self) -> list[str]:
-        """What 0 and a step of 1 in standard units are in the columns' own, as in 5.84 ± 0.83."""
+        """0 and a step of 1 in standard units, in the columns' own units, as in 5.84 ± 0.83."""
         return [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
 
     def label_rows(self, ax: Axes, width: float, size: float = LABEL) -> None:

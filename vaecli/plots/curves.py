@@ -36,8 +36,8 @@ from vaecli.plots.style import (
 )
 from vaecli.utils import text
 
-SEPARATE = 30  # up to so many samples get axes of their own
-TITLED = 12  # up to so many rows and columns of a manifold get axes of their own, titled with their z
+SEPARATE = 30  # up to so many samples have axes of their own
+TITLED = 12  # up to so many rows and columns of a manifold have axes of their own, titled with their z
 BANDS, IN_A_ROW = 3, 5  # of observations
 
 
@@ -201,7 +201,7 @@ class CurvePlots:
         figure.legend(axes[0, 0].lines, names, loc="outside lower center", ncols=columns, fontsize=LABEL, frameon=False)
 
     def _grid(self, figure: Figure, rows: int, columns: int, x: np.ndarray) -> np.ndarray:
-        """Axes (rows, columns) on one scale that holds x (..., P), and zero where that is near."""
+        """Axes (rows, columns) on one scale that includes x (..., P), and zero if it is near."""
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         axes[0, 0].set(xlim=limits(self.grid, pad=0.02), ylim=about_zero(x))
         axes[0, 0].xaxis.set_major_locator(locator(3 if columns > 2 else 5))
@@ -223,14 +223,14 @@ class CurvePlots:
 
 
 def _legend_columns(names: list[str], width: float) -> int:
-    """In how many columns a legend's names fit into `width` inches, the rows filled evenly."""
+    """The number of columns in which a legend's names fit into `width` inches, with evenly filled rows."""
     widest = max(text_size(name, LABEL)[0] for name in names) + 0.75
     rows = -(-len(names) // max(1, int(width / widest)))
     return -(-len(names) // rows)
 
 
 def _colourbar(figure: Figure, labels: list[str]) -> None:
-    """Which colour is which column; at most eight are named."""
+    """A colour bar that shows which colour is which column; at most eight are named."""
     n = len(labels)
     mappable = ScalarMappable(BoundaryNorm((np.arange(n + 1) - 0.5).tolist(), n), sequential(n))
     shown = evenly_spaced(n)

@@ -192,13 +192,13 @@ class ImagePlots:
         return f"{what}\n{', '.join(filter(None, [source, said]))}"
 
     def _pitch(self) -> tuple[float, float]:
-        """Height and width in pixels that a picture takes at the least."""
+        """The least height and width of a picture in pixels."""
         _, height, width = self.x_shape
         scale = min(1.0, SMALLEST / max(height, width))
         return height * scale + GAP, width * scale + GAP
 
     def _zoom(self, rows: int, columns: int, least: int = 0, parts: int = 1) -> int:
-        """How many times to enlarge so that the picture fills the page, and a tile is at least `least` wide.
+        """The factor by which to enlarge, so that the picture fills the page and a tile is at least `least` wide.
 
         rows, columns: of each of the `parts` below one another
         """

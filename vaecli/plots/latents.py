@@ -28,7 +28,7 @@ from vaecli.plots.style import (
 )
 from vaecli.utils import text
 
-# Petroff (2021), ten colours told apart with colour blindness; the next ten classes have another marker.
+# Petroff (2021): ten colours that the colour-blind can distinguish; the next ten classes have another marker.
 CLASS_COLOURS = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
@@ -47,7 +47,7 @@ class Colouring(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """Whether there are more classes than colours and markers tell apart."""
+        """Whether there are more classes than colours and markers can distinguish."""
         return len(self.classes) > len(CLASS_COLOURS) * len(MARKERS)
 
 
@@ -94,7 +94,7 @@ def latents(
 
 
 def _first(colourings: list[Colouring], title: str | None) -> tuple[list[Colouring], str | None]:
-    """The first colourings that a figure has room for, and the title, which says if these are not all."""
+    """The first colourings, as many as a figure has room for, and the title, which says if there are more."""
     if len(colourings) <= MAX_SCATTERS:
         return colourings, title
     what, end, source = (title or "").partition("\n")
@@ -147,7 +147,7 @@ def _histograms(figure: SubFigure, loc: np.ndarray, kl: np.ndarray | None, prior
 
 
 def view_reach(z: np.ndarray) -> float:
-    """How far from 0 to look, in one direction: to the farthest of z, unless a few lie far beyond all others."""
+    """The range of an axis, from 0: to the farthest of z, unless a few lie far beyond all others."""
     distances = np.abs(z)
     return min(float(distances.max()), 1.6 * float(np.quantile(distances, 0.995)) + 0.5)
 

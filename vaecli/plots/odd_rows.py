@@ -1,4 +1,4 @@
-"""Odd rows: their scores beside those of ordinary ones, and how much each column contributes."""
+"""Odd rows: their scores beside those of reference rows, and how much each column contributes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Shares(NamedTuple):
 def show_odd_rows(
     ordinary: np.ndarray, scores: np.ndarray, flagged: np.ndarray, shares: Shares | None, title: str
 ) -> Figure:
-    """Histograms of the scores (n,) of ordinary rows and (N,) of others, nats; flagged: (N,), bool.
+    """Histograms of the scores (n,) of reference rows and (N,) of the file's rows, nats; flagged: (N,), bool.
 
-    shares: below them a map of the oddest rows' columns, those that stand out most.
+    shares: if given, a map of the oddest rows and their most conspicuous columns is drawn below.
     """
     rows = 0 if shares is None else min(len(shares.rows), MAX_ROWS)
     upper, lower = 2.6, 0.0 if shares is None else 1.6 + 0.28 * rows
@@ -43,7 +43,7 @@ def show_odd_rows(
 
 
 def histograms(ax: Axes, ordinary: np.ndarray, scores: np.ndarray, flagged: np.ndarray) -> None:
-    """Ordinary rows grey, the file's blue, the flagged of them orange; scores far below are drawn at the left edge."""
+    """Reference rows grey, the file's rows blue, flagged ones orange; very low scores are drawn at the left edge."""
     known = np.concatenate([part[np.isfinite(part)] for part in (ordinary, scores)])
     high = float(known.max(initial=-1e30)) if len(known) else 0.0
     left = float(np.min(ordinary[np.isfinite(ordinary)], initial=high - 1))
@@ -62,7 +62,7 @@ def histograms(ax: Axes, ordinary: np.ndarray, scores: np.ndarray, flagged: np.n
 
 
 def map_of_shares(figure: SubFigure, shares: Shares) -> None:
-    """The oddest rows, a line each, and the columns with the largest shares."""
+    """A map with a line for each of the oddest rows, and the columns with the largest shares."""
     shown = np.where(np.isnan(shares.values[:MAX_ROWS]), 0.0, shares.values[:MAX_ROWS])
     places = np.sort(np.argsort(-shown.max(0))[:MAX_COLUMNS])
     ax = figure.subplots()

@@ -75,7 +75,7 @@ def sheet(pieces: list[Band], title: str | None = None) -> Figure:
 
 
 def _wrapped(piece: Band, scale: float) -> Band:
-    """The band with its labels broken into lines that fit beside a row and above a column, every k-th of many."""
+    """The band with its labels broken into lines that fit beside a row and above a column; of many, every k-th."""
     cell_width = piece.picture.shape[1] / piece.columns * scale / DPI
     cell_height = piece.picture.shape[0] / piece.rows * scale / DPI
     widest = max((_longest_word(label) for label in piece.column_labels), default=0.0)

@@ -29,7 +29,7 @@ TITLE, LABEL, SMALL = 12, 10, 8.5  # text sizes in points
 
 DARK, GREY, FAINT = "#222222", "#8c8c8c", "#666666"  # the last for small texts
 BLUE, ORANGE = "#0072b2", "#d55e00"
-# Okabe & Ito (2008) without its yellow and black: told apart with any common colour blindness, on white.
+# Okabe & Ito (2008) without its yellow and black: distinct with any common colour blindness, on white.
 COLOURS = (ORANGE, BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
@@ -43,7 +43,7 @@ def array(x: Any, *shape: int, name: str = "x") -> np.ndarray:
 
 
 def one_each(labels: Sequence[str], n: int, name: str) -> None:
-    """ValueError unless there are n labels."""
+    """ValueError unless there is one label for each of n."""
     if len(labels) != n:
         raise ValueError(f"{name}: expected {n}, got {len(labels)}")
 
@@ -54,7 +54,7 @@ def number(value: float, digits: int = 1) -> str:
 
 
 def numbers(values: np.ndarray) -> list[str]:
-    """Labels for the values of an axis, with the digits that tell neighbours apart."""
+    """Labels for the values of an axis, with as many digits as distinguish neighbours."""
     step = np.abs(np.diff(values)).min() if len(values) > 1 else 1.0
     digits = 1 if step >= 0.1 else 2
     return [number(value, digits) for value in values]
@@ -71,7 +71,7 @@ def text_size(text: str, size: float) -> tuple[float, float]:
     renderer, font = _renderer(), FontProperties(size=size)
     lines = text.split("\n")
     widths = []
-    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+    with warnings.catch_warnings(action="ignore"):  # about letters that the font lacks
         for line in lines:
             math = is_math_text(line)
             shown = line if math else line.replace(r"\$", "$")
@@ -174,7 +174,7 @@ def limits(*arrays: np.ndarray, pad: float = 0.05) -> tuple[float, float]:
 
 
 def about_zero(x: np.ndarray) -> tuple[float, float]:
-    """The range of x, with zero in it unless that would leave less than half of the room to x."""
+    """The range of x, with zero in it unless x would then fill less than half of it."""
     low, high = limits(x)
     return limits(x, np.zeros(1)) if max(low, -high) < high - low else (low, high)
 
@@ -185,7 +185,7 @@ def locator(most: int) -> MaxNLocator:
 
 
 def evenly_spaced(n: int, most: int = 12) -> list[int]:
-    """Which of n neighbouring places to label, evenly spaced: all up to `most`, then every second, and so on."""
+    """The ones of n neighbouring places to label, evenly spaced: all up to `most`, then every second, and so on."""
     return list(range(0, n, -(-n // most)))
 
 
@@ -201,7 +201,7 @@ def round_ticks(values: np.ndarray, most: int = 8) -> tuple[np.ndarray, list[str
 
 
 def grid_shape(n: int, aspect: float = 1.0) -> tuple[int, int]:
-    """Rows and columns for n cells of height / width `aspect`: nearly square, rather wide, and full if it can be."""
+    """Rows and columns for n cells of height / width `aspect`: nearly square, rather wide, and full if possible."""
     ideal = np.sqrt(n * aspect)
     full = [c for c in range(1, n + 1) if n % c == 0 and 0.8 <= c / ideal <= 1.45]
     columns = min(full, key=lambda c: abs(np.log(c / (1.05 * ideal))), default=min(n, int(np.ceil(ideal))))
@@ -209,7 +209,7 @@ def grid_shape(n: int, aspect: float = 1.0) -> tuple[int, int]:
 
 
 def bands(n: int, most: int) -> Sequence[slice]:
-    """Split n columns into as few bands of at most `most` as will do, as equal as can be."""
+    """Split n columns into as few bands of at most `most` as possible, of nearly equal size."""
     count = -(-n // most)
     width = -(-n // count)
     return [slice(start, min(start + width, n)) for start in range(0, n, width)]

@@ -43,8 +43,8 @@ HEAD = 0.75  # inches above and below the rows of a panel
 IN_A_ROW = 10  # observations
 STRIP = 1.25  # inches: the least width of a strip
 RIGHT, NAMES = 1.2, 2.3  # inches: the width of the columns' own units, and the most that names get
-FARTHEST = 3.0  # standard units: colours go no further
-CELL = 0.36  # inches: from here on a cell has room for its number
+FARTHEST = 3.0  # standard units: the end of the colour scale
+CELL = 0.36  # inches: least width of a cell with its number
 
 
 class TablePlots:
@@ -110,7 +110,8 @@ class TablePlots:
     ) -> Figure:
         """x (R, S, d): a map for each of the R rows, the columns below one another, its S steps to the right.
 
-        The steps in `mark` (-1 the last) stand apart. Where a cell has room, its number is in the column's own units.
+        The steps in `mark` (-1 the last) stand apart. If a cell has room, it shows its number, in the column's own
+        units.
         """
         x = array(x, *self.x_shape)
         steps = x.shape[1]
@@ -219,17 +220,17 @@ class TablePlots:
         return figure
 
     def _reach(self, standard: np.ndarray) -> float:
-        """The range of the colours: up to the farthest value, at most FARTHEST."""
+        """The range of the colours: up to the largest value, at most FARTHEST."""
         known = np.abs(standard[np.isfinite(standard)])
         return float(np.clip(known.max(initial=0.0), 0.5, FARTHEST))
 
     def _colourbar(
-        self, figure: Figure, axes: list[Axes], shown: Any, reach: float, said: str = "standard units"
+        self, figure: Figure, axes: list[Axes], shown: Any, reach: float, label: str = "standard units"
     ) -> None:
         ends, size = "both" if reach == FARTHEST else "neither", min(1.0, 5 / figure.get_figheight())
         bar = figure.colorbar(shown, ax=axes, fraction=0.04, pad=0.02, aspect=25, shrink=size, extend=ends)
         bar.ax.tick_params(labelsize=SMALL)
-        bar.set_label(said, fontsize=LABEL)
+        bar.set_label(label, fontsize=LABEL)
 
 
 def _map(ax: Axes, values: np.ndarray, reach: float, **how: Any) -> Any:
@@ -239,7 +240,7 @@ def _map(ax: Axes, values: np.ndarray, reach: float, **how: Any) -> Any:
 
 
 def _steps(ax: Axes, names: Sequence[str], width: float) -> None:
-    """The names of steps below a map, as many as have room, the first and the last among them."""
+    """The names of steps below a map, as many as fit, including the first and the last."""
     widest = max(text_size(name, SMALL)[0] for name in names) + 0.08
     fitting = max(2, min(len(names), int(width / widest)))
     places = np.unique(np.linspace(0, len(names) - 1, fitting).round().astype(int))
@@ -258,7 +259,7 @@ def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float) -> No
 
 
 def _legend(figure: Figure, ax: Axes, width: float) -> None:
-    """What the markers are, below, in as many columns as fit."""
+    """A legend of the markers below the figure, in as many columns as fit."""
     handles, labels = ax.get_legend_handles_labels()
     widest = max(text_size(label, LABEL)[0] for label in labels) + 0.75
     columns = max(1, min(len(labels), int(width / widest)))

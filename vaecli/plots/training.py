@@ -43,7 +43,7 @@ def curves(history: Sequence[Mapping[str, Any]], run: str = "") -> Figure:
 
 
 def series(history: Sequence[Mapping[str, Any]], split: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs (E,) in order and the values (E,) of one key on one split; of a repeated epoch the last entry counts."""
+    """Epochs (E,) in order and the values (E,) of one key on one split; for a repeated epoch the last entry counts."""
     by_epoch = {line["epoch"]: line[key] for line in history if line["split"] == split and line.get(key) is not None}
     epochs = sorted(by_epoch)
     return np.array(epochs, dtype=float), np.array([by_epoch[epoch] for epoch in epochs], dtype=float)

@@ -40,8 +40,8 @@ def view(
 ) -> View:
     """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1.
 
-    Numbers without a grid are the columns of a table where they have `names` or are few. `display_range` is drawn black
-    and white, of images of many channels those named in `channels`.
+    Numbers without a grid are the columns of a table if they have `names` or are few. `display_range`: the values of
+    images that are drawn black and white. `channels`: those that are drawn, of images with many.
     """
     if len(x_shape) == 3:
         return ImagePlots(x_shape, display_range, channels)
@@ -104,7 +104,7 @@ def figure_array(figure: Figure, dpi: int = DPI) -> np.ndarray:
     before = figure.dpi
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that the font lacks
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # about letters that the font lacks
         canvas.draw()
     pixels = np.array(canvas.buffer_rgba())[..., :3]
     figure.set_dpi(before)

@@ -1,7 +1,7 @@
-"""Which files a run's data set may read.
+"""Decides which files a run's data set may read.
 
-If this user trained the run on this machine: all that it names. Otherwise: only files in the run's own folder and those
-on the command line.
+If this user trained the run on this machine, these are all files that it names. Otherwise they are only files in the
+run's own folder and those on the command line.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ PATHS = (
     "rows",
     "without_rows",
 )  # the keys of data sets that name files and folders
-NOWHERE = os.devnull  # no folder, so that nothing is below it
+NOWHERE = os.devnull  # not a folder, so that no path below it exists
 
 
 class NotPermitted(UserError):
-    """A run that was not trained here would read files that the command line does not name.
+    """Raised if a run that was not trained here would read files that the command line does not name.
 
-    settings: the words to add to the command line to name them
+    settings: the words to add to the command line to allow it
     """
 
     def __init__(self, folder: Path, paths: Mapping[str, str]) -> None:
@@ -59,7 +59,7 @@ def paths_of(dataset: Any) -> Values:
 
 
 def identify(run_id: str | None, dataset: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The id of a run that is trained here, kept in its summary.json, and the problem if it cannot be recorded.
+    """The id of a run that is trained here, for its summary.json, and the problem if the id cannot be recorded.
 
     An id belongs to the paths that it was created with: a run with other paths gets a new one.
     """
@@ -120,7 +120,7 @@ Localise = Callable[[Values, bool], Mapping[str, str]]
 def restrict_paths(
     dataset: Values, folder: Path, own: bool, given: Values, localise: Localise
 ) -> tuple[Values, Mapping[str, str]]:
-    """A data set's configuration, and the paths that may not be read, which lead nowhere in it.
+    """A data set's configuration without access to forbidden paths, and these paths by their keys.
 
     own: whether the user has trained the run here; given: the paths that the user names, by their keys
     localise: `Dataset.localise` of its class
@@ -138,7 +138,7 @@ def unreadable_paths(folder: Path, dataset: Mapping[str, Any], given: Values) ->
 
 
 def inside(folder: Path, path: str) -> bool:
-    """Whether a path and all that is below it lie in a folder, wherever links in it lead."""
+    """Whether a path and everything below it lie in a folder, after following all links."""
     try:
         home, first = folder.resolve(), expanded(path)
         if not first.resolve().is_relative_to(home):

@@ -34,7 +34,7 @@ KEYS = set(ENTRY_TYPES)  # what every checkpoint has; there may be more
 PLAIN_TYPES = (type(None), bool, int, float, str)
 MAX_HEADER_BYTES = 2**24  # bytes: names and settings, not the tensors
 MAX_VALUES = 10**6  # in the header
-MAX_DIMENSIONS = 16  # of a tensor; with very many torch takes the square of their number
+MAX_DIMENSIONS = 16  # of a tensor; with very many, torch's time grows with their square
 CHECK_MEMORY_ABOVE = 2**27  # bytes: for larger files the free memory is checked first
 MAX_NUMBERS = 2**24  # in one observation: 4096 x 4096 pixels
 
@@ -70,7 +70,7 @@ def load(path: Path) -> StateDict:
 
 @contextmanager
 def damage_as_user_error(path: Path) -> Iterator[None]:
-    """UserError for any exception: a damaged or foreign file can fail anywhere, in any way."""
+    """Turns any exception into a UserError: a damaged or foreign file can fail anywhere, in any way."""
     try:
         yield
     except Exception as error:
@@ -95,7 +95,7 @@ def encode(state: Values) -> bytes:
 
 
 def decode(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
-    """The JSON text, the hash and the tensors, on the CPU, of a file's content; any exception for invalid content.
+    """The JSON text, the hash and the tensors (on the CPU) in a file's content; any exception for invalid content.
 
     safetensors checks that the tensors fill the file without gap or overlap, each as large as its type and shape say.
     """
@@ -159,7 +159,7 @@ def describe(value: Any, path: tuple[str | int, ...], tensors: dict[str, Tensor]
 
 
 def with_own_memory(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The same tensors, copied where they share memory, which safetensors does not store."""
+    """The same tensors, copied if they share memory, which safetensors cannot store."""
     taken = set[int]()
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
@@ -225,7 +225,7 @@ def check_kinds(path: Path, state: Values) -> None:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value consists of what YAML can hold."""
+    """Whether a value consists of types that YAML has."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, PLAIN_TYPES)

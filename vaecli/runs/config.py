@@ -29,8 +29,8 @@ class Rule:
 
     immutable: cannot change when a run is resumed, since the weights and the figures so far depend on it
     free: keys below an immutable one that can change; `*` is all of them
-    request: says what to do and is not part of what is trained, as `resume`
-    distinguishes: is shown as a difference between runs
+    request: says what to do and is not stored with the run, such as `resume`
+    distinguishes: counts as a difference between runs
     """
 
     immutable: bool = False
@@ -39,7 +39,7 @@ class Rule:
     distinguishes: bool = True
 
 
-MIN_OBSERVATIONS, MIN_EPOCHS = 500_000, 10  # the least of a run with epochs=null, in training observations and epochs
+MIN_OBSERVATIONS, MIN_EPOCHS = 500_000, 10  # the least of a run with epochs=null: training observations, epochs
 MAX_VALIDATIONS = 50  # validations, or writes of last.safetensors, of a run that does not set the interval
 
 IMMUTABLE, REQUEST, NOT_DISTINGUISHING = Rule(immutable=True), Rule(request=True), Rule(distinguishes=False)
@@ -79,7 +79,7 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The keys of conf/train.yaml, in the order of config.yaml; their meaning is there, their limits are here.
+    """The keys of conf/train.yaml, in the order of config.yaml. The YAML file explains them; their limits are here.
 
     The keys of a group are checked by the option's class.
     """
@@ -119,7 +119,7 @@ class RunConfig:
 
     @classmethod
     def of(cls, values: Values) -> Self:
-        """From plain values with every key; UserError for a key that is unknown, missing or out of its limits."""
+        """The configuration of plain values with every key; UserError for an unknown, missing or invalid key."""
         checked = check_arguments(cls, values)
         unknown = [f"{section}.{key}" for section in SECTIONS for key in values.get(section, ())]
         if unknown := [key for key in unknown if key not in run_keys()]:
@@ -151,7 +151,7 @@ class RunConfig:
         return RunConfig.of(changed)
 
     def changed_keys(self, given: RunConfig, keys: Sequence[str]) -> list[str]:
-        """The typed keys, except requests, options that the run has already, and epochs=null.
+        """The typed keys, except requests, options that the run already has, and epochs=null.
 
         The number of epochs was fixed when the run began.
         """
@@ -176,7 +176,7 @@ class RunConfig:
         return changes
 
     def with_epochs(self, n_train: int) -> RunConfig:
-        """The same with a number of epochs for so many training observations, unless it has one."""
+        """The same with a number of epochs that suits n_train training observations, unless it has one."""
         epochs = self.epochs or max(MIN_EPOCHS, -(-MIN_OBSERVATIONS // n_train))
         return dataclasses.replace(self, epochs=epochs)
 
@@ -225,7 +225,7 @@ class RunConfig:
 
 
 def _keep_whole_numbers(checked: Any, value: Any) -> Any:
-    """A checked value, but a whole number is not turned into a float: it is written as it was typed."""
+    """A checked value; a whole number stays one even where a float is expected, so that it is written as typed."""
     if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
         return dataclasses.replace(checked, **{k: _keep_whole_numbers(v, value[k]) for k, v in vars(checked).items()})
     return value if type(value) is int and isinstance(checked, float) else checked

@@ -53,7 +53,7 @@ def differences(configs: Sequence[Values]) -> list[dict[str, str]]:
 
 
 def titles(configs: Sequence[Values], otherwise: Sequence[str]) -> list[str]:
-    """A short title for each run: what differs, or its entry of `otherwise` if nothing does.
+    """A short title for each run: its differences, or its entry of `otherwise` if there are none.
 
     start_at_mean is left out if the other keys distinguish the runs.
     """

@@ -1,4 +1,4 @@
-"""Finds the run that an earlier start of the same command line has left, so that it can go on or be left out."""
+"""Finds the run that an earlier start of the same command line has left, to resume or to skip it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from vaecli.runs.records import Summary
 from vaecli.runs.seeds import seed_folders, seed_runs
 
 DONE = ("completed", "pruned")
-SILENT = {*NON_DISTINGUISHING_KEYS, *REQUEST_KEYS} - {"repeat"}  # they do not change what is trained
+WITHOUT_EFFECT = {*NON_DISTINGUISHING_KEYS, *REQUEST_KEYS} - {"repeat"}  # keys that do not change what is trained
 
 
-def setting_words(command: str, silent: Collection[str] = ()) -> Counter[str]:
-    """The settings on a command line, in any order; without those of keys that do not change what is trained.
+def setting_words(command: str, ignored: Collection[str] = ()) -> Counter[str]:
+    """The settings on a command line, in any order, except those of keys that do not change what is trained.
 
-    silent: further keys to leave out
+    ignored: further keys to leave out
     """
     words = [word for word in shlex.split(command) if "=" in word]
-    return Counter(word for word in words if word.lstrip("+").partition("=")[0] not in {*SILENT, *silent})
+    return Counter(word for word in words if word.lstrip("+").partition("=")[0] not in {*WITHOUT_EFFECT, *ignored})
 
 
 def begun_by(folders: Iterable[Path], command: str, seeds: bool = False) -> list[Path]:
-    """The folders that hold a run, or with `seeds` runs of several seeds, that this command line has started.
+    """The folders with a run (or, with `seeds`, with runs of several seeds) that this command line has started.
 
-    Those that are complete come last, and among them the newest.
+    Folders whose runs are complete come last, and the newest of those at the end.
     """
-    silent = ("seed",) if seeds else ()
-    wanted, found = setting_words(command, silent), []
+    ignored = ("seed",) if seeds else ()
+    wanted, found = setting_words(command, ignored), []
     for folder in folders:
         runs = list(seed_runs(folder).values()) if seeds else [RunFolder(folder)]
         known = runs[0].known_summary().command if runs else None
-        if known is not None and setting_words(known, silent) == wanted:
+        if known is not None and setting_words(known, ignored) == wanted:
             found.append(folder)
     return sorted(found, key=lambda folder: (bound_of(folder) is not None, folder.stat().st_mtime))
 
@@ -50,6 +50,6 @@ def bound_of(folder: Path) -> float | None:
 
 
 def bound_in(summary: Summary) -> float | None:
-    """The best bound of a run that has come to its end."""
+    """The best bound of a run that is complete or pruned; None for other runs."""
     done = summary.status in DONE and summary.best is not None
     return summary.best.bound if done and summary.best is not None else None

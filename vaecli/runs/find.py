@@ -1,4 +1,4 @@
-"""Finds the folder of run= or resume=."""
+"""Finds the folder that run= or resume= names."""
 
 from __future__ import annotations
 

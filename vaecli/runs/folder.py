@@ -1,4 +1,4 @@
-"""A run's folder: its files and their readers, its creation, and the lock that gives it to one process."""
+"""A run's folder: its files and their readers, its creation, and its lock, which only one process can hold."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def lock_run(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def folder_locked(folder: RunFolder) -> Iterator[None]:
-    """Lock the folder itself, where the system can: deleting the lock file then does not help."""
+    """Lock the folder itself, if the system can, so that deleting the lock file does not release the run."""
     try:
         import fcntl
     except ImportError:  # Windows, where a file that is open cannot be deleted
@@ -193,7 +193,7 @@ def folder_locked(folder: RunFolder) -> Iterator[None]:
 
 
 def check_no_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
-    """UserError if a run's folder holds a link, through which training could write to any file, or a pipe.
+    """UserError if a run's folder contains a pipe, or a link, through which training could write to any file.
 
     names: patterns of the entries to check
     """

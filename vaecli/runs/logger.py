@@ -77,7 +77,7 @@ class RunLogger:
         self.events.text("config", "    " + printable_lines(yaml).replace("\n", "\n    "))
 
     def summarise(self, *parts: Summary, **entries: object) -> None:
-        """Put the entries of `parts`, and those given by name, into summary.json."""
+        """Update summary.json with the entries of `parts`, and those given by name."""
         for part in (*parts, Summary.model_validate(entries)):
             self.summary = self.summary.with_entries(part)
         self.folder.write_summary(self.summary)
@@ -95,5 +95,5 @@ class RunLogger:
 
     def close(self) -> None:
         for file in (self.events, self.lines, self.log):
-            with suppress(OSError):  # a full disk: what was lost has been reported
+            with suppress(OSError):  # a full disk: the loss has been reported already
                 file.close()

@@ -1,4 +1,4 @@
-"""Reads a run's YAML and JSON as plain values, within the limits of what vaecli writes: it may be a stranger's."""
+"""Reads a run's YAML and JSON as plain values, within the limits of what vaecli writes, as it may be a stranger's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_LINES = 400_000  # of metrics.jsonl, which has two for each epoch
 MAX_LINE_LENGTH = 2000  # characters of one of them
 MAX_BAD_LINES = 1000  # lines that may be unusable
 MAX_DEPTH = 50  # mappings and lists within each other
-MAX_VALUES = 250_000  # of a YAML text: the names of so many columns
+MAX_VALUES = 250_000  # of a YAML text, which may be the names of so many columns
 MAX_NUMBER_LENGTH = 40  # characters
 INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,18})", re.ASCII)
 REAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", re.ASCII)
@@ -31,7 +31,7 @@ Parse = Callable[[str], Any]
 
 
 class Damaged(Exception):
-    """A file of a run that cannot be read."""
+    """Raised for a file of a run that cannot be read."""
 
 
 def mapping(path: Path, parse: Parse) -> Values:

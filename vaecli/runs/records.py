@@ -1,4 +1,4 @@
-"""What summary.json, evaluation.json and comparison.json hold: one schema each, used to write, read and check it."""
+"""The contents of summary.json, evaluation.json and comparison.json: a schema for each, to write, read and check it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_NAMED = 3
 
 
 def null_if_not_finite(value: object) -> object:
-    """JSON has neither NaN nor infinities."""
+    """None for NaN and infinities, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -53,7 +53,7 @@ class Record(BaseModel):
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     def text(self) -> str:
-        """The record as a file holds it: the entries that it was given."""
+        """The record as a JSON text, with the entries that it was given."""
         return json.dumps(self.model_dump(exclude_unset=True), indent=2) + "\n"
 
 
@@ -118,7 +118,7 @@ class Summary(Record):
     status: Literal["running", "completed", "pruned", "interrupted", "failed"] | None = None
     id: str | None = None
     resumed: list[Resumed] | None = None
-    epochs: NonNegativeInt | None = None  # completed
+    epochs: NonNegativeInt | None = None  # completed ones
     best: Best | None = None
     test: Means | None = None
     test_ema: Means | None = None
@@ -129,7 +129,7 @@ class Summary(Record):
     versions: dict[str, str] | None = None
     git_commit: str | None = None
     data: DataSet | None = None
-    reading: dict[str, Any] | None = None  # what the data were read from, and as what
+    reading: dict[str, Any] | None = None  # which files were read, and how
     seconds: FiniteOrNull = None  # of training, without the time between an interruption and its resumption
     observations_per_second: FiniteOrNull = None
     active_units: NonNegativeInt | None = None
@@ -137,7 +137,7 @@ class Summary(Record):
 
 
 class EvaluationSettings(Record):
-    """What has to be known to compare an evaluation's figures with others."""
+    """The settings that have to be known to compare an evaluation's figures with others."""
 
     dataset: str
     split: str | None

@@ -11,7 +11,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.schema import is_number
 from vaecli.utils.types import Values
 
-PARSED_SIZE_FACTOR = 20  # a text of numbers takes this many times its size as dicts and floats
+PARSED_SIZE_FACTOR = 20  # lines of numbers take so many times their size as dicts and floats
 FIGURES = ("step", "elbo", "bound", "log_px", "kl", "loss", "lr", "seconds")  # in every line of metrics.jsonl
 
 

@@ -53,7 +53,7 @@ def table(path: str | os.PathLike[str] = "outputs", sort: str = "bound") -> list
     epochs: finished ones; bound, elbo: the best checkpoint's, on the validation split (the training split without one)
     test_elbo, test_bound: the best checkpoint's; seconds: wall time of the training
     nll: of evaluation.json, from nll_k draws; nll_protocol: observations, kind of draws, checkpoint
-    What a run does not have is None. UserError if the path is not a folder, and for an unknown column.
+    Entries that a run does not have are None. UserError if the path is not a folder, and for an unknown column.
     """
     root = expanded(os.fspath(path))
     if root.is_file():
@@ -95,13 +95,13 @@ def sort_rows(rows: list[Row], column: str) -> list[Row]:
 
 
 def read_run(folder: RunFolder) -> tuple[Row, Values]:
-    """A run's row, in which only the differences are missing, and its flattened configuration."""
+    """A run's row, still without the differences, and its flattened configuration."""
     problems: list[str] = []
     summary = attempt(lambda: summary_of(folder), None, problems)
     flat: Values = attempt(lambda: config_of(folder, summary), {}, problems)
     known = summary or Summary()
-    said = progress_of(known)
-    progress = attempt(lambda: completed_by_metrics(folder, known, said), said, problems)
+    summarised = progress_of(known)
+    progress = attempt(lambda: completed_by_metrics(folder, known, summarised), summarised, problems)
     evaluation = attempt(lambda: evaluation_of(folder, known), None, problems)
     test = known.test
     row: Row = {
@@ -158,18 +158,20 @@ def progress_of(summary: Summary) -> Progress:
     return Progress(summary.epochs, best.bound if best else None, best.elbo if best else None)
 
 
-def completed_by_metrics(folder: RunFolder, summary: Summary, said: Progress) -> Progress:
-    """`said`, completed from metrics.jsonl for a run that has not ended or was killed."""
-    if said.bound is not None or summary.status in ("failed", None):
-        return said
+def completed_by_metrics(folder: RunFolder, summary: Summary, progress: Progress) -> Progress:
+    """`progress`, completed from metrics.jsonl if the run is still training or was killed."""
+    if progress.bound is not None or summary.status in ("failed", None):
+        return progress
     best: Values | None = None
     for line in folder.read_metrics(has_figures):
         if best is None or (line.get("split") == "val", line["bound"]) > (best.get("split") == "val", best["bound"]):
             best = line
         last = line
     if best is None:
-        return said
-    return Progress(said.epochs or last["epoch"], best["bound"], best["elbo"] if said.elbo is None else said.elbo)
+        return progress
+    return Progress(
+        progress.epochs or last["epoch"], best["bound"], best["elbo"] if progress.elbo is None else progress.elbo
+    )
 
 
 def has_figures(line: Values) -> bool:
@@ -186,7 +188,7 @@ def evaluation_of(folder: RunFolder, summary: Summary) -> Evaluation | None:
 
 
 def protocol_of(p: EvaluationSettings) -> str:
-    """What has to be known of an NLL besides k: "300 of 300 test observations, draws from q(z|x), best checkpoint"."""
+    """The settings behind an NLL besides k: "300 of 300 test observations, draws from q(z|x), best checkpoint"."""
     where = printable_lines(shorten(p.input or p.split or "", 60))
     whence = "the prior" if p.estimator == "prior" else "q(z|x)"
     checkpoint = printable_lines(shorten(p.checkpoint, 20))

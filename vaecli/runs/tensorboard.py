@@ -74,7 +74,7 @@ class EventFile:
             self.add(part, 0)
 
     def add(self, summary: Any, step: int) -> None:
-        """A protocol buffer that torch.utils.tensorboard.summary has made."""
+        """Add a protocol buffer that torch.utils.tensorboard.summary has made."""
         event = self.event(wall_time=time.time(), step=step, summary=summary)
         self.records.write(event.SerializeToString())
 
@@ -86,7 +86,7 @@ class EventFile:
 
 
 def new_path(folder: RunFolder) -> Path:
-    """A name that comes after those of the folder's event files, in which order TensorBoard reads them."""
+    """A file name that sorts after those of the folder's event files, because TensorBoard reads them in this order."""
     name = EVENTS.replace("*", f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0")
     return folder / max([name, *(f"{path.name}.1" for path in folder.events)])
 
@@ -103,7 +103,7 @@ def in_records(serialised: Iterable[bytes]) -> bytes:
 
 
 def beginning() -> list[bytes]:
-    """The first events of a file: they make a running TensorBoard discard what it read from the run's other files."""
+    """The first events of a file, which make a running TensorBoard discard what it read from the run's other files."""
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
     now = time.time()
@@ -120,7 +120,7 @@ def rewind(folder: RunFolder, epoch: int) -> None:
     if not paths:
         return
     rewound = new_path(folder)
-    kept: dict[tuple[int, str], bytes] = {}  # in order; an event of the same tag and step replaces the one before
+    kept: dict[tuple[int, str], bytes] = {}  # in order; an event replaces an earlier one of the same tag and step
     for path in paths:
         for key, record in events(path):
             step, tag = key
@@ -138,7 +138,7 @@ def events(path: Path) -> Iterator[tuple[tuple[int, str], bytes]]:
     from tensorboard.compat.proto.event_pb2 import Event
 
     try:
-        check_memory(3 * path.stat().st_size, str(path), "remove it; TensorBoard's curves then start anew")
+        check_memory(3 * path.stat().st_size, str(path), "remove it; TensorBoard's curves then start again")
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None

@@ -1,4 +1,4 @@
-"""Jobs that submitit runs: the signal by which the scheduler warns of their end, and what is done after it."""
+"""Jobs that submitit runs: the signal with which the scheduler warns of their end, and the way back into the queue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def warning_signal() -> int | None:
 
 
 def requeue(code: object) -> None:
-    """Let submitit put this job into the queue again if `code`, with which a run has ended, is that of the warning.
+    """Let submitit put this job into the queue again if a run has ended with the exit code of the warning signal.
 
     Ends the process then. The queued job finds its run's folder and resumes the run.
     """

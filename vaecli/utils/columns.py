@@ -1,4 +1,4 @@
-"""What a column of a table holds: data sets find it out, and decoders choose a likelihood by it."""
+"""The kind of a table's column, which data sets determine and by which decoders choose a likelihood."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from vaecli.utils.types import PositiveInt, Values
 
 Kind = Literal["real", "positive", "interval", "binary", "category", "ordered", "count", "constant"]
 KINDS: tuple[str, ...] = get_args(Kind)
-CODED = ("binary", "category", "ordered")  # kinds whose values are held as 0, 1, 2 ...
+CODED = ("binary", "category", "ordered")  # kinds whose values are stored as 0, 1, 2 ...
 MAX_CATEGORIES = 1000
 
 
 @dataclass(frozen=True)
 class ColumnKind:
-    """The kind of a column, and what its likelihood has to know.
+    """The kind of a column, and what its likelihood needs to know.
 
-    levels: of a kind that is held as codes: how many there are
-    low, high: of an interval its ends; low: of a constant its value
-    zeros: of a positive column: some values are exactly 0
+    levels: the number of categories, of a kind that is stored as codes
+    low, high: the ends of an interval; low: also the value of a constant
+    zeros: some values of a positive column are exactly 0
     whole: all values are whole numbers, and so are those that are written
     """
 
@@ -31,5 +31,5 @@ class ColumnKind:
     whole: bool = False
 
     def values(self) -> Values:
-        """As a configuration has it: without what says nothing."""
+        """The entries for a configuration, without those that have no meaning for the kind."""
         return {key: value for key, value in asdict(self).items() if value is not None and value is not False}

@@ -1,4 +1,4 @@
-"""Quotes the words of command lines for users to copy: for the shell, and for Hydra, which parses the values."""
+"""Quotes the words of command lines that users copy: for the shell, and for Hydra, which parses the values."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from vaecli.utils.ranks import world
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` (the fastest there is), cpu, cuda, cuda:1 ... or mps."""
+    """The device `auto` (the fastest one), cpu, cuda, cuda:1 ... or mps; UserError if it is not available."""
     available = ["cpu"]
     if torch.backends.mps.is_available():
         available.insert(0, "mps")

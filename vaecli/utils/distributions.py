@@ -28,8 +28,8 @@ class DrawsWithDensity(Distribution):
 def draw(distribution: Distribution, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Callable[[], Tensor]]:
     """Draws z (*sample_shape, *batch_shape, *event_shape), and a function that gives log p(z).
 
-    The draws are reparametrised where gradients are on. The density is computed when it is asked for, if it is not
-    known by then. For a share of a batch the noise is that of the whole batch.
+    The draws are reparametrised if gradients are on. The density is computed only when it is asked for, unless it is
+    known already. For a share of a batch the noise is that of the whole batch.
     """
     shape, share = Size(sample_shape), current_share()
     if share is not None and distribution.batch_shape:
@@ -39,7 +39,7 @@ def draw(distribution: Distribution, sample_shape: Sequence[int] = ()) -> tuple[
 
 
 def drawn(distribution: Distribution, shape: Size) -> tuple[Tensor, Callable[[], Tensor]]:
-    """As `draw`, by the generator as it is."""
+    """As `draw`, without regard to shares."""
     if isinstance(distribution, DrawsWithDensity):
         z, log_p = distribution.rsample_with_log_prob(shape)
         return z, lambda: log_p

@@ -23,7 +23,7 @@ IRREGULAR = (
 
 
 def irregular(path: Path) -> str | None:
-    """What a path leads to if that is not a regular file ("a pipe"): reading it could block, or never end.
+    """The kind of a path that is not a regular file ("a pipe"), and whose reading could block or never end.
 
     None for a regular file, and for a path that leads nowhere. The file is not opened.
     """
@@ -39,7 +39,7 @@ def irregular(path: Path) -> str | None:
 def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
     """Write a temporary file next to `path`, flush it to disk and move it to `path`.
 
-    size: how many bytes `write` will write, if known, for the message when the disk is full.
+    size: how many bytes `write` will write, if known, for the message about a full disk.
     UserError if the file cannot be written; a file that was at `path` is then unchanged.
     """
     temporary = None
@@ -64,7 +64,7 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | N
 
 
 class AppendedFile:
-    """A file that grows at its end; UserError where it cannot be written.
+    """A file to which text is appended; UserError if it cannot be written.
 
     What has been flushed has reached the operating system and survives a crash of the process.
     buffered: nothing is written before `flush`; otherwise at each `write`
@@ -100,7 +100,7 @@ class AppendedFile:
 
 
 def replace_bytes(path: Path, content: bytes | memoryview) -> None:
-    """`replace_file` for what is already in memory."""
+    """`replace_file` for content that is already in memory."""
     replace_file(path, lambda file: file.write(content), len(content))
 
 
@@ -109,7 +109,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def expanded(path: str) -> Path:
-    """`path` with ~ replaced by a home folder; UserError where there is none, and for what no path can hold."""
+    """`path` with ~ replaced by a home folder; UserError if there is none, and for characters that no path can have."""
     return Path(at_home(path))
 
 
@@ -143,7 +143,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError, size: int | None = None) -> UserError:
-    """The error for a failed write; on a full disk with the space that is needed and free."""
+    """The error for a failed write; if the disk is full, with the space that is needed and free."""
     reason = error.strerror or str(error)
     if error.errno not in NO_SPACE:
         return UserError(f"cannot write {path}: {reason}")

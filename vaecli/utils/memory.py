@@ -1,4 +1,4 @@
-"""Checks that data fit into memory before any of it is taken."""
+"""Checks that data fit into memory before any memory is taken."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ VERSIONS = (  # of control groups: folder below CGROUPS, limit, what is taken of
 
 
 def available() -> int | None:
-    """Bytes of memory that a new object could take, or None where that is not known.
+    """Bytes of memory that a new object could take; None if this is not known.
 
-    The least of what the machine has free and what the limits of a container leave.
+    This is the free memory of the machine, or less if the limits of a container leave less.
     """
     rooms = [room for room in (free_here(), *limits_left()) if room is not None]
     return max(0, min(rooms)) if rooms else None
@@ -70,7 +70,7 @@ def outer(path: str) -> list[str]:
 
 
 def number(path: Path) -> int | None:
-    """The number in a file; None where there is no file, or it says `max`."""
+    """The number in a file; None if there is no file, or it contains `max`."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -87,7 +87,7 @@ def file_cache(path: Path, prefix: str) -> int:
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
-    """UserError where `what` would take more bytes than there are."""
+    """UserError if `what` would take more bytes than are available."""
     room = available()
     if room is not None and needed > room:
         raise too_much(needed, room, what, remedy)
@@ -101,7 +101,7 @@ class MemoryBudget:
     """Memory that threads share: a thread waits until others have released enough."""
 
     def __init__(self, reserved: int = 0) -> None:
-        """All memory that is available now, less the `reserved` bytes that something else will take."""
+        """All memory that is available now, except the `reserved` bytes that something else will take."""
         room = available()
         self.most: float = float("inf") if room is None else max(0, room - reserved)
         self.free, self.changed = self.most, threading.Condition()
@@ -132,7 +132,7 @@ def size(n: int) -> str:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes: the most that this process held, on a GPU the most that its tensors took there."""
+    """The largest number of bytes that this process has held, or on a GPU that its tensors have taken there."""
     if device.type == "cuda":
         import torch
 

@@ -1,4 +1,4 @@
-"""Random numbers of a share of a batch: those that a process with the whole batch would draw for these observations."""
+"""Random numbers for a share of a batch: those that one process with the whole batch would draw for it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LIKE = (torch.randn_like, torch.rand_like)
 
 
 class WholeNoise(TorchFunctionMode):
-    """Draws the noise of the whole batch and returns this share's: every process's generator moves on alike.
+    """Draws the noise of the whole batch and returns the rows of the share, so that all generators stay alike.
 
-    dim: of the observations among the dimensions of what is drawn
+    dim: the dimension of the observations in the draws
     """
 
     def __init__(self, share: Share, dim: int) -> None:
@@ -44,7 +44,7 @@ class WholeNoise(TorchFunctionMode):
         return func(*args, **rest)
 
     def is_shared(self, shape: torch.Size) -> bool:
-        """Whether something of this shape has a row for each observation of the share."""
+        """Whether a tensor of this shape has a row for each observation of the share."""
         return len(shape) > self.dim and shape[self.dim] == self.share.stop - self.share.start
 
     def whole(self, shape: torch.Size) -> torch.Size:

@@ -1,4 +1,4 @@
-"""The base of all options' base classes: it checks a subclass when that is defined."""
+"""The base of all options' base classes, which checks each subclass when it is defined."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Option:
     What a subclass lacks is reported in one sentence when its module is imported. `class Mine(Prior, abstract=True)`
     is for classes that others derive from.
 
-    attributes: what `__init__` has to set, unless the class does
-    settable: keys of every option of the group, set as attributes once it is made
-    made_with: what `__init__` is given by name, in addition to the option's keys in the configuration
+    attributes: names that `__init__` has to set, unless the class does
+    settable: keys of every option of the group, which are set as attributes of the new object
+    made_with: arguments that `__init__` gets by name, in addition to the option's keys in the configuration
     """
 
     abstract: ClassVar[bool] = True
@@ -36,7 +36,7 @@ class Option:
 
 
 def check_init(cls: type[Option], base: type) -> None:
-    """UserError if `__init__` does not take what every option of the group is given."""
+    """UserError if `__init__` does not take the arguments that every option of the group gets."""
     init = inspect.getattr_static(cls, "__init__")
     own = inspect.isfunction(init) and init.__qualname__ != "Module.__init__"
     takes = inspect.signature(init).parameters if own else {}

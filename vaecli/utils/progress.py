@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def progress_bar(what: str, total: int) -> Callable[[Iterable[T]], Iterable[T]]:
-    """A function that iterates over `total` items with a progress bar, in a terminal only; it is removed at the end."""
+    """A function that iterates over `total` items, in a terminal with a progress bar, which is removed at the end."""
     console = Console(stderr=True)
     return lambda items: track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
 

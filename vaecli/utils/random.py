@@ -29,7 +29,7 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
-    """Restore the generators; one that is not in `states`, as after a change of device, stays as it is."""
+    """Restore the generators; one that is not in `states` (after a change of device) stays as it is."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,6 +1,6 @@
-"""The processes of one run that torchrun has started: who they are, their shares of a batch, and sums over all of them.
+"""The processes of one run that torchrun has started: their ranks, their shares of a batch, and sums over all of them.
 
-A process that torchrun has not started is alone: it leads, has all of each batch, and every function here is free.
+Without torchrun there is a single process: it leads, has all of each batch, and every function here costs nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def open_group() -> None:
 
 
 def scratch_folder() -> Path:
-    """A new folder for what a process that does not lead writes; it vanishes with the process."""
+    """A new folder for the files of a process that does not lead; it is removed when the process ends."""
     folder = tempfile.mkdtemp(prefix="vaecli-rank-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
@@ -63,9 +63,9 @@ def scratch_folder() -> Path:
 class Share(NamedTuple):
     """The observations of a batch of `total` that this process works on: those from start to stop.
 
-    counts: whether they count; in a batch of fewer observations than processes some work on one of another's, since
-        networks need at least one, but leave it out of all sums
-    apart: whether sums are over these observations alone, since the caller adds the parts up
+    counts: whether they count. If a batch has fewer observations than there are processes, some work on an observation
+        of another process, because networks need at least one, but leave it out of all sums.
+    apart: whether sums are over these observations alone, because the caller adds the parts up
     """
 
     start: int
@@ -80,7 +80,7 @@ class Share(NamedTuple):
 
 
 def share_of(total: int) -> Share:
-    """This process's share of a batch; the shares differ by one at most."""
+    """This process's share of a batch; the sizes of the shares differ by at most one."""
     start, stop = total * rank() // world(), total * (rank() + 1) // world()
     return Share(start, stop, total) if start < stop else Share(0, 1, total, counts=False)
 
@@ -90,7 +90,7 @@ _current: Share | None = None
 
 @contextmanager
 def sharing(share: Share | None) -> Iterator[None]:
-    """Within it means over a batch are those over the whole batch, and noise is drawn for the whole batch."""
+    """Within it, means over a batch are over the whole batch, and noise is drawn for the whole batch."""
     global _current
     before, _current = _current, share
     try:
@@ -100,17 +100,17 @@ def sharing(share: Share | None) -> Iterator[None]:
 
 
 def current_share() -> Share | None:
-    """The share that is being worked on; None: the whole batch is here."""
+    """The share that `sharing` has set; None: this process has the whole batch."""
     return _current
 
 
 def counted(values: Tensor, dim: int = 0) -> Tensor:
-    """The values of those observations of this process, along `dim`, that count."""
+    """The values, along `dim`, of those observations of this process that count."""
     return values if _current is None or _current.counts else values.narrow(dim, 0, 0)
 
 
 def add_up(values: Tensor) -> Tensor:
-    """The sum over all processes, in place; without gradient."""
+    """Replace the values by their sum over all processes, without gradient."""
     if world() > 1:
         from torch import distributed
 
@@ -120,7 +120,7 @@ def add_up(values: Tensor) -> Tensor:
 
 
 def highest(value: int) -> int:
-    """The highest of a number over all processes, so that they agree on it."""
+    """The maximum of a number over all processes, on which they so agree."""
     if world() == 1:
         return value
     import torch
@@ -133,7 +133,7 @@ def highest(value: int) -> int:
 
 
 def told(text: str | None) -> str | None:
-    """A text of the process that leads, for all."""
+    """The text that the leading process passes, in all processes."""
     if world() == 1:
         return text
     import torch
@@ -151,7 +151,7 @@ def told(text: str | None) -> str | None:
 
 
 def meet(seconds: float = 10.0) -> None:
-    """Wait for all processes after a failure; SystemExit if they have not all come: then only some have failed."""
+    """Wait for all processes after a failure; SystemExit if not all arrive in time: then only some have failed."""
     if world() > 1:
         from datetime import timedelta
 
@@ -164,7 +164,7 @@ def meet(seconds: float = 10.0) -> None:
 
 
 def assembled(parts: Sequence[tuple[int, Tensor]], n: int) -> Tensor:
-    """The columns (M, n) of which each process has some: (first column, values (M, B))."""
+    """A matrix (M, n) of whose columns each process has some: (first column, values (M, B))."""
     import torch
 
     if world() == 1:
@@ -178,7 +178,7 @@ def assembled(parts: Sequence[tuple[int, Tensor]], n: int) -> Tensor:
 
 
 def spread_out(values: Sequence[Tensor]) -> None:
-    """Give all processes the values that these tensors have in the process that leads."""
+    """Copy the values of these tensors from the leading process to all others."""
     if world() > 1:
         from torch import distributed
 
@@ -189,7 +189,7 @@ def spread_out(values: Sequence[Tensor]) -> None:
 
 @contextmanager
 def connection_errors() -> Iterator[None]:
-    """Turns the error of a connection whose other end is gone into a UserError."""
+    """Turns the error of a connection to a process that has ended into a UserError."""
     try:
         yield
     except RuntimeError as error:

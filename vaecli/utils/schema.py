@@ -1,4 +1,4 @@
-"""Values checked against the annotations of the function or class that takes them."""
+"""Checks values against the annotations of the function or class that takes them."""
 
 import dataclasses
 import functools
@@ -46,7 +46,7 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
         return adapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        # Union branches and list positions are noise to a reader; the keys of nested groups are not.
+        # branches of a Union and positions in lists are left out of the message; keys of nested groups are not
         inner = [str(part) for part in first["loc"] if isinstance(part, str) and isinstance(value, Mapping)]
         if first["type"] == "unexpected_keyword_argument":
             known = [f"{key}.{name}" for name in getattr(hint, "__annotations__", {})]
@@ -101,5 +101,5 @@ def _flat(config: Values, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a finite number; an integer of hundreds of digits, which no float can hold, is none."""
+    """Whether a value is a finite number; an integer that is too large for a float is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -20,7 +20,7 @@ def prepare() -> None:
 
 
 def ignore_write_errors() -> None:
-    """From now on drop output that cannot be written, instead of ending the program."""
+    """From now on, discard output that cannot be written instead of ending the program."""
     sys.stdout, sys.stderr = Lossy(sys.stdout), Lossy(sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Sums and means over the batch of a run, whatever the number of its processes, through which gradients flow."""
+"""Sums and means over the batch of a run, over all its processes, with gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vaecli.utils.ranks import add_up, counted, current_share, world
 
 
 def batch_mean(values: Tensor, dim: int = 0, used_apart: bool = False) -> Tensor:
-    """The mean () of all numbers of a batch, whose observations lie along `dim`; over all processes, with gradient.
+    """The mean () of all numbers of a batch, over all processes, with gradient; dim: that of the observations.
 
     used_apart: whether each process uses the mean in the terms of its own observations, rather than once in the loss
     """
@@ -41,10 +41,10 @@ def summed(values: Tensor, used_apart: bool = False) -> Tensor:
 class SumOverRanks(torch.autograd.Function):
     """Adds a tensor up over all processes, of which each computes the same loss.
 
-    What is differentiated is the sum of all these equal losses, since DistributedDataParallel divides the sum of the
-    gradients by the number of processes again. A term's gradient is therefore the sum of those that the processes have
-    for the total. Where all use it alike, that is `world` times the own one; where they use it apart, each in the terms
-    of its own observations, they are added up.
+    Differentiation is of the sum of all these equal losses, because DistributedDataParallel divides the sum of the
+    gradients by the number of processes again. The gradient of a term is therefore the sum of the gradients that all
+    processes have with respect to the total. If all use the total in the same way, this is `world` times the gradient
+    of this process. If each uses it in the terms of its own observations (`used_apart`), the gradients are added up.
     """
 
     @staticmethod

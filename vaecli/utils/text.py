@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-FORMULA = tuple("=+-@＝＋－＠")  # what a spreadsheet's formulas begin with (OWASP, CSV injection)
+FORMULA = tuple("=+-@＝＋－＠")  # the first characters of a spreadsheet's formulas (OWASP, CSV injection)
 
 
 def printable(text: str) -> str:
@@ -56,7 +56,7 @@ def for_tensorboard(text: str) -> str:
 
 
 def spreadsheet(cell: Any) -> str:
-    """A cell of a .csv file: a text that a spreadsheet would compute gets a ' before it; numbers stay numbers."""
+    """A cell of a .csv file: a text that a spreadsheet would take for a formula gets a ' before it; numbers do not."""
     if not isinstance(cell, str):
         return "" if cell is None else str(cell)
     shown = printable(cell)

@@ -18,11 +18,12 @@ DEFAULT_THREADS = torch.get_num_threads()
 
 
 def ordered_parallel_map(jobs: Iterable[tuple[T, Callable[[], R]]], threads: int) -> Iterator[tuple[T, R]]:
-    """Each job's tag and result, in the jobs' order; without gradients, a few jobs ahead of the reader.
+    """Each job's tag and result, in the jobs' order; jobs run without gradients, a few of them in advance.
 
-    Every job runs in one thread. When the threads of one operation share the work instead, they wait for each other
-    at its end, which on a busy machine takes longer than the work. threads=0 runs the jobs in the calling thread, which
-    is right for a GPU. Jobs that draw random numbers would draw them in any order: let the iterable draw them.
+    Every job runs in one thread. If several threads divided the work of each operation instead, they would wait for
+    each other at its end, which on a busy machine takes longer than the work. threads=0 runs the jobs in the calling
+    thread, which is right for a GPU. Jobs that draw random numbers would draw them in any order: let the iterable draw
+    them.
     """
     if threads < 1:
         for tag, job in jobs:
@@ -48,10 +49,10 @@ def ordered_parallel_map(jobs: Iterable[tuple[T, Callable[[], R]]], threads: int
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed: otherwise the kernel maps and clears each temporary of each job anew.
+    """Let glibc keep freed memory: otherwise the kernel maps and clears the memory of each temporary tensor again.
 
-    Its threshold for giving memory back follows the largest block freed so far, up to 32 MiB, so one is freed here.
-    That took a third of the time of `vae evaluate`.
+    glibc's threshold for returning memory is the largest block freed so far, up to 32 MiB, so one of this size is freed
+    here. Mapping and clearing took a third of the time of `vae evaluate`.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 

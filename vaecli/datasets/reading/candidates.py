@@ -51,14 +51,14 @@ class Candidate(NamedTuple):
 
 
 def best_of(
-    what: str, lines: Sequence[str], start: int, whole: bool, choice: ReadOptions, said: Separator | None
+    what: str, lines: Sequence[str], start: int, whole: bool, choice: ReadOptions, declared: Separator | None
 ) -> Candidate:
     """The best table in the lines of a file from `start` on; UserError if there is none.
 
-    whole: the lines are all of the file; said: the separator that the file itself declares
+    whole: the lines are all of the file; declared: the separator that the file itself declares
     """
     names = choice.columns if choice.known else None
-    given = choice.separator or said
+    given = choice.separator or declared
     tables = [one for name in SEPARATORS if (one := candidate(name, lines, start, whole)) is not None]
     fit = [one for one in tables if one.holds(names) or (given in (None, one.name) and not is_cut(one, choice))]
     if not fit:

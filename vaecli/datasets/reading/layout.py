@@ -42,9 +42,9 @@ class Layout(NamedTuple):
 def find_layout(what: str, path: Path, choice: ReadOptions, encoding: str) -> Layout:
     """A text file's layout, from the user's keys or else its first lines; UserError if there is no table."""
     lines, whole = head(what, path, encoding)
-    said, start = separator_line(lines)
+    declared, start = separator_line(lines)
     comments, start = comment_lines(lines, start)
-    best = best_of(what, lines, start, whole, choice, said)
+    best = best_of(what, lines, start, whole, choice, declared)
     verdict, names = header_of(best, comments, choice)
     check_header_width(what, best, verdict.header)
     rows = best.records[1:] if verdict.header and names is None else best.records

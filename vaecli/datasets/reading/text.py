@@ -156,9 +156,9 @@ def blanks_to_tabs(path: Path, encoding: str, skip: int) -> tuple[bytes, list[st
     return content, [line.decode(errors="replace") for line in comments]
 
 
-def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], said: str) -> UserError:
+def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: list[Any], message: str) -> UserError:
     """The error for a line that cannot be read as a row: which one it is, and what to do."""
-    if re.search("Empty CSV", said):
+    if re.search("Empty CSV", message):
         return UserError(f"{what}: there are no observations in it")
     width = len(layout.names)
     if wrong and not ({"\n", "\r"} & set(wrong[0].text.strip())):
@@ -167,7 +167,7 @@ def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: lis
         where = f"line {at:,}" if at else "a line"
         wanted = f"has {row.actual_columns} cells, where {width} were expected ({layout.name}-separated)"
         return UserError(f"{what}: {where} {wanted}: {row.text.strip()[:60]!r}; correct it, put quotes around a text "
-                         "that holds the separator, or say what separates (dataset.separator=...)")  # fmt: skip
+                         "that holds the separator, or give the separator (dataset.separator=...)")  # fmt: skip
     odd = odd_quotes(path, encoding)
     reason = f"line {odd:,} has a quotation mark that is not closed" if odd else "its rows do not have the same cells"
     return UserError(f"{what}: cannot be read as a table: {reason}; correct it, or save it as .csv again")

@@ -1,4 +1,4 @@
-"""What runs in the browser: the point follows mouse and keys, one question to the model at a time."""
+"""JavaScript for the browser: the point follows mouse and keys, with one question to the model at a time."""
 
 from __future__ import annotations
 

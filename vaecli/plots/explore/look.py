@@ -1,4 +1,4 @@
-"""The looks of the pages that explore a run: a template, style sheets, colours, texts that are safe in HTML."""
+"""The looks of the pages of `vae explore`: style sheets, colours, and texts that are safe in HTML."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def plain_figure(**settings: object) -> bokeh_figure:
 
 
 def quiet(plot: bokeh_figure) -> None:
-    """Take away what distracts: fills, minor ticks, the logo."""
+    """Remove what distracts: fills, minor ticks, the logo."""
     plot.background_fill_alpha = plot.border_fill_alpha = 0
     plot.toolbar.logo = None
     plot.axis.minor_tick_line_color = None

@@ -14,7 +14,7 @@ from vaecli.plots.explore.look import ACCENT, quiet, safe
 from vaecli.utils.text import printable, shorten
 
 MARK = "#d55e00"
-BINS, SMOOTHING = 90, 2.0  # of the histogram that contours are drawn of
+BINS, SMOOTHING = 90, 2.0  # of the histogram from which contours are drawn
 SHARES = (0.5, 0.9, 0.99)  # of the prior within its contours
 
 
@@ -44,7 +44,7 @@ class Map:
         self._over()
 
     def _over(self) -> None:
-        """What lies over the dots; the point on a level of its own, so that the dots are not drawn anew with it."""
+        """Draw what lies over the dots. The point has a level of its own, so that the dots need not be drawn again."""
         empty: dict[str, list[float]] = {"x": [], "y": []}
         self.prior, self.path, self.draws = (
             ColumnDataSource(data={"xs": [], "ys": []}),
@@ -93,7 +93,7 @@ class Map:
 
 
 def _set(axis: object) -> bool:
-    """Whether the browser has told the ends of a range."""
+    """Whether the browser has reported the ends of a range."""
     return all(isinstance(getattr(axis, end), int | float) and getattr(axis, end) == getattr(axis, end)
                for end in ("start", "end"))  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The page that needs neither server nor network: a map, and decodings blended from a grid made beforehand."""
+"""The page without server and network: a map, and decodings that are blended from a grid computed in advance."""
 
 from __future__ import annotations
 
