@@ -114,3 +114,35 @@ def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> 
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("impute", "input=gaps.csv", "output=gaps.csv"),
+        ("impute", "input=f.1.csv", "output=f.csv", "complete=2"),  # also under the names that follow from output=
+        ("alarm", "input=gaps.csv", "output=./gaps.csv", "rate=0.1"),
+        ("encode", "input=gaps.csv", "output=link.csv", "format=csv"),
+        ("sample", "n=3", "format=csv", "output=x.csv"),  # what the run was trained on
+        ("reconstruct", "input=gaps.csv", "output=gaps.csv", "format=csv"),
+        ("evaluate", "input=e.scores.csv", "output=e.json", "scores=csv", "k=5"),
+    ],
+)
+def test_a_file_that_is_read_is_never_replaced(folder: Path, words: tuple[str, ...]) -> None:
+    for name in ("f.1.csv", "e.scores.csv"):
+        (folder / name).write_bytes((folder / "gaps.csv").read_bytes())
+    (folder / "link.csv").unlink(missing_ok=True)
+    (folder / "link.csv").symlink_to("gaps.csv")
+    before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    done = forked(*words, "run=run", cwd=folder)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "this file is read, and would be replaced; choose another output" in done.stderr
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == before
+
+
+@pytest.mark.parametrize("words", [(), ("input=gaps.csv",)])
+def test_no_indices_are_refused(folder: Path, words: tuple[str, ...]) -> None:
+    done = forked("reconstruct", "run=run", "indices=[]", *words, cwd=folder)
+    assert done.returncode == 1
+    assert done.stderr == "error: indices=[]: expected at least one index, as in indices=[3,14]\n"

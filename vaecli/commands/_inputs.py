@@ -77,13 +77,20 @@ def split_observations(
     run: Run, part: Part, n: int | None, indices: Sequence[int] | None, seed: int = 0
 ) -> Observations:
     """The first n observations of a split (None: all), or those with the given indices."""
+    check_some(indices)
     split = load_split(run, part)
     chosen = range(len(split))[:n] if indices is None else indices
     return observations_at(run, split, part, [("indices", i) for i in chosen], seed)
 
 
+def check_some(indices: Sequence[int] | None) -> None:
+    if indices is not None and not indices:
+        raise UserError("indices=[]: expected at least one index, as in indices=[3,14]")
+
+
 def select(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
     """The first n of a file's observations (None: all), or those with the given indices; what: the file's key."""
+    check_some(indices)
     if wrong := [i for i in indices or () if i >= len(seen.x)]:
         raise UserError(f"indices={wrong[0]}: beyond the data; {what} has {len(seen.x)} observations, from 0 on")
     chosen = torch.tensor(list(range(len(seen.x))[:n] if indices is None else indices))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from vaecli.models.load import Run, load_run, load_split
 from vaecli.plots.columns import Reference
 from vaecli.plots.view import View, view_of
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import check_output, expanded
+from vaecli.utils.files import check_output, check_unread, expanded
 from vaecli.utils.schema import check_value
 from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, Values
@@ -25,6 +25,8 @@ from vaecli.utils.types import NonNegativeInt, Values
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
 MODES: Mapping[Mode, str] = {"mean": "means of p(x|z)", "draw": "draws from p(x|z)"}
+INPUTS = ("input", "rows", "z")  # keys of commands that name a file to read
+DATA_FILES = ("path", "val_path", "test_path", "rows", "without_rows")  # keys of a data set that do
 Steps = Annotated[int, Field(strict=True, ge=2, le=100)]  # 100: more than a picture shows
 
 
@@ -61,7 +63,20 @@ class RunKeys(Keys):
             return runs
         default = self.home(runs) / self.file_name
         self.target = check_output(expanded(self.output) if self.output else default, default.suffix.removeprefix("."))
+        for target in self.targets:
+            check_unread(target, self.sources(runs))
         return runs
+
+    @property
+    def targets(self) -> list[Path]:
+        """All files that the command may write under names of its own choice."""
+        return [self.target]
+
+    def sources(self, runs: list[Run]) -> Iterator[str]:
+        """The files that the command may read: those that its keys name, and the runs' data."""
+        named = [getattr(self, key, None) for key in INPUTS]
+        own = [run.config["dataset"].get(key) for run in runs for key in DATA_FILES]
+        return (name for name in (*named, *own) if isinstance(name, str))
 
 
 @dataclass

@@ -40,6 +40,10 @@ class Config(InputKeys):
     k: PositiveInt
     seed: Seed
 
+    @property
+    def targets(self) -> list[Path]:
+        return [self.target, self.target.with_suffix(".png")]
+
 
 class Judged(NamedTuple):
     """The rows of a file compared with reference rows; scores are log p(x) in nats."""

@@ -66,6 +66,10 @@ class Config(ScoreKeys):
             check_same_data(runs[0], run)
         return runs
 
+    @property
+    def targets(self) -> list[Path]:
+        return [self.target, *(self.target.with_suffix(suffix) for suffix in (".csv", ".png"))]
+
     def home(self, runs: list[Run]) -> Path:
         return runs[0].folder.path.parent if self.seeds else super().home(runs)
 

@@ -24,7 +24,7 @@ from vaecli.datasets.split import Split, Splits
 from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import view_of
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import check_output, expanded
+from vaecli.utils.files import check_output, check_unread, expanded
 from vaecli.utils.text import printable, say, shorten
 from vaecli.utils.types import NonNegativeInt
 
@@ -46,6 +46,8 @@ class Config(Keys):
 
     def prepare(self) -> list[Dataset]:
         self.target = None if self.output is None else check_output(expanded(self.output), "png")
+        if self.target is not None:
+            check_unread(self.target, [name for name in (self.input, self.dataset.get("path")) if name])
         return [self.chosen()]
 
     def chosen(self) -> Dataset:

@@ -48,6 +48,10 @@ class Config(DrawKeys):
     seed: Seed
     format: Literal["npz", "csv"]
 
+    @property
+    def targets(self) -> list[Path]:
+        return [self.target, self.target.with_suffix(".png")]
+
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
     """Write the codes, and their picture next to them."""

@@ -71,6 +71,14 @@ class Config(ScoreKeys):
         }  # fmt: skip
         return "_".join(["evaluation", *(part for part, said in parts.items() if said)]) + ".json"
 
+    @property
+    def scores_target(self) -> Path:
+        return self.target.with_name(f"{self.target.stem}.scores.{'csv' if self.scores == 'csv' else 'npz'}")
+
+    @property
+    def targets(self) -> list[Path]:
+        return [self.target, self.scores_target]
+
     def prepare(self) -> list[Run]:
         """Load the run; a smaller k never replaces an evaluation.json with a larger one."""
         runs = super().prepare()
@@ -108,10 +116,8 @@ def main(config: Config, run: Run) -> Iterator[Path]:
     protocol = describe(run, config, len(split), len(whole), whole.redraw, seconds)
     report(result, protocol, check_data(run.model.decoder, split))
     if config.scores:
-        ending = "csv" if config.scores == "csv" else "npz"
-        scores = config.target.with_name(f"{config.target.stem}.scores.{ending}")
-        write_scores(scores, result, split, called)
-        yield scores
+        write_scores(config.scores_target, result, split, called)
+        yield config.scores_target
     file = Evaluation(**result.figures.model_dump(exclude_unset=True), protocol=protocol)
     replace_text(config.target, file.text())
     yield config.target

@@ -41,6 +41,19 @@ class Config(InputKeys):
     def file_name(self) -> str:
         return "imputed.parquet" if (self.input or "").lower().endswith(".parquet") else self.FILE
 
+    @property
+    def intervals(self) -> Path:
+        return self.target.with_name(f"{self.target.stem}.intervals.csv")
+
+    @property
+    def completed(self) -> list[Path]:
+        names = (f"{self.target.stem}.{i + 1}{self.target.suffix}" for i in range(self.complete or 0))
+        return [self.target.with_name(name) for name in names]
+
+    @property
+    def targets(self) -> list[Path]:
+        return [self.target, self.intervals, *self.completed]
+
     def load(self) -> list[Run]:
         """The run; UserError if its model takes no missing values."""
         (run,) = super().load()
@@ -65,11 +78,9 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     at = [(int(row), int(place[row]), int(j)) for row, j in gaps.tolist()]
     replace_bytes(config.target, table.with_cells(texts(run, filled.value, at)))
     yield Written(config.target, f": {len(at):,} cells filled in {len(with_gaps):,} of {len(seen.x):,} rows")
-    intervals = config.target.with_name(f"{config.target.stem}.intervals.csv")
-    write_table(intervals, interval_columns(run, filled, at))
-    yield intervals
-    for i, whole in enumerate(filled.complete, 1):
-        path = config.target.with_name(f"{config.target.stem}.{i}{config.target.suffix}")
+    write_table(config.intervals, interval_columns(run, filled, at))
+    yield config.intervals
+    for path, whole in zip(config.completed, filled.complete, strict=True):
         replace_bytes(path, table.with_cells(texts(run, whole, at)))
         yield path
     if few := int((filled.ess < MIN_DRAWS).sum()):

@@ -5,7 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -181,6 +181,14 @@ def check_output(path: Path, suffix: str) -> Path:
         raise UserError(f"output={path}: is a folder; expected the name of a file")
     check_writable(path.parent)
     return path
+
+
+def check_unread(target: Path, sources: Iterable[str]) -> None:
+    """UserError if a file that a command reads would be replaced by what it writes."""
+    for source in sources:
+        path = expanded(source)
+        if path.exists() and target.exists() and target.samefile(path):
+            raise UserError(f"output={target}: this file is read, and would be replaced; choose another output")
 
 
 def check_writable(folder: Path) -> None:
