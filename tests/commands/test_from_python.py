@@ -120,3 +120,72 @@ def test_train_goes_on_with_a_run(table: vaecli.Run) -> None:
     assert longer.folder == table.folder
     assert longer.epoch >= table.epoch
     assert "vae-train resume=" not in (table.folder / "config.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[vaecli.Run, pd.DataFrame]:
+    """A run on a table of categories, truth values, whole numbers and gaps, and the table as pandas reads it."""
+    folder = tmp_path_factory.mktemp("mixed")
+    rng = np.random.default_rng(0)
+    lines = [f"{rng.normal():.3f},{'' if i % 9 == 0 else ['red', 'blue', 'green'][i % 3]},{str(i % 2 == 0).lower()},"
+             f"{i % 4 + 3},{'' if i % 7 == 0 else rng.poisson(20)}" for i in range(120)]  # fmt: skip
+    (folder / "table.csv").write_text("\n".join(["delta,colour,smoker,wheels,visits", *lines]) + "\n")
+    run = vaecli.train("dataset=arrays", f"dataset.path={folder / 'table.csv'}", "latent_dim=2", "epochs=2",
+                       "architecture.hidden=[8]", "device=cpu", f"output={folder / 'run'}")  # fmt: skip
+    return run, pd.read_csv(folder / "table.csv")
+
+
+def test_a_frame_of_texts_is_read_as_the_data_are(mixed: tuple[vaecli.Run, pd.DataFrame]) -> None:
+    run, frame = mixed
+    codes = {"colour": ["blue", "green", "red"], "smoker": ["false", "true"], "wheels": ["3", "4", "5", "6"]}
+    coded = np.stack([[{str(v).lower(): i for i, v in enumerate(codes[name])}.get(str(v).lower(), np.nan)
+                       for v in frame[name]] if name in codes else frame[name] for name in run.columns], 1)  # fmt: skip
+    assert np.isnan(coded[0, 1])
+    assert np.nanmax(coded[:, 1:4]) == 3
+    np.testing.assert_array_equal(run.encode(frame).to_numpy(), run.encode(coded))
+    np.testing.assert_array_equal(run.log_prob(frame, k=5).to_numpy(), run.log_prob(coded, k=5))
+    again = run.reconstruct(frame)
+    assert set(again["colour"]) <= set(codes["colour"])
+    assert set(again["smoker"]) <= {"false", "true"}
+    assert run.encode(again).shape == (120, 2)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("colour", "mauve", r"column colour: mauve is not one of the run's categories \(blue, green, red\)"),
+        ("delta", "much", "column delta should hold numbers"),
+    ],
+)
+def test_a_frame_of_other_texts_is_refused(
+    mixed: tuple[vaecli.Run, pd.DataFrame], column: str, value: str, message: str
+) -> None:
+    run, frame = mixed
+    with pytest.raises(vaecli.UserError, match=message):
+        run.encode(frame.assign(**{column: value}))
+
+
+def test_wrong_arguments_are_user_errors(table: vaecli.Run, frame: pd.DataFrame) -> None:
+    x = frame.to_numpy()[:3]
+    wrong = {
+        "n=-3: should be greater than 0": lambda: table.sample(-3),
+        "n=2.5: should be": lambda: table.sample(2.5),  # type: ignore[arg-type]
+        "temperature=-1.0: should be": lambda: table.sample(2, temperature=-1.0),
+        "k=0: should be greater than 0": lambda: table.log_prob(x, k=0),
+        "n_samples=0: should be": lambda: table.elbo(x, n_samples=0),
+        "complex numbers": lambda: table.encode(x + 1j),
+        "z holds values that are not finite": lambda: table.decode(np.full((2, 2), np.inf)),
+        "checkpoint=worst: should be": lambda: vaecli.load(table.folder, checkpoint="worst"),
+        "expected texts, as in train": lambda: vaecli.train(["dataset=digits"]),  # type: ignore[arg-type]
+    }
+    for message, call in wrong.items():
+        with pytest.raises(vaecli.UserError, match=message):
+            call()
+    assert table.sample(np.int64(2)).shape == (2, 3)  # type: ignore[arg-type]
+
+
+def test_values_outside_the_support_have_no_density(tmp_path: Path) -> None:
+    run = vaecli.train("dataset=digits", "dataset.limit=60", "epochs=1", "architecture.hidden=[8]", "device=cpu",
+                       f"output={tmp_path / 'run'}")  # fmt: skip
+    with pytest.raises(vaecli.UserError, match=r"scores values in \[0, 1\], but the data lie in \[0, 300\]; scale it"):
+        run.log_prob(np.stack([np.zeros((8, 8)), np.full((8, 8), 300.0)]), k=5)

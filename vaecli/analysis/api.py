@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vaecli.analysis.frames import as_frame, numbers_of
 from vaecli.analysis.importance_sampling import importance_weighted
 from vaecli.datasets.split import Split
+from vaecli.models.build import data_facts
 from vaecli.models.inference import evaluating, inference_batch_size
 from vaecli.models.load import Run as LoadedRun
 from vaecli.models.load import load_run
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.errors import UserError
+from vaecli.utils.schema import check_value
+from vaecli.utils.types import NonNegativeFloat, PositiveInt
 
 Kind = Callable[[Tensor, Sequence[str]], Any]  # converts a tensor, with its columns' names, to the kind of the input
 
@@ -30,7 +34,8 @@ class Run:
 
     The input may be a NumPy array, a tensor, a pandas DataFrame or a nested list: observations (N, *x_shape), or
     one of them (*x_shape). Grey images may lack the channel axis; uint8 values are divided by 255. The result is of
-    the same kind; a DataFrame keeps its index and has the data's columns, or z_1 to z_D. Gradients are off unless
+    the same kind; a DataFrame keeps its index and has the data's columns, or z_1 to z_D; its columns of categories hold
+    texts, which arrays hold as codes. Gradients are off unless
     `grad=True`, for which x or z has to be a tensor. UserError for input that does not fit the run.
     """
 
@@ -50,6 +55,7 @@ class Run:
         checkpoint: best, last or ema; device: auto, cpu, cuda or mps
         trust: packages of your own whose classes the run may use; without it only vaecli's are built
         """
+        check_value("checkpoint", checkpoint, Literal["best", "last", "ema"])
         return cls(load_run(os.fspath(run), checkpoint, device, trust))
 
     def __repr__(self) -> str:
@@ -102,6 +108,7 @@ class Run:
 
     def sample(self, n: int = 16, temperature: float = 1.0, draw: bool = False, seed: int = 0) -> np.ndarray:
         """n observations (n, *x_shape) decoded from the prior: means of p(x|z), or with `draw` draws from it."""
+        n, temperature = counted("n", n), check_value("temperature", temperature, NonNegativeFloat)
         with evaluating(self.model, seed):
             z = self.model.sample_latents(n, temperature)
         x: np.ndarray = self.decode(z, draw, seed=seed).cpu().numpy()
@@ -114,8 +121,8 @@ class Run:
 
     def elbo(self, x: Any, n_samples: int = 1, seed: int = 0) -> Any:
         """The ELBO of each observation, (N,), in nats; n_samples: draws of z, averaged."""
-        x, kind = self._observations(x)
-        objective = ELBO(n_samples=n_samples)
+        x, kind = self._scorable(x)
+        objective = ELBO(n_samples=counted("n_samples", n_samples))
         with evaluating(self.model, seed):
             parts = x.split(inference_batch_size(self.model, n_samples))
             elbo = torch.cat([objective(self.model, part, 0).metrics["elbo"] for part in parts])
@@ -123,8 +130,18 @@ class Run:
 
     def log_prob(self, x: Any, k: int = 1000, seed: int = 0) -> Any:
         """The importance-weighted estimate L_k of log p(x) of each observation, (N,), in nats (Burda et al., 2016)."""
+        x, kind = self._scorable(x)
+        return kind(-importance_weighted(self.model, Split(x), counted("k", k), seed).nll, ["log_prob"])
+
+    def _scorable(self, x: Any) -> tuple[Tensor, Kind]:
+        """Observations that have a log-density; UserError for values outside the support."""
         x, kind = self._observations(x)
-        return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
+        try:
+            if len(x):
+                self.model.decoder.check(data_facts(Split(x), self.model.decoder.step))
+        except ValueError as error:
+            raise UserError(f"x: {str(error).split(':')[0]}; scale it as the training data were") from None
+        return x, kind
 
     def _gradients(self, on: bool, seed: int = 0) -> AbstractContextManager[None]:
         """With gradients, or without them and with random numbers from `seed`."""
@@ -134,7 +151,8 @@ class Run:
         """x as (N, *x_shape) on the model's device, and how to convert a result to the kind of x."""
         check_differentiable("x", x, grad)
         frame = x if hasattr(x, "columns") and hasattr(x, "to_numpy") else None
-        values = as_tensor("x", x if frame is None else frame[self._columns_of(frame)].to_numpy(), self._loaded.device)
+        texts = self._loaded.dataset.categories or [None] * len(self.columns)
+        values = as_tensor("x", x if frame is None else numbers_of(frame, self.columns, texts), self._loaded.device)
         if values.dtype == torch.uint8 and len(self.x_shape) == 3:
             values = values / 255
         channels = self.x_shape[1:] if len(self.x_shape) == 3 and self.x_shape[0] == 1 else None
@@ -143,20 +161,16 @@ class Run:
                 values = values.reshape(-1, *self.x_shape).to(torch.float32)
                 if not bool(values.isfinite().all()) and not (self._loaded.dataset.gaps and not values.isinf().any()):
                     raise UserError("x holds values that are not finite numbers; remove or fill them in")
-                return values, kind_of(x)
+                return values, kind_of(x, dict(zip(self.columns, texts, strict=True)))
         raise UserError(f"x has the shape {tuple(values.shape)}; expected (N, {', '.join(map(str, self.x_shape))})")
-
-    def _columns_of(self, frame: Any) -> list[str]:
-        missing = [name for name in self.columns if name not in frame.columns]
-        if missing:
-            raise UserError(f"x has no column {missing[0]}; expected {', '.join(self.columns[:10])}")
-        return self.columns
 
     def _latents(self, z: Any, grad: bool = False) -> tuple[Tensor, Kind]:
         check_differentiable("z", z, grad)
         values = as_tensor("z", z.to_numpy() if hasattr(z, "to_numpy") else z, self._loaded.device)
         if values.ndim not in (1, 2) or values.shape[-1] != self.latent_dim:
             raise UserError(f"z has the shape {tuple(values.shape)}; expected (N, {self.latent_dim})")
+        if not bool(values.isfinite().all()):
+            raise UserError("z holds values that are not finite numbers")
         return values.reshape(-1, self.latent_dim).to(torch.float32), kind_of(z)
 
 
@@ -166,6 +180,12 @@ def check_differentiable(what: str, given: Any, grad: bool) -> None:
         raise UserError(f"grad=True: {what} should be a torch.Tensor, not {type(given).__name__}")
 
 
+def counted(key: str, value: Any) -> int:
+    """A whole number of 1 or more, NumPy's too; UserError for any other."""
+    n: int = check_value(key, value.item() if isinstance(value, np.generic) else value, PositiveInt)
+    return n
+
+
 def numbered(name: str, n: int) -> list[str]:
     return [f"{name}_{i + 1}" for i in range(n)]
 
@@ -173,27 +193,22 @@ def numbered(name: str, n: int) -> list[str]:
 def as_tensor(what: str, values: Any, device: torch.device) -> Tensor:
     """A tensor on `device`; UserError for input that does not hold numbers."""
     try:
-        return values.to(device) if isinstance(values, Tensor) else torch.tensor(np.asarray(values), device=device)
+        made = values.to(device) if isinstance(values, Tensor) else torch.tensor(np.asarray(values), device=device)
     except (TypeError, ValueError, RuntimeError):
         raise UserError(f"{what} should hold numbers: an array, a tensor or a data frame of them") from None
+    if made.is_complex():
+        raise UserError(f"{what} holds complex numbers; expected real ones")
+    return made
 
 
-def kind_of(given: Any) -> Kind:
-    """From a tensor and its columns' names to the kind of what was given."""
+def kind_of(given: Any, texts: Mapping[str, Sequence[str] | None] | None = None) -> Kind:
+    """From a tensor and its columns' names to the kind of what was given; texts: of columns of categories."""
     if isinstance(given, Tensor):
         return lambda made, names: made.to(given.device)
     if hasattr(given, "columns") and hasattr(given, "index"):
-        return lambda made, names: as_frame(given, made, names)
+        known = texts or {}
+        return lambda made, names: as_frame(given, made, names, [known.get(name) for name in names])
     return lambda made, names: made.detach().cpu().numpy()
-
-
-def as_frame(given: Any, made: Tensor, names: Sequence[str]) -> Any:
-    """A data frame of the library that `given` comes from, with its index; a series for a vector."""
-    values = made.detach().cpu().numpy()
-    if values.ndim == 1:
-        series = type(given.iloc[:, 0])
-        return series(values, index=given.index, name=names[0])
-    return type(given)(values.reshape(len(values), -1), index=given.index, columns=list(names))
 
 
 load = Run.load

@@ -22,6 +22,8 @@ def train(*words: str) -> Run:
 
     UserError for what the command would refuse.
     """
+    if wrong := [word for word in words if not isinstance(word, str)]:
+        raise UserError(f'{wrong[0]!r}: expected texts, as in train("dataset=mnist", "epochs=2")')
     config = composed(*words)
     if config.seeds is not None:
         raise UserError(f"seeds={config.seeds}: from Python, train one seed after another: seed=0, seed=1 ...")
