@@ -34,7 +34,7 @@ class ScoreKeys(DataKeys):
     widen: PositiveFloat | None
     seed: Seed
 
-    def observations(self, run: Run) -> tuple[Split, Split, Names]:
+    def to_score(self, run: Run) -> tuple[Split, Split, Names]:
         """All observations; those that are scored, dynamic binarisation drawn once; and their names."""
         whole, called = observed(run, self.split, self.input)
         return whole, fix_binarisation(whole.head(self.limit), self.seed), called

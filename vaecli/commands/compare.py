@@ -115,7 +115,7 @@ def kind(run: Run, split: Split) -> str:
 
 def main(config: Config, *runs: Run) -> Iterator[Path]:
     """Print the table, write comparison.json, .csv and .png."""
-    _, split, called = config.observations(runs[0])
+    _, split, called = config.to_score(runs[0])
     for run in runs[1:]:
         check_comparable(runs[0], run, split)
     if config.seeds:

@@ -49,10 +49,10 @@ class Config(ScoreKeys):
     scores: bool | Literal["csv"]
     rows: str | None
 
-    def observations(self, run: Run) -> tuple[Split, Split, Names]:
+    def to_score(self, run: Run) -> tuple[Split, Split, Names]:
         """Those of a file of row numbers, or what ScoreKeys says."""
         if self.rows is None:
-            return super().observations(run)
+            return super().to_score(run)
         whole, called = observed(run, self.split, self.input, self.rows)
         return whole, fix_binarisation(whole.head(self.limit), self.seed), called
 
@@ -107,7 +107,7 @@ class Evaluated(NamedTuple):
 def main(config: Config, run: Run) -> Iterator[Path]:
     """Write evaluation.json, with scores=true also evaluation.scores.npz (or .csv), and print a table."""
     check_exact(run, config.exact)
-    whole, split, called = config.observations(run)
+    whole, split, called = config.to_score(run)
     if config.exact:
         say_cost(run.model, split)
     started = time.perf_counter()
