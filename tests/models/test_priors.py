@@ -116,6 +116,15 @@ def test_a_mixture_is_the_sum_of_its_components() -> None:
     torch.testing.assert_close(p_z.log_prob(z).exp(), want)
 
 
+@pytest.mark.parametrize("scale", [1e-4, 0.05, 30.0])
+def test_a_mixture_keeps_its_precision_where_squares_cancel(scale: float) -> None:
+    loc, scales = 5 * torch.randn(6, 40), torch.full((6, 40), scale)
+    z = loc[:3] + scale * torch.randn(3, 40)  # each near one component, far from the others in its own units
+    each = Normal(loc.double(), scales.double()).log_prob(z.double().unsqueeze(1)).sum(-1)
+    p_z = Mixture(Independent(Normal(loc, scales), 1), torch.zeros(6).log_softmax(0))
+    torch.testing.assert_close(p_z.log_prob(z), (each.logsumexp(-1) - math.log(6)).float(), atol=1e-3, rtol=1e-6)
+
+
 def test_a_mixture_draws_components_by_weight() -> None:
     components = Independent(Normal(torch.tensor([[-50.0], [0.0], [50.0]]), torch.ones(3, 1)), 1)
     p_z = Mixture(components, torch.tensor([0.2, 0.0, 0.8]).log())

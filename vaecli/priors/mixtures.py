@@ -4,11 +4,12 @@ Not torch's MixtureSameFamily, whose log_prob holds the densities of all z under
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 
 MAX_DENSITIES = 2**22  # numbers in a tensor of all components' densities
 
@@ -32,9 +33,8 @@ class Mixture(Distribution):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """z (..., D) -> (...), a few z at a time, so that the densities under all components fit into memory."""
-        rows = z.reshape(-1, 1, z.shape[-1])
-        parts = rows.split(max(1, MAX_DENSITIES // (len(self.log_weights) * z.shape[-1])))
-        densities = [torch.logsumexp(self.components.log_prob(part) + self.log_weights, -1) for part in parts]
+        parts = z.reshape(-1, z.shape[-1]).split(max(1, MAX_DENSITIES // (len(self.log_weights) * z.shape[-1])))
+        densities = [torch.logsumexp(log_densities(self.components, part) + self.log_weights, -1) for part in parts]
         return torch.cat(densities).view(z.shape[:-1])
 
     @torch.no_grad()
@@ -63,3 +63,24 @@ class Mixture(Distribution):
 
     def _average(self, values: Tensor) -> Tensor:
         return self.log_weights.exp() @ values
+
+
+def log_densities(components: Distribution, z: Tensor) -> Tensor:
+    """log p_k(z) (N, K) of each z (N, D) under each of K components."""
+    normal = components.base_dist if isinstance(components, Independent) else None
+    if isinstance(normal, Normal) and z.device.type != "mps":  # which has no double precision
+        return gaussian_log_densities(normal.loc, normal.scale, z)
+    return components.log_prob(z.unsqueeze(-2))
+
+
+def gaussian_log_densities(loc: Tensor, scale: Tensor, z: Tensor) -> Tensor:
+    """log N(z; m_k, diag s_k^2) (N, K) of z (N, D), with loc m and scale s (K, D).
+
+    The square (z - m)^2 / s^2 is multiplied out, so that all densities are one product of matrices. Its terms nearly
+    cancel, hence double precision: an error of 1e-16 sum_d z_d^2 / s_d^2.
+    """
+    kind, z, loc, scale = z.dtype, z.double(), loc.double(), scale.double()
+    precision = scale.pow(-2)
+    at_zero = -0.5 * (loc.square() * precision).sum(-1) - scale.log().sum(-1) - 0.5 * math.log(2 * math.pi) * z.shape[-1]
+    by_power = torch.cat([-0.5 * precision, loc * precision], -1)
+    return torch.addmm(at_zero, torch.cat([z.square(), z], -1), by_power.T).to(kind)
