@@ -59,10 +59,9 @@ def _seeded() -> None:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training draws none, which is half of what a small run takes."""
-    from vaecli.training.previews import Pictures
+    from support.small_runs import leave_out_pictures
 
-    for name in ("data", "epoch_done", "curves"):
-        monkeypatch.setattr(Pictures, name, lambda *args: None)
+    leave_out_pictures(monkeypatch)
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command_line import forked
-from support.small_runs import vae
+from support.small_runs import quick, vae
 
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.rewrite import read_text_table
@@ -110,7 +109,7 @@ def test_samples_given_some_columns(folder: Path) -> None:
 )
 def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
     (folder / "new.csv").write_text("sex,age,income,score\nmale,,1,\nother,40,2,1\n")
-    done = forked(*words, "run=run", cwd=folder)
+    done = quick(folder, *words, "run=run")
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) <= 2

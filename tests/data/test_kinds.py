@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.command_line import forked
-from support.small_runs import vae
+from support.small_runs import quick, vae
 
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.kinds import find_kinds
@@ -172,7 +171,7 @@ def test_what_the_run_never_saw_is_refused(folder: Path, change: dict[str, Any],
     for name, value in change.items():
         table[name][0] = value
     write(folder / "new.csv", table)
-    done = forked("encode", "run=run", "input=new.csv", "output=n.npz", cwd=folder)
+    done = quick(folder, "encode", "run=run", "input=new.csv", "output=n.npz")
     assert done.returncode == 1
     assert f"input=new.csv: {message}" in done.stderr
     assert len(done.stderr.splitlines()) <= 2
@@ -184,7 +183,7 @@ def test_another_order_and_one_row_are_read_a_missing_column_is_not(folder: Path
     vae(folder, "encode", "run=run", "input=one.csv", "output=o.npz")
     table.pop("sex")
     write(folder / "less.csv", table)
-    done = forked("encode", "run=run", "input=less.csv", "output=o.npz", cwd=folder)
+    done = quick(folder, "encode", "run=run", "input=less.csv", "output=o.npz")
     assert "input=less.csv: has no column sex" in done.stderr
 
 

@@ -8,19 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.command_line import forked
 from support.looking import look
 from support.own_files import pixels, stack
-from support.small_runs import SMALL, TABLE, vae
+from support.small_runs import SMALL, TABLE, refused, vae
 
 KINDS = ["rose", "lily", "iris"]
-
-
-def refused(folder: Path, *words: str) -> str:
-    done = forked(*words, cwd=folder)
-    assert done.returncode == 1, done.stdout
-    assert len(done.stderr.splitlines()) == 1
-    return done.stderr
 
 
 def table_of(path: Path) -> list[dict[str, str]]:

@@ -14,9 +14,8 @@ import pytest
 import scipy.sparse
 import torch
 from PIL import Image
-from support.command_line import forked
 from support.own_files import pictures, pixels, sparse, stack
-from support.small_runs import SMALL, TABLE, vae
+from support.small_runs import SMALL, TABLE, refused, vae
 
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.files import read
@@ -24,13 +23,6 @@ from vaecli.utils.errors import UserError
 
 IMAGES = ("dataset=images", "decoder=gaussian_fixed", *SMALL)
 RNG = np.random.default_rng(0)
-
-
-def refused(folder: Path, *words: str) -> str:
-    done = forked(*words, cwd=folder)
-    assert done.returncode == 1, done.stdout
-    assert len(done.stderr.splitlines()) <= 2
-    return done.stderr
 
 
 def table_of(path: Path) -> dict[str, list[str]]:

@@ -52,10 +52,15 @@ def filled(*overrides: str) -> Config:
 def without_hydra(
     command: str, load_main: Callable[[], compose.Main], args: list[str], program: str, *end_sweep: Any
 ) -> None:
-    """In the place of vaecli.config.compose.run, to which it leaves flags, sweeps, $ and what should be refused."""
+    """In the place of vaecli.config.compose.run, to which it leaves flags, sweeps, $ and what should be refused.
+
+    And `vae data`, where a key's default is what another key holds.
+    """
     words = compose.force_data_paths(args)
     try:
-        if any(word.startswith(("-", "~")) or "$" in word or parse(word).is_sweep_override() for word in words):
+        if command == "data" or any(
+            word.startswith(("-", "~")) or "$" in word or parse(word).is_sweep_override() for word in words
+        ):
             raise KeyError
         values = composed(*words, command=command)
     except (HydraException, KeyError, TypeError):
