@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from support.command_line import called, trained
+from support.command_line import called
+from support.small_runs import vae
 
 SMALL = ("dataset=digits", "dataset.limit=120", "epochs=1", "architecture.hidden=[8]", "device=cpu")
 
@@ -21,7 +22,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "a": ("latent_dim=2",), "b": ("latent_dim=3",), "dynamic": ("dataset.binarize=dynamic",),
         "mass": ("decoder=discretized_logistic",), "other": ("dataset.val_size=50",),
     }  # fmt: skip
-    return {name: trained(tmp_path_factory.mktemp(name), *SMALL, *more) for name, more in words.items()}
+    folder = tmp_path_factory.mktemp("compared")
+    for name, more in words.items():
+        vae(folder, "train", *SMALL, *more, f"output={name}")
+    return {name: folder / name for name in words}
 
 
 def test_two_runs_are_compared_by_pairs(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -68,8 +72,8 @@ def test_fewer_than_two_runs_are_refused(tmp_path: Path) -> None:
 def test_several_seeds_are_compared_by_equal_ones(runs: dict[str, Path], tmp_path: Path) -> None:
     """The mean over seeds of the paired differences, and its standard error over seeds."""
     for folder, first in {"one": 0, "two": 1}.items():
-        words = (f"latent_dim={2 + first}", f"seed={first}", "seeds=3", f"output={folder}")
-        assert called("train", *SMALL, *words, cwd=tmp_path).returncode == 0
+        words = (f"latent_dim={2 + first}", f"seed={first}", "seeds=3", f"output={folder}", "dataset.limit=128")
+        vae(tmp_path, "train", *SMALL, *words)
     folders = [tmp_path / "one", tmp_path / "two"]
     done = called("compare", f"run=[{folders[0]},{folders[1]}]", "k=5", "limit=30", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hydra.core.plugins import Plugins
 from PIL import Image
+from support.configurations import without_hydra
 
 from vaecli import __main__ as cli
 
@@ -40,11 +41,15 @@ def vae(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def called(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command line in this process: for what it prints and writes, not for what becomes of its process."""
+    """The command line in this process: for what it prints and writes, not for what becomes of its process.
+
+    Hydra is asked only where `without_hydra` leaves the line to it.
+    """
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     terminated = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), chdir(cwd), as_alone():
         patch.setattr(sys, "argv", ["vae", *args])
+        patch.setattr("vaecli.config.compose.run", without_hydra)
         code = exit_code()
     signal.signal(signal.SIGTERM, terminated)
     texts = [stream.buffer.getvalue().decode("utf-8") for stream in (out, err)]  # type: ignore[attr-defined]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from support.command_line import called
-from support.configurations import without_hydra
 
 from vaecli.training.previews import Pictures
 
@@ -22,9 +21,8 @@ def leave_out_pictures(patch: pytest.MonkeyPatch) -> None:
 
 
 def quick(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command line in this process; Hydra is not asked, and training draws no pictures."""
+    """The command line in this process, whose training draws no pictures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vaecli.config.compose.run", without_hydra)
         leave_out_pictures(patch)
         return called(*words, cwd=folder)
 
