@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.command_line import forked
+from support.command_line import called
 from support.configurations import composed
 from support.mnist_files import fake
 from support.pages import BEFORE, ROOT, all_commands, blocks, command_lines, inline_commands, pages, shrunk
@@ -25,14 +25,12 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VAE_DATA", str(tmp_path / "data"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    for module in ("torchvision.datasets", "sklearn.datasets", "torch.utils.tensorboard"):
-        importlib.import_module(module)  # here once, not in the copy of this process that each command runs in
     return tmp_path / "work"
 
 
 def run(words: list[str], folder: Path) -> None:
     """Run a command as it is shown; only its size is less."""
-    done = forked(*shrunk(words), cwd=folder)
+    done = called(*shrunk(words), cwd=folder)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
 
 

@@ -34,7 +34,7 @@ def table(d: int, n: int = 200) -> tuple[TablePlots, np.ndarray]:
     return TablePlots(names, Reference(*moments(x), x)), x
 
 
-@pytest.mark.parametrize("d", [1, 30, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("d", [30, *(pytest.param(d, marks=pytest.mark.slow) for d in (1, 2))])
 def test_all_figures_of_a_table(d: int) -> None:
     view, x = table(d)
     title = f"what it shows, and that at some length, {LONG}\nrun, epoch 3"

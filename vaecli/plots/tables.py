@@ -45,6 +45,7 @@ STRIP = 1.25  # inches: the least width of a strip
 RIGHT, NAMES = 1.2, 2.3  # inches: the width of the columns' own units, and the most that names get
 FARTHEST = 3.0  # standard units: the end of the colour scale
 CELL = 0.36  # inches: least width of a cell with its number
+CELL_TEXT = 7  # points of the numbers in cells
 
 
 class TablePlots:
@@ -130,7 +131,7 @@ class TablePlots:
             for step in {s % steps for s in mark or []}:
                 ax.axvline(step - 0.5 if step else 0.5, color="white", linewidth=4)
             if width / steps >= CELL and size >= SMALL:
-                _write(ax, columns, values.T, reach)
+                _write(ax, columns, values.T, reach, width / steps)
         self._colourbar(figure, axes, shown, reach)
         return figure
 
@@ -248,14 +249,18 @@ def _steps(ax: Axes, names: Sequence[str], width: float) -> None:
     ax.tick_params(axis="x", length=2)
 
 
-def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float) -> None:
-    """Each cell's number in its column's own units."""
+def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float, cell: float) -> None:
+    """Each number in its column's own units, if they all fit into cells of so many inches."""
+    texts = {}
     for (row, step), value in np.ndenumerate(standard):
         scale = float(columns.scale[row])
-        own = float(columns.mean[row] + scale * value)
-        colour = "white" if abs(value) > 0.65 * reach else DARK
         if np.isfinite(value):
-            ax.text(step, row, short_number(own, scale), ha="center", va="center", fontsize=7, color=colour)
+            texts[row, step] = short_number(float(columns.mean[row] + scale * value), scale)
+    if any(text_size(text, CELL_TEXT)[0] > cell for text in texts.values()):
+        return
+    for (row, step), text in texts.items():
+        colour = "white" if abs(standard[row, step]) > 0.65 * reach else DARK
+        ax.text(step, row, text, ha="center", va="center", fontsize=CELL_TEXT, color=colour)
 
 
 def _legend(figure: Figure, ax: Axes, width: float) -> None:
