@@ -17,6 +17,7 @@ FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:vae|vae-train) [^`\n]*)`")
 BLANKS = re.compile(r"\b[A-Z]{4,}\b|\bRUN\b|\bN\b|\.\.\.|\$\(")  # what the reader fills in
 CAPS = {"hydra.sweeper.n_trials": 2, "k": 20, "limit": 2, "n": 50}
+LAUNCHER = ("hydra/launcher", "hydra.launcher.n_jobs")  # processes of their own; tests/scale has them
 
 
 class Block(NamedTuple):
@@ -59,9 +60,10 @@ def all_commands(page: str) -> list[list[str]]:
 def shrunk(words: list[str]) -> list[str]:
     """The arguments of `vae` for a command as it is shown, but of few epochs, observations and draws."""
     args = ["train", *words[1:]] if words[0] == "vae-train" else words[1:]
-    args = [capped(word) for word in args]
+    args = [capped(word) for word in args if word.partition("=")[0] not in LAUNCHER]
     if args[0] == "explore":  # would serve until Ctrl-C
-        return [*(word for word in args if not word.startswith(("output=", "run=[", "port="))), "output=page.html"]
+        page = [word for word in args if not word.startswith(("output=", "run=[", "port="))]
+        return [*page, "output=page.html"] if len(args) > 1 else [*args, "--help"]
     if args[0] == "fit":
         return [*args, "restarts=0"]
     if args[0] != "train" or "--help" in args:
