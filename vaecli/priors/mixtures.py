@@ -81,6 +81,7 @@ def gaussian_log_densities(loc: Tensor, scale: Tensor, z: Tensor) -> Tensor:
     """
     kind, z, loc, scale = z.dtype, z.double(), loc.double(), scale.double()
     precision = scale.pow(-2)
-    at_zero = -0.5 * (loc.square() * precision).sum(-1) - scale.log().sum(-1) - 0.5 * math.log(2 * math.pi) * z.shape[-1]
+    log_norm = scale.log().sum(-1) + 0.5 * math.log(2 * math.pi) * z.shape[-1]
+    at_zero = -0.5 * (loc.square() * precision).sum(-1) - log_norm
     by_power = torch.cat([-0.5 * precision, loc * precision], -1)
     return torch.addmm(at_zero, torch.cat([z.square(), z], -1), by_power.T).to(kind)
