@@ -106,7 +106,7 @@ def prepared(args: list[str]) -> tuple[list[str], list[str]]:
 
 
 class Job:
-    """Runs one command with each configuration that Hydra composes, here or, unpickled by a launcher, elsewhere."""
+    """Runs one command with each configuration that Hydra composes, here or, sent by a launcher, in another process."""
 
     def __init__(self, load_main: Callable[[], Main], program: str, words: list[str]) -> None:
         self.load_main, self.program, self.words = load_main, program, words
@@ -118,7 +118,7 @@ class Job:
     def __setstate__(self, state: Values) -> None:
         vars(self).update(state)
         self.beside_others = True
-        register(self.words)  # OmegaConf's resolvers are not pickled with the job
+        register(self.words)  # OmegaConf's resolvers do not travel with the job
         sys.argv = [self.program, *self.words]
 
     def __call__(self, config: DictConfig) -> Any:
