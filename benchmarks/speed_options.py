@@ -60,7 +60,8 @@ def pair(data: str, option: str) -> tuple[Any, Any]:
 def seconds(one: Any, steps: int) -> float:
     """Processor time of so many steps on batches of the training data."""
     split = one.splits.train
-    batches = [split.observations(rows) for rows in split.gathered(torch.randperm(len(split)), 128) if len(rows) == 128][:steps]
+    order = torch.randperm(len(split))
+    batches = [split.observations(rows) for rows in split.gathered(order, 128) if len(rows) == 128][:steps]
     started = time.process_time()
     for i in range(steps):
         one.train_step(batches[i % len(batches)])

@@ -133,7 +133,7 @@ def test_a_file_that_is_read_is_never_replaced(folder: Path, words: tuple[str, .
     (folder / "link.csv").unlink(missing_ok=True)
     (folder / "link.csv").symlink_to("gaps.csv")
     before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
-    done = forked(*words, "run=run", cwd=folder)
+    done = quick(folder, *words, "run=run")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "this file is read, and would be replaced; choose another output" in done.stderr
@@ -142,6 +142,6 @@ def test_a_file_that_is_read_is_never_replaced(folder: Path, words: tuple[str, .
 
 @pytest.mark.parametrize("words", [(), ("input=gaps.csv",)])
 def test_no_indices_are_refused(folder: Path, words: tuple[str, ...]) -> None:
-    done = forked("reconstruct", "run=run", "indices=[]", *words, cwd=folder)
+    done = quick(folder, "reconstruct", "run=run", "indices=[]", *words)
     assert done.returncode == 1
     assert done.stderr == "error: indices=[]: expected at least one index, as in indices=[3,14]\n"
