@@ -27,7 +27,7 @@ from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure, say
 from vaecli.utils.types import PositiveInt, Seed
 
-EXPLAINED = 1000  # flagged rows whose columns' shares are computed, the oddest first
+EXPLAINED = 1000  # flagged rows whose columns are scored, the oddest first
 Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
@@ -119,7 +119,7 @@ def score(config: Config, run: Run, split: Split, what: str) -> Tensor:
 
 
 def shares_of_rows(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
-    """The columns' shares in rows x (M, d), in nats; None for no table."""
+    """How much less likely than usual each column of rows x (M, d) is, in nats; None if they are not of a table."""
     if len(run.model.x_shape) != 1 or run.dataset.names is None:
         return None
     usual = rest.head(USUAL).batch(slice(None)).to(x)
@@ -131,7 +131,7 @@ Columns = dict[str, Tensor | list[str] | None]
 
 
 def table(run: Run, seen: Observations, judged: Judged, explained: Tensor, shares: Tensor | None) -> Columns:
-    """The columns of the table; a row that was not flagged has no shares."""
+    """The columns of the table; only flagged rows have figures for the columns of their file."""
     found: Columns = {
         "row": rows_of(seen), "p_value": judged.p, "flagged": judged.flagged.long(), "log_px": judged.scores,
     }  # fmt: skip

@@ -62,7 +62,7 @@ class Arrays(Dataset):
     window: the file is a series, one number a row, and the observations are windows of so many values; the first values
         are for training, the last for testing
     stride: values from the start of a training window to the start of the next; None: a quarter of a window
-    calibration_fraction: of the training observations, set aside for `vae alarm`
+    calibration_fraction: of the observations, set aside for `vae alarm` from those for training
     precision: double keeps float64 until the mean is subtracted; None: that, with `standardize`, where float32 would
         merge neighbouring numbers
     """

@@ -1,4 +1,4 @@
-"""How many counts an observation holds in all, apart from how they are shared out."""
+"""The total count of an observation, modelled separately from the shares of its numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def log_shares(raw: Tensor, n_dims: int) -> Tensor:
 
 
 class GivenTotal(Distribution):
-    """Counts given how many there are in all, l: the mean of number i is l pi_i, with shares pi that z decides.
+    """Counts given their total l: the mean of number i is l pi_i, where z determines the shares pi.
 
     log p(x | z, l), with l the observation's own total: a density of x given l, not of x. Lopez et al. (2018) with
     observed sizes. Draws take l from the log-normal distribution of the training data's totals.

@@ -1,4 +1,4 @@
-"""Counts whose variance exceeds their mean, and more zeros than those would have."""
+"""Counts whose variance exceeds their mean, with more zeros than a negative binomial has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaecli.decoders.base import inverse_softplus
 from vaecli.decoders.grid import GridDistribution
 from vaecli.decoders.negative_binomial import NegativeBinomial, OverdispersedCounts
 
-LOGIT_AT_START = -2.0  # of a zero that no count explains: one in nine
+LOGIT_AT_START = -2.0  # of the share of extra zeros: about one in eight
 
 
 class ExtraZeros(GridDistribution):
@@ -27,7 +27,7 @@ class ExtraZeros(GridDistribution):
 
     @property
     def share(self) -> Tensor:
-        """1 - p: how often there is a count at all."""
+        """1 - p: the probability that the value is a count."""
         return torch.sigmoid(-self.logit)
 
     @property
@@ -64,7 +64,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         return ExtraZeros(super().family(raw, raw_count), logit)
 
     def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
-        """The data's mean, of at least `margin`, r of 1, and one zero in nine that is no count."""
+        """The data's mean, of at least `margin`, r of 1, and the share of LOGIT_AT_START for extra zeros."""
         logit = torch.full_like(mean, LOGIT_AT_START)
         counted = mean.clamp_min(margin) / torch.sigmoid(-logit)
         return self.params_of_mean(counted, inverse_softplus(torch.ones_like(mean)), logit)
