@@ -9,8 +9,8 @@ import torch
 
 from vaecli.datasets.digits import Digits
 from vaecli.datasets.rows import RowFile
-from vaecli.datasets.split import Part
 from vaecli.utils.errors import UserError
+from vaecli.utils.types import Part
 
 
 def row_file(path: Path, rows: list[int], split: Part = "train", checksum: str | None = None) -> str:

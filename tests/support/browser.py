@@ -16,39 +16,78 @@ from typing import Any
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
+SHOTS = Path(__file__).parents[2] / "build" / "explore"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 BOX = """const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(arguments[0]));
 const r = view.el.getBoundingClientRect(), f = view.frame.bbox;
 return [r.left + f.left, r.top + f.top, f.width, f.height];"""
 PRESS = """for (const v of Bokeh.index.query((v) => v.model.type == "Button" && v.model.label == arguments[0]))
   v.el.shadowRoot.querySelector("button").click();"""
+CHOOSE = """for (const v of Bokeh.index.query((v) => v.model.type == "RadioButtonGroup"))
+  v.model.active = v.model.labels.indexOf(arguments[0]);"""
+CODES = """const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [
+  ...(e.tagName == "CODE" ? [e.textContent] : []), ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
+return all(document);"""
 MODELS = "const all = (type) => [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type == type);"
 TEXT = """const texts = (root) => [...root.querySelectorAll("*")].map((e) => e.shadowRoot ?
   [...e.shadowRoot.childNodes].filter((n) => n.nodeName != "STYLE").map((n) => n.textContent).join(" ") +
   texts(e.shadowRoot) : "").join(" "); return document.body.innerText + texts(document);"""
 
+# From the time stamp of the mouse's event until the frame with its picture is drawn.
+WATCH = """
+const v = window.vae, want = v.want, times = v.times = [], channel = new MessageChannel();
+document.addEventListener("pointermove", (event) => { v.pointer = event.timeStamp; }, {capture: true});
+v.want = (what) => { what.at = v.pointer; want(what); };
+const started = [];
+channel.port1.onmessage = () => { times.push(performance.now() - started.shift()); };
+Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name("decoding")).repainted.connect(() => {
+  if (v.answered?.at) { started.push(v.answered.at); v.answered = null; channel.port2.postMessage(0); } });"""
+
 
 class Browser:
     """A page in a browser."""
 
-    def __init__(self, address: str, width: int = 1280, height: int = 1700, offline: bool = False) -> None:
+    def __init__(self, address: str, width: int = 1280, height: int = 1700, offline: bool = False,
+                 dark: bool = False, ready: bool = True) -> None:  # fmt: skip
         from selenium import webdriver
 
         self.seen: list[str] = []  # errors and warnings of the console
-        options = webdriver.ChromeOptions()
         self.folder = tempfile.mkdtemp(prefix="vaecli-browser-")
+        self.downloads = Path(self.folder, "downloads")
+        options = webdriver.ChromeOptions()
         for flag in (*FLAGS, f"--user-data-dir={self.folder}", f"--window-size={width},{height}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.add_experimental_option(
+            "prefs",
+            {
+                "download.default_directory": str(self.downloads),
+                "profile.default_content_setting_values.automatic_downloads": 1,
+            },
+        )
         service = webdriver.ChromeService(shutil.which("chromedriver"))
         self.driver = webdriver.Chrome(options=options, service=service)
+        if dark:
+            scheme = {"name": "prefers-color-scheme", "value": "dark"}
+            self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         if offline:
             self.driver.execute_cdp_cmd("Network.enable", {})
             self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, "latency": 0,
                                         "downloadThroughput": 0, "uploadThroughput": 0})  # fmt: skip
         self.driver.get(address)
+        if ready:
+            self.ready()
+
+    def ready(self) -> None:
+        """Wait until the page shows its first decoding."""
         self.wait("return !!(window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle)")
-        time.sleep(0.5)
+        self.wait("return window.vae?.answers > 0 || !!window.vaeShow", 60)
+        self.rest()
+
+    def rest(self) -> None:
+        """Wait until no question is open, and what follows an answer is done."""
+        self.wait("return !window.vae || !window.vae.busy")
+        time.sleep(0.4)
 
     def wait(self, script: str, seconds: float = 20) -> None:
         """Until a script returns something true."""
@@ -64,6 +103,21 @@ class Browser:
         """All that the page says, in its widgets too."""
         return str(self.js(TEXT))
 
+    def says(self, text: str, seconds: float = 20) -> None:
+        """Wait until the page says a text."""
+        end = time.monotonic() + seconds
+        while text not in (said := self.text()):
+            assert time.monotonic() < end, f"{text!r} is not in {said!r}"
+            time.sleep(0.1)
+
+    def downloaded(self, name: str) -> Path:
+        """A file that the page has handed out."""
+        end, path = time.monotonic() + 20, self.downloads / name
+        while not path.is_file():
+            assert time.monotonic() < end, f"{name} is not among {list(self.downloads.glob('*'))}"
+            time.sleep(0.1)
+        return path
+
     def drag(self, name: str, places: Sequence[tuple[float, float]]) -> None:
         """Drag over a figure, along places from (0, 0), its upper left, to (1, 1); a single place is a click."""
         from selenium.webdriver.common.action_chains import ActionChains
@@ -78,12 +132,22 @@ class Browser:
             pointer.move_to_location(*place)
         pointer.pointer_up()
         actions.perform()
-        time.sleep(0.5)
+        self.rest()
 
     def press(self, label: str) -> None:
         """Press the button with this label."""
         self.js(PRESS, label)
-        time.sleep(0.5)
+        self.rest()
+
+    def press_choice(self, label: str) -> None:
+        """Choose one of several buttons."""
+        self.js(CHOOSE, label)
+        time.sleep(0.2)
+        self.rest()
+
+    def codes(self) -> list[str]:
+        """The command lines on the page."""
+        return list(self.js(CODES))
 
     def errors(self) -> list[str]:
         """What the console has reported as an error or a warning."""
@@ -94,6 +158,13 @@ class Browser:
         self.seen += self.errors()
         path.parent.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(path))
+
+    def whole(self, path: Path) -> None:
+        """A screenshot of the whole page, however long."""
+        height = int(self.js("return document.documentElement.scrollHeight"))
+        self.driver.set_window_size(self.driver.get_window_size()["width"], height + 160)
+        time.sleep(0.5)
+        self.picture(path)
 
     def close(self) -> None:
         self.driver.quit()

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
 from vaecli.analysis.metrics import elbo_terms
-from vaecli.models.inference import decode_all, evaluating, finite
+from vaecli.datasets.split import Split
+from vaecli.models.inference import batches, decode_all, evaluating, finite, inference_batch_size
 from vaecli.models.vae import VAE
 
 POSTERIOR_DRAWS = 300  # of q(z|x), if it is not a Gaussian
@@ -37,6 +38,13 @@ class Posterior(NamedTuple):
     log_px: float  # nats: E log p(x|z)
     kl: float
     elbo: float
+
+
+class Codes(NamedTuple):
+    """The codes of N observations: the means of q(z|x)."""
+
+    loc: np.ndarray  # (N, D)
+    kl: np.ndarray | None  # (D,): the mean KL of each latent, nats; None: latents depend on each other
 
 
 class Plane(NamedTuple):
@@ -99,11 +107,28 @@ class Coverage:
         return bool((self.codes - here).square().sum(1).min() <= self.bound**2)
 
 
+def codes_of(model: VAE, split: Split, seed: int = 0) -> Codes:
+    """The codes of a split, and how much each latent tells; each observation is encoded once.
+
+    seed: of dynamic binarisation
+    """
+    means, total = [], torch.zeros(model.latent_dim)
+    with evaluating(model, seed):
+        p_z = model.prior(model.encode)
+        for x in batches(split, inference_batch_size(model)):
+            q_z = model.encode(x)
+            means.append(q_z.mean.cpu())
+            if isinstance(q_z, Independent) and isinstance(p_z, Independent):
+                total += kl_divergence(q_z.base_dist, p_z.base_dist).sum(0).cpu()
+    codes = finite("the encoder's output for these observations", torch.cat(means)).double().numpy()
+    apart = isinstance(q_z, Independent) and isinstance(p_z, Independent)
+    return Codes(codes, (total / len(split)).double().numpy() if apart else None)
+
+
 def decoded(model: VAE, z: np.ndarray) -> Decoded:
-    """p(x|z) and log p(z) at z (D,); UserError if the decoder's output is not finite."""
+    """p(x|z) and log p(z) at z (D,), of a model in evaluation mode; UserError if the decoder's output is not finite."""
     like = next(model.parameters())
-    with torch.no_grad():  # without `evaluating`, whose seeding takes as long as decoding
-        model.eval()
+    with torch.inference_mode():  # without `evaluating`, whose seeding takes as long as decoding
         at = torch.as_tensor(z, dtype=like.dtype, device=like.device)
         p_x = model.decode(at[None])
         try:

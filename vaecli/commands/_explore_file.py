@@ -10,8 +10,8 @@ import numpy as np
 from vaecli.commands._explore_page import Page
 from vaecli.commands._explored import Explored
 from vaecli.commands._keys import source
-from vaecli.plots.explore.look import dot_colours
-from vaecli.plots.explore.pictures import ImagePicture
+from vaecli.plots.explore.frame import Frame
+from vaecli.plots.explore.pictures import ImagePicture, show
 from vaecli.plots.explore.static import grid_size, numbers_of, static_page, stored
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
@@ -25,20 +25,14 @@ PROBES = 400  # places, besides the middles of all cells, at which blends are co
 
 def write_page(config: Config, explored: Explored) -> None:
     """Write the page; UserError if it would be larger than 6 MB."""
-    page = Page(explored)
-    at = page.spread(page.plane.coordinates(explored.codes))
-    page.map.place(at, *page.axis_titles())
-    colouring = next(iter(explored.colourings.values()), None)
-    values, classes = colouring() if colouring else (None, None)
-    colours, legend = dot_colours(values, len(at), classes)
-    dots = {"x": at[:, 0].astype(np.float32), "y": at[:, 1].astype(np.float32), "colour": colours}
-    page.map.dots.data = {**page.map.dots.data, **dots}
+    page = Page(explored, Frame(""))
+    at = page.dots
     n = grid_size(*numbers_of(page.picture, explored.run.model.x_shape))
     xs, ys = (np.linspace(*ends_of(at[:, i]), n) for i in (0, 1))
     exact = page.decodings(page.plane.moved(page.z, np.stack(np.meshgrid(xs, ys), -1)))
     x = stored(page.picture, exact)
     largest, mean = blend_error(page, x, xs, ys)
-    page.picture.show(exact[n // 2, n // 2])
+    show(page.picture, exact[n // 2, n // 2])
     start = page.plane.coordinates(page.z)
     page.map.mark.data = {"x": [float(start[0])], "y": [float(start[1])]}
     unit = "of the range from black to white" if isinstance(page.picture, ImagePicture) else "in the data's units"
@@ -51,7 +45,7 @@ def write_page(config: Config, explored: Explored) -> None:
         "Move the mouse over the map, touch it, or use the arrow keys.",
     ]  # fmt: skip
     words = {"heading": f"{explored.run.folder.title}: its latent space", "lead": lead(config, explored),
-             "legend": legend, "notes": notes}  # fmt: skip
+             "legend": page.legend.text, "notes": notes}  # fmt: skip
     html = static_page(page.map, page.picture, x, xs, ys, words, explored.run.dataset.categories)
     if len(html.encode()) > LARGEST:
         raise UserError(

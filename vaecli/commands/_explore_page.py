@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,12 @@ from torch import Tensor
 
 from vaecli.analysis.exploration import Posterior, decoded, decoded_draws, decodings_of, posterior
 from vaecli.commands._explored import Explored
-from vaecli.commands._keys import source
-from vaecli.plots.explore.gestures import download, follow, ready
-from vaecli.plots.explore.layout import arrange, dress, stacked, wrapped
+from vaecli.plots.explore.frame import Frame
+from vaecli.plots.explore.gestures import download, follow
+from vaecli.plots.explore.layout import wrapped
 from vaecli.plots.explore.look import dot_colours, safe
-from vaecli.plots.explore.map import Map, terms_table
-from vaecli.plots.explore.pictures import picture_of
+from vaecli.plots.explore.map import terms_table
+from vaecli.plots.explore.pictures import Shown, picture_of, show
 from vaecli.utils.errors import UserError
 
 SLIDERS = 10  # latents with a slider of their own
@@ -27,8 +28,8 @@ FAR = 3.5  # a slider goes at least from -FAR to FAR
 class Page:
     """The widgets of one reader's page, and what they do."""
 
-    def __init__(self, explored: Explored) -> None:
-        self.explored = explored
+    def __init__(self, explored: Explored, frame: Frame) -> None:
+        self.explored, self.frame, self.map = explored, frame, frame.map
         e = explored
         self.model = e.run.model
         d = self.model.latent_dim
@@ -37,24 +38,26 @@ class Page:
         if d > 1 and e.order[0] > e.order[1]:
             self.across, self.up = self.up, self.across
         self.plane = e.plane(self.across, self.up)
-        self.map = Map(self.plane.coordinates(e.codes), e.labels(), e.rows)
         self.ask = ColumnDataSource(data={"n": [0], "kind": [""], "x": [0.0], "y": [0.0]})
-        self.answer = ColumnDataSource(data={"n": [0], "x": [0.0], "y": [0.0], "z": [list(self.z)]})
+        self.answer = ColumnDataSource(data={"n": [0]})
         self.picture, self.seen, self.back = (
             picture_of(e.view, side, title, e.sample, e.cells)
             for side, title in ((280, "decoding"), (170, "observation"), (170, "reconstruction"))
         )
-        self.info, self.terms, self.message = Div(), Div(), Div()
+        self.terms, self.message = Div(), Div()
         self.kind = RadioButtonGroup(labels=["mean of p(x|z)", "a draw"], active=0)
         self.file = ColumnDataSource(data={"name": [], "content": []})
         self.number, self.height = 0, 0.0  # height: where the point is drawn, over a single latent
         self.found: Posterior | None = None
-        self.plots = [self.map.plot, self.picture.plot, self.seen.plot, self.back.plot]
-        self.other_plots: list[Any] = []  # of the other runs
+        self.shown: int | None = None  # the index of the encoded observation
         self.after: list[Callable[[], None]] = []  # called when an observation has been encoded
+        self.moves = {"latent": self.to_latent, "plane": self.to_place, "tap": self.to_dot}
         self._sliders()
         self._choices()
         download(self.file)
+        values, names = e.labels
+        self.map.fill(self.dots, values, names, np.array(e.rows), self.recolour())
+        self.map.name_axes(*self.axis_titles())
 
     def _sliders(self) -> None:
         """A slider for each of the most active latents; the rest share one, folded away."""
@@ -88,7 +91,7 @@ class Page:
         self.axis_y.visible = not self.one
         self.axis_x.on_change("value", self.safely(lambda *_: self.replane()))
         self.axis_y.on_change("value", self.safely(lambda *_: self.replane()))
-        self.colour.on_change("value", self.safely(lambda *_: self.recolour()))
+        self.colour.on_change("value", self.safely(lambda *_: self.map.colour(self.recolour())))
         self.prior.on_change("active", self.safely(lambda *_: self.show_prior()))
         self.kind.on_change("active", self.safely(lambda *_: self.show()))
         self.ask.on_change("data", self.safely(lambda attr, old, new: self.answer_question(new)))
@@ -113,67 +116,88 @@ class Page:
 
     def answer_question(self, asked: dict[str, Any]) -> None:
         """Answer the browser's question `asked`: decode the place, latent or dot that the reader has chosen."""
-        kind, x, y = asked["kind"][0], float(asked["x"][0]), float(asked["y"][0])
-        dot = self.map.near(x, y) if kind == "tap" and self.explored.split is not None else None
-        if kind == "latent":
-            self.z = self.z.copy()
-            self.z[int(x)] = y
-        elif dot is None:
-            self.height = y
-            self.z = self.plane.moved(self.z, np.array([x, y]))
         try:
-            if dot is not None:
-                self.encode(self.explored.observation(dot), f"row {self.explored.rows[dot]}")
-            else:
-                self.show()
-        finally:
-            self.reply()
+            self.moves[asked["kind"][0]](float(asked["x"][0]), float(asked["y"][0]))
+            self.show()
+        except Exception:
+            self.reply({})  # the browser waits for one
+            raise
 
-    def reply(self) -> None:
-        """Tell the browser where the point is; it sends its next question only after this."""
+    def to_latent(self, i: float, value: float) -> None:
+        self.z = self.z.copy()
+        self.z[int(i)] = value
+
+    def to_place(self, x: float, y: float) -> None:
+        self.height = y
+        self.z = self.plane.moved(self.z, np.array([x, y]))
+
+    def to_dot(self, x: float, y: float) -> None:
+        """Encode the observation whose dot is at a place of the map, or move there if there is none."""
+        dot = self.map.near(x, y) if self.explored.split is not None else None
+        if dot is None:
+            self.to_place(x, y)
+        else:
+            self.encode(*self.chosen(dot))
+
+    def reply(self, shown: Shown, said: str = "", warning: str = "") -> None:
+        """Tell the browser what to show, and where the point is; it sends its next question only after this."""
         self.number += 1
-        x, y = self.plane.coordinates(self.z)
-        if self.one:
-            y = self.height
-        self.answer.data = {"n": [self.number], "x": [float(x)], "y": [float(y)], "z": [list(map(float, self.z))]}
+        x, y = map(float, self.plane.coordinates(self.z))
+        columns = {f"shown_{key}": [values] for key, values in shown.items()}
+        self.answer.data = {"n": [self.number], "x": [x], "y": [self.height if self.one else y],
+                            "z": [self.z.tolist()], "said": [said], "warning": [warning], **columns}  # fmt: skip
 
     def show(self) -> None:
         """Decode the point."""
         p = decoded(self.model, self.z)
         if self.kind.active == 1:
-            self.number += 1
-            self.picture.show(decoded_draws(self.model, self.z, 1, self.number)[0])
+            shown = self.picture.columns(decoded_draws(self.model, self.z, 1, self.number)[0])
         else:
-            self.picture.show(p.mean, p.stddev)
+            shown = self.picture.columns(p.mean, p.stddev)
         inside = self.explored.coverage.covers(self.z)
-        place = "" if inside else " <span class=warn>▲ outside what the codes cover</span>"
-        self.info.text = f"log p(z) = {p.log_prior:.2f} nats{place}"
+        self.reply(shown, f"log p(z) = {p.log_prior:.2f} nats", "" if inside else "▲ outside what the codes cover")
 
     def decodings(self, z: np.ndarray) -> np.ndarray:
         """Means of p(x|z) of z (M, D): (M, *x_shape)."""
         return decodings_of(self.model, z)
 
-    def encode(self, x: Tensor, called: str) -> None:
-        """Encode an observation, show q(z|x), reconstruction and the ELBO, and move the point to its code."""
+    def encode(self, x: Tensor, called: str, index: int | None = None) -> None:
+        """Encode an observation, show q(z|x), reconstruction and the ELBO, and move the point to its code.
+
+        index: of the observation in the split; None: it comes from elsewhere
+        """
         self.x, self.called = x, called
         found = self.found = posterior(self.model, x, self.explored.seed)
-        self.z = found.mean
-        self.seen.show(x.cpu().numpy())
-        self.back.show(found.reconstruction)
+        self.z, self.shown = found.mean, index
+        show(self.seen, x.cpu().numpy())
+        show(self.back, found.reconstruction)
         self.terms.text = f"<p><b>{safe(called)}</b></p>" + terms_table([
             ("log p(x|z)", f"{found.log_px:.2f}", "how well the decoding explains the observation"),
             ("KL", f"{found.kl:.2f}", "how much this observation tells the code"),
             ("ELBO", f"{found.elbo:.2f}", "their difference, a lower bound of log p(x), in nats"),
         ])  # fmt: skip
         self.show_posterior()
-        self.show()
         for act in self.after:
             act()
 
-    def encode_and_reply(self, x: Tensor, called: str) -> None:
+    def encode_and_reply(self, x: Tensor, called: str, index: int | None = None) -> None:
         """As `encode`, when the browser has not asked with the mouse or a slider."""
-        self.encode(x, called)
-        self.reply()
+        self.encode(x, called, index)
+        self.show()
+
+    def chosen(self, i: int) -> tuple[Tensor, str, int]:
+        """The observation of an index, what it is called, and the index."""
+        return self.explored.observation(i), f"row {self.explored.rows[i]}", i
+
+    @property
+    def index(self) -> int | None:
+        """Which observation's code the point is at; None: no one's."""
+        here = self.found is not None and np.array_equal(self.z, self.found.mean)
+        return self.shown if here else None
+
+    def give(self, name: str, content: bytes) -> None:
+        """Let the browser save a file."""
+        self.file.data = {"name": [name], "content": [base64.b64encode(content).decode()]}
 
     def show_posterior(self) -> None:
         """q(z|x) on the map."""
@@ -195,7 +219,6 @@ class Page:
             self.z = self.z.copy()
             self.z[i] = value
             self.show()
-            self.reply()
 
     def replane(self) -> None:
         """Draw the map over other axes."""
@@ -203,13 +226,19 @@ class Page:
         if across == up and not self.one:
             raise UserError(f"across and up are both {across}: choose two different axes")
         self.plane = self.explored.plane(across, up)
-        self.map.place(self.spread(self.plane.coordinates(self.explored.codes)), *self.axis_titles())
+        self.map.place(self.dots)
+        self.map.name_axes(*self.axis_titles())
         self.show_posterior()
         self.show_prior()
-        self.reply()
+        self.show()
 
-    def spread(self, at: np.ndarray) -> np.ndarray:
-        """The codes of a single latent at random heights, which mean nothing, so that they do not hide each other."""
+    @property
+    def dots(self) -> np.ndarray:
+        """Where the codes are in the plane (N, 2).
+
+        Those of a single latent are at random heights, which mean nothing, so that they do not hide each other.
+        """
+        at = self.plane.coordinates(self.explored.codes)
         return np.stack([at[:, 0], np.random.default_rng(0).uniform(-1, 1, len(at))], 1) if self.one else at
 
     def axis_titles(self) -> tuple[str, str]:
@@ -218,40 +247,31 @@ class Page:
         return across, "at random heights, to be visible" if self.one else up
 
     def axis_title(self, name: str) -> str:
-        if name.startswith("PC") or self.explored.split is None:
-            return name if name.startswith("z") else f"principal component {name[3:]} of the codes"
-        return f"{name}   (KL {self.explored.information[int(name[2:]) - 1]:.2f} nats)"
+        if name.startswith("PC"):
+            return f"principal component {name[3:]} of the codes"
+        kl = self.explored.kl
+        return name if kl is None else f"{name}   (KL {kl[int(name[2:]) - 1]:.2f} nats)"
 
-    def recolour(self) -> None:
-        """Colour the dots."""
+    def recolour(self) -> np.ndarray:
+        """Write the legend of the colours chosen; returns these, a colour for each dot."""
         e, colouring = self.explored, self.explored.colourings.get(self.colour.value)
         values, classes = colouring() if colouring else (None, None)
-        colours, legend = dot_colours(values, len(e.codes), classes)
-        self.map.dots.data = {**self.map.dots.data, "colour": colours}
-        self.legend.text = legend
+        colours, self.legend.text = dot_colours(values, len(e.codes), classes)
+        return colours
 
     def show_prior(self) -> None:
         on = self.prior.active and not self.one
         self.map.show_prior(self.plane.coordinates(self.explored.prior) if on else None)
 
-    def start(self, document: Document, lead: str, cards: dict[str, Any]) -> None:
-        """Lay the page out and show the first decoding."""
-        self.map.place(self.spread(self.plane.coordinates(self.explored.codes)), *self.axis_titles())
-        self.recolour()
-        self.show()
-        self.reply()
-        self.map.mark.data = {key: list(self.answer.data[key]) for key in ("x", "y")}
-        left = stacked(wrapped(self.axis_x, self.axis_y, self.colour, self.prior), self.map.plot, self.legend)
-        right = stacked(self.message, self.kind, self.picture.plot, self.info, *self.sliders, self.more,
-                        wrapped(self.other, self.other_value))  # fmt: skip
-        dress(left, right, *(card for _, card in cards.values()))
-        arrange(document, f"{self.explored.run.folder.title}: its latent space", lead, left, right, cards)
-        follow(self.map, self.ask, self.answer, self.sliders, self.dims)
-        ready(document, self.map, self.ask, [*self.plots, *self.other_plots])
-
-    @property
-    def source(self) -> str:
-        return source(self.explored.run)
+    def start(self, document: Document, cards: dict[str, list[Any]]) -> None:
+        """Put everything in its place and show the first decoding."""
+        above = wrapped(self.axis_x, self.axis_y, self.colour, self.prior)
+        latents = [*self.sliders, self.more, wrapped(self.other, self.other_value)]
+        with document.models.freeze():  # it looks through all models once, not at each change
+            self.frame.fill(above, self.legend, [self.message, self.kind, self.picture.plot], latents, cards)
+        with document.models.freeze():
+            follow(self.map, self.ask, self.answer, self.picture.source, self.sliders, self.dims, self.file)
+        document.add_next_tick_callback(self.show)
 
 
 def safe_option(name: str) -> str:

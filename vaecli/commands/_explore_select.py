@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,18 @@ from bokeh.models import ColumnDataSource, Div, RangeSlider, Select
 from vaecli.commands._explore_page import Page, button
 from vaecli.commands._explored import Colouring
 from vaecli.datasets.rows import RowFile
-from vaecli.plots.explore.layout import stacked, wrapped
+from vaecli.plots.explore.layout import wrapped
 from vaecli.plots.explore.look import safe
 from vaecli.plots.explore.map import terms_table
 from vaecli.plots.explore.pictures import bare_figure, rgba
 from vaecli.plots.images import ImagePlots, tile
+from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 
 SHEET = 24  # selected images that are shown
 LISTED = 20  # row numbers that are listed
 DIFFERENT = 8  # columns that are listed
 COLUMNS = 8  # of the sheet
-
-
-def select_card(page: Page) -> Any:
-    """The card of the selected dots."""
-    return Selection(page).card
 
 
 class Selection:
@@ -48,7 +43,7 @@ class Selection:
         page.colour.on_change("value", page.safely(lambda *_: self.offer()))
         self.offer()
         pictures = [] if self.sheet is None else [self.sheet]
-        self.card = stacked(wrapped(self.one_class, self.range), self.said, *pictures, save, self.saved)
+        self.parts = [wrapped(self.one_class, self.range), self.said, *pictures, save, self.saved]
 
     def _sheet(self) -> tuple[Any, ColumnDataSource]:
         source = ColumnDataSource(data={"image": [np.zeros((2, 2), np.uint32)]})
@@ -137,12 +132,11 @@ class Selection:
         folder = self.e.run.folder.path
         path = next(p for k in range(1, 10_000) if not (p := Path(folder, f"selection-{k}.rows")).exists())
         RowFile(self.e.dataset_name, self.e.part, self.e.checksum, [self.e.rows[i] for i in indices]).write(path)
-        name = shlex.quote(str(path))
-        run = shlex.quote(str(folder))
+        repeat = ["vae-train", setting("repeat", folder)]
         lines = [
-            f"vae-train repeat={run} dataset.without_rows={name}",
-            f"vae-train repeat={run} dataset.rows={name}",
-            f"vae reconstruct run={run} rows={name}",
+            command([*repeat, setting("dataset.without_rows", path)]),
+            command([*repeat, setting("dataset.rows", path)]),
+            self.e.command("reconstruct", setting("rows", path), split=False),
         ]
         said = "".join(f"<br><code>{safe(line, 1000)}</code>" for line in lines)
         self.saved.text = f"<p>wrote {safe(path, 500)}. Train without these, on these alone, or look at them:{said}</p>"

@@ -7,80 +7,129 @@ import logging
 import signal
 import sys
 import webbrowser
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document import Document
-from bokeh.server.server import Server
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.util import bind_sockets
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 
-from vaecli.commands._explore_cards import make_cards
-from vaecli.commands._explore_page import Page
-from vaecli.commands._explored import Explored
-from vaecli.commands._keys import source
-from vaecli.models.load import Run
-from vaecli.plots.explore.look import LONGEST
+from vaecli.plots.explore.frame import Frame
 from vaecli.utils.errors import UserError
-from vaecli.utils.text import shorten
 
 if TYPE_CHECKING:
     from vaecli.commands._explore_keys import Config
+    from vaecli.commands._explored import Explored
+
+SESSIONS = {"check_unused_sessions_milliseconds": 5000, "unused_session_lifetime_milliseconds": 20000}
+SWITCH = 5e-4  # seconds after which a thread that imports lets the one that serves go on
+FAREWELL = 1.0  # seconds in which an open page learns why there will be nothing to see
 
 
-def serve(config: Config, runs: Sequence[Run]) -> None:
-    """Serve the page of the first run, with the others beside it, until the user interrupts."""
-    explored = [Explored(run, config.split, config.n, config.seed) for run in runs]
-    if explored[0].missing:
-        print(f"the data cannot be read ({explored[0].missing}): the map shows draws from the prior")
+def serve(config: Config) -> None:
+    """Serve the page until the user interrupts. It has its axes at once, and the rest when the runs are loaded."""
     for name in ("bokeh", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the page says what went wrong
-
-    def make(document: Document) -> None:
-        page = Page(explored[0])
-        page.start(document, lead(config, explored[0]), make_cards(page, explored))
-
-    server = open_server(make, config.port)
-    address = f"http://127.0.0.1:{server.port}/"
+    loading: Future[list[Explored]] = Future()
+    server, address = open_server(lambda document: show(document, config, loading), config.port)
     print(f"{address}   (Ctrl-C ends it)", flush=True)
-    if config.open and not browse(address):
-        print("no browser was found: open the address by hand")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
-    server.io_loop.start()
-    server.stop()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(load, config, loading)
+        if config.open and not browse(address):
+            print("no browser was found: open the address by hand", flush=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
+        loading.add_done_callback(lambda _: server.io_loop.add_callback(end_if_failed, server, loading))
+        server.io_loop.start()
+        server.stop()
     sys.stdout.flush()
+    if loading.done():
+        loading.result()
 
 
-def open_server(make: Callable[[Document], None], port: int | None) -> Server:
-    """A server of the page on 127.0.0.1; UserError if the port is taken."""
-    app = Application(FunctionHandler(make))
-    settings = {"address": "127.0.0.1", "check_unused_sessions_milliseconds": 5000,
-                "unused_session_lifetime_milliseconds": 20000}  # fmt: skip
+def load(config: Config, loading: Future[list[Explored]]) -> None:
+    """Load the runs, with torch, which alone takes two seconds."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
     try:
-        server = Server({"/": app}, port=port or 0, **settings)
+        from vaecli.commands._explored import explore
+
+        import_module("vaecli.commands._explore_cards")  # for `show`, here, where nobody waits for it
+        loading.set_result(explore(config))
+    except BaseException as error:
+        loading.set_exception(error)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def end_if_failed(server: BaseServer, loading: Future[list[Explored]]) -> None:
+    """End the server if there is nothing to show."""
+    if loading.exception() is None:
+        import torch
+
+        torch.set_num_threads(1)  # of this thread, where one observation is decoded at a time
+    else:
+        server.io_loop.call_later(FAREWELL, server.io_loop.stop)
+
+
+def show(document: Document, config: Config, loading: Future[list[Explored]]) -> None:
+    """Put the page together for one reader: its frame at once, the rest when the runs are loaded."""
+    frame = Frame(f"{config.folders[0].title}: its latent space", "The model and its data are being loaded.")
+    frame.open(document)
+
+    def fill() -> None:
+        try:
+            explored = loading.result()
+            from vaecli.commands._explore_cards import fill_page
+
+            fill_page(document, frame, config, explored)
+        except Exception as error:  # a page has no terminal to say it
+            frame.say("", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+
+    loading.add_done_callback(lambda _: document.add_next_tick_callback(fill))
+
+
+class PromptServer(HTTPServer):
+    """Sends all parts of a message at once; otherwise the second waits 40 ms for the first to be acknowledged."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        stream.set_nodelay(True)
+        setattr(stream, "set_nodelay", lambda value: None)  # noqa: B010  # Tornado takes it back after each request
+        super().handle_stream(stream, address)
+
+
+def open_server(make: Callable[[Document], None], port: int | None) -> tuple[BaseServer, str]:
+    """A server of the page on 127.0.0.1, and its address; UserError if the port is taken."""
+    try:
+        sockets, bound = bind_sockets("127.0.0.1", port or 0)
     except OSError as error:
         taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror or error})"
         raise UserError(f"port={port}: {taken}; give another one, or leave it out") from None
-    hosts = {f"{host}:{server.port}" for host in ("127.0.0.1", "localhost")}
-    server._tornado._websocket_origins = hosts  # known only once the port is
+    origins = [f"{host}:{bound}" for host in ("127.0.0.1", "localhost")]  # bokeh's own Server cannot name a free port
+    address = f"http://127.0.0.1:{bound}/"
+    app = BokehTornado({"/": Application(FunctionHandler(make))}, extra_websocket_origins=origins,
+                       absolute_url=address, **SESSIONS)  # fmt: skip
+    http = PromptServer(app)
+    http.add_sockets(sockets)
+    server = BaseServer(IOLoop.current(), app, http)
     server.start()
-    return server
+    return server, address
 
 
 def browse(address: str) -> bool:
-    """Open the browser; whether there is one."""
+    """Open the browser; whether there is one. One that draws in the terminal shows no page."""
     try:
-        return webbrowser.open(address)
+        browser = webbrowser.get()
+        if type(browser) is webbrowser.GenericBrowser:
+            return False
+        return browser.open(address)
     except (webbrowser.Error, OSError):
         return False
-
-
-def lead(config: Config, explored: Explored) -> str:
-    """The sentence at the top of the page: what is shown."""
-    n = len(explored.codes)
-    if explored.split is None:
-        return f"{n:,} draws from the prior of {shorten(source(explored.run), LONGEST)}, as its data cannot be read."
-    of = "" if n == explored.total else f"the first {n:,} of {explored.total:,} "
-    return (f"The codes of {of or f'{n:,} '}{config.split} observations of {shorten(source(explored.run), LONGEST)}. "
-            "Drag the point, or click a dot.")  # fmt: skip

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaecli.analysis.exploration import Coverage, Plane, plane_of
-from vaecli.analysis.latent_space import encode
-from vaecli.analysis.metrics import ACTIVE_VARIANCE, elbo_terms, kl_per_dim
+from vaecli.analysis.exploration import Coverage, Plane, codes_of, plane_of
+from vaecli.analysis.metrics import ACTIVE_VARIANCE, elbo_terms
 from vaecli.commands._inputs import load_split
 from vaecli.commands._keys import run_view
 from vaecli.commands._names import label_columns
 from vaecli.commands._outputs import by_title
-from vaecli.datasets.split import Part, Split
+from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.load import Run, load_splits
 from vaecli.plots.view import unnamed
+from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
+from vaecli.utils.text import say
+from vaecli.utils.types import Part, Values
+
+if TYPE_CHECKING:
+    from vaecli.commands._explore_keys import Config
 
 PRIOR_DRAWS = 2000
+
+
+def explore(config: Config) -> list[Explored]:
+    """Load the runs of a command, and what their pages need; says so if there are no data."""
+    first, *others = config.load()
+    explored = [Explored(first, config.split, config.n, config.seed, config.dataset.given),
+                *(Explored(run, config.split, config.n, config.seed) for run in others)]  # fmt: skip
+    if explored[0].missing:
+        say(f"the data cannot be read ({explored[0].missing}): the map shows draws from the prior")
+    return explored
 
 
 class Colouring(NamedTuple):
@@ -36,10 +51,12 @@ class Colouring(NamedTuple):
 class Explored:
     """A run, up to `n` observations of a split, and their codes; without data, draws from the prior.
 
+    given: keys of the data set that replaced the run's own
     missing: why the data cannot be read; empty if they can
     """
 
-    def __init__(self, run: Run, part: Part, n: int, seed: int) -> None:
+    def __init__(self, run: Run, part: Part, n: int, seed: int, given: Values | None = None) -> None:
+        self.given = given or {}
         self.run, self.part, self.seed, self.missing = run, part, seed, ""
         self.view = run_view(run)
         self.split: Split | None = None
@@ -50,13 +67,29 @@ class Explored:
             self.missing = str(error)
         if self.split is None:
             with evaluating(run.model, seed):
-                self.codes = run.model.sample_latents(PRIOR_DRAWS).cpu().double().numpy()
-            self.information = self.codes.var(0)
+                self.codes, self.kl = run.model.sample_latents(PRIOR_DRAWS).cpu().double().numpy(), None
         else:
-            self.codes = encode(run.model, self.split, seed).loc.double().numpy()
-            kl = kl_per_dim(run.model, self.split, seed)
-            self.information = self.codes.var(0) if kl is None else kl.double().numpy()
-        self.coverage = Coverage(self.codes)
+            self.codes, self.kl = codes_of(run.model, self.split, seed)
+        self.information = self.codes.var(0) if self.kl is None else self.kl
+        self.written = written(run)
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Where codes are."""
+        return Coverage(self.codes)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether the run's checkpoint is another one than when it was loaded."""
+        return written(self.run) != self.written
+
+    def command(self, name: str, *words: str, data: bool = True, split: bool = True) -> str:
+        """The command line `vae NAME` on this run; data: with the keys of its data, split: with the split shown."""
+        known = [setting("run", self.run.folder.path)]
+        known += [] if self.run.checkpoint == "best" else [f"checkpoint={self.run.checkpoint}"]
+        known += [setting(f"dataset.{key}", str(value)) for key, value in self.given.items() if data]
+        known += [f"split={self.part}"] if data and split else []
+        return command(["vae", name, *known, *words])
 
     @cached_property
     def order(self) -> list[int]:
@@ -100,7 +133,7 @@ class Explored:
 
     @cached_property
     def sample(self) -> np.ndarray:
-        """Some observations (M, *x_shape), or without data some decodings, which determine the figures' ranges."""
+        """Some observations (M, *x_shape), or without data some decodings: which determine the figures' ranges."""
         if self.split is not None:
             x: np.ndarray = self.split.batch(slice(0, 500)).cpu().numpy()
             return x
@@ -175,12 +208,21 @@ class Explored:
             parts = [elbo_terms(self.run.model, x, 1) for x in batches(self.split, size)]
         return {key: torch.cat([part[key] for part in parts]).double().numpy() for key in ("elbo", "kl")}
 
-    def labels(self) -> list[str]:
-        """A text for each dot: its label."""
-        if self.split is None or not self.colourings or self.split.y is None:
-            return [""] * len(self.codes)
-        values, classes = next(iter(self.colourings.values()))()
-        return [classes[int(v)] if classes else f"{v:.4g}" for v in values]
+    @cached_property
+    def labels(self) -> tuple[np.ndarray, list[str] | None]:
+        """A label for each dot: a place in the names of classes, or without names a number."""
+        if self.split is None or self.split.y is None:
+            return np.full(len(self.codes), np.nan), None
+        return next(iter(self.colourings.values()))()
+
+
+def written(run: Run) -> tuple[int, int] | None:
+    """When a run's checkpoint was written, and its size; None: it is gone."""
+    try:
+        found = run.folder.checkpoint(run.checkpoint).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def labels_of(y: Tensor, names: object) -> Colouring:

@@ -14,7 +14,7 @@ from vaecli.datasets.own import code_labels
 from vaecli.datasets.reading.numpy_files import load_npy
 from vaecli.datasets.reading.report import Reading
 from vaecli.datasets.rows import RowFile, taken
-from vaecli.datasets.split import Part, Split
+from vaecli.datasets.split import Split
 from vaecli.models.build import data_facts
 from vaecli.models.inference import evaluating, observed_dtype
 from vaecli.models.load import Run, load_splits, part_of
@@ -22,6 +22,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
 from vaecli.utils.text import say
+from vaecli.utils.types import Part
 
 
 class Observations(NamedTuple):

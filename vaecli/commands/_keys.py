@@ -6,21 +6,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from vaecli.commands._run import Keys
 from vaecli.datasets.reading.choice import Channels, Decimal, Encoding, Pages, Separator, Texts, White
-from vaecli.models.inference import find_standardizer
-from vaecli.models.load import Run, load_run, load_split
-from vaecli.plots.columns import Reference
-from vaecli.plots.view import View, view_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_output, check_unread, expanded
 from vaecli.utils.schema import check_value
 from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, Values
+
+if TYPE_CHECKING:  # keys are checked before torch is imported
+    from vaecli.models.load import Run
+    from vaecli.plots.columns import Reference
+    from vaecli.plots.view import View
 
 Checkpoint = Literal["best", "last", "ema"]
 Mode = Literal["mean", "draw"]
@@ -48,6 +49,8 @@ class RunKeys(Keys):
 
     def load(self) -> list[Run]:
         """The run asked for, or the runs of a command that takes several."""
+        from vaecli.models.load import load_run
+
         return [load_run(self.run, self.checkpoint, "cpu", self.trust)]
 
     def home(self, runs: list[Run]) -> Path:
@@ -115,6 +118,8 @@ class DataKeys(RunKeys):
 
     def load_one(self, run: str, data: Values) -> Run:
         """A run on the device asked for; data: the keys of its data set that replace the run's own."""
+        from vaecli.models.load import load_run
+
         return load_run(run, self.checkpoint, self.device, self.trust, data)
 
 
@@ -154,6 +159,8 @@ class DrawKeys(DataKeys):
 
     def view(self, run: Run) -> View:
         """The figures for a run's observations."""
+        from vaecli.plots.view import view_of
+
         return view_of(run.dataset, run.model.x_shape, self.images.of(run), partial(reference, run))
 
     def heading(self, run: Run, what: str) -> str:
@@ -168,6 +175,10 @@ def source(run: Run) -> str:
 
 def reference(run: Run) -> Reference | None:
     """The units of a table's figures: those of the training data if these may be read, else the model's."""
+    from vaecli.models.inference import find_standardizer
+    from vaecli.models.load import load_split
+    from vaecli.plots.columns import Reference
+
     try:
         return Reference.of(load_split(run, "train"))
     except UserError:
@@ -177,4 +188,6 @@ def reference(run: Run) -> Reference | None:
 
 def run_view(run: Run) -> View:
     """The figures for a run's observations, with the channels that it was trained with."""
+    from vaecli.plots.view import view_of
+
     return view_of(run.dataset, run.model.x_shape, Images().of(run), partial(reference, run))

@@ -12,12 +12,12 @@ from vaecli.analysis.importance_sampling import Scores, importance_weighted, pri
 from vaecli.commands._inputs import observed
 from vaecli.commands._keys import DataKeys
 from vaecli.commands._names import Names
-from vaecli.datasets.split import Part, Split
+from vaecli.datasets.split import Split
 from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run
 from vaecli.models.vae import VAE
 from vaecli.utils.progress import Countdown
-from vaecli.utils.types import PositiveFloat, PositiveInt, Seed
+from vaecli.utils.types import Part, PositiveFloat, PositiveInt, Seed
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms if log p(x) uses another proposal
 

@@ -20,7 +20,7 @@ from vaecli.commands._keys import DrawKeys
 from vaecli.commands._names import Names, label_columns
 from vaecli.commands._outputs import write_arrays, write_figure, write_table
 from vaecli.commands._run import Written
-from vaecli.datasets.split import Part, Split
+from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.load import Run
 from vaecli.plots.images import ImagePlots
@@ -31,7 +31,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.ranks import leads
 from vaecli.utils.text import figure, for_tensorboard
-from vaecli.utils.types import NonNegativeInt, Seed
+from vaecli.utils.types import NonNegativeInt, Part, Seed
 
 PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
 SPRITE_SIZE = 4096  # pixels: the largest width of the picture of all sprites that every browser accepts

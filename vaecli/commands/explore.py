@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaecli.commands._explore_keys import Config
-from vaecli.models.load import Run
-from vaecli.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from vaecli.models.load import Run
+
+__all__ = ["Config", "main"]
 
 
 def main(config: Config, *runs: Run) -> Iterator[Path]:
     """Serve the page until Ctrl-C, or write it as one file."""
-    if config.output is not None:
-        from vaecli.commands._explore_file import write_page
-        from vaecli.commands._explored import Explored
+    if config.output is None:
+        from vaecli.commands._explore_serve import serve
 
-        if len(runs) > 1:
-            raise UserError("output=: a page without a server shows one run; give run=FOLDER")
-        write_page(config, Explored(runs[0], config.split, config.n, config.seed))
-        yield config.target
+        serve(config)
         return
-    from vaecli.commands._explore_serve import serve
+    from vaecli.commands._explore_file import write_page
+    from vaecli.commands._explored import Explored
 
-    serve(config, runs)
+    write_page(config, Explored(runs[0], config.split, config.n, config.seed))
+    yield config.target

@@ -13,11 +13,11 @@ from vaecli.commands._inputs import load_split, observations_at, read_input
 from vaecli.commands._keys import DrawKeys
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.checks import check_finite
-from vaecli.datasets.split import Part, Split
+from vaecli.datasets.split import Split
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import figure
-from vaecli.utils.types import NonNegativeInt, PositiveFloat, Seed
+from vaecli.utils.types import NonNegativeInt, Part, PositiveFloat, Seed
 
 
 @dataclass

@@ -13,11 +13,10 @@ from vaecli.analysis.latent_space import interpolate
 from vaecli.commands._inputs import load_split, observations_at
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
-from vaecli.datasets.split import Part
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.utils.schema import check_arguments, check_value
-from vaecli.utils.types import NonNegativeInt, Seed
+from vaecli.utils.types import NonNegativeInt, Part, Seed
 
 
 @dataclass

@@ -25,7 +25,6 @@ from vaecli.commands._outputs import (
     write_figure,
     write_table,
 )
-from vaecli.datasets.split import Part
 from vaecli.models.inference import decode_all, decode_part, evaluating, inference_batch_size
 from vaecli.models.load import Run
 from vaecli.plots.style import number
@@ -39,7 +38,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import rich, shorten
-from vaecli.utils.types import NonNegativeInt, PositiveInt, Seed, Values
+from vaecli.utils.types import NonNegativeInt, Part, PositiveInt, Seed, Values
 
 MAX_PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO

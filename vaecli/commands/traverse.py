@@ -11,11 +11,11 @@ from vaecli.analysis.metrics import ACTIVE_VARIANCE, kl_per_dim, mean_variances
 from vaecli.commands._inputs import load_split, observations_at
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
-from vaecli.datasets.split import Part, Split
+from vaecli.datasets.split import Split
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
-from vaecli.utils.types import NonNegativeInt, Seed, Span
+from vaecli.utils.types import NonNegativeInt, Part, Seed, Span
 
 LEAST_KL = 0.1  # nats: a latent with less hardly changes the decoding
 

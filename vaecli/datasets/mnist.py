@@ -124,16 +124,18 @@ class MNIST(Dataset):
 
     def _provide(self, folder: Path, name: str) -> None:
         """Download a missing file; extract a file again whose extraction was cut short."""
-        import torchvision
-
         path, packed = folder / name, folder / f"{name}.gz"
-        known = getattr(torchvision.datasets, self.source)
-        md5 = dict(known.resources)[packed.name]
         for place in (path, packed):
             if kind := irregular(place):
                 raise UserError(self._advice(folder, "cannot be read", f"{place.name} is {kind}"))
+        if path.is_file() and is_whole(path):
+            return
+        import torchvision  # takes a second and more
+
+        known = getattr(torchvision.datasets, self.source)
+        md5 = dict(known.resources)[packed.name]
         if path.is_file():
-            if is_whole(path) or not torchvision.datasets.utils.check_integrity(packed, md5):
+            if not torchvision.datasets.utils.check_integrity(packed, md5):
                 return
         else:
             self._download(folder, packed, known.mirrors, md5)

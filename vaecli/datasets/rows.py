@@ -9,9 +9,10 @@ from typing import NamedTuple, Self, get_args
 import torch
 from torch import Tensor
 
-from vaecli.datasets.split import Part, Split, Splits
+from vaecli.datasets.split import Split, Splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
+from vaecli.utils.types import Part
 
 FIRST = re.compile(r"# vaecli rows: dataset=(\S+) split=(\S+) checksum=([0-9a-f]{64})")
 

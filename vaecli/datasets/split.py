@@ -181,9 +181,6 @@ class FileSplit(Split):
         return replace(self, y=None if self.y is None else self.y[rows], rows=self._rows(rows))
 
 
-Part = Literal["train", "val", "test"]
-
-
 class Splits(NamedTuple):
     """A data set's splits; `val` is None if there are no validation data."""
 

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from vaecli.config.instantiate import OptionFactory, Trust
 from vaecli.datasets.base import Dataset
-from vaecli.datasets.split import Part, Split, Splits
+from vaecli.datasets.split import Split, Splits
 from vaecli.models.build import build_vae
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
@@ -23,7 +23,7 @@ from vaecli.runs.names import BEST, LAST
 from vaecli.utils.device import pick_device
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_value
-from vaecli.utils.types import PositiveInt, Values
+from vaecli.utils.types import Part, PositiveInt, Values
 
 
 class Run(NamedTuple):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
+from vaecli.plots.palette import CLASS_COLOURS
 from vaecli.plots.style import (
     BLUE,
     DARK,
@@ -28,11 +29,6 @@ from vaecli.plots.style import (
 )
 from vaecli.utils import text
 
-# Petroff (2021): ten colours that the colour-blind can distinguish; the next ten classes have another marker.
-CLASS_COLOURS = (
-    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
-    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
-)
 MARKERS = ("o", "^")
 MAX_LABEL_LENGTH = 40  # characters of a label
 MAX_SCATTERS = 4  # labels that are numbers, each with a scatter of its own

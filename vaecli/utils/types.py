@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -22,6 +22,9 @@ Values = Mapping[str, Any]  # of a command line or a file, nested, as they came
 
 
 StateDict = dict[str, Any]  # what torch calls one: plain containers and tensors
+
+
+Part = Literal["train", "val", "test"]  # of a data set
 
 
 MAX_COUNT = 10**12  # of anything that is counted

@@ -4,53 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bokeh.document import Document
-from bokeh.events import DocumentReady, Pan, PanEnd, PanStart, Tap
+from bokeh.events import Pan, PanEnd, PanStart, Tap
 from bokeh.models import ColumnDataSource, CustomJS, Model, Slider
 from bokeh.plotting import figure as bokeh_figure
 
-from vaecli.plots.explore.look import DARK_JS
-from vaecli.plots.explore.map import Map
+from vaecli.plots.explore.map import MARK, Map
 
-# A question is answered before the next is sent, and only the newest waits: the picture never lags behind the mouse.
-ASK = """
-const v = (window.vae ??= {times: [], number: 0});
-const send = (what) => { v.busy = true; v.since = performance.now(); v.number += 1;
-  ask.data = {n: [v.number], kind: [what.kind], x: [what.x], y: [what.y]}; };
-v.send = send;
-const want = (what) => { if (v.busy && performance.now() - v.since < 3000) v.next = what; else send(what); };
-"""
-MOVE = (
-    ASK
-    + """
-if (lasso.active || hand.active) return;
-mark.setv({data: {x: [cb_obj.x], y: [cb_obj.y]}}, {sync: false});
-v.began ??= performance.now();
-want({kind: cb_obj.event_name == "tap" ? "tap" : "plane", x: cb_obj.x, y: cb_obj.y});
-"""
-)
-SLIDE = (
-    ASK
-    + """
-if (!v.setting) want({kind: "latent", x: index, y: cb_obj.value});
-"""
-)
-ANSWERED = """
-const v = window.vae, data = answer.data, since = v.since;
-v.busy = false;
-mark.setv({data: {x: [data.x[0]], y: [data.y[0]]}}, {sync: false});
-if (v.next) { const next = v.next; v.next = null; v.send(next); }
-requestAnimationFrame(() => requestAnimationFrame(() => { v.times.push(performance.now() - since); }));
-v.answers = (v.answers ?? 0) + 1;
-clearTimeout(v.timer);
-v.timer = setTimeout(() => { v.setting = true; const z = data.z[0];
-  sliders.forEach((slider, i) => { const to = Math.min(slider.end, Math.max(slider.start, z[dims[i]]));
-    if (Math.abs(slider.value - to) > 1e-6) slider.value = to; });
-  v.setting = false; }, 150);
-"""
-KEYS = (
-    ASK
-    + """
+# A drag moves an element, which takes the browser a tenth of what it takes to paint the map's canvas again; the mark of
+# the map itself follows when the drag rests. A question is answered before the next is sent, and only the newest waits:
+# the picture never lags behind the mouse.
+BEGIN = """
+const begin = () => {
+const view = Bokeh.index.find_one(plot), dot = document.createElement("div");
+dot.style = `position: absolute; width: 15px; height: 15px; margin: -8px; border: 2px solid white; border-radius: 10px;
+  background: ${colour}; pointer-events: none; will-change: transform; left: 0; top: 0;`;
+view.el.shadowRoot.append(dot);
+const v = {
+  number: 0, answers: 0, busy: false, next: null, since: 0, at: [0, 0],
+  put(x, y) { v.at = [x, y];
+    if (mark.data.x.length) mark.setv({data: {x: [], y: []}}, {sync: false});
+    const across = view.frame.x_scale.compute(x), up = view.frame.y_scale.compute(y);
+    dot.style.visibility = view.frame.bbox.contains(across, up) ? "visible" : "hidden";
+    dot.style.transform = `translate(${across}px, ${up}px)`; },
+  settle() { mark.setv({data: {x: [v.at[0]], y: [v.at[1]]}}, {sync: false}); dot.style.visibility = "hidden"; },
+  send(what) { v.busy = true; v.since = performance.now(); v.current = what; v.number += 1;
+    ask.data = {n: [v.number], kind: [what.kind], x: [what.x], y: [what.y]}; },
+  want(what) { if (v.busy && performance.now() - v.since < 3000) v.next = what; else v.send(what); },
+  move(kind, x, y) { v.put(x, y); v.want({kind, x, y}); },
+  place: document.getElementById("place"),
+};
 document.addEventListener("keydown", (event) => {
   const at = event.composedPath()[0], name = at.tagName ?? "";
   if (/INPUT|SELECT|TEXTAREA/.test(name) || at.classList?.contains("noUi-handle")) return;
@@ -58,11 +40,43 @@ document.addEventListener("keydown", (event) => {
   if (!step) return;
   event.preventDefault();
   const far = event.shiftKey ? 0.1 : 0.02;
-  const x = mark.data.x[0] + step[0] * far * (plot.x_range.end - plot.x_range.start);
-  const y = mark.data.y[0] + step[1] * far * (plot.y_range.end - plot.y_range.start);
-  mark.setv({data: {x: [x], y: [y]}}, {sync: false});
-  want({kind: "plane", x, y});
+  const across = step[0] * far * (plot.x_range.end - plot.x_range.start);
+  const up = step[1] * far * (plot.y_range.end - plot.y_range.start);
+  v.move("plane", v.at[0] + across, v.at[1] + up);
 });
+return v;
+};
+const v = window.vae ??= begin();
+"""
+# The text over a dot takes the browser longer than the picture: there is none during a drag.
+MOVE = """
+const v = window.vae, kind = cb_obj.event_name;
+if (!v || lasso.active || hand.active) return;
+if (kind == "panstart" || kind == "panend") hover.setv({active: kind == "panend"}, {sync: false});
+v.move(kind == "tap" ? "tap" : "plane", cb_obj.x, cb_obj.y);
+"""
+SLIDE = "if (window.vae && !window.vae.setting) window.vae.want({kind: 'latent', x: index, y: cb_obj.value});"
+ALONG = "if (window.vae) window.vae.want({kind: 'path', x: cb_obj.value, y: 0});"
+ANSWERED = (
+    BEGIN
+    + """
+const data = answer.data;
+const shown = {...source.data};
+for (const key in shown) if (`shown_${key}` in data) shown[key] = data[`shown_${key}`][0];
+source.setv({data: shown}, {sync: false});
+v.place.replaceChildren(data.said[0]);
+if (data.warning[0]) {
+  const warning = document.createElement("span");
+  warning.className = "warn"; warning.textContent = data.warning[0];
+  v.place.append(" ", warning); }
+if (!v.next) v.put(data.x[0], data.y[0]);
+v.busy = false; v.answers += 1; v.answered = v.current;
+if (v.next) { const next = v.next; v.next = null; v.send(next); }
+clearTimeout(v.timer);
+v.timer = setTimeout(() => { v.settle(); v.setting = true; const z = data.z[0];
+  sliders.forEach((slider, i) => { const to = Math.min(slider.end, Math.max(slider.start, z[dims[i]]));
+    if (Math.abs(slider.value - to) > 1e-6) slider.value = to; });
+  v.setting = false; }, 150);
 """
 )
 DRAW = """
@@ -90,28 +104,28 @@ for (let i = 0; i < file.data.name.length; i++) {
 """
 
 
-def follow(map: Map, ask: ColumnDataSource, answer: ColumnDataSource, sliders: Sequence[Slider],
-           dims: Sequence[int]) -> None:  # fmt: skip
-    """Send the map's moves and taps and the sliders' values as questions `ask`; `answer` ends each of them."""
-    names: dict[str, Model] = {
-        "ask": ask,
-        "mark": map.mark,
-        "lasso": map.lasso,
-        "hand": map.hand,
-        "answer": answer,
-    }  # the page has only what something on it names
-    for event in (PanStart, Pan, PanEnd, Tap):
-        map.plot.js_on_event(event, CustomJS(args=names, code=MOVE))
+def follow(map: Map, ask: ColumnDataSource, answer: ColumnDataSource, source: ColumnDataSource,
+           sliders: Sequence[Slider], dims: Sequence[int], file: ColumnDataSource) -> None:  # fmt: skip
+    """Send the map's moves and taps and the sliders' values as questions `ask`.
+
+    answer: ends a question; what it says is written below the picture, whose `source` takes its columns shown_*
+    file: see `download`
+    """
+    answered = {"answer": answer, "ask": ask, "mark": map.mark, "plot": map.plot, "source": source, "colour": MARK,
+                "sliders": list(sliders), "dims": list(dims)}  # fmt: skip
+    answer.js_on_change("data", CustomJS(args=answered, code=ANSWERED))
     for slider, index in zip(sliders, dims, strict=True):
-        slider.js_on_change("value", CustomJS(args={"ask": ask, "index": index}, code=SLIDE))
-    answer.js_on_change("data", CustomJS(args={"answer": answer, "mark": map.mark, "sliders": list(sliders),
-                                               "dims": list(dims)}, code=ANSWERED))  # fmt: skip
+        slider.js_on_change("value", CustomJS(args={"index": index}, code=SLIDE))
+    names: dict[str, Model] = {"mark": map.mark, "lasso": map.lasso, "hand": map.hand, "hover": map.hover,
+                               "ask": ask, "answer": answer, "file": file}  # fmt: skip
+    move = CustomJS(args=names, code=MOVE)  # a page has only the models that something on it names
+    for event in (PanStart, Pan, PanEnd, Tap):
+        map.plot.js_on_event(event, move)
 
 
-def ready(document: Document, map: Map, ask: ColumnDataSource, plots: Sequence[bokeh_figure]) -> None:
-    """Arrow keys, and figures in the page's colours."""
-    document.js_on_event(DocumentReady, CustomJS(args={"ask": ask, "mark": map.mark, "plot": map.plot}, code=KEYS))
-    document.js_on_event(DocumentReady, CustomJS(args={"plots": list(plots)}, code=DARK_JS))
+def along(scrub: Slider) -> None:
+    """Ask where a slider along a path is."""
+    scrub.js_on_change("value", CustomJS(code=ALONG))
 
 
 def drawing(pad: bokeh_figure, strokes: ColumnDataSource) -> None:

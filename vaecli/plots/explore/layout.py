@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from bokeh.document import Document
-from bokeh.models import InlineStyleSheet, UIElement, Widget
+from bokeh.models import Div, InlineStyleSheet, UIElement, Widget
 from bokeh.models.layouts import Column, Row
 
 from vaecli.plots.explore.look import CSS, safe, sheet
@@ -17,15 +17,15 @@ TEMPLATE = """
 <style>CSS_HERE</style>{% endblock %}
 {% block contents %}
 <main>
-<h1>{{ heading | e }}</h1><p class="soft">{{ lead | e }}</p>
+<h1>{{ heading | e }}</h1>{{ embed(roots.lead) }}
 <div class="columns">
   <section aria-label="Map">{{ embed(roots.map) }}</section>
-  <section aria-label="Decoding">{{ embed(roots.point) }}</section>
+  <section aria-label="Decoding">{{ embed(roots.picture) }}
+  <p id="place" role="status"></p>
+  {{ embed(roots.latents) }}</section>
 </div>
 <div class="cards">
-{% for name, title in cards %}
-<section><h2>{{ title }}</h2>{{ embed(roots[name]) }}</section>
-{% endfor %}
+{% for name in cards %}<div>{{ embed(roots[name]) }}</div>{% endfor %}
 </div>
 </main>
 {% endblock %}
@@ -52,16 +52,19 @@ PAGE = """
 """.replace("CSS_HERE", CSS)
 
 
-def arrange(document: Document, heading: str, lead: str, map: UIElement, point: UIElement,
-            cards: Mapping[str, tuple[str, UIElement]]) -> None:  # fmt: skip
-    """Put the map, the decoding and `cards` (title and content by their names) on the page."""
-    for name, root in {"map": map, "point": point, **{key: card for key, (_, card) in cards.items()}}.items():
+def arrange(document: Document, heading: str, roots: Mapping[str, UIElement], cards: Mapping[str, UIElement]) -> None:
+    """Put lead, map, picture, latents (`roots` by these names) and columns of cards on the page."""
+    for name, root in {**roots, **cards}.items():
         root.name = name
         document.add_root(root)
-    titles = [(key, title) for key, (title, _) in cards.items()]
     document.title = heading
     document.template = TEMPLATE
-    document.template_variables.update(heading=heading, lead=lead, cards=titles)
+    document.template_variables.update(heading=heading, cards=list(cards))
+
+
+def card(title: str, *children: UIElement) -> Column:
+    """Children below a title."""
+    return stacked(Div(text=f"<h2>{safe(title)}</h2>"), *children)
 
 
 def dress(*widgets: UIElement, style: InlineStyleSheet | None = None) -> None:
@@ -81,8 +84,3 @@ def wrapped(*children: UIElement) -> Row:
 def stacked(*children: UIElement) -> Column:
     """Children below each other."""
     return Column(children=list(children), sizing_mode="stretch_width", styles={"gap": "4px"})
-
-
-def paragraph(texts: Sequence[str]) -> str:
-    """Paragraphs of HTML of texts from data."""
-    return "".join(f"<p>{safe(text, 400)}</p>" for text in texts)

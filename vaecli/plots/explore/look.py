@@ -5,30 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-import matplotlib
 import numpy as np
 from bokeh.models import InlineStyleSheet
+from bokeh.palettes import Viridis256
 from bokeh.plotting import figure as bokeh_figure
 
-from vaecli.plots.latents import CLASS_COLOURS
+from vaecli.plots.palette import CLASS_COLOURS
 from vaecli.utils.text import printable
 
 ACCENT = "#0072b2"
 PALE = "#bbbbbb"  # dots without a colour of their own
 LONGEST = 120  # characters of a name or label
+NUMBERS = [Viridis256[round(1.867 * k)].lower() for k in range(128)]  # without its palest yellow
 MAX_CLASSES = 20  # with colours of their own in the legend; more are coloured like numbers
 
 CSS = """
-:root { color-scheme: light dark; --ink: #222; --soft: #5c5c5c; --ground: #fff; --line: #ddd; --accent: #0072b2; }
+:root { color-scheme: light dark; --ink: #222; --soft: #5c5c5c; --ground: #fff; --line: #ddd; --accent: #0072b2;
+  --warn: #b84a00; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --soft: #aaa; --ground: #16181b; --line: #3a3d42; --accent: #56b4e9; } }
+  :root { --ink: #e6e6e6; --soft: #aaa; --ground: #16181b; --line: #3a3d42; --accent: #56b4e9; --warn: #ff8c42; } }
+:root { --bk-axis-label-text-color: var(--ink); --bk-major-label-text-color: var(--ink);
+  --bk-axis-line-color: var(--line); --bk-major-tick-line-color: var(--line); --bk-grid-line-color: var(--line);
+  --bk-outline-line-color: var(--line); }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
 main { max-width: 1240px; margin: 0 auto; padding: 10px 16px 40px; }
 h1 { font-size: 19px; margin: 4px 0; } h2 { font-size: 15px; margin: 12px 0 4px; }
-p { margin: 4px 0; } .soft { color: var(--soft); }
+p { margin: 4px 0; } .warn { color: var(--warn); font-weight: 600; } #place { min-height: 22px; }
+.soft { color: var(--soft); }
 .columns { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 4px 26px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 6px 26px;
   border-top: 1px solid var(--line); margin-top: 12px; }
+.cards > div { min-width: 0; }
 @media (max-width: 760px) { .columns { grid-template-columns: minmax(0, 1fr); } main { padding: 6px 10px 30px; } }
 a { color: var(--accent); }
 """
@@ -36,6 +43,9 @@ WIDGETS = """
 :host { color: var(--ink); font-family: inherit; font-size: 14px; --bokeh-font-size: 14px; }
 .bk-input, select { background-color: var(--ground) !important; color: var(--ink) !important;
   border-color: var(--line) !important; }
+select { appearance: auto !important; background-image: none !important; }
+input::file-selector-button { background: transparent; color: var(--ink); border: 1px solid var(--line);
+  border-radius: 4px; padding: 3px 8px; }
 .bk-btn { background: transparent !important; color: var(--ink) !important; border-color: var(--line) !important; }
 .bk-btn.bk-active { border-color: var(--accent) !important; box-shadow: inset 0 -2px 0 var(--accent);
   font-weight: 600; }
@@ -45,27 +55,13 @@ WIDGETS = """
 .noUi-target { background: var(--line) !important; border-color: var(--line) !important; }
 .bk-clearfix, .bk-description { overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+h2 { font-size: 15px; margin: 12px 0 4px; }
 td { padding: 0 12px 0 0; } td b { white-space: nowrap; }
 td:first-child { white-space: nowrap; max-width: 150px; overflow: hidden; text-overflow: ellipsis; }
-.soft { color: var(--soft); } .warn { color: #d55e00; font-weight: 600; }
+.soft { color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
 code { overflow-wrap: anywhere; user-select: all; }
 .key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; }
 .dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; }
-"""
-
-# Figures follow the colours of the page: canvas cannot read style sheets.
-DARK_JS = """
-const query = window.matchMedia("(prefers-color-scheme: dark)");
-const paint = () => {
-  const ink = query.matches ? "#e6e6e6" : "#222222", line = query.matches ? "#3a3d42" : "#e4e4e4";
-  for (const plot of plots) {
-    plot.outline_line_color = line;
-    for (const axis of [...plot.below, ...plot.left]) if (axis.major_label_text_color !== undefined) {
-      axis.major_label_text_color = ink; axis.axis_label_text_color = ink;
-      axis.axis_line_color = line; axis.major_tick_line_color = line; }
-    for (const grid of plot.center) if (grid.grid_line_color !== undefined) grid.grid_line_color = line;
-  } };
-paint(); query.addEventListener("change", paint);
 """
 
 
@@ -97,30 +93,42 @@ def quiet(plot: bokeh_figure) -> None:
     plot.grid.grid_line_color = "#e4e4e4"
 
 
-def dot_colours(values: np.ndarray | None, n: int, classes: Sequence[str] | None) -> tuple[list[str], str]:
-    """A colour for each of n dots, and the legend as HTML.
+def dot_colours(values: np.ndarray | None, n: int, classes: Sequence[str] | None) -> tuple[np.ndarray, str]:
+    """A colour for each of n dots, uint32 (n,) as in 0xRRGGBBAA, and the legend as HTML.
 
-    values (N,): class numbers with `classes`, the names, or numbers without; None: all alike
+    values (N,): class numbers with `classes`, the names, or numbers without; None: all alike; NaN: unknown
     """
     if values is None:
-        return [ACCENT] * n, ""
+        return np.full(n, packed(ACCENT)), ""
     if classes is not None and len(classes) <= MAX_CLASSES:
         found = [class_colour(k) for k in range(len(classes))]
         keys = (f"<span class=key><span class=dot style='background:{colour}'></span>{safe(name, 40)}</span>"
                 for colour, name in zip(found, classes, strict=True))  # fmt: skip
-        return [found[int(k)] if k == k else PALE for k in values], "".join(keys)
+        return from_table(values, found), "".join(keys)
     known = values[np.isfinite(values)]
     low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
     shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    table = [matplotlib.colors.to_hex(tuple(c)) for c in matplotlib.colormaps["viridis"](np.linspace(0, 0.93, 128))]
-    colours = [table[int(127 * s)] if s == s else PALE for s in shares]
-    ramp = ", ".join(table[::16])
+    ramp = ", ".join(NUMBERS[::16])
     ends = (safe(classes[int(low)], 30), safe(classes[int(high)], 30)) if classes else (f"{low:.4g}", f"{high:.4g}")
     bar = f"<span style='display:inline-block;width:120px;height:10px;background:linear-gradient(90deg,{ramp})'></span>"
-    return colours, f"{ends[0]} {bar} {ends[1]}"
+    return from_table(np.floor(127 * shares), NUMBERS), f"{ends[0]} {bar} {ends[1]}"
+
+
+def from_table(places: np.ndarray, table: Sequence[str]) -> np.ndarray:
+    """The colours, uint32, at places (N,) in a table; NaN: PALE."""
+    known = np.isfinite(places)
+    colours = np.array([packed(colour) for colour in [*table, PALE]], np.uint32)
+    return colours[np.where(known, places, len(table)).astype(int)]
+
+
+def packed(colour: str) -> np.uint32:
+    """A colour #rrggbb as Bokeh takes it in an array."""
+    return np.uint32(int(colour[1:] + "ff", 16))
 
 
 def class_colour(k: int) -> str:
     """The colour of class k; beyond ten, darker ones."""
-    rgb = np.array(matplotlib.colors.to_rgb(CLASS_COLOURS[k % len(CLASS_COLOURS)]))
-    return matplotlib.colors.to_hex(tuple(rgb * 0.55 if k >= len(CLASS_COLOURS) else rgb))
+    colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
+    if k < len(CLASS_COLOURS):
+        return colour
+    return "#" + "".join(f"{round(0.55 * int(colour[i : i + 2], 16)):02x}" for i in (1, 3, 5))

@@ -4,44 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import contourpy
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, LassoSelectTool, PanTool, ResetTool, SaveTool, WheelZoomTool
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJSHover,
+    HoverTool,
+    LassoSelectTool,
+    PanTool,
+    Range1d,
+    ResetTool,
+    SaveTool,
+    WheelZoomTool,
+)
 from bokeh.plotting import figure as bokeh_figure
-from scipy.ndimage import gaussian_filter
 
-from vaecli.plots.explore.look import ACCENT, quiet, safe
+from vaecli.plots.explore.look import quiet, safe
 from vaecli.utils.text import printable, shorten
 
 MARK = "#d55e00"
 BINS, SMOOTHING = 90, 2.0  # of the histogram from which contours are drawn
 SHARES = (0.5, 0.9, 0.99)  # of the prior within its contours
+EMPTY = 3.5  # the reach of axes without dots
+LABEL = "return names ? (names[value] ?? '') : isNaN(value) ? '' : Number(value.toPrecision(4)) + '';"
 
 
 class Map:
-    """A figure of N dots (N, 2), and what lies over them.
+    """A figure of dots, and what lies over them; it has axes before it has dots."""
 
-    labels: a text for each dot, shown when the mouse is over it; rows: their row numbers
-    """
-
-    def __init__(self, at: np.ndarray, labels: Sequence[str], rows: Sequence[int], title: str = "latent map") -> None:
+    def __init__(self, title: str = "latent map", height: int = 520) -> None:
         self.lasso, self.wheel, self.hand = LassoSelectTool(), WheelZoomTool(), PanTool()
         self.plot = bokeh_figure(
-            height=520, sizing_mode="stretch_width", name=title, toolbar_location="above", active_drag=None,
+            height=height, sizing_mode="stretch_width", name=title, toolbar_location="above", active_drag=None,
             tools=[self.lasso, self.hand, self.wheel, ResetTool(), SaveTool()], active_scroll=self.wheel, min_border=5,
+            x_range=Range1d(-EMPTY, EMPTY), y_range=Range1d(-EMPTY, EMPTY),
         )  # fmt: skip
         quiet(self.plot)
-        self.plot.x_range.range_padding = self.plot.y_range.range_padding = 0.06
-        shown = [shorten(printable(label), 80) for label in labels]
-        self.dots = ColumnDataSource(data={"x": at[:, 0], "y": at[:, 1], "label": shown, "row": list(rows),
-                                           "colour": [ACCENT] * len(at)})  # fmt: skip
-        size = 7 if len(at) < 1500 else 5 if len(at) < 5000 else 4
-        drawn = self.plot.scatter("x", "y", source=self.dots, size=size, color="colour", line_color=None, alpha=0.7,
-                                  nonselection_alpha=0.12, selection_alpha=0.95)  # fmt: skip
-        self.plot.x_range.renderers = self.plot.y_range.renderers = [drawn]
-        self.plot.add_tools(HoverTool(renderers=[drawn], limit=1, attachment="above",
-                                      tooltips="<div style='max-width:260px'>row @row<br>@label</div>"))  # fmt: skip
+        empty: dict[str, list[float]] = {key: [] for key in ("x", "y", "label", "row", "colour")}
+        self.dots = ColumnDataSource(data=empty)
+        self.drawn = self.plot.scatter("x", "y", source=self.dots, size=4, color="colour", line_color=None, alpha=0.7,
+                                       nonselection_alpha=0.12, selection_alpha=0.95)  # fmt: skip
+        self.label = CustomJSHover(code=LABEL)
+        self.hover = HoverTool(
+            renderers=[self.drawn], limit=1, attachment="above", formatters={"@label": self.label},
+            tooltips="<div style='max-width:260px;overflow-wrap:anywhere'>row @row<br>@label{custom}</div>",
+        )  # fmt: skip
+        self.plot.add_tools(self.hover)
         self._over()
+
+    def fill(self, at: np.ndarray, labels: np.ndarray, names: Sequence[str] | None, rows: np.ndarray,
+             colours: np.ndarray) -> None:  # fmt: skip
+        """Show dots at (N, 2).
+
+        labels (N,): places in `names`, or numbers without, shown when the mouse is over a dot, with its row number;
+        colours (N,): as of `dot_colours`
+        """
+        shown = None if names is None else [shorten(printable(name), 80) for name in names]
+        self.label.args = {"names": shown}
+        for glyph in (self.drawn.glyph, self.drawn.selection_glyph, self.drawn.nonselection_glyph):
+            glyph.size = 7 if len(at) < 1500 else 5 if len(at) < 5000 else 4
+        x, y = at.astype(np.float32).T.copy()
+        self.dots.data = {"x": x, "y": y, "label": labels.astype(np.float32), "row": rows.astype(np.int32),
+                          "colour": colours}  # fmt: skip
+        self._fit(at)
+
+    def _fit(self, at: np.ndarray) -> None:
+        """Let the axes span all dots."""
+        for axis, values in ((self.plot.x_range, at[:, 0]), (self.plot.y_range, at[:, 1])):
+            low, high = float(values.min()), float(values.max())
+            margin = 0.05 * (high - low) or 1.0
+            axis.update(start=low - margin, end=high + margin, reset_start=low - margin, reset_end=high + margin)
 
     def _over(self) -> None:
         """Draw what lies over the dots. The point has a level of its own, so that the dots need not be drawn again."""
@@ -61,9 +92,17 @@ class Map:
         self.plot.scatter("x", "y", source=self.mark, size=17, fill_color=MARK, line_color="white", line_width=2.5,
                           level="overlay")  # fmt: skip
 
-    def place(self, at: np.ndarray, across: str, up: str) -> None:
-        """Put the dots at (N, 2), on axes of these names."""
-        self.dots.data = {**self.dots.data, "x": at[:, 0], "y": at[:, 1]}
+    def place(self, at: np.ndarray) -> None:
+        """Move the dots to (N, 2)."""
+        x, y = at.astype(np.float32).T.copy()
+        self.dots.data = {**self.dots.data, "x": x, "y": y}
+        self._fit(at)
+
+    def colour(self, colours: np.ndarray) -> None:
+        """Give the dots other colours (N,), as of `dot_colours`."""
+        self.dots.data["colour"] = colours
+
+    def name_axes(self, across: str, up: str) -> None:
         self.plot.xaxis.axis_label, self.plot.yaxis.axis_label = across, up
 
     def show_posterior(self, centre: np.ndarray, shape: tuple[float, float, float] | None, draws: np.ndarray) -> None:
@@ -85,21 +124,19 @@ class Map:
     def near(self, x: float, y: float) -> int | None:
         """The dot within some nine pixels of a place; None: there is none."""
         xs, ys = np.asarray(self.dots.data["x"]), np.asarray(self.dots.data["y"])
-        spans = [max(float(r.end or 0) - float(r.start or 0), 1e-9) if _set(r) else max(float(np.ptp(v)) * 1.12, 1e-9)
-                 for r, v in ((self.plot.x_range, xs), (self.plot.y_range, ys))]  # fmt: skip
+        if not len(xs):
+            return None
+        spans = [max(abs(float(axis.end) - float(axis.start)), 1e-9) for axis in (self.plot.x_range, self.plot.y_range)]
         far = np.hypot((xs - x) / spans[0], (ys - y) / spans[1])
         nearest = int(far.argmin())
         return nearest if far[nearest] < 0.013 else None
 
 
-def _set(axis: object) -> bool:
-    """Whether the browser has reported the ends of a range."""
-    return all(isinstance(getattr(axis, end), int | float) and getattr(axis, end) == getattr(axis, end)
-               for end in ("start", "end"))  # fmt: skip
-
-
 def contours(points: np.ndarray) -> dict[str, list[np.ndarray]]:
     """Lines that enclose SHARES of points (M, 2), by a smoothed histogram."""
+    import contourpy
+    from scipy.ndimage import gaussian_filter
+
     counts, xs, ys = np.histogram2d(points[:, 0], points[:, 1], bins=BINS)
     counts = gaussian_filter(np.pad(counts, 6), SMOOTHING)
     step = xs[1] - xs[0], ys[1] - ys[0]

@@ -13,7 +13,6 @@ from bokeh.models import CustomJS, Model
 from bokeh.resources import INLINE
 
 from vaecli.plots.explore.layout import PAGE
-from vaecli.plots.explore.look import DARK_JS
 from vaecli.plots.explore.map import Map
 from vaecli.plots.explore.pictures import CurvePicture, ImagePicture, Picture, TablePicture
 
@@ -87,7 +86,7 @@ def numbers_of(picture: Picture, x_shape: Sequence[int]) -> tuple[int, int]:
 
 def table_arguments(picture: TablePicture, categories: Sequence[Sequence[str] | None] | None) -> Mapping[str, Any]:
     """What the page needs to write a table's row in the data's units."""
-    columns = picture.columns
+    columns = picture.reference
     texts = [list(categories[i] or []) or None if categories else None for i in columns.places]
     return {"places": columns.places.tolist(), "mean": columns.mean.tolist(), "scale": columns.scale.tolist(),
             "categories": texts}  # fmt: skip
@@ -131,7 +130,6 @@ def rendered(map: Map, picture: Picture, begin: Model, words: Mapping[str, Any])
         plot.name = name
         document.add_root(plot)
     document.js_on_event(DocumentReady, begin)
-    document.js_on_event(DocumentReady, CustomJS(args={"plots": [map.plot, picture.plot]}, code=DARK_JS))
     html: str = file_html(document, INLINE, words["heading"], template=PAGE, template_variables=dict(words),
                           suppress_callback_warning=True)  # fmt: skip
     return html
