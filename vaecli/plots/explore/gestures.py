@@ -20,7 +20,7 @@ dot.style = `position: absolute; width: 15px; height: 15px; margin: -8px; border
   background: ${colour}; pointer-events: none; will-change: transform; left: 0; top: 0;`;
 view.el.shadowRoot.append(dot);
 const v = {
-  number: 0, answers: 0, busy: false, next: null, since: 0, at: [0, 0],
+  number: 0, answers: 0, busy: false, next: null, since: 0, at: [0, 0], told: {},
   put(x, y) { v.at = [x, y];
     if (mark.data.x.length) mark.setv({data: {x: [], y: []}}, {sync: false});
     const across = view.frame.x_scale.compute(x), up = view.frame.y_scale.compute(y);
@@ -55,7 +55,10 @@ if (!v || lasso.active || hand.active) return;
 if (kind == "panstart" || kind == "panend") hover.setv({active: kind == "panend"}, {sync: false});
 v.move(kind == "tap" ? "tap" : "plane", cb_obj.x, cb_obj.y);
 """
-SLIDE = "if (window.vae && !window.vae.setting) window.vae.want({kind: 'latent', x: index, y: cb_obj.value});"
+# Callbacks may run later than what they follow: a slider that an answer has moved is known by its value.
+SLIDE = """
+if (window.vae && window.vae.told[index] !== cb_obj.value) window.vae.want({kind: "latent", x: index, y: cb_obj.value});
+"""
 ALONG = "if (window.vae) window.vae.want({kind: 'path', x: cb_obj.value, y: 0});"
 ANSWERED = (
     BEGIN
@@ -73,10 +76,10 @@ if (!v.next) v.put(data.x[0], data.y[0]);
 v.busy = false; v.answers += 1; v.answered = v.current;
 if (v.next) { const next = v.next; v.next = null; v.send(next); }
 clearTimeout(v.timer);
-v.timer = setTimeout(() => { v.settle(); v.setting = true; const z = data.z[0];
+v.timer = setTimeout(() => { v.settle(); const z = data.z[0];
   sliders.forEach((slider, i) => { const to = Math.min(slider.end, Math.max(slider.start, z[dims[i]]));
-    if (Math.abs(slider.value - to) > 1e-6) slider.value = to; });
-  v.setting = false; }, 150);
+    v.told[dims[i]] = to;
+    if (Math.abs(slider.value - to) > 1e-6) slider.value = to; }); }, 150);
 """
 )
 DRAW = """
