@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.command_line import called, vae
+from support.command_line import called, forked, vae
 from support.names import NASTY
 from support.run_folders import make
 
@@ -151,7 +151,7 @@ def test_letters_that_the_terminal_lacks(tmp_path: Path) -> None:
 
 def test_hydra_cannot_work_in_such_a_folder(tmp_path: Path) -> None:
     (tmp_path / "${").mkdir()
-    done = called("runs", cwd=tmp_path / "${")
+    done = forked("runs", cwd=tmp_path / "${")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "with ${ in its name; rename it" in done.stderr
 
