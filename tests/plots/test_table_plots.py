@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from support.command_line import called
 from support.figures import check, words
 
+from vaecli.commands import data as data_command
 from vaecli.plots.columns import Columns, Reference, moments, short_number
 from vaecli.plots.histograms import correlations
+from vaecli.plots.odd_rows import show_odd_rows
 from vaecli.plots.style import SCREEN
 from vaecli.plots.tables import TablePlots
 
@@ -122,3 +127,44 @@ def test_categories_are_bars_with_their_texts() -> None:
         word in shown for word in ("<a>", "k0", "others")
     )
     assert "k14" not in shown
+
+
+def test_cells_show_the_texts_of_categories() -> None:
+    x = np.array([[[2010.0, 0.0], [2020.0, 1.0], [2030.0, 2.0]]])
+    reference = Reference(np.array([2020.0, 1.0]), np.array([10.0, 0.8]))
+    view = TablePlots(["a", "b"], reference, [None, ["low", "mid", "high"]])
+    figure = check(view.strips(x, ["$z_{1}$"]))
+    assert [word for word in words(figure).split() if word in ("low", "mid", "high")] == ["low", "mid", "high"]
+    assert "3 categories" in words(figure)
+    assert "1.00" not in words(figure)
+
+
+def test_an_outlier_leaves_the_others_apart() -> None:
+    x = np.array([[0.5, -0.5, 5e6], [0.0, 1.0, -2.0]])
+    view = TablePlots(["a", "b", "c"], Reference(np.zeros(3), np.ones(3)))
+    figure = check(view.reconstructions(x, [("reconstruction", x * 0.9)]))
+    low, high = figure.axes[0].get_xlim()
+    assert -8 <= low < high == 8
+    assert "5.0M" in words(figure)  # the value itself, beside its arrow
+    assert "4.5M" not in words(figure)
+
+
+def test_scores_beyond_the_axis_are_counted() -> None:
+    ordinary, scores = -20 + RNG.standard_normal(80), np.append(-20 + RNG.standard_normal(50), [-145.0, -863.0])
+    figure = check(show_odd_rows(ordinary, scores, scores < -100, None, "title"))
+    assert "2 of the rows below" in words(figure)
+    assert figure.axes[0].get_xlim()[0] > -100
+    figure = check(show_odd_rows(ordinary, scores[:50], scores[:50] < -100, None, "title"))
+    assert "of the rows below" not in words(figure)
+    assert figure.axes[0].get_xlim()[0] > min(scores[:50].min(), ordinary.min()) - 1  # no empty room at the left
+
+
+def test_a_look_at_data_calls_them_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"{i * 0.7:.1f},{i % 7 + 0.5},{(i * i) % 11 + 0.1}" for i in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,c", *lines]) + "\n")
+    drawn: list[Figure] = []
+    monkeypatch.setattr(data_command, "write_figure", lambda path, figure: drawn.append(figure))
+    done = called("data", "input=x.csv", "output=look.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "correlations of the data" in words(drawn[0])
+    assert "samples" not in words(drawn[0])

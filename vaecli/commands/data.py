@@ -191,6 +191,6 @@ def draw(path: Path, dataset: Dataset, splits: Splits) -> None:
     if dataset.names and len(dataset.names) == shape[0] and len(shape) == 1:
         title += f", the first {MAX_DRAWN_COLUMNS} of {shape[0]:,} columns" if shape[0] > MAX_DRAWN_COLUMNS else ""
         table = TablePlots(dataset.names[:MAX_DRAWN_COLUMNS], categories=dataset.categories)
-        write_figure(path, table.samples(x[:, :MAX_DRAWN_COLUMNS], title))
+        write_figure(path, table.data(x[:, :MAX_DRAWN_COLUMNS], title))
     else:
         write_figure(path, view_of(dataset, shape).samples(x, title))

@@ -40,9 +40,13 @@ class Columns(NamedTuple):
     mean: np.ndarray  # (k,), in the columns' own units
     scale: np.ndarray  # (k,)
     note: str  # what is left out; empty where all are shown
+    texts: Sequence[Sequence[str] | None] = ()  # (k,): of each column the texts of its codes, None for numbers
 
     @classmethod
-    def choose(cls, names: Sequence[str], reference: Reference | None, x: np.ndarray, word: str = "vary") -> Self:
+    def choose(
+        cls, names: Sequence[str], reference: Reference | None, x: np.ndarray, word: str = "vary",
+        categories: Sequence[Sequence[str] | None] | None = None,
+    ) -> Self:  # fmt: skip
         """At most MAX_COLUMNS of a table's columns: those that vary most in x (..., d), in standard units.
 
         reference: supplies the units; None: those of x; word: replaces `vary` in the note
@@ -56,7 +60,8 @@ class Columns(NamedTuple):
             index = np.sort(np.argsort(-varies, kind="stable")[:MAX_COLUMNS])
             note = f"the {MAX_COLUMNS} of {d} columns that {word} most"
         shown = [text.figure(names[i], MAX_NAME_LENGTH) for i in index.tolist()]
-        return cls(index, shown, mean[index], scale[index], note)
+        texts = [None if categories is None else categories[i] for i in index.tolist()]
+        return cls(index, shown, mean[index], scale[index], note, texts)
 
     def standard(self, x: np.ndarray) -> np.ndarray:
         """These columns of x (..., d) in standard units (..., k)."""
@@ -69,8 +74,18 @@ class Columns(NamedTuple):
         return "; ".join(filter(None, [what, self.note])) + end + source or None
 
     def own_units(self) -> list[str]:
-        """0 and a step of 1 in standard units, in the columns' own units, as in 5.84 ± 0.83."""
-        return [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
+        """0 and a step of 1 in standard units, in the columns' own units, as in 5.84 ± 0.83; how many categories."""
+        units = [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
+        texts = self.texts or [None] * len(units)
+        return [unit if known is None else f"{len(known)} categories" for unit, known in zip(units, texts, strict=True)]
+
+    def own_value(self, i: int, standard: float) -> str:
+        """A value of the i-th column in its own units, or its category."""
+        scale, known = float(self.scale[i]), self.texts[i] if self.texts else None
+        own = float(self.mean[i] + scale * standard)
+        if known is None:
+            return short_number(own, scale)
+        return text.figure(known[int(np.clip(round(own), 0, len(known) - 1))], MAX_NAME_LENGTH)
 
     def label_rows(self, ax: Axes, width: float, size: float = LABEL) -> None:
         """The names at the left of axes that have a row for each column, the first on top."""

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import StrMethodFormatter
 
 from vaecli.plots.columns import one_line
-from vaecli.plots.style import BLUE, GREY, LABEL, ORANGE, SMALL, canvas, tidy
+from vaecli.plots.style import BLUE, GREY, LABEL, ORANGE, SMALL, canvas, number, tidy
 
 MAX_ROWS, MAX_COLUMNS = 10, 24
 
@@ -43,21 +44,27 @@ def show_odd_rows(
 
 
 def histograms(ax: Axes, ordinary: np.ndarray, scores: np.ndarray, flagged: np.ndarray) -> None:
-    """Reference rows grey, the file's rows blue, flagged ones orange; very low scores are drawn at the left edge."""
+    """Reference rows grey, the file's rows blue, flagged ones orange.
+
+    Very low scores are in the leftmost bar, and the axis says how many.
+    """
     known = np.concatenate([part[np.isfinite(part)] for part in (ordinary, scores)])
     high = float(known.max(initial=-1e30)) if len(known) else 0.0
     left = float(np.min(ordinary[np.isfinite(ordinary)], initial=high - 1))
-    edge = left - 2 * (high - left)
+    edge = max(left - 2 * (high - left), float(known.min(initial=high - 1)))
     bins = np.linspace(edge, high + 1e-9, 60).tolist()
     drawn = {"compared with": (ordinary, GREY), "rows": (scores[~flagged], BLUE), "flagged": (scores[flagged], ORANGE)}
     for label, (values, colour) in drawn.items():
         inside = np.clip(np.where(np.isfinite(values), values, edge), edge, high)
         ax.hist(inside, bins, color=colour, alpha=0.6, label=f"{label}: {len(values):,}")
-    ax.set_xlabel("log p(x) in nats; odd on the left", fontsize=LABEL)
+    beyond = int((~(scores >= edge)).sum())  # minus infinity and NaN too
+    said = f"; {beyond:,} of the rows below {number(edge, 1)}: leftmost bar" if beyond else ""
+    ax.set_xlabel(f"log p(x) in nats; odd on the left{said}", fontsize=LABEL)
     ax.set_ylabel("rows", fontsize=LABEL)
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(0, None)
-    ax.legend(fontsize=SMALL, frameon=False, loc="upper left")
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.legend(fontsize=SMALL, frameon=False, loc="best")
     tidy(ax)
 
 

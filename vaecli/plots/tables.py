@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.plots.columns import MAX_COLUMNS, UNITS, Columns, Reference, label_size, name_width, one_line, short_number
+from vaecli.plots.columns import MAX_COLUMNS, UNITS, Columns, Reference, label_size, name_width, one_line
 from vaecli.plots.histograms import Categories, show_rows
 from vaecli.plots.style import (
     COLOURS,
@@ -44,6 +44,7 @@ IN_A_ROW = 10  # observations
 STRIP = 1.25  # inches: the least width of a strip
 RIGHT, NAMES = 1.2, 2.3  # inches: the width of the columns' own units, and the most that names get
 FARTHEST = 3.0  # standard units: the end of the colour scale
+OUTLYING = 8.0  # standard units: values farther out are written at the edge, so that the others can be told apart
 CELL = 0.36  # inches: least width of a cell with its number
 CELL_TEXT = 7  # points of the numbers in cells
 
@@ -164,7 +165,7 @@ class TablePlots:
         return max(1, int(SCREEN[1] / (LEAST_ROW * min(len(self.names), MAX_COLUMNS) + HEAD)))
 
     def _columns(self, drawn: np.ndarray, word: str = "vary") -> Columns:
-        return Columns.choose(self.names, self.reference, drawn, word)
+        return Columns.choose(self.names, self.reference, drawn, word, self.categories)
 
     def _grid(
         self, columns: Columns, n: int, most: int, width: float, title: str | None, legend: float = 0.0
@@ -201,7 +202,8 @@ class TablePlots:
         names = [wrap(label, 5.0, LABEL) for label, _ in rows]
         figure, axes, _ = self._grid(columns, n, IN_A_ROW, width, title, 0.3 * max(1, len(rows) // 3))
         drawn = [columns.standard(values) for _, values in rows]
-        reach = limits(*drawn, pad=0.08)
+        low, high = limits(*drawn, pad=0.08)
+        reach = max(low, -OUTLYING), min(high, OUTLYING)
         colours = COLOURS if len(rows) <= len(COLOURS) else sequential(len(rows))(range(len(rows)))
         for i, ax in enumerate(axes):
             ax.hlines(range(k), *reach, color="#e4e4e4", linewidth=0.7, zorder=0)
@@ -209,6 +211,7 @@ class TablePlots:
             ax.plot(drawn[0][i], range(k), "o", color=DARK, markersize=6, alpha=0.45, label=names[0])
             for colour, label, values in zip(colours, names[1:], drawn[1:], strict=False):
                 ax.plot(values[i], range(k), "|", color=colour, markersize=10, markeredgewidth=2.2, label=label)
+            _beyond(ax, columns, [values[i] for values in drawn], [DARK, *colours], reach)
             ax.set(xlim=reach, ylim=(k - 0.4, -0.6))
             ax.xaxis.set_major_locator(locator(3 if width < 2 else 6))
             if notes:
@@ -250,17 +253,32 @@ def _steps(ax: Axes, names: Sequence[str], width: float) -> None:
 
 
 def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float, cell: float) -> None:
-    """Each number in its column's own units, if they all fit into cells of so many inches."""
+    """Each number in its column's own units, if they all fit into cells of so many inches; categories cut to fit."""
     texts = {}
     for (row, step), value in np.ndenumerate(standard):
-        scale = float(columns.scale[row])
         if np.isfinite(value):
-            texts[row, step] = short_number(float(columns.mean[row] + scale * value), scale)
-    if any(text_size(text, CELL_TEXT)[0] > cell for text in texts.values()):
+            own = columns.own_value(row, float(value))
+            texts[row, step] = one_line(own, cell, CELL_TEXT) if columns.texts[row] else own
+    if any(text_size(text, CELL_TEXT)[0] > cell for (row, _), text in texts.items() if not columns.texts[row]):
         return
     for (row, step), text in texts.items():
         colour = "white" if abs(standard[row, step]) > 0.65 * reach else DARK
         ax.text(step, row, text, ha="center", va="center", fontsize=CELL_TEXT, color=colour)
+
+
+def _beyond(
+    ax: Axes, columns: Columns, values: Sequence[np.ndarray], colours: Sequence[Any], reach: tuple[float, float]
+) -> None:
+    """An arrow at the edge for each of the values, (k,) each, beyond it; the first of a row also as text."""
+    for edge, marker, side, out in ((reach[0], "<", "left", np.less), (reach[1], ">", "right", np.greater)):
+        written: set[int] = set()
+        for these, colour in zip(values, colours, strict=False):
+            for row in np.flatnonzero(out(these, edge)).tolist():
+                ax.plot(edge, row, marker, color=colour, markersize=5, alpha=0.7, clip_on=False)
+                if row not in written:
+                    own = f"  {columns.own_value(row, float(these[row]))}  "
+                    ax.text(edge, row, own, fontsize=SMALL - 1, color=colour, ha=side, va="center")
+                written.add(row)
 
 
 def _legend(figure: Figure, ax: Axes, width: float) -> None:
