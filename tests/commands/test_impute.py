@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,10 @@ def test_no_indices_are_refused(folder: Path, words: tuple[str, ...]) -> None:
     done = quick(folder, "reconstruct", "run=run", "indices=[]", *words)
     assert done.returncode == 1
     assert done.stderr == "error: indices=[]: expected at least one index, as in indices=[3,14]\n"
+
+
+def test_no_squared_error_over_columns_of_different_units(folder: Path) -> None:
+    said = vae(folder, "evaluate", "run=run", "k=5", "limit=20", "output=figures.json")
+    assert "mean squared error" not in said
+    assert json.loads((folder / "figures.json").read_text())["mse"] is None
+    assert "status" in vae(folder, "runs", "path=run")  # and the file is read again

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -363,3 +365,19 @@ def test_a_run_that_cannot_be_written_says_so(digits_run: Path, command: Command
         assert place.read_text() == "in the way"
     finally:
         place.unlink()
+
+
+def test_a_manifold_is_over_the_latents_that_are_used(digits_run: Path, tmp_path: Path, command: Command) -> None:
+    run = Path(shutil.copytree(digits_run, tmp_path / "run"))
+    summary = json.loads((run / "summary.json").read_text())
+    used = [0.01] * len(summary["kl_per_dim"])
+    used[2] = used[1] = 3.0
+    (run / "summary.json").write_text(json.dumps({**summary, "kl_per_dim": used}))
+    command("manifold", f"run={run}", "n=3", f"output={tmp_path / 'default.png'}")
+    command("manifold", f"run={run}", "n=3", "dims=[1,2]", f"output={tmp_path / 'used.png'}")
+    command("manifold", f"run={run}", "n=3", "dims=[0,1]", f"output={tmp_path / 'first.png'}")
+    default, used_too, first = ((tmp_path / f"{name}.png").read_bytes() for name in ("default", "used", "first"))
+    assert default == used_too != first
+    (run / "summary.json").write_text(json.dumps({**summary, "kl_per_dim": None}))
+    command("manifold", f"run={run}", "n=3", f"output={tmp_path / 'default.png'}")
+    assert (tmp_path / "default.png").read_bytes() == first

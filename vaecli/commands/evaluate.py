@@ -150,7 +150,7 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluated:
         with Countdown("quadrature", len(split)) as tick:
             exact = quadrature(model, split, tick=tick)
         refused = exact.refused(scores)
-    figures = means(model, split, scores, config.k)
+    figures = means(run, split, scores, config.k)
     if exact is not None and refused is not None:
         figures = figures.with_exact(
             None if refused.any() else -float(exact.log_px.mean()), float(exact.error.mean()), int(refused.sum())
@@ -158,8 +158,9 @@ def evaluate(run: Run, split: Split, config: Config) -> Evaluated:
     return Evaluated(scores, exact, refused, figures)
 
 
-def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
+def means(run: Run, split: Split, scores: Scores, k: int) -> Figures:
     """The figures over all observations; UserError for one that is not finite: the weights are unusable."""
+    model, mixed = run.model, run.dataset.column_kinds is not None
     nll, n_dims = float(scores.nll.mean()), math.prod(model.x_shape)
     try:
         with problems_named():
@@ -176,7 +177,7 @@ def means(model: VAE, split: Split, scores: Scores, k: int) -> Figures:
                 active_units=int(active_units(model, split).sum()),
                 latent_dim=model.latent_dim,
                 kl_per_dim=None if (kl := kl_per_dim(model, split)) is None else kl.tolist(),
-                mse=mean_squared_error(model, split),
+                mse=None if mixed else mean_squared_error(model, split),
                 bits_per_dim=nll / (n_dims * math.log(2)) if has_mass(model, split) else None,
             )
     except ValueError as error:
@@ -259,7 +260,8 @@ def report(result: Evaluated, protocol: EvaluationSettings, warning: str | None)
     if figures.pareto_k_high is not None:
         table.add_row("Pareto k too high", f"{100 * figures.pareto_k_high:.3g} %", "", "")
     table.add_row("active units", f"{figures.active_units} of {figures.latent_dim}", "", "")
-    table.add_row("mean squared error", f"{figures.mse:.5f}", "", "")
+    if figures.mse is not None:
+        table.add_row("mean squared error", f"{figures.mse:.5f}", "", "")
     if figures.bits_per_dim is not None:
         table.add_row("bits/dim", f"{figures.bits_per_dim:.4f}", "", "")
     console.print(table)

@@ -18,15 +18,15 @@ class Config(DrawKeys):
     FILE = "manifold.png"
     n: Steps | None
     span: Span
-    dims: list[NonNegativeInt]
+    dims: list[NonNegativeInt] | None
     spacing: Literal["linear", "quantile"]
 
 
 def main(config: Config, run: Run) -> Path:
     """Write the picture; returns its path."""
-    view = config.view(run)
-    grid = manifold(run.model, config.n or view.default_grid_size, config.span, config.dims, config.spacing)
-    across, up = config.dims
+    view, dims = config.view(run), most_used(run) if config.dims is None else config.dims
+    grid = manifold(run.model, config.n or view.default_grid_size, config.span, dims, config.spacing)
+    across, up = dims
     standard = prior_moments(run.model).standard
     title = ["a grid of two latents", MODES["mean"]]
     if run.model.latent_dim > 2:
@@ -36,3 +36,11 @@ def main(config: Config, run: Run) -> Path:
     heading = config.heading(run, ", ".join(title))
     write_figure(config.target, view.manifold(grid.x, grid.values, (across, up), heading))
     return config.target
+
+
+def most_used(run: Run) -> list[int]:
+    """The two latents with the largest KL when training ended; the first two if it is not a sum over latents."""
+    kl = run.folder.known_summary().kl_per_dim
+    if kl is None or None in kl or not 2 <= len(kl) == run.model.latent_dim:
+        return [0, 1]
+    return sorted(sorted(range(len(kl)), key=lambda dim: -(kl[dim] or 0.0))[:2])

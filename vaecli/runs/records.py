@@ -173,7 +173,7 @@ class Figures(Record):
     active_units: NonNegativeInt
     latent_dim: NonNegativeInt
     kl_per_dim: list[Number] | None
-    mse: Number
+    mse: Number | None  # None for a table whose columns have units of their own
     bits_per_dim: Number | None
     exact_nll: FiniteOrNull = None
     exact_error: FiniteOrNull = None
