@@ -95,6 +95,18 @@ def test_a_sweep_over_seeds_ends_with_paired_differences(tmp_path: Path) -> None
     again = called("train", "-m", *QUICK, "latent_dim=3,2", "seeds=2", "name=s", "sweep.skip_completed=true",
                    cwd=tmp_path)  # fmt: skip
     assert again.stdout.count(" is complete") == 2
+    looked = called("reconstruct", "run=outputs/sweeps/s", "n=2", cwd=tmp_path)
+    assert looked.returncode == 0, looked.stderr
+    assert [line.strip() for line in looked.stdout.splitlines() if "latent_dim=" in line] == [
+        "latent_dim=2", "latent_dim=3",
+    ]  # fmt: skip
+    hint = called("sample", "run=outputs/sweeps/s", cwd=tmp_path).stderr
+    assert "there are 2 runs below it" in hint
+    for limit in (20, 30):
+        called("train", *QUICK, f"dataset.limit={limit}", "seeds=2", f"output=other/limit_{limit}", cwd=tmp_path)
+    table = called("runs", "path=other", cwd=tmp_path).stdout
+    assert table.count("over 2 seeds") == 2
+    assert "paired by seed" not in table  # their data differ
 
 
 def test_a_sweeps_picture_lies_in_its_folder(sweep: Path) -> None:

@@ -30,7 +30,7 @@ from vaecli.models.load import Run
 from vaecli.plots.style import number
 from vaecli.plots.view import View
 from vaecli.runs.diff import titles
-from vaecli.runs.find import runs_below
+from vaecli.runs.find import runs_of_jobs
 from vaecli.runs.folder import RunFolder
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
@@ -123,11 +123,11 @@ def heading(config: Config, runs: Sequence[Run], drawn: int, n: int) -> str:
 
 
 def expand(name: str) -> list[str]:
-    """The runs of a name: a run's folder itself, or all runs of a sweep's folder."""
+    """The runs of a name: a run's folder itself, or all runs of a sweep's folder, the first seed of each job."""
     folder = expanded(name)
     if name == "latest" or RunFolder(folder).checkpoints.is_dir():
         return [name]
-    return [str(run) for run in runs_below(folder)] or [name]
+    return [str(run) for run in runs_of_jobs(folder)] or [name]
 
 
 def observations(run: Run, config: Config) -> Observations:

@@ -112,19 +112,26 @@ def together(rows: Sequence[Row]) -> list[str]:
     """A line for each folder of several seeds: mean, standard error and standard deviation of their test ELBOs.
 
     If several such folders lie side by side, a second line for each but the best: its difference from the best, paired
-    by seed.
+    by seed; not for other data, whose ELBOs differ for that alone.
     """
     parents = sorted({Path(row["folder"]).parent for row in rows}, key=lambda path: [*map(natural, path.parts)])
     runs = {parent: list(seed_runs(parent).values()) for parent in parents}
+    data = {Path(row["folder"]).parent: data_keys(row) for row in rows}
     found = {parent: one for parent in parents if (one := spread_of(runs[parent])) is not None}
     lines = [f"{printable(str(parent))}: test ELBO {one}" for parent, one in found.items()]
     for sweep in dict.fromkeys(parent.parent for parent in found):
         inside = [parent for parent in found if parent.parent == sweep]
         best = max(inside, key=lambda parent: found[parent].mean)
-        for parent in inside:
-            if parent != best and (difference := paired_difference(runs[parent], runs[best])) is not None:
+        for parent in (one for one in inside if one != best and data[one] == data[best]):
+            if (difference := paired_difference(runs[parent], runs[best])) is not None:
                 lines.append(f"{printable(parent.name)} minus {printable(best.name)}, paired by seed: {difference}")
     return lines
+
+
+def data_keys(row: Row) -> Mapping[str, Any]:
+    """What distinguishes a run's data from those of the others."""
+    keys = {key: value for key, value in row["differences"].items() if key.startswith("dataset.")}
+    return {"dataset": row["dataset"], **keys}
 
 
 def show(console: Console, line: str, style: str = "", whole: bool = False) -> None:

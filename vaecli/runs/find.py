@@ -59,7 +59,7 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
         if not folder.path.is_dir():
             raise UserError(f"run={run}: there is no such folder; give a run's folder or run=latest")
         if not folder.has_any_checkpoint:
-            below = runs_below(folder.path)
+            below = runs_of_jobs(folder.path)
             wanted = f"{checkpoint_name(BEST)} or {folder.checkpoint(LAST).name}"
             hint = f"; there are {len(below)} runs below it{which_of(below)}" if below else ""
             raise UserError(f"run={run}: this folder holds no checkpoint ({wanted}){hint}")
@@ -84,3 +84,9 @@ def runs_below(folder: Path) -> list[RunFolder]:
     """The runs directly below a folder, such as a sweep's, that have a checkpoint; in the order of their numbers."""
     runs = [run for run in map(RunFolder, folder.glob("*/")) if run.has_any_checkpoint]
     return sorted(runs, key=lambda run: natural(run.name))
+
+
+def runs_of_jobs(folder: Path) -> list[RunFolder]:
+    """The runs directly below a folder, or, of a sweep with several seeds for each job, the first one of each job."""
+    jobs = sorted(folder.glob("*/"), key=lambda path: natural(path.name))
+    return runs_below(folder) or [runs[0] for runs in map(runs_below, jobs) if runs]
