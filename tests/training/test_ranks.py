@@ -17,7 +17,7 @@ from vaecli.training.parallel import SharedPasses
 from vaecli.training.parts import parts
 from vaecli.training.step import Update
 from vaecli.training.totals import Totals, mean_metrics
-from vaecli.utils.ranks import share_of, sharing, told
+from vaecli.utils.ranks import broadcast_text, share_of, sharing
 
 SMALL = ("dataset=digits", "dataset.limit=30", "batch_size=7", "latent_dim=3", "architecture=mlp",
          "architecture.hidden=[8]", "architecture.activation=tanh", "optimizer=sgd", "optimizer.lr=0.002",
@@ -65,7 +65,7 @@ def of_processes(n: int, folder: Path) -> list[dict[str, dict[str, Tensor]]]:
         store = distributed.FileStore(str(folder / "store"), n)
         distributed.init_process_group("gloo", store=store, rank=rank, world_size=n)
         found = {name: outcome(words) for name, words in OPTIONS.items()}
-        assert told(f"from {rank}: ü") == "from 0: ü"
+        assert broadcast_text(f"from {rank}: ü") == "from 0: ü"
         torch.save(found, folder / f"{rank}.pt")
         distributed.barrier()
 

@@ -17,7 +17,7 @@ from vaecli.models.inference import batches, evaluating
 from vaecli.models.vae import VAE, VAEOutput
 from vaecli.objectives.base import closed_form_kl, log_weight
 from vaecli.utils.distributions import DrawsWithDensity, draw
-from vaecli.utils.ranks import assembled, rank, world
+from vaecli.utils.ranks import gather_columns, rank, world
 from vaecli.utils.threads import ordered_parallel_map
 
 CPU_CHUNK = 2**20  # numbers in the widest activation of a thread's chunk: 4 MB, which stays in its cache
@@ -117,7 +117,7 @@ def importance_weighted(
             kl = _kl(q_z, p_z, k).to(elbo)
             scores = Scores(elbo, elbo + kl, kl, *_of_weights(sums), sums.mean_log_stderr())
             parts.append((start, torch.stack(scores).cpu()))
-    return Scores(*assembled(parts, len(split)))
+    return Scores(*gather_columns(parts, len(split)))
 
 
 def widened_estimate(
@@ -180,7 +180,7 @@ def _estimate(
     with evaluating(model, seed):
         for start, *_, sums in _summed_blocks(model, split, k, propose, tick, rows):
             parts.append((start, torch.stack(_of_weights(sums)).cpu()))
-    return Estimated(*assembled(parts, len(split)))
+    return Estimated(*gather_columns(parts, len(split)))
 
 
 def _of_weights(sums: LogMean) -> Estimated:

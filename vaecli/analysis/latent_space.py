@@ -14,7 +14,7 @@ from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, decode_all, evaluating, finite, inference_batch_size
 from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
-from vaecli.utils.ranks import assembled, rank, world
+from vaecli.utils.ranks import gather_columns, rank, world
 
 
 class Encoded(NamedTuple):
@@ -114,7 +114,7 @@ def encode(model: VAE, split: Split, seed: int = 0, progress: Callable[[Iterable
         mine = (pair for pair in enumerate(progress(batches(split, size))) if pair[0] % world() == rank())
         posteriors = [(i * size, model.encode(x)) for i, x in mine]
         parts = [(start, torch.cat([q_z.mean.T, q_z.stddev.T]).cpu()) for start, q_z in posteriors]
-    loc, scale = assembled(parts, len(split)).T.contiguous().split(model.latent_dim, dim=1)
+    loc, scale = gather_columns(parts, len(split)).T.contiguous().split(model.latent_dim, dim=1)
     return Encoded(finite("the encoder's output for these observations", loc.contiguous()), scale.contiguous())
 
 

@@ -45,7 +45,7 @@ class Config(InputKeys):
         return [self.target, self.target.with_suffix(".png")]
 
 
-class Judged(NamedTuple):
+class Flags(NamedTuple):
     """The rows of a file compared with reference rows; scores are log p(x) in nats."""
 
     ordinary: Tensor  # (n,): scores
@@ -59,21 +59,21 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     seen = read_input(run, config.input or "")
     rest = fix_binarisation(ordinary_rows(run), config.seed)
     check_enough(len(rest), config.rate)
-    judged = judge(config, run, rest, seen)
-    explained = judged.flagged.nonzero()[:, 0]
-    explained = explained[judged.scores[explained].argsort()][:EXPLAINED]
+    flags = flag_rows(config, run, rest, seen)
+    explained = flags.flagged.nonzero()[:, 0]
+    explained = explained[flags.scores[explained].argsort()][:EXPLAINED]
     shares = shares_of_rows(config, run, rest, seen.x[explained.to(seen.x.device)]) if len(explained) else None
-    n = int(judged.flagged.sum())
-    write_table(config.target, table(run, seen, judged, explained, shares))
+    n = int(flags.flagged.sum())
+    write_table(config.target, table(run, seen, flags, explained, shares))
     yield Written(config.target, f": {n:,} of {len(seen.x):,} rows flagged")
-    for line in remarks(config, judged):
+    for line in remarks(config, flags):
         say(line)
     names = [str(row) for row in rows_of(seen)[explained].tolist()]
     title = f"odd rows of {figure(Path(config.input or '').name)}\n{source(run)}"
     picture = config.target.with_suffix(".png")
     by_column = None if shares is None else Shares(column_titles(run), names, shares.numpy())
-    flagged = judged.flagged.numpy()
-    write_figure(picture, show_odd_rows(judged.ordinary.numpy(), judged.scores.numpy(), flagged, by_column, title))
+    flagged = flags.flagged.numpy()
+    write_figure(picture, show_odd_rows(flags.ordinary.numpy(), flags.scores.numpy(), flagged, by_column, title))
     yield picture
 
 
@@ -104,12 +104,12 @@ def rounded_up(value: float) -> float:
     return math.ceil(value / step) * step
 
 
-def judge(config: Config, run: Run, rest: Split, seen: Observations) -> Judged:
+def flag_rows(config: Config, run: Run, rest: Split, seen: Observations) -> Flags:
     """Score the reference rows and the file's rows in the same way, and compare."""
     ordinary, scores = score(config, run, rest, "rows to compare with"), score(config, run, seen.split, "rows")
     p = p_values(ordinary, scores)
     flagged = false_discoveries(p, config.rate) if config.control == "fdr" else small_enough(p, config.rate)
-    return Judged(ordinary, scores, p, flagged)
+    return Flags(ordinary, scores, p, flagged)
 
 
 def score(config: Config, run: Run, split: Split, what: str) -> Tensor:
@@ -130,10 +130,10 @@ def shares_of_rows(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor |
 Columns = dict[str, Tensor | list[str] | None]
 
 
-def table(run: Run, seen: Observations, judged: Judged, explained: Tensor, shares: Tensor | None) -> Columns:
+def table(run: Run, seen: Observations, flags: Flags, explained: Tensor, shares: Tensor | None) -> Columns:
     """The columns of the table; only flagged rows have figures for the columns of their file."""
     found: Columns = {
-        "row": rows_of(seen), "p_value": judged.p, "flagged": judged.flagged.long(), "log_px": judged.scores,
+        "row": rows_of(seen), "p_value": flags.p, "flagged": flags.flagged.long(), "log_px": flags.scores,
     }  # fmt: skip
     found |= {name: values for name, values in seen.called.columns(seen.split).items() if name != "row"}
     if shares is None:
@@ -144,9 +144,9 @@ def table(run: Run, seen: Observations, judged: Judged, explained: Tensor, share
     return rename_clashing_columns(list(columns), found) | columns
 
 
-def remarks(config: Config, judged: Judged) -> Iterator[str]:
+def remarks(config: Config, flags: Flags) -> Iterator[str]:
     """Lines on what the flags mean, and on their limits."""
-    n, rows, flagged = len(judged.ordinary), len(judged.p), int(judged.flagged.sum())
+    n, rows, flagged = len(flags.ordinary), len(flags.p), int(flags.flagged.sum())
     compared = f"compared with {n:,} rows that were not trained on"
     if config.control == "rate":
         most = f"{config.rate * rows:,.1f}"

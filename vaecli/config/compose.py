@@ -32,7 +32,7 @@ from vaecli.runs.access import PATHS, NotPermitted
 from vaecli.utils.cluster import requeue
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.memory import size
-from vaecli.utils.ranks import leads, meet, scratch_folder
+from vaecli.utils.ranks import barrier, leads, scratch_folder
 from vaecli.utils.types import Values
 
 
@@ -73,7 +73,7 @@ def run(
         show_sweep(end_sweep)
     except UserError as error:
         show_sweep(end_sweep)
-        meet()  # torchrun ends all processes as soon as one has failed
+        barrier()  # torchrun ends all processes as soon as one has failed
         raise UserError(failed_sweep(job, error)) from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra's ValueErrors are about its flags
         if job.number and not isinstance(error, HydraException | OmegaConfBaseException):
@@ -132,7 +132,7 @@ class Job:
             raise
         except UserError as error:
             self.failures.append(str(error))
-            meet()
+            barrier()
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
                 raise

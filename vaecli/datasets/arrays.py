@@ -114,7 +114,7 @@ class Arrays(Dataset):
             raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays reads files")
         if self.choice.precision == "double" and not self.standardize:
             raise UserError("dataset.precision=double needs dataset.standardize=true, which subtracts the mean first")
-        contents = {"path": self._settled(self._precise(read(what, path, self._choice)))}
+        contents = {"path": self._resolved(self._precise(read(what, path, self._choice)))}
         self.names = None if self.windows else contents["path"].names
         same = self._options_for_other_files(contents["path"])
         contents |= {key: read(*self._place(key), same) for key in ("val_path", "test_path") if self.paths[key]}
@@ -147,13 +147,13 @@ class Arrays(Dataset):
     def _choice(self) -> ReadOptions:
         return self.table.reading(self.choice) if self.mixed else self.choice
 
-    def _settled(self, content: Content) -> Content:
+    def _resolved(self, content: Content) -> Content:
         """The first file's content, the kinds of its columns found if they are asked for."""
         if not self.mixed:
             if self.table.asked is not None:
                 raise UserError("dataset.kinds is for tables with decoder=columns; leave it out")
             return content
-        content = self.table.settle(content, self.standardize)
+        content = self.table.resolve(content, self.standardize)
         self.column_kinds, self.categories = self.table.columns, self.table.categories
         return content
 

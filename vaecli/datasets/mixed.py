@@ -35,7 +35,7 @@ class MixedTable:
         """How the table's files are read."""
         return choice._replace(mixed=True, categories=self.categories)
 
-    def settle(self, content: Content, standardize: bool = False) -> Content:
+    def resolve(self, content: Content, standardize: bool = False) -> Content:
         """The content of the first file, with the kinds of its columns found; numbers that are categories as codes."""
         if self.columns is not None:
             return content

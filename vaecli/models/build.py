@@ -26,7 +26,7 @@ from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
-from vaecli.utils.ranks import add_up, counted, world
+from vaecli.utils.ranks import all_reduce_sum, without_repeats, world
 from vaecli.utils.types import Values
 
 
@@ -216,6 +216,6 @@ def calibrate(model: VAE, train: Split, seed: int = 0) -> None:
         return
     with evaluating(model, seed):
         parts = ((x, model(x).p_x.mean[0]) for x in shared_batches(train, inference_batch_size(model)))
-        errors = [counted(model.decoder.error(mean, x).square().flatten(1).mean(1)) for x, mean in parts]
+        errors = [without_repeats(model.decoder.error(mean, x).square().flatten(1).mean(1)) for x, mean in parts]
     of_all = torch.cat(errors).cpu().double()
-    model.decoder.calibrate(float(of_all.mean() if world() == 1 else add_up(of_all.sum()) / len(train)))
+    model.decoder.calibrate(float(of_all.mean() if world() == 1 else all_reduce_sum(of_all.sum()) / len(train)))

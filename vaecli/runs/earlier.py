@@ -26,7 +26,7 @@ def setting_words(command: str, ignored: Collection[str] = ()) -> Counter[str]:
     return Counter(word for word in words if word.lstrip("+").partition("=")[0] not in {*WITHOUT_EFFECT, *ignored})
 
 
-def begun_by(folders: Iterable[Path], command: str, seeds: bool = False) -> list[Path]:
+def runs_begun_by(folders: Iterable[Path], command: str, seeds: bool = False) -> list[Path]:
     """The folders with a run (or, with `seeds`, with runs of several seeds) that this command line has started.
 
     Folders whose runs are complete come last, and the newest of those at the end.

@@ -13,7 +13,7 @@ from vaecli.training.execution import only_known_classes
 from vaecli.training.passes import Backward, Passes
 from vaecli.utils.errors import UserError
 from vaecli.utils.random import random_states, set_random_states
-from vaecli.utils.ranks import Share, add_up, current_share, sharing
+from vaecli.utils.ranks import Share, all_reduce_sum, current_share, sharing
 
 
 class AccumulatedPasses(Passes):
@@ -43,9 +43,9 @@ class AccumulatedPasses(Passes):
             metrics.append({name: values.detach() for name, values in estimate.metrics.items()})
         for gradient in sums:
             if gradient is not None:
-                add_up(gradient)
+                all_reduce_sum(gradient)
         joined = {name: torch.cat([one[name] for one in metrics]) for name in metrics[0]}
-        return Estimate(add_up(torch.stack(losses).sum()), joined), partial(self.set_gradients, sums)
+        return Estimate(all_reduce_sum(torch.stack(losses).sum()), joined), partial(self.set_gradients, sums)
 
     def set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.trained, gradients, strict=True):

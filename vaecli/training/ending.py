@@ -15,7 +15,7 @@ from vaecli.training.trainer import Trainer
 from vaecli.utils.command_line import tensorboard_command
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import duration
-from vaecli.utils.ranks import leads, spread_out
+from vaecli.utils.ranks import broadcast_tensors, leads
 
 
 def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
@@ -48,6 +48,6 @@ def test_figures(setup: TrainingSetup, folder: RunFolder, trainer: Trainer, whic
             setup.model.load_state_dict(checkpoint.load(path)["model"])
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the run's configuration: {checkpoint.summary(error)}") from None
-    spread_out(list(setup.model.state_dict().values()))
+    broadcast_tensors(list(setup.model.state_dict().values()))
     means = mean_metrics(setup.model, setup.objective, setup.splits.test, trainer.step)
     return {key: means[key] for key in ("elbo", "bound", "log_px", "kl")}

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from vaecli.utils.cluster import warning_signal
-from vaecli.utils.ranks import highest, world
+from vaecli.utils.ranks import all_reduce_max, world
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGREE_EVERY = 8  # steps
@@ -60,5 +60,5 @@ def should_stop(interrupt: Interrupt, step: int) -> bool:
 def agreed_signal(interrupt: Interrupt) -> int | None:
     """The signal that any of the processes has received; from then on it stops all of them."""
     if world() > 1:
-        interrupt.requested = highest(interrupt.requested or 0) or interrupt.requested
+        interrupt.requested = all_reduce_max(interrupt.requested or 0) or interrupt.requested
     return interrupt.requested

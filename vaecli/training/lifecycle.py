@@ -51,7 +51,7 @@ from vaecli.training.summary import (
 )
 from vaecli.training.trainer import Trainer, TrainingGenerator
 from vaecli.utils.errors import UserError
-from vaecli.utils.ranks import leads, scratch_folder, told
+from vaecli.utils.ranks import broadcast_text, leads, scratch_folder
 from vaecli.utils.text import say
 
 
@@ -107,7 +107,7 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> TrainingGenerator
         raise UserError(f"output={given.output}: a run is resumed in its own folder; leave output out")
     if given.name is not None:
         raise UserError(f"name={given.name}: a run is resumed in its own folder; leave name out")
-    folder = RunFolder(Path(str(told(str(find_resumable(str(given.resume))) if leads() else None))))
+    folder = RunFolder(Path(str(broadcast_text(str(find_resumable(str(given.resume))) if leads() else None))))
     check_no_links(folder)
     with lock_run(folder) if leads() else nullcontext():
         (values, state), summary = read_state(folder), folder.known_summary()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vaecli.config.compose import Invocation
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig, read_config
-from vaecli.runs.earlier import begun_by, bound_of
+from vaecli.runs.earlier import runs_begun_by, bound_of
 from vaecli.runs.folder import check_unoccupied, create_folder, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
@@ -19,7 +19,7 @@ from vaecli.training.together import Member, drive
 from vaecli.utils.cluster import in_job
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.ranks import leads, restarted, told, world
+from vaecli.utils.ranks import broadcast_text, leads, restarted, world
 from vaecli.utils.text import say
 
 PER_RUN_KEYS = ("seeds", "seed", "output", "name", "resume", "sweep.skip_completed")  # keys that differ from run to run
@@ -30,7 +30,7 @@ def start(config: RunConfig, invocation: Invocation) -> float:
     if config.sweep.skip_completed and invocation.sweep_folder is None:
         raise UserError("sweep.skip_completed=true: is only for sweeps; add -m, or resume a single run with resume=RUN")
     goes_on = config.sweep.skip_completed or (config.resume is None and (restarted() or in_job()))
-    if goes_on and (name := told(earlier_run(config, invocation) if leads() else None)) is not None:
+    if goes_on and (name := broadcast_text(earlier_run(config, invocation) if leads() else None)) is not None:
         earlier = Path(name)
         bound = bound_of(earlier)
         if bound is not None:
@@ -63,9 +63,9 @@ def earlier_run(config: RunConfig, invocation: Invocation) -> str | None:
     seeds, job = config.seeds is not None, invocation.sweep_folder
     if job is None:  # torchrun has started the processes again
         folders = Path("outputs", config.dataset.name).glob("*/") if config.folder is None else [Path(config.folder)]
-        found = sorted(begun_by(folders, invocation.command, seeds), key=lambda folder: folder.stat().st_mtime)
+        found = sorted(runs_begun_by(folders, invocation.command, seeds), key=lambda folder: folder.stat().st_mtime)
     else:
-        found = begun_by(sorted(job.parent.glob("*/")), invocation.command, seeds)
+        found = runs_begun_by(sorted(job.parent.glob("*/")), invocation.command, seeds)
     if not found:
         return None
     if job is not None and not found[-1].samefile(job) and not any(job.iterdir()):

@@ -11,7 +11,7 @@ from vaecli.datasets.split import Split
 from vaecli.models.inference import evaluating, inference_batch_size, shared_batches
 from vaecli.models.vae import VAE
 from vaecli.objectives.base import Estimate, Objective
-from vaecli.utils.ranks import add_up, counted, leads
+from vaecli.utils.ranks import all_reduce_sum, leads, without_repeats
 from vaecli.utils.types import StateDict
 
 
@@ -25,15 +25,15 @@ class Totals:
 
     def add(self, estimate: Estimate) -> None:
         self.names = [*estimate.metrics, "loss"]
-        sums = counted(torch.stack(list(estimate.metrics.values())).detach(), -1).sum(-1)
-        count = len(counted(estimate.metrics["elbo"]))
+        sums = without_repeats(torch.stack(list(estimate.metrics.values())).detach(), -1).sum(-1)
+        count = len(without_repeats(estimate.metrics["elbo"]))
         self.rows.append(torch.cat([sums, estimate.loss.detach().reshape(1) * count]))
         self.counts.append(count)
 
     def means(self) -> dict[str, float]:
         """Each metric's mean over the observations that all processes of the run have added so far."""
         sums = torch.stack(self.rows).cpu().double().sum(0)
-        total = add_up(sums) / int(add_up(torch.tensor(sum(self.counts))))
+        total = all_reduce_sum(sums) / int(all_reduce_sum(torch.tensor(sum(self.counts))))
         return dict(zip(self.names, total.tolist(), strict=True))
 
     def latest(self) -> dict[str, float]:
@@ -55,7 +55,7 @@ class Totals:
 
     def state_dict(self) -> StateDict:
         """Plain containers and tensors, from which `load_state_dict` restores the sums bit for bit."""
-        rows, counts = add_up(torch.stack(self.rows).cpu()), add_up(torch.tensor(self.counts))
+        rows, counts = all_reduce_sum(torch.stack(self.rows).cpu()), all_reduce_sum(torch.tensor(self.counts))
         return {"names": self.names, "rows": rows, "counts": counts.tolist()}
 
     def load_state_dict(self, state: StateDict, device: torch.device) -> None:

@@ -31,7 +31,7 @@ from vaecli.training.state import (
 from vaecli.training.step import Update
 from vaecli.training.totals import Totals, mean_metrics
 from vaecli.utils.random import random_states, set_random_states
-from vaecli.utils.ranks import highest, sharing
+from vaecli.utils.ranks import all_reduce_max, sharing
 
 FIRST_STEPS = 20  # in these steps the message about a loss that is not finite names a likely cause in the data
 LOSS_CHECK_INTERVAL = 50  # steps between checks of the loss on a device that computes asynchronously
@@ -212,7 +212,7 @@ class Trainer:
     def save_when_time_has_passed(self) -> None:
         """Save the last state within an epoch if `checkpoint_seconds` have passed since the last save."""
         every = self.plan.checkpoint_seconds
-        if every is not None and highest(time.perf_counter() - self.last_saved_at >= every):
+        if every is not None and all_reduce_max(time.perf_counter() - self.last_saved_at >= every):
             self.save_last()
 
     def save_interrupted(self) -> None:

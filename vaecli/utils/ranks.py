@@ -104,12 +104,12 @@ def current_share() -> Share | None:
     return _current
 
 
-def counted(values: Tensor, dim: int = 0) -> Tensor:
+def without_repeats(values: Tensor, dim: int = 0) -> Tensor:
     """The values, along `dim`, of those observations of this process that count."""
     return values if _current is None or _current.counts else values.narrow(dim, 0, 0)
 
 
-def add_up(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """Replace the values by their sum over all processes, without gradient."""
     if world() > 1:
         from torch import distributed
@@ -119,7 +119,7 @@ def add_up(values: Tensor) -> Tensor:
     return values
 
 
-def highest(value: int) -> int:
+def all_reduce_max(value: int) -> int:
     """The maximum of a number over all processes, on which they so agree."""
     if world() == 1:
         return value
@@ -132,7 +132,7 @@ def highest(value: int) -> int:
     return int(agreed)
 
 
-def told(text: str | None) -> str | None:
+def broadcast_text(text: str | None) -> str | None:
     """The text that the leading process passes, in all processes."""
     if world() == 1:
         return text
@@ -150,7 +150,7 @@ def told(text: str | None) -> str | None:
     return bytes(content.tolist()).decode()
 
 
-def meet(seconds: float = 10.0) -> None:
+def barrier(seconds: float = 10.0) -> None:
     """Wait for all processes after a failure; SystemExit if not all arrive in time: then only some have failed."""
     if world() > 1:
         from datetime import timedelta
@@ -163,21 +163,21 @@ def meet(seconds: float = 10.0) -> None:
             raise SystemExit(1) from None
 
 
-def assembled(parts: Sequence[tuple[int, Tensor]], n: int) -> Tensor:
+def gather_columns(parts: Sequence[tuple[int, Tensor]], n: int) -> Tensor:
     """A matrix (M, n) of whose columns each process has some: (first column, values (M, B))."""
     import torch
 
     if world() == 1:
         return torch.cat([values for _, values in parts], 1)
-    rows = highest(len(parts[0][1]) if parts else 0)
-    double = highest(int(bool(parts) and parts[0][1].dtype == torch.float64))
+    rows = all_reduce_max(len(parts[0][1]) if parts else 0)
+    double = all_reduce_max(int(bool(parts) and parts[0][1].dtype == torch.float64))
     whole = torch.zeros(rows, n, dtype=torch.float64 if double else torch.float32)
     for start, values in parts:
         whole[:, start : start + values.shape[1]] = values
-    return add_up(whole)
+    return all_reduce_sum(whole)
 
 
-def spread_out(values: Sequence[Tensor]) -> None:
+def broadcast_tensors(values: Sequence[Tensor]) -> None:
     """Copy the values of these tensors from the leading process to all others."""
     if world() > 1:
         from torch import distributed

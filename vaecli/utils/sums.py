@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaecli.utils.ranks import add_up, counted, current_share, world
+from vaecli.utils.ranks import all_reduce_sum, current_share, without_repeats, world
 
 
 def batch_mean(values: Tensor, dim: int = 0, used_apart: bool = False) -> Tensor:
@@ -20,13 +20,13 @@ def batch_mean(values: Tensor, dim: int = 0, used_apart: bool = False) -> Tensor
     if share is None:
         return values.mean()
     n = math.prod(values.shape[:dim]) * share.total * math.prod(values.shape[dim + 1 :])
-    return summed(counted(values, dim).sum(), used_apart) / n
+    return summed(without_repeats(values, dim).sum(), used_apart) / n
 
 
 def mean_over_batch(values: Tensor) -> Tensor:
     """The mean of values (B, ...) over a batch's observations (...); over all processes, with gradient."""
     share = current_share()
-    return values.mean(0) if share is None else summed(counted(values).sum(0)) / share.total
+    return values.mean(0) if share is None else summed(without_repeats(values).sum(0)) / share.total
 
 
 def summed(values: Tensor, used_apart: bool = False) -> Tensor:
@@ -50,9 +50,9 @@ class SumOverRanks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, world: int, used_apart: bool) -> Tensor:
         ctx.world, ctx.used_apart = world, used_apart
-        return add_up(values.clone())
+        return all_reduce_sum(values.clone())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         own = gradients[0]
-        return (add_up(own.clone()) if ctx.used_apart else own * ctx.world), None, None
+        return (all_reduce_sum(own.clone()) if ctx.used_apart else own * ctx.world), None, None
