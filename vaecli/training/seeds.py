@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vaecli.config.compose import Invocation
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig, read_config
-from vaecli.runs.earlier import runs_begun_by, bound_of
+from vaecli.runs.earlier import bound_of, runs_begun_by
 from vaecli.runs.folder import check_unoccupied, create_folder, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
