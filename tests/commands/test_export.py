@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.command_line import Vae, in_both_ways, trained
+from support.command_line import vae as process
 
 import vaecli
 from vaecli.commands import export
@@ -146,3 +147,33 @@ def test_bad_input(
     with pytest.raises(UserError, match=re.escape(message)):
         run_command(export, {**values, **args})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path) -> None:
+    """Student's t, whose mean depends on the values of its parameters: the exporter prints pages about it."""
+    (tmp_path / "mine/decoder").mkdir(parents=True)
+    (tmp_path / "mine/decoder/heavy.yaml").write_text("_target_: heavytails.Heavy\nname: heavy\n")
+    (tmp_path / "heavytails.py").write_text(
+        "from torch.distributions import Independent, StudentT\n"
+        "from vaecli.decoders.base import Decoder\n\n"
+        "class Heavy(Decoder):\n"
+        "    n_params = 1\n"
+        "    def forward(self, loc):\n"
+        "        noise = StudentT(5.0, loc, 1.0, validate_args=False)\n"
+        "        return Independent(noise, len(self.x_shape), validate_args=False)\n"
+        "    def params_at_mean(self, mean):\n"
+        "        return mean.unsqueeze(0)\n"
+    )
+    here = {"cwd": tmp_path, "PYTHONPATH": f"{tmp_path}:{Path(vaecli.__file__).parents[1]}"}
+    words = ("dataset=digits", "dataset.limit=60", "epochs=1", "architecture.hidden=[8]", "device=cpu", "output=run")
+    done = process("train", "--config-dir", "mine", "decoder=heavy", *words, **here)
+    assert done.returncode == 0, done.stderr
+    for format in ("onnx", "torch"):
+        done = process("export", "run=run", f"format={format}", "trust=[heavytails]", **here)
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert done.stderr.startswith(f"error: part=decoder: cannot be written as format={format}, since PyTorch")
+        assert done.stderr.count("\n") == 1
+        assert "\x1b" not in done.stderr
+        assert "\\x1b" not in done.stderr
+        assert "data-dependent" in done.stderr

@@ -326,6 +326,14 @@ def test_other_commands_say_that_it_is_full(words: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    """As in `vae data input=FILE | head`: the first line is printed within the job that Hydra runs."""
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i * 0.3:.1f},{i * i % 7 + 0.5}\n" for i in range(40)))
+    done = shell(f"vae data input={tmp_path / 'x.csv'} | true")
+    assert Path("code").read_text().strip() == "1"  # as `vae runs | true`
+    assert done.stderr == ""
+
+
 @pytest.mark.faults
 def test_a_terminal_without_greek() -> None:
     write_run(Path("run"), make())

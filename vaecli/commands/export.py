@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -82,8 +83,10 @@ def main(config: Config, run: Run) -> Written:
     try:
         exported = export(network, config.format)
     except Exception as error:  # the exporters raise all kinds of errors
-        reason = str(error).strip().splitlines()[0][:150]
-        raise UserError(f"part={config.part}: cannot be written as format={config.format}: {reason}") from None
+        raise UserError(
+            f"part={config.part}: cannot be written as format={config.format}, since PyTorch cannot export the code of "
+            f"this distribution's mean: {reason(error)}; vaecli.load computes it"
+        ) from None
     difference = largest_difference(network, exported)
     replace_file(config.target, lambda file: file.write(exported.content))
     outputs = zip(network.gives, network(example(network)), strict=True)
@@ -94,6 +97,14 @@ def main(config: Config, run: Run) -> Written:
         f"within {difference:.1e} of the model's own output, for batches of {', '.join(map(str, BATCHES))}",
     ]
     return Written(config.target, "\n".join(said))
+
+
+def reason(error: BaseException) -> str:
+    """The first line of the error that an exporter wraps into its own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[0][:150] if lines else type(error).__name__
 
 
 def check_installed(format: str) -> None:
@@ -166,7 +177,7 @@ def quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

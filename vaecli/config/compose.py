@@ -86,6 +86,8 @@ def run(
         raise UserError(f"a job of this sweep did not finish: {first_lines(error)}") from None
     finally:
         remove_empty()
+    if job.unread is not None:
+        raise job.unread
     if job.failures:
         raise UserError(job.failures[0])
 
@@ -112,6 +114,7 @@ class Job:
         self.load_main, self.program, self.words = load_main, program, words
         self.number = 0  # of jobs in this process
         self.failures: list[str] = []
+        self.unread: BrokenPipeError | None = None  # the reader of standard output has closed it
         self.threads_given = "OMP_NUM_THREADS" in os.environ
         self.beside_others = False
 
@@ -130,6 +133,8 @@ class Job:
         except SystemExit as end:
             requeue(end.code)
             raise
+        except BrokenPipeError as error:
+            self.unread = error
         except UserError as error:
             self.failures.append(str(error))
             barrier()
