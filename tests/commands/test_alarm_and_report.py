@@ -108,3 +108,27 @@ def test_a_report_is_for_tables(digits_run: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "was trained on no table" in done.stderr
     assert not (tmp_path / "r.html").exists()
+
+
+def test_a_file_of_training_rows_is_called_one(run: Path, tmp_path: Path) -> None:
+    words = ("alarm", f"run={run}", "rate=0.1", "k=5", f"output={tmp_path / 'odd.csv'}")
+    own = called(*words, f"input={run.parent / 'x.csv'}", cwd=tmp_path)
+    assert own.returncode == 0, own.stderr
+    assert own.stdout.count("they look less odd to it than new rows would") == 1
+    new = called(*words, f"input={write(tmp_path / 'new.csv', rows(20, 3))}", cwd=tmp_path)
+    assert "less odd to it" not in new.stdout
+
+
+def test_a_report_writes_numbers_as_its_pictures_do(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "pay,a\n" + "".join(f"{20000 + 997 * i % 31000},{i % 13 - 6.5}\n" for i in range(90))
+    )
+    run = trained(
+        tmp_path, "dataset=arrays", "dataset.path=x.csv", "latent_dim=1", "epochs=1", "architecture.hidden=[8]"
+    )
+    done = called("report", f"run={run}", "n=50", "k=5", "odd=1", "output=r.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    line = re.search("<tr><td>pay</td>.*", (tmp_path / "r.html").read_text())
+    assert line is not None
+    assert re.search(r"<td>[0-9.]+k ± [0-9.]+k</td>", line[0])
+    assert "e+" not in line[0]

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command_line import Vae, called, in_both_ways, vae
+from support.figures import words
 
+from vaecli.commands import fit as fit_command
+from vaecli.commands import reconstruct as reconstruct_command
 from vaecli.config.catalog import commands
 from vaecli.runs.table import table
 
@@ -260,3 +263,32 @@ def test_a_users_own_option_trains(tmp_path: Path) -> None:
     done = called("train", "--config-dir", "mine", "dataset=few", "epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert summary(next(tmp_path.glob("outputs/few/*")))["data"]["val"] == 50
+
+
+def test_data_without_a_file_names_input(tmp_path: Path) -> None:
+    for given in ((), ("dataset=images",)):
+        done = called("data", *given, cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: input has no value: give input=FILE, ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_one_observation_is_not_plural(digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for module in (reconstruct_command, fit_command):
+        monkeypatch.setattr(module, "write_figure", lambda path, figure: said.append(" ".join(words(figure).split())))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((3, 8, 8)))
+    for line in ("reconstruct indices=[2]", "reconstruct indices=[1,2]", "fit index=1 restarts=1"):
+        done = called(*line.split(), f"run={digits_run}", "input=x.npy", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "1 observation of x.npy and its reconstruction, " in said[0]
+    assert "2 observations of x.npy and their reconstructions, " in said[1]
+    assert "observation 1 of x.npy: residual norm" in said[2]
+
+
+@pytest.mark.slow
+def test_a_first_run_says_nothing_about_fonts(tmp_path: Path) -> None:
+    done = vae("data", "dataset=digits", "output=look.png", cwd=tmp_path, MPLCONFIGDIR=str(tmp_path / "fonts"))
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "fonts").iterdir())
+    assert "font" not in (done.stdout + done.stderr).lower()

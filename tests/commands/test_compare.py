@@ -87,3 +87,14 @@ def test_several_seeds_are_compared_by_equal_ones(runs: dict[str, Path], tmp_pat
     assert f"by {means.mean():+.2f} ±" in done.stdout
     done = called("compare", f"run=[{folders[0]},{runs['a']}]", "k=5", cwd=tmp_path)
     assert "expected two folders of several seeds" in done.stderr
+
+
+def test_the_runs_are_named_whole(tmp_path: Path) -> None:
+    """A prior that was fitted to another run: the path of that run is left out, and no name is cut."""
+    vae(tmp_path, "train", *SMALL, "latent_dim=2", "output=first")
+    vae(tmp_path, "fit_prior", "run=first", "prior=mixture", "prior.components=3", "epochs=1", "output=second")
+    said = vae(tmp_path, "compare", "run=[first,second]", "k=5", "device=cpu")
+    assert "prior=standard_normal" in said
+    assert "prior=mixture" in said
+    assert "prior_of" not in said
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said

@@ -23,6 +23,7 @@ from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run
 from vaecli.plots.odd_rows import Shares, show_odd_rows
 from vaecli.utils.errors import UserError
+from vaecli.utils.files import expanded
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure, say
 from vaecli.utils.types import PositiveInt, Seed
@@ -68,6 +69,8 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     yield Written(config.target, f": {n:,} of {len(seen.x):,} rows flagged")
     for line in remarks(config, flags):
         say(line)
+    if is_training_file(config.input or "", run):
+        say(f"note: the run was trained on most rows of {config.input}: they look less odd to it than new rows would")
     names = [str(row) for row in rows_of(seen)[explained].tolist()]
     title = f"odd rows of {figure(Path(config.input or '').name)}\n{source(run)}"
     picture = config.target.with_suffix(".png")
@@ -75,6 +78,12 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     flagged = flags.flagged.numpy()
     write_figure(picture, show_odd_rows(flags.ordinary.numpy(), flags.scores.numpy(), flagged, by_column, title))
     yield picture
+
+
+def is_training_file(name: str, run: Run) -> bool:
+    own = run.config["dataset"].get("path")
+    paths = expanded(name), expanded(own if isinstance(own, str) else "")
+    return all(path.is_file() for path in paths) and paths[0].samefile(paths[1])
 
 
 def rows_of(seen: Observations) -> Tensor:

@@ -139,7 +139,9 @@ def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) 
     """Each run's NLL, and its difference from the first run's."""
     console, what = Console(highlight=False), config.input or config.split
     say(f"{scored[0].run.config['dataset']['name']} {what}, {n:,} observations, k = {config.k:,}", console, "bold")
-    table = Table("run")
+    table = Table()
+    words = " ".join(as_label(one.label) for one in scored).split()
+    table.add_column("run", overflow="fold", min_width=min(30, max(map(len, words))))  # whole: it tells the runs apart
     for title in ("-log p(x)", "better than the first by", "better on (share)"):
         table.add_column(title, justify="right")
     for i, one in enumerate(scored):

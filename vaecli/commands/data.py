@@ -31,6 +31,7 @@ from vaecli.utils.types import NonNegativeInt
 MAX_LISTED, MAX_WIDE = 30, 8  # columns or classes in a list, and columns of the first rows
 MAX_DRAWN, MAX_DRAWN_COLUMNS = 10_000, 24  # observations and columns in a picture
 SHEET_IMAGES = 64  # images of a sheet
+FROM_FILES = ("arrays", "images")  # data sets of the user's own files
 MAX_REASON = 200  # characters of a reason
 
 
@@ -53,6 +54,8 @@ class Config(Keys):
     def chosen(self) -> Dataset:
         """The data set to look at; a folder or a picture as input= is one of images."""
         path = self.dataset.get("path")
+        if path is None and self.dataset["name"] in FROM_FILES:
+            raise UserError("input has no value: give input=FILE, a table, array or folder of images, or dataset=NAME")
         if self.input is not None and path != self.input:
             raise UserError(f"input={self.input} and dataset.path={path}: give one of them")
         if self.input is not None and self.dataset["name"] == "arrays":

@@ -64,7 +64,8 @@ def target(run: Run, config: Config) -> tuple[str, Tensor]:
         check_finite(" ".join(f"{name}={value:g}" for name, value in factors.items()), Split(curve.unsqueeze(0)))
         return ", ".join(f"{name} {value:g}" for name, value in factors.items()), curve
     if config.input is not None:
-        return figure(Path(config.input).name), one_of_file(run, config.input, config.index)
+        which = "" if config.index is None else f"observation {config.index} of "
+        return f"{which}{figure(Path(config.input).name)}", one_of_file(run, config.input, config.index)
     if config.index is None:
         also = f"{' and '.join(f'{name}=' for name in known)}, " if known else ""
         raise UserError(f"no target: give {also}input=FILE or index=i")

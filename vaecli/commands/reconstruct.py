@@ -119,6 +119,8 @@ def heading(config: Config, runs: Sequence[Run], drawn: int, n: int) -> str:
     shown = f"{drawn}" if drawn == n else f"the first {drawn} of {n}"
     names = [source(run) for run in runs]
     what = f"{shown} {as_label(where)} and their reconstructions, {MODES[config.mode]}"
+    if n == 1:
+        what = what.replace("observations", "observation", 1).replace("their reconstructions", "its reconstruction")
     return f"{what}\n{shorten('; '.join(names), 250)}"
 
 

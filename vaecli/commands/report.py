@@ -18,6 +18,7 @@ from vaecli.commands._outputs import by_title, cells_of, column_titles
 from vaecli.datasets.split import Split
 from vaecli.models.inference import INFERENCE_BATCH, decode_all, evaluating
 from vaecli.models.load import Run, load_splits, part_of
+from vaecli.plots.columns import short_number
 from vaecli.plots.histograms import correlations
 from vaecli.plots.report import Section, Table, page
 from vaecli.plots.training import curves
@@ -109,7 +110,9 @@ def fit_table(run: Run, fits: list[ColumnFit]) -> Table:
     for i, (name, fit) in enumerate(zip(run.dataset.names or (), fits, strict=True)):
         texts = (run.dataset.categories or [None] * len(fits))[i]
         spreads = (
-            [f"{len(texts)} categories"] * 2 if texts else [f"{m:.4g} ± {s:.3g}" for m, s in (fit.data, fit.samples)]
+            [f"{len(texts)} categories"] * 2
+            if texts
+            else [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in (fit.data, fit.samples)]
         )
         lines.append([name, kinds[i].kind if kinds else "number", f"{100 * fit.missing:.1f} %", *spreads,
                       f"{fit.distance:.3f}"])  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -64,6 +65,7 @@ def run(
     """
     check_working_folder(os.getcwd())
     flags, words = prepared(args)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # else Hydra's logging shows its notes on fonts
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions become messages in __main__.py alone
     sys.argv = [program, *flags, *words]
     job = Job(load_main, program, words)

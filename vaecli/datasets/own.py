@@ -35,7 +35,8 @@ def split_rows(what: str, n: int, val: float, test: float, seed: int) -> Rows:
     if n - n_test - n_val < 1:
         wanted = [f"{n_test:,} to test"] * bool(n_test) + [f"{n_val:,} to validate"] * bool(n_val)
         raise UserError(
-            f"{what}: {n:,} observations are too few: {' and '.join(wanted)} leave none to train on; "
+            f"{what}: {n:,} {'observation is' if n == 1 else 'observations are'} too few: {' and '.join(wanted)} leave "
+            "none to train on; "
             "lower dataset.test_fraction or dataset.val_fraction (0: no validation), or give more data"
         )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))

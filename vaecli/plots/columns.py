@@ -112,6 +112,8 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def short_number(value: float, scale: float) -> str:
     """A number, rounded to two significant digits of `scale`."""
+    if not (np.isfinite(value) and np.isfinite(scale)):
+        return f"{value:.4g}"
     if max(abs(value), scale) >= LARGE_NUMBER or scale < SMALL_NUMBER:
         return EngFormatter(places=1, sep="")(value).replace("-", "\N{MINUS SIGN}")
     digits = max(0, 1 - int(np.floor(np.log10(scale))))

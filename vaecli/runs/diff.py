@@ -55,10 +55,10 @@ def differences(configs: Sequence[Values]) -> list[dict[str, str]]:
 def titles(configs: Sequence[Values], otherwise: Sequence[str]) -> list[str]:
     """A short title for each run: its differences, or its entry of `otherwise` if there are none.
 
-    start_at_mean is left out if the other keys distinguish the runs.
+    start_at_mean and prior_of are left out if the other keys distinguish the runs.
     """
     entries = differences(configs)
-    short = [{key: value for key, value in one.items() if key != "start_at_mean"} for one in entries]
+    short = [{key: value for key, value in one.items() if key not in ("start_at_mean", "prior_of")} for one in entries]
     apart = len({tuple(one.items()) for one in short}) == len(short)
     texts = [", ".join(f"{key}={value}" for key, value in one.items()) for one in (short if apart else entries)]
     return [text or name for text, name in zip(texts, otherwise, strict=True)]
