@@ -128,6 +128,7 @@ def test_a_report_writes_numbers_as_its_pictures_do(tmp_path: Path) -> None:
     )
     done = called("report", f"run={run}", "n=50", "k=5", "odd=1", "output=r.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "decoder.hide=0.1" in (tmp_path / "r.html").read_text()
     line = re.search("<tr><td>pay</td>.*", (tmp_path / "r.html").read_text())
     assert line is not None
     assert re.search(r"<td>[0-9.]+k ± [0-9.]+k</td>", line[0])

@@ -95,6 +95,9 @@ def test_the_runs_are_named_whole(tmp_path: Path) -> None:
     vae(tmp_path, "fit_prior", "run=first", "prior=mixture", "prior.components=3", "epochs=1", "output=second")
     said = vae(tmp_path, "compare", "run=[first,second]", "k=5", "device=cpu")
     assert "prior=standard_normal" in said
+    assert "better on" in said
+    assert max(map(len, said[said.index("┏") : said.index("┘")].splitlines())) <= 80  # nothing is cut at the right
+    assert "┓" in said
     assert "prior=mixture" in said
     assert "prior_of" not in said
     assert "\N{HORIZONTAL ELLIPSIS}" not in said

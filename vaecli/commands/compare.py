@@ -142,7 +142,7 @@ def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) 
     table = Table()
     words = " ".join(as_label(one.label) for one in scored).split()
     table.add_column("run", overflow="fold", min_width=min(30, max(map(len, words))))  # whole: it tells the runs apart
-    for title in ("-log p(x)", "better than the first by", "better on (share)"):
+    for title in ("-log p(x)", "better than the first by", "better on"):
         table.add_column(title, justify="right")
     for i, one in enumerate(scored):
         nll, error = float(one.scores.nll.mean()), float(stderr_of_mean(one.scores.nll))

@@ -69,10 +69,19 @@ def main(config: Config, run: Run) -> Path:
         Section("What was read", lines=[*reading.lines(), *described(run)]),
         Section("How well samples fit", summary(data, samples, fits), fit_table(run, fits), drawn),
         Section("Odd rows", [ODD], odd_rows(run, test, config)),
-        Section("Training", figure=curves(history)),
+        Section("Training", hidden(run), figure=curves(history)),
     ]
     replace_text(config.target, page(f"Report on {figure(run.folder.title)}", sections, footer(run)))
     return config.target
+
+
+def hidden(run: Run) -> list[str]:
+    """Why the bound of the training rows may lie below that of others."""
+    hide = getattr(run.model.decoder, "hide", 0.0)
+    if not hide:
+        return []
+    what = f"In training, {100 * hide:g} % of the cells were hidden from the encoder (decoder.hide={hide:g})"
+    return [f"{what}, so that the training curves can lie below those of validation, which hides none."]
 
 
 def footer(run: Run) -> str:
