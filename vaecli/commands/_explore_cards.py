@@ -6,7 +6,7 @@ import base64
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,18 +29,15 @@ from vaecli.plots.images import ImagePlots
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import shorten
 
-if TYPE_CHECKING:
-    from vaecli.commands._explore_keys import Config
-
 MAX_UPLOAD = 50_000_000  # bytes
 
 
-def fill_page(document: Document, frame: Frame, config: Config, explored: Sequence[Explored]) -> None:
+def fill_page(document: Document, frame: Frame, explored: Sequence[Explored]) -> None:
     """Fill the frame of a page with what the loaded runs show."""
     first = explored[0]
     with document.models.freeze():
         page = Page(first, frame)
-        frame.say(lead(config, first))
+        frame.say(lead(first))
     cards = {"first": [card("Encode an observation", *encoding(page))], "second": [],
              "third": [card("A path", *Path(page).parts), card("Save", *away(page))]}  # fmt: skip
     if first.split is not None:
@@ -53,19 +50,19 @@ def fill_page(document: Document, frame: Frame, config: Config, explored: Sequen
     def look() -> None:
         if first.overwritten and not warned:
             warned.append(True)
-            frame.say(lead(config, first), "The run has been written again since: this page shows the earlier model. "
+            frame.say(lead(first), "The run has been written again since: this page shows the earlier model. "
                       "Start vae explore again to see the new one.")  # fmt: skip
 
     document.add_periodic_callback(look, 2000)
 
 
-def lead(config: Config, explored: Explored) -> str:
+def lead(explored: Explored) -> str:
     """The sentence at the top of the page: what is shown."""
     n, of = len(explored.codes), shorten(source(explored.run), LONGEST)
     if explored.split is None:
         return f"{n:,} draws from the prior of {of}, as its data cannot be read."
     first = "" if n == explored.total else f"the first {n:,} of "
-    return (f"The codes of {first}{explored.total:,} {config.split} observations of {of}. "
+    return (f"The codes of {first}{explored.total:,} {explored.part} observations of {of}. "
             "Drag the point, or click a dot.")  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def show(document: Document, config: Config, loading: Future[list[Explored]]) ->
             explored = loading.result()
             from vaecli.commands._explore_cards import fill_page
 
-            fill_page(document, frame, config, explored)
+            fill_page(document, frame, explored)
         except Exception as error:  # a page has no terminal to say it
             frame.say("", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
 

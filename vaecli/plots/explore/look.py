@@ -106,7 +106,10 @@ def dot_colours(values: np.ndarray | None, n: int, classes: Sequence[str] | None
                 for colour, name in zip(found, classes, strict=True))  # fmt: skip
         return from_table(values, found), "".join(keys)
     known = values[np.isfinite(values)]
-    low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
+    if classes is None:
+        low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
+    else:
+        low, high = 0, len(classes) - 1
     shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     ramp = ", ".join(NUMBERS[::16])
     ends = (safe(classes[int(low)], 30), safe(classes[int(high)], 30)) if classes else (f"{low:.4g}", f"{high:.4g}")

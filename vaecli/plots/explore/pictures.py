@@ -77,7 +77,7 @@ class CurvePicture:
 
 def fluid(side: int, share: float) -> dict[str, Any]:
     """A figure as wide as there is room, up to a share of `side`, and in proportion to it."""
-    return {"sizing_mode": "stretch_width", "max_width": max(300, int(side * share)), "min_width": 120}
+    return {"sizing_mode": "stretch_width", "max_width": max(400, int(side * share)), "min_width": 120}
 
 
 class TablePicture:
@@ -90,8 +90,8 @@ class TablePicture:
         blank = np.zeros(len(names))
         self.source = ColumnDataSource(data={"name": self.names, "x": blank, "low": blank, "high": blank,
                                              "text": [""] * len(names)})  # fmt: skip
-        height = 48 + 22 * min(len(names), MAX_COLUMNS)
-        self.plot = plain_figure(height=height, y_range=self.names[::-1], x_range=Range1d(-3.2, 4.9), name=title,
+        height, right = 48 + 22 * min(len(names), MAX_COLUMNS), 4.9 if side > 200 else 5.8
+        self.plot = plain_figure(height=height, y_range=self.names[::-1], x_range=Range1d(-3.2, right), name=title,
                                  **fluid(side, 1.8))  # fmt: skip
         self.plot.hbar("name", height=0.6, left=0, right="x", source=self.source, fill_color=ACCENT, line_color=None)
         self.plot.hbar("name", height=0.12, left="low", right="high", source=self.source, fill_color=GREY,
@@ -99,7 +99,7 @@ class TablePicture:
         self.plot.add_layout(LabelSet(x=3.1, y="name", text="text", source=self.source, text_font_size="12px",
                                       text_baseline="middle", text_color=GREY))  # fmt: skip
         self.plot.xaxis.axis_label = "standard deviations from the mean" if side > 200 else "sd from the mean"
-        self.plot.xaxis.ticker = [-3, -2, -1, 0, 1, 2, 3]
+        self.plot.xaxis.ticker = [-3, -2, -1, 0, 1, 2, 3] if side > 200 else [-2, 0, 2]
         self.plot.ygrid.visible = False
 
     def columns(self, x: np.ndarray, spread: np.ndarray | None = None) -> Shown:
