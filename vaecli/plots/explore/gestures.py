@@ -53,7 +53,7 @@ MOVE = """
 const v = window.vae, kind = cb_obj.event_name;
 if (!v || lasso.active || hand.active) return;
 if (kind == "panstart" || kind == "panend") hover.setv({active: kind == "panend"}, {sync: false});
-if (kind == "panstart") Bokeh.index.find_one(hover)?._clear?.();
+if (kind != "tap") Bokeh.index.find_one(hover)?._move_exit?.();
 v.move(kind == "tap" ? "tap" : "plane", cb_obj.x, cb_obj.y);
 """
 # Callbacks may run later than what they follow: a slider that an answer has moved is known by its value.
