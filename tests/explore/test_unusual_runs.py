@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import socket
 import webbrowser
 from pathlib import Path
@@ -179,6 +180,17 @@ def test_port_that_is_taken() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port={port}: is taken"):
             open_server(lambda document: None, port)
+
+
+def test_checkpoint_that_is_damaged(digits_run: Path, tmp_path: Path) -> None:
+    """The server, which is there before the run is loaded, ends with a message."""
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    path = run / "checkpoints" / "best.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    done = forked("explore", "run=run", "open=false", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_rows_of_each_command(beta_run: Path, tmp_path: Path) -> None:

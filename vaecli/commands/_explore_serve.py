@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from vaecli.commands._explore_keys import Config
     from vaecli.commands._explored import Explored
 
-SESSIONS = {"check_unused_sessions_milliseconds": 5000, "unused_session_lifetime_milliseconds": 20000}
+SESSIONS = {"check_unused_sessions_milliseconds": 5000, "unused_session_lifetime_milliseconds": 20000,
+            "websocket_max_message_size_bytes": 200_000_000}  # fmt: skip  # an uploaded file is one message
 SWITCH = 5e-4  # seconds after which a thread that imports lets the one that serves go on
 FAREWELL = 1.0  # seconds in which an open page learns why there will be nothing to see
 
@@ -41,12 +42,12 @@ def serve(config: Config) -> None:
     loading: Future[list[Explored]] = Future()
     server, address = open_server(lambda document: show(document, config, loading), config.port)
     print(f"{address}   (Ctrl-C ends it)", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
     with ThreadPoolExecutor(1) as pool:
         pool.submit(load, config, loading)
         if config.open and not browse(address):
             print("no browser was found: open the address by hand", flush=True)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
         loading.add_done_callback(lambda _: server.io_loop.add_callback(end_if_failed, server, loading))
         server.io_loop.start()
         server.stop()

@@ -13,6 +13,7 @@ from bokeh.plotting import figure as bokeh_figure
 from vaecli.plots.explore.look import ACCENT, plain_figure
 from vaecli.plots.explore.map import MARK
 from vaecli.plots.explore.pictures import CurvePicture, ImagePicture, Picture, Shown, TablePicture, bare_figure, rgba
+from vaecli.plots.style import limits
 
 STEPS = 9  # decodings on a strip
 TILE = 42  # pixels
@@ -48,13 +49,14 @@ class CurveStrip:
         span = float(np.ptp(picture.grid)) or 1.0
         self.within = 0.06 + 0.88 * (picture.grid - picture.grid.min()) / span
         self.source = ColumnDataSource(data={"t": [], "x": []})
-        low, high = picture.plot.y_range.start, picture.plot.y_range.end
         self.plot = bare_figure(TILE * STEPS, 90, STEPS, 1)
-        self.plot.y_range = Range1d(low, high)
+        self.plot.y_range = Range1d(0, 1)
         self.plot.multi_line("t", "x", source=self.source, line_color=ACCENT, line_width=1.5)
 
     def columns(self, x: np.ndarray) -> Shown:
-        """The columns that show x (STEPS, P)."""
+        """The columns that show x (STEPS, P); the axis follows."""
+        low, high = limits(x)
+        self.plot.y_range.update(start=low, end=high)
         return {"t": [k + self.within for k in range(len(x))], "x": list(x)}
 
 
