@@ -43,7 +43,8 @@ test-slurm: .venv/installed
 test-faults: .venv/installed
 	$(BIN)/python -m pytest -m "faults or not (slow or scale or slurm or browser)" tests/faults tests/runs
 
-# the page of vae explore in a headless Chromium; its screenshots go to build/explore
+# the page of vae explore in a headless Chromium; its screenshots go to build/explore, and with VAE_TEST_MNIST=data
+# VAE_PICTURES=docs/pictures those of the README are made again
 test-browser: .venv/installed
 	@command -v chromedriver >/dev/null || { echo "error: no Chromium: apt-get install --no-install-recommends chromium chromium-driver"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
