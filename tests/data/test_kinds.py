@@ -210,3 +210,15 @@ def test_kinds_from_a_file_and_for_names_that_are_not_there(tmp_path: Path) -> N
     data.wants_kinds = True
     with pytest.raises(UserError, match=r"dataset\.kinds: there is no column radius"):
         data.load()
+
+
+def test_infinite_numbers_are_refused_or_missing(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i},{2 * i}\n" for i in range(60)) + "1,inf\n")
+    words = ("dataset=arrays", "dataset.path=x.csv", *FAST)
+    done = quick(tmp_path, "train", *words)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: dataset.path=x.csv: 1 values are infinite, the first at [60, 1] (column b); remove them, "
+        "or, in a text file, read them as missing with dataset.missing_values=[inf]\n"
+    )
+    assert "1 cell missing" in vae(tmp_path, "train", *words, "dataset.missing_values=[inf]")

@@ -38,6 +38,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
 
+INFINITE = "; remove them, or, in a text file, read them as missing with dataset.missing_values=[inf]"
 RANGE_SAMPLE = 1000  # observations whose range determines the values that are drawn black and white
 
 
@@ -153,6 +154,7 @@ class Arrays(Dataset):
             if self.table.asked is not None:
                 raise UserError("dataset.kinds is for tables with decoder=columns; leave it out")
             return content
+        check_finite(self._place("path")[0], self._split(content), True, content.names, INFINITE)
         content = self.table.resolve(content, self.standardize)
         self.column_kinds, self.categories = self.table.columns, self.table.categories
         return content
@@ -272,7 +274,7 @@ class Arrays(Dataset):
         if self.mixed:
             self.table.check(what, content)
         split = self._split(content, y)
-        remedy = "; remove them" if self.gaps else "; remove them, or give dataset.missing=mask where NaN means missing"
+        remedy = INFINITE if self.gaps else "; remove them, or give dataset.missing=mask where NaN means missing"
         check_finite(what, split, self.gaps, content.names, remedy)
         return split
 
