@@ -111,7 +111,8 @@ def test_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     write(tmp_path / "x.csv", ["a", "b"], [[f"{a:.3f}", f"{b:.3f}"] for a, b in numbers(200, 2)])
     made = Made(trained(tmp_path, *TABLE[:1], "dataset.path=x.csv"), monkeypatch)
     assert list(made.explored.colourings) == ["a", "b", "ELBO", "KL"]
-    assert np.isnan(made.page.map.dots.data["label"]).all()
+    assert made.page.map.label.args["names"] == [""]
+    assert not made.page.map.dots.data["label"].any()
 
 
 def test_data_that_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,7 @@ class Explored:
     def labels(self) -> tuple[np.ndarray, list[str] | None]:
         """A label for each dot: a place in the names of classes, or without names a number."""
         if self.split is None or self.split.y is None:
-            return np.full(len(self.codes), np.nan), None
+            return np.full(len(self.codes), np.nan), []
         return next(iter(self.colourings.values()))()
 
 

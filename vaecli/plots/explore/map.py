@@ -58,7 +58,9 @@ class Map:
         labels (N,): places in `names`, or numbers without, shown when the mouse is over a dot, with its row number;
         colours (N,): as of `dot_colours`
         """
-        shown = None if names is None else [shorten(printable(name), 80) for name in names]
+        shown = None if names is None else [*(shorten(printable(name), 80) for name in names), ""]
+        if names is not None:
+            labels = np.where(np.isfinite(labels), labels, len(names))  # without a label
         self.label.args = {"names": shown}
         for glyph in (self.drawn.glyph, self.drawn.selection_glyph, self.drawn.nonselection_glyph):
             glyph.size = 7 if len(at) < 1500 else 5 if len(at) < 5000 else 4
