@@ -281,7 +281,7 @@ def test_vae_data_draws_what_it_reads(tmp_path: Path) -> None:
         assert f"wrote {name}.png" in vae(tmp_path, "data", f"input={name}", f"output={name}.png")
         assert min(Image.open(tmp_path / f"{name}.png").size) > 50
     assert json.loads(vae(tmp_path, "data", "input=p", "format=json", "output=q.png"))["files"]["path"]["files"] == 8
-    assert "dataset.path has no value" in refused(tmp_path, "data")
+    assert "input has no value: give input=FILE" in refused(tmp_path, "data")
     assert "give one of them" in refused(tmp_path, "data", "input=x.csv", "dataset.path=x.npy")
 
 
