@@ -116,12 +116,13 @@ class Page:
 
     def answer_question(self, asked: dict[str, Any]) -> None:
         """Answer the browser's question `asked`: decode the place, latent or dot that the reader has chosen."""
+        before = self.number
         try:
             self.moves[asked["kind"][0]](float(asked["x"][0]), float(asked["y"][0]))
             self.show()
-        except Exception:
-            self.reply({})  # the browser waits for one
-            raise
+        finally:
+            if self.number == before:  # after an error, too, the browser waits for a reply
+                self.reply({})
 
     def to_latent(self, i: float, value: float) -> None:
         self.z = self.z.copy()

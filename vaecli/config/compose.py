@@ -88,10 +88,7 @@ def run(
         raise UserError(f"a job of this sweep did not finish: {first_lines(error)}") from None
     finally:
         remove_empty()
-    if job.unread is not None:
-        raise job.unread
-    if job.failures:
-        raise UserError(job.failures[0])
+    job.raise_failure()
 
 
 def prepared(args: list[str]) -> tuple[list[str], list[str]]:
@@ -143,7 +140,14 @@ class Job:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 print(f"job {HydraConfig.get().job.num} failed: {error}", file=sys.stderr)
                 raise
-        return None  # a single run: reported by `run`, without Hydra's own text
+        return None  # a single run: raised by `raise_failure`, without Hydra's own text
+
+    def raise_failure(self) -> None:
+        """Raise the error that ended a single run, or that its output has no reader."""
+        if self.unread is not None:
+            raise self.unread
+        if self.failures:
+            raise UserError(self.failures[0])
 
 
 def failed_sweep(job: Job, error: UserError) -> str:
