@@ -1,4 +1,4 @@
-"""Conformal p-values, what they promise, and a column's share against the closed form."""
+"""Conformal p-values, what they promise, and a column's surprisal against the closed form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import scipy.stats
 import torch
 from support.linear import Linear
 
-from vaecli.analysis.odd_rows import columns_given_others, false_discoveries, least_rate, needed, p_values, small_enough
+from vaecli.analysis.odd_rows import (
+    benjamini_hochberg,
+    columns_given_others,
+    least_rate,
+    min_references,
+    p_values,
+    significant,
+)
 
 
 def test_p_values_count_what_is_no_higher() -> None:
@@ -21,8 +28,8 @@ def test_p_values_count_what_is_no_higher() -> None:
 
 @pytest.mark.parametrize("rate", [0.5, 0.1, 0.05, 0.01, 0.003])
 def test_the_fewest_rows_for_a_rate(rate: float) -> None:
-    n = needed(rate)
-    assert bool(small_enough(torch.tensor(least_rate(n), dtype=torch.float64), rate))
+    n = min_references(rate)
+    assert bool(significant(torch.tensor(least_rate(n), dtype=torch.float64), rate))
     assert n == 1 or least_rate(n - 1) > rate
 
 
@@ -30,7 +37,7 @@ def test_the_fewest_rows_for_a_rate(rate: float) -> None:
 def test_ordinary_rows_raise_at_most_that_share_of_alarms(n: int, rate: float) -> None:
     """Over 200 draws of rows to compare with: floor(rate (n + 1)) / (n + 1), up to 4 standard errors."""
     shares = torch.tensor(
-        [float(small_enough(p_values(torch.randn(n), torch.randn(1000)), rate).double().mean()) for _ in range(200)]
+        [float(significant(p_values(torch.randn(n), torch.randn(1000)), rate).double().mean()) for _ in range(200)]
     )
     expected = math.floor(rate * (n + 1) + 1e-9) / (n + 1)
     assert abs(float(shares.mean()) - expected) < 4 * float(shares.std()) / 200**0.5
@@ -41,11 +48,11 @@ def test_false_discoveries_are_those_of_benjamini_and_hochberg() -> None:
     for _ in range(20):
         p = torch.rand(50, dtype=torch.float64) ** 3
         expected = torch.from_numpy(scipy.stats.false_discovery_control(p.numpy())) <= 0.1
-        assert torch.equal(false_discoveries(p, 0.1), expected)
-    assert not false_discoveries(torch.ones(3, dtype=torch.float64), 0.1).any()
+        assert torch.equal(benjamini_hochberg(p, 0.1), expected)
+    assert not benjamini_hochberg(torch.ones(3, dtype=torch.float64), 0.1).any()
 
 
-def test_a_columns_share_agrees_with_the_closed_form() -> None:
+def test_a_columns_surprisal_agrees_with_the_closed_form() -> None:
     """log p(x_j | the others) of a normal distribution, by its covariance."""
     linear = Linear(2, n=5)
     x = linear.split.batch(slice(None))

@@ -40,6 +40,7 @@ def test_help_is_quick_and_lists_the_commands() -> None:
     assert seconds < 1
     assert done.returncode == 0
     assert all(f"\n  {command}" in done.stdout for command in commands())
+    assert max(map(len, done.stdout.splitlines())) <= 120
 
 
 @pytest.mark.parametrize("command", commands())
@@ -49,6 +50,8 @@ def test_each_help_explains_every_key(command: str) -> None:
     text = called(command, "--help", cwd=Path.cwd()).stdout
     rows = [line for line in text.splitlines() if re.match(r"  [a-z_]+(\.[a-z_]+)?=\S", line)]
     assert len(rows) >= 4
+    options = [line for line in text.partition("\nChoices")[2].partition("\nKeys")[0].splitlines() if "=" not in line]
+    assert max(map(len, [text.partition("\n")[0], *options])) <= 120
     top = [row for row in rows if "." not in row.split("=")[0] and row.strip().split("=")[0] not in groups()]
     assert all(len(row.split(maxsplit=1)) == 2 for row in top)
 

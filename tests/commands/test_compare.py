@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,18 @@ def test_two_runs_are_compared_by_pairs(runs: dict[str, Path], tmp_path: Path) -
         assert picture.width <= 1400
 
 
-def test_a_run_against_itself_differs_by_nothing(runs: dict[str, Path], tmp_path: Path) -> None:
-    done = called("compare", f"run=[{runs['a']},{runs['a']},{runs['b']}]", "k=5", "limit=20", cwd=tmp_path)
+def test_a_copy_of_a_run_differs_by_nothing(runs: dict[str, Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(runs["a"], tmp_path / "copy")
+    done = called("compare", f"run=[{runs['a']},{copy},{runs['b']}]", "k=5", "limit=20", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((runs["a"] / "comparison.json").read_text())
     assert [one["mean"] == 0 for one in found["differences"]] == [True, False]
+
+
+def test_a_run_is_named_once(runs: dict[str, Path], tmp_path: Path) -> None:
+    for again in (runs["a"], runs["b"] / ".." / "a"):
+        done = called("compare", f"run=[{runs['a']},{runs['b']},{again}]", cwd=tmp_path)
+        assert done.stderr == f"error: run=[...]: {again} is named twice; give different runs, as in run=[A,B]\n"
 
 
 @pytest.mark.parametrize(("other", "message"), [
@@ -87,6 +95,8 @@ def test_several_seeds_are_compared_by_equal_ones(runs: dict[str, Path], tmp_pat
     assert f"by {means.mean():+.2f} ±" in done.stdout
     done = called("compare", f"run=[{folders[0]},{runs['a']}]", "k=5", cwd=tmp_path)
     assert "expected two folders of several seeds" in done.stderr
+    done = called("compare", f"run=[{folders[0]},{folders[0]}]", "k=5", cwd=tmp_path)
+    assert "is named twice" in done.stderr
 
 
 def test_the_runs_are_named_whole(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import beta
+from scipy.stats import beta, chi2
 from support.command_line import Vae, called, in_both_ways
 from torch import Tensor, nn
 
 import vaecli
 from vaecli.analysis.latent_search import Method, fit
+from vaecli.analysis.latent_space import prior_radius
 from vaecli.commands import fit as command
 from vaecli.commands._run import run_command
 from vaecli.decoders.gaussian import Gaussian
@@ -109,6 +110,7 @@ def test_a_beta_curve_from_the_command_line(vae: Vae, beta_run: Path, tmp_path: 
     assert done.stderr == ""
     (norm,) = re.findall(r"^residual norm (\d+\.\d{4})$", done.stdout, re.MULTILINE)
     (printed,) = re.findall(r"^z (-?\d+\.\d{4}, -?\d+\.\d{4})$", done.stdout, re.MULTILINE)
+    assert "far from the prior" not in done.stdout
     assert re.search(r"^nelder-mead: [\d,]+ iterations, [\d,]+ evaluations", done.stdout, re.MULTILINE)
     log_pdf = beta(2.2155, 2.5044).logpdf(np.linspace(0.01, 0.99, 100))
     z = torch.tensor([[float(v) for v in printed.split(", ")]])
@@ -117,6 +119,24 @@ def test_a_beta_curve_from_the_command_line(vae: Vae, beta_run: Path, tmp_path: 
     assert np.linalg.norm(x - log_pdf) == pytest.approx(float(norm), abs=2e-3)
     with Image.open(tmp_path / "a.png") as image:
         assert image.width > 300
+
+
+def test_latents_far_from_the_prior_are_said(beta_run: Path, tmp_path: Path) -> None:
+    with torch.no_grad():
+        x = vaecli.load(beta_run, device="cpu").model.decode(torch.tensor([[4.0, 3.0]])).mean
+    np.save(tmp_path / "far.npy", x.numpy())
+    done = called("fit", f"run={beta_run}", "input=far.npy", "output=a.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "\nz norm 5.0" in done.stdout
+    assert "\nz lies far from the prior: 99.9 % of its draws have a norm below 3.7169\n" in done.stdout
+
+
+@pytest.mark.parametrize("d", [1, 2, 50])
+def test_the_radius_of_the_prior(d: int) -> None:
+    model = decoding(lambda z: z, d, d)
+    assert prior_radius(model, 0.999) == pytest.approx(chi2(d).ppf(0.999) ** 0.5)
+    model.prior.scale.mul_(2)  # type: ignore[operator, union-attr]
+    assert prior_radius(model, 0.999) is None
 
 
 DEFAULTS: dict[str, Any] = {

@@ -247,6 +247,35 @@ def test_encode_one_latent(one_latent_run: Path, command: Command) -> None:
     assert "latents.png" in command("encode", f"run={one_latent_run}")
 
 
+def test_paths_and_traversals_of_a_file(
+    digits_run: Path, digits: Run, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They begin at the codes of the file's observations; the only one of a file needs no index."""
+    x = digits.dataset.load().test.batch(slice(0, 9))
+    np.save("x.npy", x.numpy())
+    np.save("one.npy", x[7].numpy())
+    with torch.no_grad():
+        codes = digits.model.encode(x).mean
+    seen: list[torch.Tensor | None] = []
+    monkeypatch.setattr(
+        "vaecli.commands.interpolate.interpolate", lambda m, a, b, *rest: seen.extend([a, b]) or interpolate(m, a, b)
+    )
+    monkeypatch.setattr(
+        "vaecli.commands.traverse.traverse",
+        lambda m, n, span, *rest: seen.append(rest[0]) or traverse(m, n, span, *rest),
+    )
+    command("interpolate", f"run={digits_run}", "input=x.npy", "from=3", "to=7", "output=a.png")
+    for words in (("input=x.npy", "index=7"), ("input=one.npy",), ("input=x.npy",)):
+        command("traverse", f"run={digits_run}", *words, "output=a.png")
+    *starts, none = seen
+    assert none is None
+    for start, code in zip(starts, codes[[3, 7, 7, 7]], strict=True):
+        torch.testing.assert_close(start, code)
+    for line, key in (("interpolate to=9", "to"), ("traverse index=9", "index")):
+        message = command(*line.split(), f"run={digits_run}", "input=x.npy")
+        assert f"{key}=9: beyond the data; input=x.npy has 9 observations, from 0 on" in message
+
+
 @pytest.mark.parametrize(("run", "n"), [("digits_run", 300), ("beta_run", 1000)])
 def test_tensorboard_reads_the_embedding(
     run: str, n: int, command: Command, request: pytest.FixtureRequest, tmp_path: Path

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from support.run_folders import CONFIG, completed, evaluation, line, make
 from vaecli.commands.runs import print_table
 from vaecli.config.compose import split_arguments
 from vaecli.runs.diff import differences
+from vaecli.runs.folder import RunFolder, lock_run
 from vaecli.runs.table import COLUMNS, table
 from vaecli.utils.errors import UserError
 
@@ -83,14 +85,32 @@ def test_columns_of_a_completed_run(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_killed_run_has_what_its_metrics_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("host", "status"), [
+    ({"host": socket.gethostname()}, "stopped"), ({"host": "elsewhere"}, "unknown"), ({}, "unknown"),
+])  # fmt: skip
+def test_a_killed_run_has_what_its_metrics_say(host: dict[str, str], status: str, tmp_path: Path) -> None:
     lines = (line(1, "train", -9, -9), line(1, "val", -20, -20), line(2, "train", -8, -8), line(2, "val", -21, -21))
-    folder = make(tmp_path / "a", {"status": "running", "epochs": 0, "best": None, "test": None}, lines=lines)
+    folder = make(tmp_path / "a", {"status": "running", "epochs": 0, "best": None, "test": None, **host}, lines=lines)
     with open(folder / "metrics.jsonl", "a") as file:
         file.write('{"epoch": 3, "spl')
     (row,) = table(tmp_path)
-    assert (row["status"], row["epochs"], row["bound"], row["elbo"]) == ("running", 2, -20, -20)
+    assert (row["status"], row["epochs"], row["bound"], row["elbo"]) == (status, 2, -20, -20)
     assert (row["test_elbo"], row["seconds"], row["error"]) == (None, None, None)
+    with lock_run(RunFolder(folder)):
+        assert table(tmp_path)[0]["status"] == "running"
+
+
+def test_what_was_stopped_can_be_resumed(tmp_path: Path) -> None:
+    for name in ("1", "2", "3", "a b"):
+        make(tmp_path / "outputs" / name, {"status": "running", "host": socket.gethostname()})
+    make(tmp_path / "outputs" / "elsewhere", {"status": "running", "host": "elsewhere"})
+    lines = called("runs", "sort=folder", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:7]] == ["stopped"] * 3 + ["stopped", "unknown"]
+    assert lines[7:] == [
+        *(f"stopped; to resume: vae-train resume=outputs/{i}" for i in (1, 2, 3)),
+        "and 1 more that were interrupted or stopped",
+        "unknown: begun on another machine, or by an earlier version; whether it still trains is not visible from here",
+    ]
 
 
 @pytest.mark.parametrize(

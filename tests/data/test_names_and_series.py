@@ -12,6 +12,9 @@ from support.looking import look
 from support.own_files import pixels, stack
 from support.small_runs import SMALL, TABLE, refused, vae
 
+from vaecli.commands._inputs import read_input
+from vaecli.models.load import load_run
+
 KINDS = ["rose", "lily", "iris"]
 
 
@@ -72,6 +75,9 @@ def test_files_of_pictures(tmp_path: Path) -> None:
     rows = table_of(tmp_path / "codes.csv")
     assert [row["file"] for row in rows] == names
     assert [row["label_name"] for row in rows] == ["cat"] * 8 + ["dog"] * 8
+    titles = read_input(load_run(str(tmp_path / "run"), device="cpu"), str(tmp_path / "photos")).titles()
+    assert titles[7:9] == ["7 (7.png, cat)", "8 (0.png, dog)"]
+    vae(tmp_path, "interpolate", "run=run", "input=photos", "from=7", "to=8", "output=path.png")
     vae(tmp_path, "evaluate", "run=run", "input=photos/dog", "k=2", "scores=true", "output=e.json")
     with np.load(tmp_path / "e.scores.npz") as scores:
         assert scores["files"].tolist() == [f"{i}.png" for i in range(8)]

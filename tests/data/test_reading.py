@@ -294,4 +294,4 @@ def test_a_wide_table(d: int, tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("\n".join(rows) + "\n")
     found = json.loads(vae(tmp_path, "data", "input=x.tsv", "format=json"))["files"]["path"]
     assert (found["observations"], found["shape"], found["n_columns"]) == (6, [d], d)
-    assert found["columns"][3] == {"name": "gene_3", "kind": "whole numbers", "low": 0, "high": 6, "missing": 0}
+    assert found["columns"][3] == {"name": "gene_3", "type": "whole numbers", "low": 0, "high": 6, "missing": 0}

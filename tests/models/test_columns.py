@@ -215,13 +215,13 @@ def test_the_encoder_learns_to_do_without() -> None:
     """While training about a tenth of the cells is hidden; in evaluation none but those that are missing."""
     train = Split(table(2000))
     built = model(train=train)
-    entrance: Any = built.encoder_network[0]
-    hidden = torch.stack([entrance.hidden(train.x) for _ in range(20)]).float()
+    transform: Any = built.encoder_network[0]
+    hidden = torch.stack([transform.hidden(train.x) for _ in range(20)]).float()
     assert float(hidden.mean()) == pytest.approx(0.1, abs=0.005)
     assert float(hidden.mean(2).std()) > 0.1  # more in some rows than in others
     built.eval()
     torch.testing.assert_close(built.encode(train.x[:9]).mean, built.encode(train.x[:9]).mean)
-    seen = entrance(train.x)
+    seen = transform(train.x)
     assert bool((seen[:, -len(COLUMNS) :] == 0).all())
 
 

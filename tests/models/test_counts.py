@@ -48,8 +48,8 @@ def test_the_encoder_sees_logarithms_of_counts(decoder: str, prior: str) -> None
     """q(z|x) is that of a network given log(1 + x), and the first KL is of the size of a KL."""
     train = cells()
     built, plain = (model(decoder, train, f"prior={prior}", f"decoder.log1p={on}") for on in ("null", "false"))
-    entrance, network = built.encoder_network
-    torch.testing.assert_close(entrance(train.x), torch.log1p(train.x))
+    transform, network = built.encoder_network
+    torch.testing.assert_close(transform(train.x), torch.log1p(train.x))
     plain.encoder_network.load_state_dict(network.state_dict())
     torch.testing.assert_close(built.encode(train.x).mean, plain.encode(train.x.log1p()).mean)
     estimate = ELBO()(built, train.x, 0)

@@ -78,10 +78,14 @@ def test_a_running_run_is_not_resumed_or_overwritten() -> None:
             assert done.returncode == 1
             assert message in done.stderr
             assert len(done.stderr.strip().splitlines()) == 1
+        assert called("runs", "path=run", cwd=Path.cwd()).stdout.splitlines()[2].startswith("running")
         assert running.poll() is None
     finally:
         running.send_signal(signal.SIGKILL)
         running.communicate()
+    _, _, row, *below = called("runs", "path=run", cwd=Path.cwd()).stdout.splitlines()
+    assert row.startswith("stopped")
+    assert below == ["stopped; to resume: vae-train resume=run"]
     assert called("train", "resume=run", "epochs=100000", "device=cpu", "early_stopping.patience=1",
                "validate.every_epochs=1", cwd=Path.cwd()).returncode == 0  # fmt: skip
 

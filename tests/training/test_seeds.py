@@ -139,7 +139,10 @@ def test_large_runs_are_trained_one_after_another(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stack, "STACK_BELOW", 0)
     assert train(*EVEN, "seeds=2", "output=all") == 0
-    assert "one after another" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "one after another" in out
+    assert out.count("warning: grey values under decoder=bernoulli") == out.count("only 12 steps in total") == 1
+    assert "warning: grey values" in Path("all/seed_1/train.log").read_text()
     assert train(*EVEN, "seed=1", "output=alone") == 0
     assert_same(Path("all/seed_1"), Path("alone"))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
+from scipy.special import gammaincinv
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
@@ -181,6 +182,15 @@ def prior_moments(model: VAE) -> PriorMoments:
     p_z = model.prior(model.encode)
     gaussian = isinstance(p_z, Independent) and isinstance(p_z.base_dist, Normal)
     return PriorMoments(p_z.mean, p_z.stddev, gaussian)
+
+
+def prior_radius(model: VAE, share: float) -> float | None:
+    """The radius of the ball around 0 that holds a share of a standard normal prior; None for other priors.
+
+    |z|^2 of D latents has a chi-square distribution with D degrees of freedom.
+    """
+    prior = prior_moments(model)
+    return math.sqrt(2 * gammaincinv(len(prior.mean) / 2, share)) if prior.gaussian and prior.standard else None
 
 
 def check_dims(model: VAE, dims: Sequence[int], n: int | None = None) -> None:

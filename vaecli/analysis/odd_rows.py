@@ -35,17 +35,17 @@ def least_rate(n: int) -> float:
     return 1 / (n + 1)
 
 
-def small_enough(p: Tensor, rate: float) -> Tensor:
+def significant(p: Tensor, rate: float) -> Tensor:
     """Whether p is at most the rate, up to rounding."""
     return p <= rate * (1 + ROUNDING)
 
 
-def needed(rate: float) -> int:
+def min_references(rate: float) -> int:
     """How many ordinary observations a rate needs: the fewest n with 1 / (n + 1) <= rate."""
     return max(1, math.ceil(1 / rate - 1 - 1e-9))
 
 
-def false_discoveries(p: Tensor, rate: float) -> Tensor:
+def benjamini_hochberg(p: Tensor, rate: float) -> Tensor:
     """Which of p (N,) to flag so that at most a share `rate` of the flagged is ordinary in expectation.
 
     Benjamini and Hochberg (1995): the i smallest, for the largest i with p_(i) <= i rate / N. Conformal p-values that
@@ -61,7 +61,9 @@ def false_discoveries(p: Tensor, rate: float) -> Tensor:
     return flagged
 
 
-def column_shares(model: VAE, usual: Tensor, x: Tensor, k: int, seed: int = 0, tick: Tick = lambda n: None) -> Tensor:
+def excess_surprisal(
+    model: VAE, usual: Tensor, x: Tensor, k: int, seed: int = 0, tick: Tick = lambda n: None
+) -> Tensor:
     """How much less likely each column of x (N, d) is than in the `usual` rows (M, d), given the row's others; in nats.
 
     (N, d): -log p(x_j | the others) minus its mean over the usual rows; NaN where x_j is missing.

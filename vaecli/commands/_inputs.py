@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from vaecli.commands._names import Names
+from vaecli.commands._names import Names, label_text
+from vaecli.commands._outputs import class_names
 from vaecli.datasets.checks import check_finite, existing
 from vaecli.datasets.own import code_labels
 from vaecli.datasets.reading.numpy_files import load_npy
@@ -21,7 +23,7 @@ from vaecli.models.load import Run, load_splits, part_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
-from vaecli.utils.text import say
+from vaecli.utils.text import figure, say
 from vaecli.utils.types import Part
 
 
@@ -37,6 +39,17 @@ class Observations(NamedTuple):
     @property
     def split(self) -> Split:
         return Split(self.x, self.y, rows=self.rows, double=self.x.dtype == torch.float64)
+
+    def titles(self) -> list[str]:
+        """Names for a figure, with its file, or its row if that is another number, and its label: 3 (row 7, lily)."""
+        files, classes = self.called.files(self.split), class_names(self.y, self.called.classes)
+        found = []
+        for i, name in enumerate(self.names):
+            row = "" if self.rows is None or int(self.rows[i]) == int(name) else f"row {int(self.rows[i])}"
+            label = "" if self.y is None else f"{'' if classes else 'label '}{label_text(self.y[i], classes)}"
+            notes = [figure(note) for note in (Path(files[i]).name if files else row, label) if note]
+            found.append(f"{name} ({', '.join(notes)})" if notes else name)
+        return found
 
 
 def load_split(run: Run, part: Part) -> Split:
@@ -92,21 +105,32 @@ def check_some(indices: Sequence[int] | None) -> None:
 def select(seen: Observations, what: str, n: int | None, indices: Sequence[int] | None) -> Observations:
     """The first n of a file's observations (None: all), or those with the given indices; what: the file's key."""
     check_some(indices)
-    if wrong := [i for i in indices or () if i >= len(seen.x)]:
-        raise UserError(f"indices={wrong[0]}: beyond the data; {what} has {len(seen.x)} observations, from 0 on")
+    check_indices([("indices", i) for i in indices or ()], what, len(seen.x))
     chosen = torch.tensor(list(range(len(seen.x))[:n] if indices is None else indices))
     y, rows = (None if part is None else part[chosen.to(part.device)] for part in (seen.y, seen.rows))
     names = [seen.names[i] for i in chosen.tolist()]
     return seen._replace(x=seen.x[chosen.to(seen.x.device)], y=y, rows=rows, names=names)
 
 
+def check_indices(named: Sequence[tuple[str, int]], what: str, n: int) -> None:
+    """UserError for an index that n observations do not have; named: pairs of the command's key and the index."""
+    for key, i in named:
+        if i >= n:
+            raise UserError(f"{key}={i}: beyond the data; {what} has {n} observations, from 0 on")
+
+
+def file_observations_at(run: Run, name: str, named: Sequence[tuple[str, int]]) -> Observations:
+    """The observations of a user's file at given indices; named: pairs of the command's key and the index."""
+    seen, what = read_input(run, name), f"input={name}"
+    check_indices(named, what, len(seen.x))
+    return select(seen, what, None, [i for _, i in named])
+
+
 def observations_at(
     run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0
 ) -> Observations:
     """The observations of a split at given indices; named: pairs of the command's key and the index."""
-    for key, i in named:
-        if i >= len(split):
-            raise UserError(f"{key}={i}: beyond the data; split={part} has {len(split)} observations, from 0 on")
+    check_indices(named, f"split={part}", len(split))
     index = torch.tensor([i for _, i in named], device=split.device)
     y = None if split.y is None else split.y[index]
     rows = None if split.rows is None else split.rows[index.cpu()]

@@ -127,12 +127,12 @@ class DataKeys(RunKeys):
 class InputKeys(DataKeys):
     """The keys of commands that require a file of the user's."""
 
-    NEEDED: ClassVar[str]  # what the file holds
+    INPUT_CONTENT: ClassVar[str]  # what the file holds
     input: str | None
 
     def load(self) -> list[Run]:
         if self.input is None:
-            raise UserError(f"input has no value: give input=FILE, {self.NEEDED}")
+            raise UserError(f"input has no value: give input=FILE, {self.INPUT_CONTENT}")
         return super().load()
 
 

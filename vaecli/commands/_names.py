@@ -47,6 +47,13 @@ def texts(several: Sequence[str] | None, most: int) -> np.ndarray | None:
     return None if several is None else np.array([shorten(one, most) for one in several])
 
 
+def label_text(y: Tensor, classes: Sequence[str] | None) -> str:
+    """A label as text: the name of its class, or its numbers."""
+    if y.ndim or y.is_floating_point():
+        return ", ".join(f"{v:.3f}" for v in y.reshape(-1).tolist())
+    return shorten(classes[int(y)], 20) if classes else str(int(y))
+
+
 def label_columns(y: Tensor, names: Sequence[str] | None) -> list[str]:
     """What to call the columns of labels y (N,) or (N, d)."""
     d = y[0].numel()

@@ -13,7 +13,15 @@ from pydantic import Field
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import importance_weighted
-from vaecli.analysis.odd_rows import USUAL, column_shares, false_discoveries, least_rate, needed, p_values, small_enough
+from vaecli.analysis.odd_rows import (
+    USUAL,
+    benjamini_hochberg,
+    excess_surprisal,
+    least_rate,
+    min_references,
+    p_values,
+    significant,
+)
 from vaecli.commands._inputs import Observations, load_split, read_input
 from vaecli.commands._keys import InputKeys, source
 from vaecli.commands._outputs import column_titles, rename_clashing_columns, write_figure, write_table
@@ -21,7 +29,7 @@ from vaecli.commands._run import Written
 from vaecli.datasets.split import Split
 from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run
-from vaecli.plots.odd_rows import Shares, show_odd_rows
+from vaecli.plots.odd_rows import ExcessSurprisal, show_odd_rows
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.progress import Countdown
@@ -35,7 +43,7 @@ Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
 @dataclass(kw_only=True)
 class Config(InputKeys):
     FILE = "alarm.csv"
-    NEEDED = "the rows to look at"
+    INPUT_CONTENT = "the rows to look at"
     rate: Rate
     control: Literal["rate", "fdr"]
     k: PositiveInt
@@ -63,9 +71,9 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     flags = flag_rows(config, run, rest, seen)
     explained = flags.flagged.nonzero()[:, 0]
     explained = explained[flags.scores[explained].argsort()][:EXPLAINED]
-    shares = shares_of_rows(config, run, rest, seen.x[explained.to(seen.x.device)]) if len(explained) else None
+    excess = surprisal_by_column(config, run, rest, seen.x[explained.to(seen.x.device)]) if len(explained) else None
     n = int(flags.flagged.sum())
-    write_table(config.target, table(run, seen, flags, explained, shares))
+    write_table(config.target, table(run, seen, flags, explained, excess))
     yield Written(config.target, f": {n:,} of {len(seen.x):,} rows flagged")
     for line in remarks(config, flags):
         say(line)
@@ -74,7 +82,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     names = [str(row) for row in rows_of(seen)[explained].tolist()]
     title = f"odd rows of {figure(Path(config.input or '').name)}\n{source(run)}"
     picture = config.target.with_suffix(".png")
-    by_column = None if shares is None else Shares(column_titles(run), names, shares.numpy())
+    by_column = None if excess is None else ExcessSurprisal(column_titles(run), names, excess.numpy())
     flagged = flags.flagged.numpy()
     write_figure(picture, show_odd_rows(flags.ordinary.numpy(), flags.scores.numpy(), flagged, by_column, title))
     yield picture
@@ -100,9 +108,9 @@ def ordinary_rows(run: Run) -> Split:
 
 def check_enough(n: int, rate: float) -> None:
     """UserError if n reference rows cannot give a p-value as small as the rate."""
-    if n < needed(rate):
+    if n < min_references(rate):
         raise UserError(
-            f"rate={rate:g}: needs {needed(rate):,} rows that were not trained on, but there are {n:,}: give "
+            f"rate={rate:g}: needs {min_references(rate):,} rows that were not trained on, but there are {n:,}: give "
             f"rate={rounded_up(least_rate(n)):g} or more, or train with a larger dataset.calibration_fraction"
         )
 
@@ -117,7 +125,7 @@ def flag_rows(config: Config, run: Run, rest: Split, seen: Observations) -> Flag
     """Score the reference rows and the file's rows in the same way, and compare."""
     ordinary, scores = score(config, run, rest, "rows to compare with"), score(config, run, seen.split, "rows")
     p = p_values(ordinary, scores)
-    flagged = false_discoveries(p, config.rate) if config.control == "fdr" else small_enough(p, config.rate)
+    flagged = benjamini_hochberg(p, config.rate) if config.control == "fdr" else significant(p, config.rate)
     return Flags(ordinary, scores, p, flagged)
 
 
@@ -127,28 +135,28 @@ def score(config: Config, run: Run, split: Split, what: str) -> Tensor:
         return -importance_weighted(run.model, split, config.k, seed=config.seed, tick=tick).nll
 
 
-def shares_of_rows(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
+def surprisal_by_column(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
     """How much less likely than usual each column of rows x (M, d) is, in nats; None if they are not of a table."""
     if len(run.model.x_shape) != 1 or run.dataset.names is None:
         return None
     usual = rest.head(USUAL).batch(slice(None)).to(x)
     with Countdown("columns", len(usual) + len(x)) as tick:
-        return column_shares(run.model, usual, x, config.k, config.seed, tick)
+        return excess_surprisal(run.model, usual, x, config.k, config.seed, tick)
 
 
 Columns = dict[str, Tensor | list[str] | None]
 
 
-def table(run: Run, seen: Observations, flags: Flags, explained: Tensor, shares: Tensor | None) -> Columns:
+def table(run: Run, seen: Observations, flags: Flags, explained: Tensor, excess: Tensor | None) -> Columns:
     """The columns of the table; only flagged rows have figures for the columns of their file."""
     found: Columns = {
         "row": rows_of(seen), "p_value": flags.p, "flagged": flags.flagged.long(), "log_px": flags.scores,
     }  # fmt: skip
     found |= {name: values for name, values in seen.called.columns(seen.split).items() if name != "row"}
-    if shares is None:
+    if excess is None:
         return found
-    filled = torch.full((len(seen.x), shares.shape[1]), torch.nan, dtype=torch.float64)
-    filled[explained] = shares
+    filled = torch.full((len(seen.x), excess.shape[1]), torch.nan, dtype=torch.float64)
+    filled[explained] = excess
     columns: Columns = dict(zip(column_titles(run), filled.unbind(1), strict=True))
     return rename_clashing_columns(list(columns), found) | columns
 

@@ -51,17 +51,17 @@ class Config(ScoreKeys):
             raise UserError(f"run=[{', '.join(self.run)}]: expected two runs or more, as in run=[A,B]")
         if seeds := equal_seeds(self.run):
             return self.load_seeds(seeds)
-        first, *others = self.run
-        runs = [self.load_one(first, self.dataset.given), *(self.load_one(name, {}) for name in others)]
-        for run in runs[1:]:
-            check_same_data(runs[0], run)
-        return runs
+        return self.load_all(self.run)
 
     def load_seeds(self, seeds: list[int]) -> list[Run]:
         """The runs of equal seeds below two folders: the first folder's, then the second one's."""
         self.seeds = seeds
-        names = [str(seed_folder(expanded(folder), seed)) for folder in self.run for seed in seeds]
+        return self.load_all([str(seed_folder(expanded(folder), seed)) for folder in self.run for seed in seeds])
+
+    def load_all(self, names: Sequence[str]) -> list[Run]:
+        """Different runs on the same data."""
         runs = [self.load_one(name, {} if i else self.dataset.given) for i, name in enumerate(names)]
+        check_different(runs)
         for run in runs[1:]:
             check_same_data(runs[0], run)
         return runs
@@ -81,6 +81,15 @@ class ScoredRun(NamedTuple):
     run: Run
     scores: Scores
     against_first: Paired
+
+
+def check_different(runs: Sequence[Run]) -> None:
+    """UserError if two names lead to the same run, which would differ from itself by nothing."""
+    seen = set()
+    for run in runs:
+        if (place := run.folder.path.resolve()) in seen:
+            raise UserError(f"run=[...]: {run.folder} is named twice; give different runs, as in run=[A,B]")
+        seen.add(place)
 
 
 def check_same_data(first: Run, other: Run) -> None:

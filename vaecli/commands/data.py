@@ -108,14 +108,14 @@ def columns(file: FileReading) -> list[str]:
     """The columns of a table."""
     if not file.columns:
         return []
-    heading = ["column", "kind", "lowest", "highest", "missing"]
+    heading = ["column", "type", "lowest", "highest", "missing"]
     lines = [heading, *map(cells, file.columns[:MAX_LISTED])]
     return ["", *aligned(lines, right=(2, 3, 4)), *more(len(file.columns))]
 
 
 def cells(column: Column) -> list[str]:
     ends = ["" if end is None else f"{end:.15g}" for end in (column.low, column.high)]
-    return [column.name or "''", column.kind, *ends, f"{column.missing:,}"]
+    return [column.name or "''", column.type, *ends, f"{column.missing:,}"]
 
 
 def left_out(file: FileReading) -> list[str]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from torch import Tensor
 
 from vaecli.analysis.latent_search import Fit, Method, fit
-from vaecli.commands._inputs import load_split, observations_at, read_input
+from vaecli.analysis.latent_space import prior_radius
+from vaecli.commands._inputs import check_indices, load_split, observations_at, read_input
 from vaecli.commands._keys import DrawKeys
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.checks import check_finite
@@ -18,6 +19,8 @@ from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, Part, PositiveFloat, Seed
+
+PRIOR_SHARE = 0.999  # of draws from the prior; latents beyond them lie far from it
 
 
 @dataclass
@@ -43,7 +46,7 @@ def main(config: Config, run: Run) -> Path:
     name, x = target(run, config)
     with Console(stderr=True).status("searching"):
         best = fit(run.model, x, config.method, config.restarts, config.seed)
-    report(best)
+    report(best, prior_radius(run.model, PRIOR_SHARE))
     title = config.heading(run, f"{name}: residual norm {best.norm:.4f}")
     write_figure(config.target, config.view(run).fit(x, best.x, title))
     return config.target
@@ -79,16 +82,20 @@ def one_of_file(run: Run, name: str, index: int | None) -> Tensor:
     x = read_input(run, name).x
     if index is None and len(x) > 1:
         raise UserError(f"input={name}: holds {len(x)} observations; choose one of them with index=i")
-    if index is not None and index >= len(x):
-        raise UserError(f"index={index}: beyond the data; input={name} has {len(x)} observations, from 0 on")
+    check_indices([("index", index or 0)], f"input={name}", len(x))
     return x[index or 0]
 
 
-def report(best: Fit) -> None:
-    """The latents and how they were found."""
+def report(best: Fit, radius: float | None) -> None:
+    """The latents, how they were found, and whether they lie far from the prior.
+
+    radius: that of the ball that holds a share PRIOR_SHARE of the prior; None: not known
+    """
     near = sum(norm < 1.001 * best.norm for norm in best.norms)
     print(f"z {', '.join(f'{value:.4f}' for value in best.z.tolist())}")
     print(f"z norm {best.z.norm():.4f}")
+    if radius is not None and best.z.norm() > radius:
+        print(f"z lies far from the prior: {100 * PRIOR_SHARE:g} % of its draws have a norm below {radius:.4f}")
     print(f"residual norm {best.norm:.4f}")
     print(f"{best.method}: {best.iterations:,} iterations, {best.evaluations:,} evaluations; "
           f"{near} of {len(best.norms)} starts ended here")  # fmt: skip

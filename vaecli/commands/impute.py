@@ -31,7 +31,7 @@ Coverage = Annotated[float, Field(strict=True, gt=0, lt=1)]
 @dataclass(kw_only=True)
 class Config(InputKeys):
     FILE = "imputed.csv"
-    NEEDED = "a table with gaps"
+    INPUT_CONTENT = "a table with gaps"
     k: PositiveInt
     complete: PositiveInt | None
     coverage: Coverage

@@ -10,12 +10,13 @@ from typing import Any, Literal, Self
 import torch
 
 from vaecli.analysis.latent_space import interpolate
-from vaecli.commands._inputs import load_split, observations_at
+from vaecli.commands._inputs import Observations, file_observations_at, load_split, observations_at
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.utils.schema import check_arguments, check_value
+from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, Part, Seed
 
 
@@ -23,6 +24,7 @@ from vaecli.utils.types import NonNegativeInt, Part, Seed
 class Config(DrawKeys):
     FILE = "interpolation.png"
     split: Part
+    input: str | None
     from_: NonNegativeInt  # the key `from`, which Python reserves
     to: NonNegativeInt
     steps: Steps
@@ -38,15 +40,24 @@ class Config(DrawKeys):
 
 def main(config: Config, run: Run) -> Path:
     """Write the picture, with an observation at each end; returns its path."""
-    split = load_split(run, config.split)
-    ends = observations_at(run, split, config.split, [("from", config.from_), ("to", config.to)], config.seed)
+    ends = ends_of_path(run, config)
     with evaluating(run.model):
         codes = run.model.encode(ends.x).mean
     between = interpolate(run.model, codes[0], codes[1], config.steps, config.path)
     x = ends.x.cpu()
     strip = torch.cat([x[:1], between.x, x[1:]]).unsqueeze(0)
     labels = [f"data {config.from_}", *(f"{t:.2f}" for t in torch.linspace(0, 1, config.steps)), f"data {config.to}"]
-    title = f"{config.path} path between the codes of two {config.split} observations, {MODES['mean']}"
+    where = f"of {config.split}" if config.input is None else f"of {figure(Path(config.input).name)}"
+    names = " and ".join(ends.titles())
+    title = f"{config.path} path between the codes of observations {names} {where}, {MODES['mean']}"
     view = config.view(run)
     write_figure(config.target, view.strips(strip, [""], labels, config.heading(run, title), mark=[0, -1]))
     return config.target
+
+
+def ends_of_path(run: Run, config: Config) -> Observations:
+    """The two observations, of the file or of the split."""
+    named = [("from", config.from_), ("to", config.to)]
+    if config.input is not None:
+        return file_observations_at(run, config.input, named)
+    return observations_at(run, load_split(run, config.split), config.split, named, config.seed)

@@ -16,6 +16,7 @@ from torch import Tensor
 from vaecli.analysis.metrics import elbo_terms
 from vaecli.commands._inputs import Observations, observed, read_input, select, split_observations
 from vaecli.commands._keys import MODES, DrawKeys, Mode, source
+from vaecli.commands._names import label_text
 from vaecli.commands._outputs import (
     by_title,
     class_names,
@@ -243,10 +244,3 @@ def print_terms(
         Console().print(table)
         if len(seen.names) > MAX_PRINTED:
             print(f"the first {MAX_PRINTED} of {len(seen.names)}; format=csv (or npz) writes them all")
-
-
-def label_text(y: Tensor, classes: Sequence[str] | None) -> str:
-    """A label as text: the name of its class, or its numbers."""
-    if y.ndim or y.is_floating_point():
-        return ", ".join(f"{v:.3f}" for v in y.reshape(-1).tolist())
-    return shorten(classes[int(y)], 20) if classes else str(int(y))

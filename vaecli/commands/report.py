@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import importance_weighted
-from vaecli.analysis.odd_rows import USUAL, column_shares
+from vaecli.analysis.odd_rows import USUAL, excess_surprisal
 from vaecli.analysis.table_fit import ColumnFit, correlation_error, spread_error, table_fit
 from vaecli.commands._inputs import announce
 from vaecli.commands._keys import DataKeys, reference, source
@@ -134,14 +134,14 @@ def odd_rows(run: Run, test: Split, config: Config) -> Table:
         log_px = -importance_weighted(run.model, test, config.k, seed=config.seed, tick=tick).nll
     at = log_px.argsort()[: config.odd]
     x = test.batch(at.to(test.device))
-    shares = column_shares(run.model, test.head(USUAL).batch(slice(None)), x, config.k, config.seed).numpy()
-    shares = np.where(np.isnan(shares), 0.0, shares)
+    excess = excess_surprisal(run.model, test.head(USUAL).batch(slice(None)), x, config.k, config.seed).numpy()
+    excess = np.where(np.isnan(excess), 0.0, excess)
     titles = column_titles(run)
     cells = {name: cells_of(values) for name, values in by_title(run, titles, x.cpu()).items()}
     rows = test.rows[at] if test.rows is not None else at
     lines = []
     for i, row in enumerate(rows.tolist()):
-        reasons = [f"{titles[j]} = {cells[titles[j]][i]} ({shares[i, j]:.1f})" for j in np.argsort(-shares[i])[:REASONS]
-                   if shares[i, j] > 1]  # fmt: skip
+        reasons = [f"{titles[j]} = {cells[titles[j]][i]} ({excess[i, j]:.1f})" for j in np.argsort(-excess[i])[:REASONS]
+                   if excess[i, j] > 1]  # fmt: skip
         lines.append([str(row), f"{float(log_px[at[i]]):.2f}", "; ".join(reasons)])
     return Table(["row", "log p(x)", "columns that make it odd"], lines)

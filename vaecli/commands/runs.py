@@ -17,6 +17,7 @@ from rich.padding import Padding
 from vaecli.commands._run import Keys, Written
 from vaecli.runs.seeds import paired_difference, seed_runs, spread_of
 from vaecli.runs.table import COLUMNS, Row, natural, table
+from vaecli.utils.command_line import command, setting
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
 from vaecli.utils.schema import as_typed
@@ -24,9 +25,11 @@ from vaecli.utils.text import csv_line, printable, rich, say, shorten
 
 HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
             "differences": "what differs"}  # fmt: skip
-STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "running": "cyan", "pruned": "dim"}
+STYLES = {"failed": "red", "damaged": "red", "interrupted": "yellow", "stopped": "yellow", "unknown": "yellow",
+          "running": "cyan", "pruned": "dim"}  # fmt: skip
 SHORT_COLUMNS = ("status", "dataset", "epochs", "bound", "test_elbo", "nll", "seconds")
 LONG_COLUMNS = ("differences", "error", "folder")
+MAX_RESUMABLE = 3  # commands that resume a run
 MAX_ERROR, MAX_VALUE, MAX_DIFFERENCES = 120, 60, 240  # characters of a message, a value and all that differ
 NUMERIC = ("epochs", "bound", "test_elbo", "nll", "seconds")
 
@@ -97,10 +100,25 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
         show(console, f"NLL of {protocol}", "dim")
     for line in together(rows):
         show(console, line)
+    for line in how_to_resume(rows):
+        show(console, line, whole=True)
     if cut:
         show(console, "cut to fit; format=csv has all", "dim")
     if any({"decoder", "dataset", "dataset.binarize"} & row["differences"].keys() for row in rows):
         show(console, "figures of different data, binarisations or kinds of decoder are not comparable", "dim")
+
+
+def how_to_resume(rows: Sequence[Row]) -> list[str]:
+    """Lines about runs that were interrupted or killed, with the commands that resume them."""
+    ended = [row for row in rows if row["status"] in ("interrupted", "stopped")]
+    lines = [f"{row['status']}; to resume: {command(['vae-train', setting('resume', row['folder'])])}"
+             for row in ended[:MAX_RESUMABLE]]  # fmt: skip
+    if len(ended) > MAX_RESUMABLE:
+        lines.append(f"and {len(ended) - MAX_RESUMABLE} more that were interrupted or stopped")
+    if any(row["status"] == "unknown" for row in rows):
+        lines.append("unknown: begun on another machine, or by an earlier version; whether it still trains is not "
+                     "visible from here")  # fmt: skip
+    return lines
 
 
 def with_k(row: Row) -> Mapping[str, Any]:

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
 from vaecli.analysis.metrics import ACTIVE_VARIANCE, kl_per_dim, mean_variances
-from vaecli.commands._inputs import load_split, observations_at
+from vaecli.commands._inputs import Observations, check_indices, load_split, observations_at, read_input, select
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Split
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
+from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, Part, Seed, Span
 
 LEAST_KL = 0.1  # nats: a latent with less hardly changes the decoding
@@ -24,6 +25,7 @@ LEAST_KL = 0.1  # nats: a latent with less hardly changes the decoding
 class Config(DrawKeys):
     FILE = "traversals.png"
     split: Part
+    input: str | None
     steps: Steps
     span: Span
     index: NonNegativeInt | None
@@ -33,18 +35,19 @@ class Config(DrawKeys):
 
 def main(config: Config, run: Run) -> Path:
     """Write the picture, the latents with the most information about the data first; returns its path."""
-    split, start, view = load_split(run, config.split), None, config.view(run)
     if config.dims is not None:
         check_dims(run.model, config.dims)
-    if config.index is not None:
-        x = observations_at(run, split, config.split, [("index", config.index)], config.seed).x
+    split, begin = read(run, config)
+    start, view = None, config.view(run)
+    if begin is not None:
         with evaluating(run.model):
-            start = run.model.encode(x).mean[0]
+            start = run.model.encode(begin.x).mean[0]
     shown = choose(run, split, config, view.most_rows(config.steps))
     traversal = traverse(run.model, config.steps, config.span, start, shown.dims)
     title = ["one latent moved at a time", MODES["mean"], *shown.left_out]
-    if start is not None:
-        title.append(f"from the code of {config.split} observation {config.index}")
+    if begin is not None:
+        where = config.split if config.input is None else figure(Path(config.input).name)
+        title.append(f"from the code of observation {begin.titles()[0]} of {where}")
     if not prior_moments(run.model).standard:
         title.append("in standard deviations from the prior's mean")
     steps, heading = numbers(traversal.values.numpy()), config.heading(run, ", ".join(title))
@@ -52,6 +55,19 @@ def main(config: Config, run: Run) -> Path:
     for line in shown.left_out:
         print(f"{line}; dims=[...] chooses others")
     return config.target
+
+
+def read(run: Run, config: Config) -> tuple[Split, Observations | None]:
+    """The observations of the file or of the split; and the one to start from, if any."""
+    if config.input is None:
+        split, named = load_split(run, config.split), [("index", i) for i in (config.index,) if i is not None]
+        return split, observations_at(run, split, config.split, named, config.seed) if named else None
+    seen, what = read_input(run, config.input), f"input={config.input}"
+    index = 0 if config.index is None and len(seen.x) == 1 else config.index
+    if index is None:
+        return seen.split, None
+    check_indices([("index", index)], what, len(seen.x))
+    return seen.split, select(seen, what, None, [index])
 
 
 class Shown(NamedTuple):

@@ -44,6 +44,7 @@ class Invocation(NamedTuple):
     typed_keys: list[str]  # the keys given on it
     sweep_folder: Path | None  # the folder that a sweep has made for it
     quiet: bool = False  # it prints nothing on the terminal
+    hints: bool = True  # it prints warnings about the data and the settings; False: an earlier run of the command has
     prune: Callable[[int, float], bool] | None = None  # of an epoch and its bound: whether the run should stop
 
 

@@ -23,7 +23,7 @@ NEVER_TRUSTED = {
 }  # fmt: skip
 
 
-NEEDED = {  # attributes that objects of torch's classes must have; for the other groups see `bases`
+REQUIRED_ATTRIBUTES = {  # attributes that objects of torch's classes must have; for the other groups see `bases`
     "optimizer": ("step", "param_groups"),
     "scheduler": ("step", "state_dict"),
 }
@@ -79,7 +79,7 @@ class OptionFactory:
             if self.trust.typed_here or isinstance(error, UserError | MemoryError):
                 raise
             raise UserError(f"{group}._target_={node['_target_']}: cannot be used ({error})") from None
-        missing = [name for name in NEEDED.get(group, ()) if not hasattr(made, name)]
+        missing = [name for name in REQUIRED_ATTRIBUTES.get(group, ()) if not hasattr(made, name)]
         if missing:
             raise UserError(f"{group}._target_={node['_target_']}: is not a {group}: it has no {missing[0]}")
         check_made(made, group)

@@ -36,7 +36,7 @@ class DataFacts(NamedTuple):
         return "gaussian dataset.standardize=true" if self.can_standardize else "gaussian_identity"
 
 
-class Entrance(nn.Module):
+class EncoderTransform(nn.Module):
     """Computes what the encoder network gets instead of x: (B, *x_shape) -> (B, *shape)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -87,7 +87,7 @@ class Decoder(Option, nn.Module, abstract=True):
         """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None if there are none."""
         return None
 
-    def entrance(self) -> Entrance | None:
+    def encoder_transform(self) -> EncoderTransform | None:
         """The module that computes what the encoder network gets instead of x; None: the network gets x itself."""
         return None
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
-from vaecli.decoders.base import DataFacts, Decoder, Entrance
+from vaecli.decoders.base import DataFacts, Decoder, EncoderTransform
 from vaecli.decoders.kinds import Group, group_class
 from vaecli.utils.columns import CODED, ColumnKind
 from vaecli.utils.types import PositiveFloat, Share, Values
@@ -74,7 +74,7 @@ def grouped(groups: nn.ModuleList, places: Sequence[Tensor]) -> Iterator[tuple[G
         yield group, of
 
 
-class ColumnEntrance(Entrance):
+class ColumnTransform(EncoderTransform):
     """A table's columns as numbers for a network: standard units, one-hot codes, and which cells are missing.
 
     In training, a share `hide` of the cells on average is hidden from the encoder, more in some rows than in others, so
@@ -146,8 +146,8 @@ class Columns(Decoder):
     def param_shape(self) -> tuple[int, ...]:
         return (sum(len(places) * group.n_params for group, places in grouped(self.groups, self.places)),)
 
-    def entrance(self) -> Entrance | None:
-        return ColumnEntrance(self.groups, self.places, len(self.columns), self.hide)
+    def encoder_transform(self) -> EncoderTransform | None:
+        return ColumnTransform(self.groups, self.places, len(self.columns), self.hide)
 
     def forward(self, *params: Tensor) -> Distribution:
         (every,) = params

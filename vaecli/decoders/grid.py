@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 from torch.nn import functional as F
 
-from vaecli.decoders.base import DataFacts, Decoder, Entrance, inverse_softplus
+from vaecli.decoders.base import DataFacts, Decoder, EncoderTransform, inverse_softplus
 from vaecli.decoders.totals import GivenTotal, log_shares, log_total_moments, raw_of_log
 from vaecli.utils.types import Values
 
@@ -88,7 +88,7 @@ class GreyDecoder(Decoder, abstract=True):
         return None
 
 
-class LogCounts(Entrance):
+class LogCounts(EncoderTransform):
     """x -> log(1 + x), so that a network gets counts of any size as moderate numbers."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ class CountDecoder(Decoder, abstract=True):
             raw = raw_of_log(log_shares(raw, n_dims) + log_total.clamp(-MAX_LOG_TOTAL, MAX_LOG_TOTAL))
         return Independent(self.family(raw, *others), n_dims, validate_args=False)
 
-    def entrance(self) -> Entrance | None:
+    def encoder_transform(self) -> EncoderTransform | None:
         return LogCounts(self.x_shape) if self.log1p else None
 
     def learn(self, data: Callable[[], Iterator[Tensor]]) -> None:

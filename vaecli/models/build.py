@@ -56,10 +56,10 @@ def build_vae(options: OptionFactory, latent_dim: int, x_shape: tuple[int, ...])
 
 def encoder_network(architecture: Architecture, decoder: Decoder, n_features: int) -> nn.Module:
     """The architecture's encoder, after the conversion of observations that the decoder asks for."""
-    entrance = decoder.entrance()
-    if entrance is None:
+    transform = decoder.encoder_transform()
+    if transform is None:
         return architecture.encoder(decoder.x_shape, n_features)
-    return nn.Sequential(entrance, architecture.encoder(entrance.shape, n_features))
+    return nn.Sequential(transform, architecture.encoder(transform.shape, n_features))
 
 
 def wrap_for_data(model: VAE, dataset: Values) -> VAE:

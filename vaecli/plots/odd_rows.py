@@ -16,7 +16,7 @@ from vaecli.plots.style import BLUE, GREY, LABEL, ORANGE, SMALL, canvas, number,
 MAX_ROWS, MAX_COLUMNS = 10, 24
 
 
-class Shares(NamedTuple):
+class ExcessSurprisal(NamedTuple):
     """How much less likely than usual each column of M odd rows is, given the others."""
 
     titles: Sequence[str]  # of d columns
@@ -25,21 +25,21 @@ class Shares(NamedTuple):
 
 
 def show_odd_rows(
-    ordinary: np.ndarray, scores: np.ndarray, flagged: np.ndarray, shares: Shares | None, title: str
+    ordinary: np.ndarray, scores: np.ndarray, flagged: np.ndarray, excess: ExcessSurprisal | None, title: str
 ) -> Figure:
     """Histograms of the scores (n,) of reference rows and (N,) of the file's rows, nats; flagged: (N,), bool.
 
-    shares: if given, a map of the oddest rows and their most conspicuous columns is drawn below.
+    excess: if given, a map of the oddest rows and their most conspicuous columns is drawn below.
     """
-    rows = 0 if shares is None else min(len(shares.rows), MAX_ROWS)
-    upper, lower = 2.6, 0.0 if shares is None else 1.6 + 0.28 * rows
+    rows = 0 if excess is None else min(len(excess.rows), MAX_ROWS)
+    upper, lower = 2.6, 0.0 if excess is None else 1.6 + 0.28 * rows
     figure = canvas(7.2, upper + lower, title)
-    if shares is None:
+    if excess is None:
         histograms(figure.subplots(), ordinary, scores, flagged)
         return figure
     above, below = np.asarray(figure.subfigures(2, 1, height_ratios=[upper, lower]))
     histograms(above.subplots(), ordinary, scores, flagged)
-    map_of_shares(below, shares)
+    surprisal_map(below, excess)
     return figure
 
 
@@ -68,16 +68,16 @@ def histograms(ax: Axes, ordinary: np.ndarray, scores: np.ndarray, flagged: np.n
     tidy(ax)
 
 
-def map_of_shares(figure: SubFigure, shares: Shares) -> None:
-    """A map with a line for each of the oddest rows, and the columns with the largest shares."""
-    shown = np.where(np.isnan(shares.values[:MAX_ROWS]), 0.0, shares.values[:MAX_ROWS])
+def surprisal_map(figure: SubFigure, excess: ExcessSurprisal) -> None:
+    """A map with a line for each of the oddest rows, and the columns with the largest excess."""
+    shown = np.where(np.isnan(excess.values[:MAX_ROWS]), 0.0, excess.values[:MAX_ROWS])
     places = np.sort(np.argsort(-shown.max(0))[:MAX_COLUMNS])
     ax = figure.subplots()
     top = max(1.0, float(shown.max()))
     image = ax.imshow(shown[:, places], cmap="Oranges", vmin=0, vmax=top, aspect="auto", interpolation="nearest")
-    rows = [f"row {one_line(row, 1.0, SMALL)}" for row in shares.rows[:MAX_ROWS]]
+    rows = [f"row {one_line(row, 1.0, SMALL)}" for row in excess.rows[:MAX_ROWS]]
     ax.set_yticks(range(len(shown)), rows, fontsize=SMALL)
-    names = [one_line(shares.titles[i], 1.3, SMALL) for i in places]
+    names = [one_line(excess.titles[i], 1.3, SMALL) for i in places]
     ax.set_xticks(range(len(places)), names, fontsize=SMALL, rotation=90 if len(places) > 6 else 0)
     ax.tick_params(length=0)
     bar = figure.colorbar(image, ax=ax)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_writable, replace_text
 from vaecli.utils.types import Values
+
+LOCK_ATTEMPTS = 5
 
 
 def checkpoint_name(which: str) -> str:
@@ -138,6 +141,25 @@ class RunFolder:
     def write_metrics(self, lines: Sequence[Values]) -> None:
         replace_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
 
+    @property
+    def is_locked(self) -> bool | None:
+        """Whether a process of this machine trains the run; None if its lock cannot be seen."""
+        try:
+            import fcntl
+
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except (ImportError, OSError):
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a network file system that cannot lock folders
+            return None
+        finally:
+            os.close(descriptor)
+        return False
+
     def known_summary(self) -> Summary:
         """As `read_summary`, but an empty summary if the file is missing or damaged."""
         try:
@@ -181,12 +203,16 @@ def folder_locked(folder: RunFolder) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:  # a network file system that cannot lock folders
-            pass
+        for attempts_left in reversed(range(LOCK_ATTEMPTS)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not attempts_left:
+                    raise
+                time.sleep(0.02)  # `is_locked` in another process holds the lock for microseconds
+            except OSError:  # a network file system that cannot lock folders
+                break
         yield
     finally:
         os.close(descriptor)

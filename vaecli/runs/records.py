@@ -117,6 +117,7 @@ class Summary(Record):
     command: str | None = None
     status: Literal["running", "completed", "pruned", "interrupted", "failed"] | None = None
     id: str | None = None
+    host: str | None = None  # the machine that trains it
     resumed: list[Resumed] | None = None
     epochs: NonNegativeInt | None = None  # completed ones
     best: Best | None = None

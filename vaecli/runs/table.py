@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, TypeVar
@@ -105,7 +106,7 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
     evaluation = attempt(lambda: evaluation_of(folder, known), None, problems)
     test = known.test
     row: Row = {
-        "status": known.status or "damaged",
+        "status": status_of(folder, known),
         "dataset": text(known.data.name if known.data else flat.get("dataset")),
         "differences": {},
         "epochs": progress.epochs,
@@ -130,6 +131,19 @@ def attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
     except Damaged as error:
         problems.append(str(error))
         return otherwise
+
+
+def status_of(folder: RunFolder, summary: Summary) -> str:
+    """The status in summary.json, except that a run that was killed, and could not write it, is `stopped`.
+
+    The lock of a run ends with its process. `unknown`: its lock cannot be seen from here, as it was begun on another
+    machine, or by a version that did not record where.
+    """
+    if summary.status != "running" or (locked := folder.is_locked):
+        return summary.status or "damaged"
+    if (now := folder.known_summary().status) != "running":  # it has ended since
+        return now or "damaged"
+    return "stopped" if locked is False and summary.host == socket.gethostname() else "unknown"
 
 
 def summary_of(folder: RunFolder) -> Summary:

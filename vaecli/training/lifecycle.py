@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -149,9 +150,9 @@ def run_in_folder(
     history, summary = (resume.history, resume.summary) if resume else ([], Summary(command=invocation.command))
     logger = RunLogger(folder, Console(quiet=invocation.quiet), history, summary)
     try:
-        logger.summarise(status="running")
+        logger.summarise(status="running", host=socket.gethostname())
         setup = make_setup()
-        trainer = yield from train_in_folder(setup, logger, resume, invocation.prune)
+        trainer = yield from train_in_folder(setup, logger, resume, invocation)
         signal = agreed_signal(trainer.interrupt)
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
@@ -167,10 +168,10 @@ def run_in_folder(
 
 
 def train_in_folder(
-    setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None, prune: Prune | None
+    setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None, invocation: Invocation
 ) -> TrainingGenerator[Trainer]:
     """Record what is trained, and train to the end or an interrupt; returns the trainer."""
-    announce(setup, logger, resume)
+    announce(setup, logger, resume, invocation.hints)
     config, data = setup.config, setup.splits.train
     look = view_of(setup.dataset, data.x_shape, config.images.channels, lambda: Reference.of(data))
     pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.n_epochs)
@@ -182,7 +183,7 @@ def train_in_folder(
     recorder = RunRecorder(setup, logger, pictures)
     refit = partial(calibrate, train=setup.splits.train)
     with Interrupt() as interrupt, progress:
-        trainer = Trainer(update, setup.splits, plan(setup, prune), recorder, progress, interrupt, refit)
+        trainer = Trainer(update, setup.splits, plan(setup, invocation.prune), recorder, progress, interrupt, refit)
         if resume:
             restore_trainer(trainer, setup, resume, logger)
         yield from trainer.epochs()
@@ -197,8 +198,8 @@ def train_in_folder(
     return trainer
 
 
-def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None) -> None:
-    """Print and record what is trained, before the first step."""
+def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None, hints: bool = True) -> None:
+    """Print and record what is trained, before the first step; without `hints`, these are only in train.log."""
     device = next(setup.model.parameters()).device
     reading = reading_of(setup)
     for line in [*reading.lines(), *reading.kind_lines()]:
@@ -206,12 +207,16 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
     logger.config(setup.config.write(logger.folder))
     logger.summarise(identity(setup, logger), resumption(resume) if resume else Summary(), description(setup, device))
     logger.say(headline(setup, device, logger.folder))
-    for hint in filter(None, (few_steps(setup), large_values(setup))):
-        logger.say(hint)
+    remarks = [(hint, "") for hint in (few_steps(setup), large_values(setup)) if hint]
     if setup.warning:
-        logger.say(f"warning: {setup.warning}", style="yellow")
+        remarks.append((f"warning: {setup.warning}", "yellow"))
     if not setup.model.decoder.training_bound:
-        logger.say("training ELBOs are marked *: sigma is fitted to each batch, so they are not lower bounds")
+        remarks.append(("training ELBOs are marked *: sigma is fitted to each batch, so they are not lower bounds", ""))
+    for remark, style in remarks:
+        if hints:
+            logger.say(remark, style)
+        else:
+            logger.note(remark)
 
 
 def plan(setup: TrainingSetup, prune: Prune | None = None) -> Plan:

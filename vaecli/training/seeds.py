@@ -118,8 +118,8 @@ def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
         say("these runs are trained one after another: training them together would not be faster, or does not work "
             "with this optimizer or checkpoint.every_seconds")  # fmt: skip
     bounds = drive(members)
-    for run in others:
-        bounds += drive(start_members([run]))
+    for config, invocation in others:
+        bounds += drive(start_members([(config, invocation._replace(hints=False))]))
     return statistics.fmean(bounds)
 
 

@@ -106,11 +106,11 @@ def initialise(model: VAE, train: Split, config: RunConfig) -> None:
     if config.start_at_mean:
         build.initialise_output_bias(model, train)
     if config.prior_of is not None:
-        keep_networks(model, config.prior_of, config)
+        copy_and_freeze_networks(model, config.prior_of, config)
     build.initialise_prior(model, train)
 
 
-def keep_networks(model: VAE, run: str, config: RunConfig) -> None:
+def copy_and_freeze_networks(model: VAE, run: str, config: RunConfig) -> None:
     """Copy everything but the prior from a run's best checkpoint, and exclude it from training.
 
     A resumed run has its own checkpoint, and does not need the other one. UserError if the other's networks do not fit.

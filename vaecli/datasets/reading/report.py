@@ -21,7 +21,7 @@ class Column(NamedTuple):
     """A column of numbers that the observations are made of."""
 
     name: str
-    kind: str  # numbers, whole numbers, truth values
+    type: str  # numbers, whole numbers, truth values, text
     low: float | None  # None where all of it is missing
     high: float | None
     missing: int  # cells
@@ -173,8 +173,11 @@ class Reading:
 
     def kind_lines(self) -> list[str]:
         """A table of the columns, their kinds, and why; at most MAX_LINES of them."""
-        shown = [[shorten(printable(cell), MAX_LETTERS) for cell in one] for one in self.kinds[:MAX_LINES]]
-        widths = [max(len(line[i]) for line in shown) for i in range(2)] if shown else []
+        if not self.kinds:
+            return []
+        table = [("column", "kind", "why"), *self.kinds[:MAX_LINES]]
+        shown = [[shorten(printable(cell), MAX_LETTERS) for cell in one] for one in table]
+        widths = [max(len(line[i]) for line in shown) for i in range(2)]
         lines = [f"  {name.ljust(widths[0])}  {kind.ljust(widths[1])}  {why}" for name, kind, why in shown]
         more = len(self.kinds) - MAX_LINES
         return lines + ([f"  ... and {more:,} more, in the configuration of the run"] if more > 0 else [])
