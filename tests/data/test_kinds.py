@@ -11,8 +11,10 @@ import pytest
 import torch
 from support.small_runs import quick, vae
 
+from vaecli.commands._outputs import rounded
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.kinds import find_kinds
+from vaecli.datasets.mixed import possible
 from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
 
@@ -60,7 +62,7 @@ def test_text_is_binary_or_a_category() -> None:
         (np.arange(N) % 39, "ordered", ColumnKind("ordered", levels=39)),
         (RNG.lognormal(size=N) + 3, "real", ColumnKind("real")),
         (RNG.uniform(2, 5, N), "interval", ColumnKind("interval", low=0, high=100)),
-        (RNG.uniform(-2, 5, N).round(2), "interval", ColumnKind("interval", low=-2, high=5, zeros=True)),
+        (RNG.uniform(-2, 5, N).round(2), "interval", ColumnKind("interval", low=-2, high=5, zeros=True, decimals=2)),
     ],
 )
 def test_what_is_asked_for(values: Any, kind: str, expected: ColumnKind) -> None:
@@ -115,7 +117,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_first_lines_show_the_kinds(folder: Path) -> None:
     said = (folder / "said.txt").read_text()
-    lines = [line.split(maxsplit=2) for line in said.splitlines() if line.startswith("  ")][:8]
+    heading, *lines = [line.split(maxsplit=2) for line in said.splitlines() if line.startswith("  ")][:9]
+    assert heading == ["column", "kind", "why"]
     assert [line[:2] for line in lines] == [
         ["age", "positive"], ["sex", "binary"], ["income", "positive"], ["city", "category"], ["visits", "count"],
         ["stars", "category"], ["country", "constant"], ["score", "real"],
@@ -139,12 +142,56 @@ def test_samples_come_out_as_the_table_went_in(folder: Path) -> None:
         assert int(row["visits"]) >= 0
         assert int(row["stars"]) in range(1, 6)
         assert float(row["income"]) > 0
+        assert decimals(row["income"]) <= 2
+        assert decimals(row["score"]) <= 3
+    assert max(decimals(row["score"]) for row in rows) == 3
+    vae(folder, "sample", "run=run", "given={score:0.12345}", "n=3", "format=csv", "output=s.csv")
+    with (folder / "s.csv").open(newline="") as file:
+        assert [row["score"] for row in csv.DictReader(file)] == ["0.12345"] * 3
+
+
+def decimals(cell: str) -> int:
+    return len(cell.partition(".")[2])
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    ([0.5, 2, 1], 1), ([158.54, 0.3], 2), ([-1e-6, 2.5], 6), ([1e-7, 2.5], None), ([123456.78, 0.01], 2),
+])  # fmt: skip
+def test_the_decimals_of_a_column(values: list[float], expected: int | None) -> None:
+    column = found(values * 30, x="real")
+    assert column.decimals == expected
+    double = torch.tensor(values, dtype=torch.float64).reshape(-1, 1)
+    assert find_kinds(double, ["x"], [None], {"x": "real"})[0].column.decimals == expected
+
+
+def test_rounded_values_are_still_possible() -> None:
+    x = torch.tensor([0.004, 0.996, 0.5049, torch.nan])
+    for kind, low, high in (("positive", 0.01, 1.0), ("interval", 0.01, 0.99), ("real", 0.0, 1.0)):
+        ends = {"low": 0.0, "high": 1.0} if kind == "interval" else {}
+        column = ColumnKind(kind, decimals=2, **ends)  # type: ignore[arg-type]
+        y = rounded(x, column)
+        torch.testing.assert_close(y, torch.tensor([low, high, 0.5, torch.nan]), equal_nan=True, rtol=0, atol=0)
+        assert bool(possible(y[:3], column).all())
+
+
+def test_vae_data_shows_types_and_kinds(folder: Path) -> None:
+    said = vae(folder, "data", "input=x.csv", "rows=1")
+    headings = [line.split() for line in said.splitlines() if line.startswith("  column ")]
+    assert headings == [["column", "kind", "why"], ["column", "type", "lowest", "highest", "missing"]]
+    with (folder / "x.csv").open(newline="") as file:
+        assert said.splitlines()[-1].split()[:3] == ["0", *next(list(row)[:2] for row in list(csv.reader(file))[1:])]
 
 
 def test_every_command_reads_such_a_run(folder: Path) -> None:
     vae(folder, "reconstruct", "run=run", "n=3", "format=csv", "output=r.csv")
     text = (folder / "r.csv").read_text()
     assert "city_reconstruction" in text
+    write(folder / "fine.csv", {**people(1), "score": [0.12345]})
+    vae(folder, "reconstruct", "run=run", "input=fine.csv", "format=csv", "output=r.csv")
+    with (folder / "r.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["score"] == "0.12345"  # its own digits; below, the run's
+    assert decimals(row["score_reconstruction"]) <= 3
     vae(folder, "evaluate", "run=run", "k=20", "output=e.json")
     vae(folder, "encode", "run=run", "input=x.csv", "output=c.npz")
     vae(folder, "sample", "run=run", "output=s.png")

@@ -174,7 +174,7 @@ def first_observations(splits: Splits, n: int) -> tuple[list[int], Tensor, Tenso
 
 
 def number(value: np.floating) -> str:
-    return "" if value != value else str(value)
+    return "" if value != value else str(value).removesuffix(".0")
 
 
 def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int = MAX_LETTERS) -> list[str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vaecli.analysis.imputation import Cells, impute
 from vaecli.commands._inputs import read_input
 from vaecli.commands._keys import InputKeys
-from vaecli.commands._outputs import as_in_table, cells_of, write_table
+from vaecli.commands._outputs import as_in_table, cells_of, rounded, write_table
 from vaecli.commands._run import Written
 from vaecli.models.load import Run
 from vaecli.utils.columns import ColumnKind
@@ -109,7 +109,7 @@ def column_texts(run: Run, j: int, x: Tensor) -> list[str]:
     """The cells (N,) of column j as its table has them."""
     kinds, categories = run.dataset.column_kinds, run.dataset.categories
     kind = ColumnKind("real") if kinds is None else kinds[j]
-    return list(cells_of(as_in_table(x, kind, None if categories is None else categories[j])))
+    return list(cells_of(as_in_table(rounded(x, kind), kind, None if categories is None else categories[j])))
 
 
 def interval_columns(run: Run, filled: Cells, at: Places) -> dict[str, Tensor | list[str]]:

@@ -22,6 +22,7 @@ from vaecli.commands._outputs import (
     class_names,
     column_titles,
     rename_clashing_columns,
+    with_data_decimals,
     write_arrays,
     write_figure,
     write_table,
@@ -184,7 +185,10 @@ def arrays(reconstructions: Sequence[Reconstruction], draws: int | None) -> dict
 def columns(run: Run, names: Sequence[str], seen: Observations, one: Reconstruction) -> Values:
     """One run's columns of a .csv file: observations, reconstructions, terms."""
     places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}
-    made = {f"{name}_reconstruction": values for name, values in by_title(run, names, one.x).items()}
+    made = {
+        f"{name}_reconstruction": values
+        for name, values in by_title(run, names, with_data_decimals(run, one.x)).items()
+    }
     return {
         **rename_clashing_columns(names, places),
         **by_title(run, names, seen.x.cpu()),

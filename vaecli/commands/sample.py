@@ -14,7 +14,15 @@ from vaecli.analysis.imputation import draws_given
 from vaecli.commands._given import Given, given_row
 from vaecli.commands._inputs import read_latents
 from vaecli.commands._keys import MODES, DrawKeys, Mode
-from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_figure, write_table
+from vaecli.commands._outputs import (
+    Chunks,
+    by_title,
+    column_titles,
+    with_data_decimals,
+    write_arrays,
+    write_figure,
+    write_table,
+)
 from vaecli.models.inference import INFERENCE_BATCH, decode_all, evaluating, observed_dtype
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
@@ -60,7 +68,7 @@ def main(config: Config, run: Run) -> Path:
         if config.format == "npz":
             write_arrays(config.target, x=Chunks((len(z), *run.model.x_shape), x, observed_dtype(run.model)), z=z.cpu())
         elif config.format == "csv":
-            write_table(config.target, by_title(run, titles, torch.cat(list(x))))
+            write_table(config.target, by_title(run, titles, with_data_decimals(run, torch.cat(list(x)))))
         else:
             title = config.heading(run, f"{what(len(drawn), len(z), config)}, {MODES[mode]}")
             write_figure(config.target, view.samples(torch.cat(list(x)), title))
@@ -83,7 +91,8 @@ def sample_given(config: Config, run: Run, given: Given, titles: list[str]) -> P
     if config.format == "npz":
         write_arrays(config.target, x=x)
     elif config.format == "csv":
-        write_table(config.target, by_title(run, titles, x))
+        drawn = torch.where(row.cpu().isnan(), with_data_decimals(run, x), x)
+        write_table(config.target, by_title(run, titles, drawn))
     else:
         said = ", ".join(f"{name} = {value}" for name, value in given.items())
         title = config.heading(run, f"{n:,} samples given {figure(said)}, {MODES['draw']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from vaecli.datasets.reading.columns import number_text
-from vaecli.utils.columns import CODED, KINDS, MAX_CATEGORIES, ColumnKind
+from vaecli.utils.columns import CODED, KINDS, MAX_CATEGORIES, MAX_DECIMALS, ColumnKind
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
@@ -21,6 +22,7 @@ from vaecli.utils.files import expanded
 FEW, FEW_FROM_ZERO, EACH = 10, 5, 5  # most categories of whole numbers, if 0 is the lowest, and rows of each
 LARGEST_COUNT = 1e6  # larger whole numbers are amounts rather than counts
 NEAR_ZERO = 1 / 3  # largest ratio of lowest value to mean of counts; above, whole numbers are amounts
+NUMBERS = ("real", "positive", "interval")  # kinds whose values may have decimals
 NEAR = 0.05  # an interval from 0 to 1 has values so close to 0 and to 1
 PERCENT = re.compile(r"%|percent|\bpct\b", re.IGNORECASE)
 
@@ -66,8 +68,24 @@ def find_kinds(
         own = texts[j]
         values = Values(name, known, np.unique(known), None if own is None else tuple(own))
         kind = asked.get(name)
-        found.append(by_rule(values) if kind is None else as_asked(values, kind))
+        one = by_rule(values) if kind is None else as_asked(values, kind)
+        if one.column.kind in NUMBERS and not one.column.whole and len(known):
+            decimals = decimals_of(values.different, single=x.dtype != torch.float64)
+            one = one._replace(column=replace(one.column, decimals=decimals))
+        found.append(one)
     return found
+
+
+def decimals_of(x: np.ndarray, single: bool) -> int | None:
+    """The fewest decimals that tell the numbers x (N,), float64; None if MAX_DECIMALS are too few.
+
+    single: the numbers are rounded to float32, as 0.1 is to 0.100000001
+    """
+    kept = x.astype(np.float32) if single else x
+    for n in range(MAX_DECIMALS + 1):
+        if (x.round(n).astype(kept.dtype) == kept).all():
+            return n
+    return None
 
 
 def by_rule(values: Values) -> Found:
