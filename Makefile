@@ -10,7 +10,7 @@ LOWEST ?= $(shell for p in python3.11 python3 "$(PYTHON)"; do \
 BIN := .venv/bin
 DATA ?= data
 
-.PHONY: run test test-slow test-scale test-slurm test-faults test-browser lint docs wheel test-lowest bench clean
+.PHONY: run test test-slow test-scale test-slurm test-faults test-browser lint docs wheel test-lowest bench results race clean
 
 run: .venv/installed
 	$(BIN)/vae-train prior=mixture prior.components=50
@@ -62,6 +62,15 @@ test-lowest:
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/speed.py $(DATA) --jax $(BIN)/python --write docs/performance.md
+
+# one row of the published results, from training to the table of docs/results.md (DATA holds MNIST/raw): make results ROW=iwae_k1
+results: .venv/installed
+	@test -n "$(ROW)" || { echo "error: ROW is missing (make results ROW=iwae_k1); the rows are in docs/results.md"; exit 1; }
+	$(BIN)/python benchmarks/published.py $(DATA) $(ROW)
+
+# the race to a test NLL of 88: trains against the clock, evaluates, and writes the table of docs/race.md
+race: .venv/installed
+	$(BIN)/python benchmarks/race.py $(DATA) $(or $(RECIPE),race_88) --seed $(or $(SEED),0)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

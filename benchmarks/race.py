@@ -1,0 +1,167 @@
+"""The race: how soon, from nothing, does training reach a test NLL? python benchmarks/race.py DATA RECIPE [--seed N].
+
+DATA holds MNIST/raw. The recipe is trained in a process of its own, whose seconds are the clock: imports, reading and
+compiling are in it, evaluation is not. One epoch of the matrix products alone (the floor), with the recipe's widths and
+batch size, is timed directly before and after. Then the test images are evaluated, once, and the record is kept in
+docs/results/race/RECIPE_seedN; from all records the table of docs/race.md is made. Without arguments only the table is
+made. Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from records import EVALUATE, ROOT, Record, Where, keep, table, with_table
+
+PAGE = ROOT / "docs/race.md"
+RECORDS = ROOT / "docs/results/race"
+OBSERVATIONS = 60_000
+
+
+class Recipe(NamedTuple):
+    """What is trained, and the widths of its networks."""
+
+    train: str  # words of vae-train
+    widths: tuple[int, ...]
+    batch: int
+    changed: str  # since the row above
+    draws: int = 1
+
+
+IWAE = (784, 200, 200, 50)
+FLAT = "architecture.hidden=[200,200] architecture.activation=tanh latent_dim=50"
+MNIST = "dataset=mnist dataset.binarize=dynamic dataset.val_size=0 decoder=bernoulli"
+FALLS = "scheduler=step scheduler.milestones=[1,4,13,40,121,364,1093] scheduler.gamma=0.71969"
+RECIPES = {
+    "plain": Recipe(
+        f"{MNIST} {FLAT} optimizer=adam optimizer.lr=0.001 scheduler=constant batch_size=100 epochs=40", IWAE, 100,
+        "the plain recipe: MLP 200-200 tanh, z = 50, Adam at a constant .001"),
+    "paper": Recipe(
+        f"{MNIST} {FLAT} optimizer=adam optimizer.lr=0.001 optimizer.eps=1e-4 {FALLS} batch_size=20 epochs=40", IWAE,
+        20,
+        "the first 40 of 3,280 passes of the schedule of Burda et al. (2016): batches of 20, the rate falls after "
+        "1, 4, 13 and 40 passes"),
+    "race_88": Recipe(
+        "experiment=race_88", (784, 400, 40), 128,
+        "one layer of 400 SiLU, a mixture of 200 Gaussians as prior, AdamW at a rate that rises to .004 and falls "
+        "linearly to nothing"),
+}  # fmt: skip
+
+
+def run_recipe(name: str, seed: int, where: Where) -> None:
+    """Train against the clock, evaluate once, and keep the record."""
+    recipe, run = RECIPES[name], f"{name}_seed{seed}"
+    words = [*recipe.train.split(), f"seed={seed}"]
+    if (where.runs / run).exists():
+        sys.exit(f"error: {where.runs / run} is there already; a race begins from nothing, move it away")
+    before = floor_seconds(recipe)
+    started = time.perf_counter()
+    where.vae("train", *words, f"output={run}")
+    seconds = time.perf_counter() - started
+    after = floor_seconds(recipe)
+    print(f"{seconds:.1f} s; an epoch of the floor: {before:.2f} s before, {after:.2f} s after", flush=True)
+    timing = {"seconds": round(seconds, 2), "floor_before": round(before, 3), "floor_after": round(after, 3)}
+    (where.runs / run / "race.json").write_text(json.dumps(timing) + "\n")  # before anything can fail
+    where.vae("evaluate", f"run={run}", *EVALUATE)
+    folder = where.records / run
+    keep(where.runs / run, folder, words, list(EVALUATE))
+    shutil.copyfile(where.runs / run / "race.json", folder / "race.json")
+    (folder / "curve.json").write_text(json.dumps(curve(where.runs / run / "metrics.jsonl")) + "\n")
+
+
+def floor_seconds(recipe: Recipe) -> float:
+    """An epoch of matrix products with the recipe's shapes, after a tenth of one to warm up."""
+    import torch
+    from speed_rows import Case, Floor
+
+    case = Case(recipe.widths, recipe.batch, samples=recipe.draws)
+    Floor(case, torch.empty(OBSERVATIONS // 10, 0)).epoch()
+    return Floor(case, torch.empty(OBSERVATIONS, 0)).timed(time.perf_counter)
+
+
+def curve(path: Path) -> list[tuple[int, float, float]]:
+    """Epoch, seconds of training until its end, and its mean training ELBO, of each epoch."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    found, seconds = [], 0.0
+    for line in lines:
+        if line.get("split") == "train":
+            seconds += line["seconds"]
+            found.append((line["epoch"], round(seconds, 1), round(line["elbo"], 3)))
+    return found
+
+
+HEAD = [
+    "run",
+    "date",
+    "commit",
+    "seconds",
+    "floor's epochs",
+    "passes",
+    "weights",
+    "NLL",
+    "± data ± draws",
+    "what changed",
+]
+SHOWN = (1, 2, 4, 8, 13, 20, 40, 80, 121, 160)  # epochs
+
+
+def line(name: str, record: Record, timing: dict[str, float]) -> list[str]:
+    """A record's row of the table."""
+    floor = (timing["floor_before"] + timing["floor_after"]) / 2
+    summary, run = record.summary, record.folder.name
+    return [
+        f"[{run}](results/race/{run}/record.json)", record.notes["date"], (summary.git_commit or "")[:10],
+        f"{timing['seconds']:,.0f}", f"{timing['seconds'] / floor:,.0f} of {floor:.2f} s", str(summary.epochs),
+        f"{summary.parameters:,}", f"**{record.evaluation.nll:.2f}**", record.error, RECIPES[name].changed,
+    ]  # fmt: skip
+
+
+def records_of(records: Path) -> list[tuple[str, Record]]:
+    """All records, each with its recipe's name, in the order of RECIPES and of the seeds."""
+    folders = [(name, folder) for name in RECIPES for folder in sorted(records.glob(f"{name}_seed*"))]
+    return [(name, record) for name, folder in folders if (record := Record.read(folder))]
+
+
+def tables(records: Path = RECORDS) -> str:
+    """The table of records, that of their commands, and that of their curves; a remark where there are none."""
+    found = records_of(records)
+    if not found:
+        return "No record yet."
+    rows = [line(name, record, json.loads((record.folder / "race.json").read_text())) for name, record in found]
+    commands = [[f"`{r.notes['train']}`", f"`{r.notes['evaluate']}`", r.notes["machine"]] for _, r in found]
+    curves = [json.loads((record.folder / "curve.json").read_text()) for _, record in found]
+    passes = [n for n in SHOWN if any(n <= len(one) for one in curves)]
+    points = [[record.folder.name, *(point(one, n) for n in passes)] for (_, record), one in zip(found, curves, strict=True)]  # fmt: skip  # noqa: E501
+    return "\n\n".join([
+        table(HEAD, rows),
+        table(["trained by", "evaluated by", "machine"], commands),
+        "Mean training ELBO of a pass, and the seconds of training until its end:",
+        table(["run", *(f"pass {n}" for n in passes)], points),
+    ])  # fmt: skip
+
+
+def point(curve: list[tuple[int, float, float]], epoch: int) -> str:
+    """A curve's ELBO and seconds at the end of an epoch."""
+    return "" if epoch > len(curve) else f"{curve[epoch - 1][2]:.1f} ({curve[epoch - 1][1]:,.0f} s)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path)
+    parser.add_argument("recipe", nargs="?", choices=list(RECIPES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=ROOT / "outputs/race", help="where the runs' folders are made")
+    args = parser.parse_args()
+    if args.recipe:
+        run_recipe(args.recipe, args.seed, Where(args.data, args.runs, RECORDS))
+    PAGE.write_text(with_table(PAGE.read_text(), "race", tables()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Records of runs: training and evaluating in processes of their own, what is kept of a run, and tables made of that.
+
+A record is a folder with the run's config.yaml, summary.json and evaluation.json, as they were written, and
+record.json, which says when, where and by which commands. None of them holds a path of the machine: the data are found
+by VAE_DATA, and the run's folder is named from the folder that it is in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from vaecli.runs.records import Evaluation, Summary
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ("config.yaml", "summary.json", "evaluation.json")
+EVALUATE = ("k=5000",)
+MACHINE_PATH = re.compile(r"(?<![\w.)}~/])/(?:[\w.-]+/)+[\w.-]*")
+
+
+class Where(NamedTuple):
+    """The data, the folder of the runs, and where records go."""
+
+    data: Path  # holds MNIST/raw
+    runs: Path
+    records: Path
+
+    def vae(self, *words: str) -> None:
+        """One command of vaecli, in the folder of the runs; ends this program if it fails."""
+        git = subprocess.run(["git", "rev-parse", "--absolute-git-dir"], cwd=ROOT, capture_output=True, text=True)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "VAE_DATA": str(self.data.resolve())}
+        if git.returncode == 0:
+            environment["GIT_DIR"] = git.stdout.strip()  # summary.json names the commit
+        self.runs.mkdir(parents=True, exist_ok=True)
+        print("vae", shlex.join(words), flush=True)
+        done = subprocess.run([sys.executable, "-m", "vaecli", *words], cwd=self.runs, env=environment)
+        if done.returncode:
+            sys.exit(f"error: `vae {shlex.join(words)}` ended with exit code {done.returncode}")
+
+
+class Record(NamedTuple):
+    """What is kept of a run."""
+
+    folder: Path
+    summary: Summary
+    evaluation: Evaluation
+    notes: dict[str, str]  # record.json: date, machine, train, evaluate
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """None where there is no record."""
+        if not (folder / "record.json").is_file():
+            return None
+        notes = json.loads((folder / "record.json").read_text())
+        return cls(folder, Summary.read(folder / KEPT[1]), Evaluation.read(folder / KEPT[2]), notes)
+
+    @property
+    def error(self) -> str:
+        """The standard errors of the NLL, over the data and over the draws."""
+        return f"± {self.evaluation.nll_stderr:.2f} ± {self.evaluation.nll_mc_stderr:.3f}"
+
+
+def keep(run: Path, folder: Path, train: list[str], evaluate: list[str]) -> None:
+    """Copy what is kept of a run; ends this program if a path of this machine stands in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        found = MACHINE_PATH.search((run / name).read_text())
+        if found:
+            sys.exit(f"error: {run / name} holds a path of this machine, {found[0]}; give paths by VAE_DATA alone")
+        shutil.copyfile(run / name, folder / name)
+    notes = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "train": "vae-train " + shlex.join(train),
+        "evaluate": "vae evaluate " + shlex.join(evaluate),
+    }
+    (folder / "record.json").write_text(json.dumps(notes, indent=2) + "\n")
+
+
+def machine() -> str:
+    """The processor, and how much of it torch was given."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+    threads = os.environ.get("OMP_NUM_THREADS")
+    return f"{model}, {os.cpu_count()} cores" + (f", OMP_NUM_THREADS={threads}" if threads else "")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def with_table(page: str, name: str, text: str) -> str:
+    """The page, with `text` between its marks <!-- name --> and <!-- end of name -->."""
+    before, mark, rest = page.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    if not (mark and end):
+        sys.exit(f"error: the page has no marks <!-- {name} --> and <!-- end of {name} -->")
+    return f"{before}{mark}\n{text}\n\n{end}{after}"
