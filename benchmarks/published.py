@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from records import EVALUATE, ROOT, Record, Where, keep, table, with_table
+from records import EVALUATE, ROOT, Record, Where, curves, keep, table, with_table
 
 from vaecli.runs.records import Evaluation, Summary
 
@@ -122,7 +122,7 @@ def lines(name: str, row: Row, records: Path) -> tuple[list[str], list[str]]:
     """A row's line in the table of figures, and in that of commands; "open" without all of its records."""
     runs = [run for run, _ in runs_of(name, row)]
     found = [record for run in runs if (record := Record.read(records / run))]
-    words = f"`vae-train {row.train}`" + (f" `seed=0` to `{row.seeds - 1}`" if row.seeds else "")
+    words = f"`vae-train {shlex.join(row.train.split())}`" + (f" `seed=0` to `{row.seeds - 1}`" if row.seeds else "")
     evaluate = f"`vae evaluate {shlex.join(row.evaluate)}`"
     if len(found) < len(runs):
         return [name, row.text, row.published, "open", *[""] * 6], [name, row.source, words, evaluate, "", ""]
@@ -148,9 +148,13 @@ def spread(values: list[float]) -> str:
 
 
 def tables(records: Path = RECORDS) -> str:
-    """Both tables, of all rows."""
+    """The tables of figures and of commands, of all rows, and that of the curves of the rows that have a record."""
     pairs = [lines(name, row, records) for name, row in ROWS.items()]
-    return "\n\n".join([table(FIGURES, [a for a, _ in pairs]), table(COMMANDS, [b for _, b in pairs])])
+    runs = [run for name, row in ROWS.items() for run, _ in runs_of(name, row)]
+    found = [table(FIGURES, [a for a, _ in pairs]), table(COMMANDS, [b for _, b in pairs])]
+    if measured := [record for run in runs if (record := Record.read(records / run))]:
+        found += ["Mean training ELBO of a pass, and the seconds of training until its end:", curves(measured)]
+    return "\n\n".join(found)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from records import EVALUATE, ROOT, Record, Where, keep, table, with_table
+from records import EVALUATE, ROOT, Record, Where, curves, keep, table, with_table
 
 PAGE = ROOT / "docs/race.md"
 RECORDS = ROOT / "docs/results/race"
@@ -69,10 +69,8 @@ def run_recipe(name: str, seed: int, where: Where) -> None:
     timing = {"seconds": round(seconds, 2), "floor_before": round(before, 3), "floor_after": round(after, 3)}
     (where.runs / run / "race.json").write_text(json.dumps(timing) + "\n")  # before anything can fail
     where.vae("evaluate", f"run={run}", *EVALUATE)
-    folder = where.records / run
-    keep(where.runs / run, folder, words, list(EVALUATE))
-    shutil.copyfile(where.runs / run / "race.json", folder / "race.json")
-    (folder / "curve.json").write_text(json.dumps(curve(where.runs / run / "metrics.jsonl")) + "\n")
+    keep(where.runs / run, where.records / run, words, list(EVALUATE))
+    shutil.copyfile(where.runs / run / "race.json", where.records / run / "race.json")
 
 
 def floor_seconds(recipe: Recipe) -> float:
@@ -83,17 +81,6 @@ def floor_seconds(recipe: Recipe) -> float:
     case = Case(recipe.widths, recipe.batch, samples=recipe.draws)
     Floor(case, torch.empty(OBSERVATIONS // 10, 0)).epoch()
     return Floor(case, torch.empty(OBSERVATIONS, 0)).timed(time.perf_counter)
-
-
-def curve(path: Path) -> list[tuple[int, float, float]]:
-    """Epoch, seconds of training until its end, and its mean training ELBO, of each epoch."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    found, seconds = [], 0.0
-    for line in lines:
-        if line.get("split") == "train":
-            seconds += line["seconds"]
-            found.append((line["epoch"], round(seconds, 1), round(line["elbo"], 3)))
-    return found
 
 
 HEAD = [
@@ -108,7 +95,6 @@ HEAD = [
     "± data ± draws",
     "what changed",
 ]
-SHOWN = (1, 2, 4, 8, 13, 20, 40, 80, 121, 160)  # epochs
 
 
 def line(name: str, record: Record, timing: dict[str, float]) -> list[str]:
@@ -135,20 +121,12 @@ def tables(records: Path = RECORDS) -> str:
         return "No record yet."
     rows = [line(name, record, json.loads((record.folder / "race.json").read_text())) for name, record in found]
     commands = [[f"`{r.notes['train']}`", f"`{r.notes['evaluate']}`", r.notes["machine"]] for _, r in found]
-    curves = [json.loads((record.folder / "curve.json").read_text()) for _, record in found]
-    passes = [n for n in SHOWN if any(n <= len(one) for one in curves)]
-    points = [[record.folder.name, *(point(one, n) for n in passes)] for (_, record), one in zip(found, curves, strict=True)]  # fmt: skip  # noqa: E501
     return "\n\n".join([
         table(HEAD, rows),
         table(["trained by", "evaluated by", "machine"], commands),
         "Mean training ELBO of a pass, and the seconds of training until its end:",
-        table(["run", *(f"pass {n}" for n in passes)], points),
+        curves([record for _, record in found]),
     ])  # fmt: skip
-
-
-def point(curve: list[tuple[int, float, float]], epoch: int) -> str:
-    """A curve's ELBO and seconds at the end of an epoch."""
-    return "" if epoch > len(curve) else f"{curve[epoch - 1][2]:.1f} ({curve[epoch - 1][1]:,.0f} s)"
 
 
 def main() -> None:

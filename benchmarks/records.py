@@ -1,8 +1,8 @@
 """Records of runs: training and evaluating in processes of their own, what is kept of a run, and tables made of that.
 
-A record is a folder with the run's config.yaml, summary.json and evaluation.json, as they were written, and
-record.json, which says when, where and by which commands. None of them holds a path of the machine: the data are found
-by VAE_DATA, and the run's folder is named from the folder that it is in.
+A record is a folder with the run's config.yaml, summary.json and evaluation.json, as they were written, record.json,
+which says when, where and by which commands, and curve.json, the training ELBO of each pass. None of them holds a path
+of the machine: the data are found by VAE_DATA, and the run's folder is named from the folder that it is in.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vaecli.runs.records import Evaluation, Summary
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("config.yaml", "summary.json", "evaluation.json")
 EVALUATE = ("k=5000",)
+SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # passes whose figures a page shows
 MACHINE_PATH = re.compile(r"(?<![\w.)}~/])/(?:[\w.-]+/)+[\w.-]*")
 
 
@@ -47,6 +48,14 @@ class Where(NamedTuple):
             sys.exit(f"error: `vae {shlex.join(words)}` ended with exit code {done.returncode}")
 
 
+class Point(NamedTuple):
+    """A pass of a run."""
+
+    epoch: int
+    seconds: float  # of training, until its end
+    elbo: float  # mean over the pass, of training images
+
+
 class Record(NamedTuple):
     """What is kept of a run."""
 
@@ -64,6 +73,10 @@ class Record(NamedTuple):
         return cls(folder, Summary.read(folder / KEPT[1]), Evaluation.read(folder / KEPT[2]), notes)
 
     @property
+    def curve(self) -> list[Point]:
+        return [Point(*values) for values in json.loads((self.folder / "curve.json").read_text())]
+
+    @property
     def error(self) -> str:
         """The standard errors of the NLL, over the data and over the draws."""
         return f"± {self.evaluation.nll_stderr:.2f} ± {self.evaluation.nll_mc_stderr:.3f}"
@@ -77,6 +90,7 @@ def keep(run: Path, folder: Path, train: list[str], evaluate: list[str]) -> None
         if found:
             sys.exit(f"error: {run / name} holds a path of this machine, {found[0]}; give paths by VAE_DATA alone")
         shutil.copyfile(run / name, folder / name)
+    (folder / "curve.json").write_text(json.dumps(read_curve(run / "metrics.jsonl")) + "\n")
     notes = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
@@ -84,6 +98,26 @@ def keep(run: Path, folder: Path, train: list[str], evaluate: list[str]) -> None
         "evaluate": "vae evaluate " + shlex.join(evaluate),
     }
     (folder / "record.json").write_text(json.dumps(notes, indent=2) + "\n")
+
+
+def read_curve(path: Path) -> list[Point]:
+    """Every pass in a run's metrics.jsonl."""
+    found, seconds = [], 0.0
+    for entry in map(json.loads, path.read_text().splitlines()):
+        if entry.get("split") == "train":
+            seconds += entry["seconds"]
+            found.append(Point(entry["epoch"], round(seconds, 1), round(entry["elbo"], 3)))
+    return found
+
+
+def curves(records: list[Record]) -> str:
+    """A table of runs and passes: the ELBO, and the seconds until then."""
+    each = [{point.epoch: point for point in record.curve} for record in records]
+    passes = [n for n in SHOWN if any(n in one for one in each)]
+    cells = [[f"{one[n].elbo:.1f} ({one[n].seconds:,.0f} s)" if n in one else "" for n in passes] for one in each]
+    ends = [f"{point.epoch}: {point.elbo:.1f} ({point.seconds:,.0f} s)" for point in (one[max(one)] for one in each)]
+    rows = [[record.folder.name, *line, end] for record, line, end in zip(records, cells, ends, strict=True)]
+    return table(["run", *(f"pass {n}" for n in passes), "last pass"], rows)
 
 
 def machine() -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.configurations import composed
+from support.mnist_files import fake
 from support.pages import ROOT
 
 from vaecli.runs.config import RunConfig, read_config
@@ -33,6 +35,10 @@ FIGURES = {
     "pareto_k": 0.5, "pareto_k_high": 0.125, "active_units": 3, "latent_dim": 5, "kl_per_dim": None, "mse": None,
     "bits_per_dim": None, "protocol": PROTOCOL,
 }  # fmt: skip
+METRICS = """{"epoch": 1, "split": "train", "elbo": -150.0, "seconds": 2.0}
+{"epoch": 1, "split": "val", "elbo": -151.0, "seconds": 0.5}
+{"epoch": 2, "split": "train", "elbo": -120.0, "seconds": 3.0}
+"""
 NOTES = {"date": "2026-01-31", "machine": "a processor", "train": "vae-train x", "evaluate": "vae evaluate k=5000"}
 
 
@@ -42,6 +48,8 @@ def record(folder: Path, **figures: Any) -> None:
     (folder / "config.yaml").write_text("latent_dim: 5\n")
     (folder / "summary.json").write_text(json.dumps(SUMMARY))
     (folder / "evaluation.json").write_text(json.dumps({**FIGURES, **figures}))
+    (folder / "curve.json").write_text("[[1, 10.0, -150.0], [2, 20.0, -120.0], [3, 30.0, -110.0]]")
+    (folder / "metrics.jsonl").write_text(METRICS)
     (folder / "record.json").write_text(json.dumps(NOTES))
 
 
@@ -73,16 +81,17 @@ def test_bounds_and_seeds_are_averaged(tmp_path: Path) -> None:
 def test_race_counts_in_seconds_and_epochs_of_the_floor(tmp_path: Path) -> None:
     record(tmp_path / "plain_seed0")
     (tmp_path / "plain_seed0/race.json").write_text('{"seconds": 100.0, "floor_before": 1.5, "floor_after": 2.5}')
-    (tmp_path / "plain_seed0/curve.json").write_text("[[1, 10.0, -150.0], [2, 20.0, -120.0]]")
     text = race.tables(tmp_path)
     assert "| abcdef0123 | 100 | 50 of 2.00 s | 7 | 99 | **87.65** | ± 0.25 ± 0.004 |" in text
-    assert "| plain_seed0 | -150.0 (10 s) | -120.0 (20 s) |" in text
+    assert "| plain_seed0 | -150.0 (10 s) | -120.0 (20 s) | 3: -110.0 (30 s) |" in text
 
 
 def test_path_of_the_machine_is_not_kept(tmp_path: Path) -> None:
     record(tmp_path / "run")
     records.keep(tmp_path / "run", tmp_path / "kept", ["a=1"], ["k=5000"])
-    assert records.Record.read(tmp_path / "kept").notes["train"] == "vae-train a=1"
+    kept = records.Record.read(tmp_path / "kept")
+    assert kept.notes["train"] == "vae-train a=1"
+    assert kept.curve == [(1, 2.0, -150.0), (2, 5.0, -120.0)]
     (tmp_path / "run/config.yaml").write_text("root: /home/somebody/data\n")
     with pytest.raises(SystemExit, match="/home/somebody/data"):
         records.keep(tmp_path / "run", tmp_path / "other", ["a=1"], ["k=5000"])
@@ -104,9 +113,43 @@ def test_record_is_of_its_row(folder: Path) -> None:
     in_race = folder.parent.name == "race"
     name, _, seed = folder.name.rpartition("_seed")
     words = [*race.RECIPES[name].train.split(), f"seed={seed}"] if in_race else TRAINED[folder.name]
-    assert json.loads((folder / "record.json").read_text())["train"] == "vae-train " + " ".join(words)
+    assert json.loads((folder / "record.json").read_text())["train"] == "vae-train " + shlex.join(words)
     today, then = RunConfig.of(composed(*words)).flat(), flatten(read_config(folder / "config.yaml"))
     decides = today["decoder.name"] != "auto"  # else the data do, and fill in every key that is null
     expected = {key: value for key, value in today.items() if value is not None and (decides or "decoder" not in key)}
     assert {key: then.get(key) for key in expected} == expected
     assert not any(records.MACHINE_PATH.search((folder / kept).read_text()) for kept in records.KEPT)
+
+
+SMALL = "dataset=mnist dataset.val_size=0 dataset.binarize=dynamic architecture.hidden=[8] latent_dim=2 epochs=2"
+
+
+@pytest.mark.slow
+def test_row_from_training_to_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path / "data", "MNIST", n_train=50, n_test=20)
+    where = records.Where(tmp_path / "data", tmp_path / "runs", tmp_path / "records")
+    row = published.Row("small", "1.0", "nowhere", SMALL, ("k=50",))
+    monkeypatch.setitem(published.ROWS, "small", row)
+    where.vae("train", *SMALL.split(), "output=small")  # as if the first attempt had ended before the evaluation
+    published.run_row("small", where)
+    record = records.Record.read(tmp_path / "records/small")
+    assert record.evaluation.protocol.k == 50
+    assert record.evaluation.protocol.observations == 20
+    assert [point.epoch for point in record.curve] == [1, 2]
+    assert record.notes["train"] == f"vae-train {shlex.join(SMALL.split())}"
+    assert published.lines("small", row, tmp_path / "records")[0][3] == f"**{record.evaluation.nll:.2f}**"
+    monkeypatch.setitem(published.ROWS, "small", row._replace(train=SMALL + " seed=1"))
+    with pytest.raises(SystemExit, match="other words"):
+        published.run_row("small", where)
+
+
+@pytest.mark.slow
+def test_race_from_nothing_to_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path / "data", "MNIST", n_train=50, n_test=20)
+    where = records.Where(tmp_path / "data", tmp_path / "runs", tmp_path / "records")
+    monkeypatch.setitem(race.RECIPES, "small", race.Recipe(SMALL, (784, 8, 2), 128, "small"))
+    race.run_recipe("small", 3, where)
+    assert "| small_seed3 |" in race.tables(tmp_path / "records").replace("[small_seed3](results/race/small_seed3/record.json)", "small_seed3")  # fmt: skip  # noqa: E501
+    assert json.loads((tmp_path / "records/small_seed3/race.json").read_text())["seconds"] > 0
+    with pytest.raises(SystemExit, match="from nothing"):
+        race.run_recipe("small", 3, where)
