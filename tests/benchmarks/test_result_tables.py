@@ -83,6 +83,8 @@ def test_race_counts_in_seconds_and_epochs_of_the_floor(tmp_path: Path) -> None:
     (tmp_path / "plain_seed0/race.json").write_text('{"seconds": 100.0, "floor_before": 1.5, "floor_after": 2.5}')
     text = race.tables(tmp_path)
     assert "| abcdef0123 | 100 | 50 of 2.00 s | 7 | 99 | **87.65** | ± 0.25 ± 0.004 |" in text
+    race.draw(race.records_of(tmp_path), tmp_path / "race.png")
+    assert (tmp_path / "race.png").read_bytes().startswith(b"\x89PNG")
     assert "| plain_seed0 | -150.0 (10 s) | -120.0 (20 s) | 3: -110.0 (30 s) |" in text
 
 
