@@ -37,6 +37,8 @@ def test_labels_and_rows_of_a_table(tmp_path: Path) -> None:
     assert "labels: column kind, 3 classes (iris, lily, rose)" in said
     expected = [(KINDS[(i + 1) % 3], str(i)) for i in range(7)]
     assert [(row["label_name"], row["row"]) for row in table_of(tmp_path / "codes.csv")] == expected
+    vae(tmp_path, "reconstruct", "run=run", "input=new.csv", "format=csv", "output=r.csv")
+    assert [(row["label_name"], row["row"]) for row in table_of(tmp_path / "r.csv")] == expected
     vae(tmp_path, "evaluate", "run=run", "input=new.csv", "k=2", "scores=csv", "output=e.json")
     assert [(row["label_name"], row["row"]) for row in table_of(tmp_path / "e.scores.csv")] == expected
     vae(tmp_path, "encode", "run=run", "input=new.csv", "output=codes.npz")

@@ -14,6 +14,7 @@ import torch
 from support.figures import check, words
 
 from vaecli.plots import style
+from vaecli.plots.differences import differences
 from vaecli.plots.images import GAP_GREY, ImagePlots, tile
 from vaecli.plots.latents import latents
 from vaecli.plots.style import number, text_size, wrap
@@ -50,6 +51,14 @@ def test_reconstructions(x_shape, n, rows):
     figure = check(make(x_shape).reconstructions(x, named, [f"ELBO {-1000.1 - i}" for i in range(n)]))
     assert "model 1" in words(figure) or rows == 1
     check(make(x_shape).reconstructions(x.numpy(), named))
+
+
+@pytest.mark.parametrize("n", [1, 7])
+@pytest.mark.parametrize("label", [LONG, "a\nagainst\nb"])
+def test_differences(n, label):
+    figure = check(differences([np.random.default_rng(i).normal(size=100) for i in range(n)], [label] * n, LONG))
+    assert len(figure.axes) == n
+    assert "orange: the mean" in words(figure)
 
 
 def test_many_reconstructions():

@@ -17,7 +17,7 @@ from torch import Tensor
 from vaecli.analysis.importance_sampling import Scores
 from vaecli.analysis.metrics import has_mass
 from vaecli.analysis.pairs import Paired, paired
-from vaecli.commands._keys import run_view
+from vaecli.commands._keys import run_view, source
 from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
@@ -34,7 +34,7 @@ from vaecli.runs.seeds import seed_folder
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, replace_bytes, replace_text
 from vaecli.utils.text import figure as as_label
-from vaecli.utils.text import say
+from vaecli.utils.text import say, shorten
 
 DRAWN_OBSERVATIONS = 10  # observations in the picture
 
@@ -96,7 +96,7 @@ def check_same_data(first: Run, other: Run) -> None:
     """UserError for runs that were trained on different data."""
     for key in ("binarize", "binarize_seed"):
         one, two = (run.config["dataset"].get(key) for run in (first, other))
-        if one != two:
+        if one is not None and two is not None and one != two:
             raise UserError(
                 f"dataset.{key} is {one} in {first.folder}, {two} in {other.folder}: their log p(x) are not comparable"
             )
@@ -135,10 +135,11 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     pairs = [paired(-one.nll, -scores[0].nll, one.nll_mc_stderr, scores[0].nll_mc_stderr) for one in scores]
     scored = [ScoredRun(*one) for one in zip(labels, runs, scores, pairs, strict=True)]
+    where = as_label(Path(config.input).name) if config.input else f"the {config.split} split"
     report(scored, config, len(split), time.perf_counter() - started)
     write_table(config.target.with_suffix(".csv"), columns(scored, split, called))
     yield config.target.with_suffix(".csv")
-    replace_bytes(config.target.with_suffix(".png"), picture(scored, split))
+    replace_bytes(config.target.with_suffix(".png"), picture(scored, split, where))
     yield config.target.with_suffix(".png")
     replace_text(config.target, record(scored, config, len(split)).text())
     yield config.target
@@ -180,7 +181,7 @@ def columns(scored: Sequence[ScoredRun], split: Split, called: Names) -> dict[st
     return table
 
 
-def picture(scored: Sequence[ScoredRun], split: Split) -> bytes:
+def picture(scored: Sequence[ScoredRun], split: Split, where: str) -> bytes:
     """Histograms of the differences; below them the observations that differ most and their reconstructions."""
     first, other = scored[0], max(scored[1:], key=lambda one: abs(one.against_first.mean))
     index = other.against_first.order[:DRAWN_OBSERVATIONS]
@@ -190,7 +191,8 @@ def picture(scored: Sequence[ScoredRun], split: Split) -> bytes:
     below = figure_array(run_view(first.run).reconstructions(x.cpu(), rows, notes))
     values = [one.against_first.difference.numpy() for one in scored[1:]]
     labels = [f"{as_label(one.label)}\nagainst\n{as_label(first.label)}" for one in scored[1:]]
-    title = f"log p(x) of {len(split):,} observations, and the {len(index)} that differ most"
+    named = shorten("; ".join(source(one.run) for one in scored), 250)
+    title = f"log p(x) of {len(split):,} observations of {where}, and the {len(index)} that differ most\n{named}"
     above = figure_array(differences(values, labels, title, max(7.2, below.shape[1] / 100)))
     return png(stack(above, below))
 

@@ -47,9 +47,9 @@ def main(config: Config, run: Run) -> Path:
     x = ends.x.cpu()
     strip = torch.cat([x[:1], between.x, x[1:]]).unsqueeze(0)
     labels = [f"data {config.from_}", *(f"{t:.2f}" for t in torch.linspace(0, 1, config.steps)), f"data {config.to}"]
-    where = f"of {config.split}" if config.input is None else f"of {figure(Path(config.input).name)}"
+    where = f"the {config.split} split" if config.input is None else figure(Path(config.input).name)
     names = " and ".join(ends.titles())
-    title = f"{config.path} path between the codes of observations {names} {where}, {MODES['mean']}"
+    title = f"{config.path} path between the codes of observations {names} of {where}, {MODES['mean']}"
     view = config.view(run)
     write_figure(config.target, view.strips(strip, [""], labels, config.heading(run, title), mark=[0, -1]))
     return config.target

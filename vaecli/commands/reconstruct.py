@@ -184,7 +184,7 @@ def arrays(reconstructions: Sequence[Reconstruction], draws: int | None) -> dict
 
 def columns(run: Run, names: Sequence[str], seen: Observations, one: Reconstruction) -> Values:
     """One run's columns of a .csv file: observations, reconstructions, terms."""
-    places = {"index": torch.tensor([int(name) for name in seen.names]), "row": seen.rows}
+    places = {"index": torch.tensor([int(name) for name in seen.names]), **seen.called.columns(seen.split)}
     made = {
         f"{name}_reconstruction": values
         for name, values in by_title(run, names, with_data_decimals(run, one.x)).items()

@@ -46,7 +46,7 @@ def main(config: Config, run: Run) -> Path:
     traversal = traverse(run.model, config.steps, config.span, start, shown.dims)
     title = ["one latent moved at a time", MODES["mean"], *shown.left_out]
     if begin is not None:
-        where = config.split if config.input is None else figure(Path(config.input).name)
+        where = f"the {config.split} split" if config.input is None else figure(Path(config.input).name)
         title.append(f"from the code of observation {begin.titles()[0]} of {where}")
     if not prior_moments(run.model).standard:
         title.append("in standard deviations from the prior's mean")

@@ -90,10 +90,10 @@ def wrap(text: str, width: float, size: float) -> str:
 
 
 def _wrap_line(line: str, width: float, size: float) -> str:
-    """Breaks after a space; a word that is too wide breaks after `=` or `_`; a piece still too wide breaks anywhere."""
+    """Breaks after a space; a word that is too wide after `=`, `_` or a dot; a piece still too wide anywhere."""
     lines = [""]
     for word in re.split(r"(?<=\s)", line):
-        for piece in [word] if _fits(word, width, size) else re.split(r"(?<=[=_])", word):
+        for piece in [word] if _fits(word, width, size) else re.split(r"(?<=[=_])|(?<=[a-z]\.)", word):
             for part in [piece] if _fits(piece, width, size) else re.findall(r"\\\$|.", piece):
                 if lines[-1] and not _fits(lines[-1] + part, width, size):
                     lines.append("")
