@@ -43,9 +43,18 @@ class Where(NamedTuple):
             environment["GIT_DIR"] = git.stdout.strip()  # summary.json names the commit
         self.runs.mkdir(parents=True, exist_ok=True)
         print("vae", shlex.join(words), flush=True)
-        done = subprocess.run([sys.executable, "-m", "vaecli", *words], cwd=self.runs, env=environment)
-        if done.returncode:
-            sys.exit(f"error: `vae {shlex.join(words)}` ended with exit code {done.returncode}")
+        code = finished(subprocess.Popen([sys.executable, "-m", "vaecli", *words], cwd=self.runs, env=environment))
+        if code:
+            sys.exit(f"error: `vae {shlex.join(words)}` ended with exit code {code}")
+
+
+def finished(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a command that is running; after Ctrl-C, which it gets too, it saves and ends by itself."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 class Point(NamedTuple):
