@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.figures import written
 from support.looking import look
 from support.own_files import pixels, stack
 from support.small_runs import SMALL, TABLE, refused, vae
@@ -79,7 +80,10 @@ def test_files_of_pictures(tmp_path: Path) -> None:
     assert [row["label_name"] for row in rows] == ["cat"] * 8 + ["dog"] * 8
     titles = read_input(load_run(str(tmp_path / "run"), device="cpu"), str(tmp_path / "photos")).titles()
     assert titles[7:9] == ["7 (7.png, cat)", "8 (0.png, dog)"]
-    vae(tmp_path, "interpolate", "run=run", "input=photos", "from=7", "to=8", "output=path.png")
+    (text,) = written("interpolate", "run=run", "input=photos", "from=7", "to=8", "output=path.png", cwd=tmp_path)
+    assert "observations 7 (7.png, cat) and 8 (0.png, dog) of photos" in " ".join(text.split())
+    (text,) = written("reconstruct", "run=run", "input=photos", "indices=[7,8]", "output=r.png", cwd=tmp_path)
+    assert "7\n7.png\ncat\nELBO" in text
     vae(tmp_path, "evaluate", "run=run", "input=photos/dog", "k=2", "scores=true", "output=e.json")
     with np.load(tmp_path / "e.scores.npz") as scores:
         assert scores["files"].tolist() == [f"{i}.png" for i in range(8)]

@@ -23,8 +23,10 @@ from vaecli.models.load import Run, load_splits, part_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
-from vaecli.utils.text import figure, say
+from vaecli.utils.text import figure, say, shorten
 from vaecli.utils.types import Part
+
+MAX_NAME = 24  # characters of a file's name in a figure
 
 
 class Observations(NamedTuple):
@@ -40,16 +42,20 @@ class Observations(NamedTuple):
     def split(self) -> Split:
         return Split(self.x, self.y, rows=self.rows, double=self.x.dtype == torch.float64)
 
-    def titles(self) -> list[str]:
-        """Names for a figure, with its file, or its row if that is another number, and its label: 3 (row 7, lily)."""
+    def descriptions(self) -> list[list[str]]:
+        """Texts on each for a figure: its index, its file, or its row if that is another number, and its label."""
         files, classes = self.called.files(self.split), class_names(self.y, self.called.classes)
         found = []
         for i, name in enumerate(self.names):
             row = "" if self.rows is None or int(self.rows[i]) == int(name) else f"row {int(self.rows[i])}"
+            place = shorten(Path(files[i]).name, MAX_NAME) if files else row
             label = "" if self.y is None else f"{'' if classes else 'label '}{label_text(self.y[i], classes)}"
-            notes = [figure(note) for note in (Path(files[i]).name if files else row, label) if note]
-            found.append(f"{name} ({', '.join(notes)})" if notes else name)
+            found.append([name, *(figure(text) for text in (place, label) if text)])
         return found
+
+    def titles(self) -> list[str]:
+        """The same in one line: 3 (row 7, lily)."""
+        return [f"{name} ({', '.join(texts)})" if texts else name for name, *texts in self.descriptions()]
 
 
 def load_split(run: Run, part: Part) -> Split:

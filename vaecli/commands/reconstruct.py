@@ -199,7 +199,7 @@ def columns(run: Run, names: Sequence[str], seen: Observations, one: Reconstruct
 def figure(
     view: View, seen: Observations, reconstructions: Sequence[Reconstruction], labels: Sequence[str], title: str
 ) -> Figure:
-    """The observations over each run's reconstructions; with one run, each observation's ELBO above it."""
+    """The observations over each run's reconstructions; above each of a file its row and label, of one run its ELBO."""
     rows = []
     for label, one in zip(labels, reconstructions, strict=True):
         label = as_label(label)
@@ -208,12 +208,12 @@ def figure(
         rows += [(f"{before}draw {k + 1}", x) for k, x in enumerate(one.draws)]
     if len(rows) > (most := view.max_reconstruction_rows):
         print(f"drew the first {most} of {len(rows)} rows of reconstructions; format=npz writes them all")
-    notes = (
-        [f"ELBO {number(float(elbo))}" for elbo in reconstructions[0].terms["elbo"]]
-        if len(reconstructions) == 1
-        else None
-    )
-    return view.reconstructions(seen.x.cpu(), rows[:most], notes, title)
+    notes: list[list[str]] = [[]] * len(seen.x) if seen.rows is None else seen.descriptions()
+    if len(reconstructions) == 1:
+        elbos = reconstructions[0].terms["elbo"].tolist()
+        notes = [[*note, f"ELBO {number(elbo)}"] for note, elbo in zip(notes, elbos, strict=True)]
+    texts = ["\n".join(note) for note in notes] if any(notes) else None
+    return view.reconstructions(seen.x.cpu(), rows[:most], texts, title)
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:
