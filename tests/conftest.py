@@ -56,12 +56,22 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training draws none, which is half of what a small run takes."""
+@pytest.fixture(scope="session", autouse=True)
+def _training_without_pictures() -> Iterator[None]:
+    """They take nine tenths of the time of a small run; the fixture `pictures` brings them back."""
     from support.small_runs import leave_out_pictures
 
-    leave_out_pictures(monkeypatch)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        yield
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training draws its pictures."""
+    from support.small_runs import draw_pictures
+
+    draw_pictures(monkeypatch)
 
 
 @pytest.fixture

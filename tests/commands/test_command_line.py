@@ -62,6 +62,7 @@ def test_version() -> None:
     assert vae("--version", cwd=Path.cwd()).stdout.strip() == f"vaecli {vaecli.__version__}"
 
 
+@pytest.mark.usefixtures("pictures")
 @in_both_ways
 def test_a_run_folder_holds_what_it_promises(vae: Vae, tmp_path: Path) -> None:
     done = vae("train", *SMALL, "epochs=2", cwd=tmp_path)
@@ -85,7 +86,6 @@ def test_a_run_folder_holds_what_it_promises(vae: Vae, tmp_path: Path) -> None:
     assert found["test"]["elbo"] == pytest.approx(found["test"]["log_px"] - found["test"]["kl"])
 
 
-@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("objective", ["elbo", "dreg"])
 def test_the_bound_is_told_of_the_test_split(objective: str, tmp_path: Path) -> None:
     done = called("train", *SMALL, f"objective={objective}", "epochs=2", "output=r", cwd=tmp_path)
@@ -133,7 +133,6 @@ def test_tensorboard_reads_every_figure(tmp_path: Path) -> None:
     assert [path for path in (tmp_path / "r").iterdir() if path.is_dir() and "event" in path.name] == []
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
     def figures(name: str, *more: str) -> list[dict]:
         args = ("train", *SMALL, "dataset.binarize=dynamic", "samples=2", "epochs=2", f"output={name}", *more)
@@ -146,7 +145,6 @@ def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
     assert first != figures("c", "seed=1")
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_grey_values_under_bernoulli_warn_once(tmp_path: Path) -> None:
     text = called("train", *SMALL, "epochs=1", cwd=tmp_path).stdout
     assert text.count("warning:") == 1
@@ -154,7 +152,6 @@ def test_grey_values_under_bernoulli_warn_once(tmp_path: Path) -> None:
     assert "warning:" not in called("train", *SMALL, "epochs=1", "dataset.binarize=dynamic", cwd=tmp_path).stdout
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_sweep_goes_on_past_a_failing_job(tmp_path: Path) -> None:
     done = called("train", *SMALL, "-m", "epochs=1", "decoder=bernoulli,gaussian", "architecture.activation=relu,rleu",
                cwd=tmp_path)  # fmt: skip
@@ -169,7 +166,6 @@ def test_a_sweep_goes_on_past_a_failing_job(tmp_path: Path) -> None:
     assert "decoder=gaussian" in summary(runs[3])["command"]
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_without_validation_best_is_last(tmp_path: Path) -> None:
     assert called("train", *SMALL, "dataset.val_size=0", "epochs=2", "output=r", cwd=tmp_path).returncode == 0
     assert summary(tmp_path / "r")["best"]["epoch"] == 2
@@ -235,7 +231,6 @@ def test_reconstruct_takes_observations_from_files(digits_run: Path, tmp_path: P
     assert (a["reconstruction"] == b["reconstruction"]).all()
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_several_runs_under_the_same_observations(digits_run: Path, tmp_path: Path) -> None:
     assert called("train", "dataset=digits", "epochs=1", "latent_dim=3", "output=other", cwd=tmp_path).returncode == 0
     done = called("reconstruct", f"run=[{digits_run},other]", "output=both.png", cwd=tmp_path)
@@ -257,7 +252,6 @@ def test_load_gives_a_model_ready_for_use(digits_run: Path) -> None:
     assert model.sample(2).mean.shape == (2, 1, 8, 8)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_users_own_option_trains(tmp_path: Path) -> None:
     (tmp_path / "mine/dataset").mkdir(parents=True)
     (tmp_path / "mine/dataset/few.yaml").write_text(

@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.command_line import Vae, in_both_ways, trained
-from support.command_line import vae as process
+from support.command_line import Vae, forked, in_both_ways, trained
 
-import vaecli
 from vaecli.commands import export
 from vaecli.commands._run import run_command
 from vaecli.models.vae import VAE
@@ -164,12 +162,15 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path) -> None:
         "    def params_at_mean(self, mean):\n"
         "        return mean.unsqueeze(0)\n"
     )
-    here = {"cwd": tmp_path, "PYTHONPATH": f"{tmp_path}:{Path(vaecli.__file__).parents[1]}"}
     words = ("dataset=digits", "dataset.limit=60", "epochs=1", "architecture.hidden=[8]", "device=cpu", "output=run")
-    done = process("train", "--config-dir", "mine", "decoder=heavy", *words, **here)
+
+    def here(*words: str) -> subprocess.CompletedProcess[str]:
+        return forked(*words, cwd=tmp_path, before=lambda: sys.path.insert(0, str(tmp_path)))
+
+    done = here("train", "--config-dir", "mine", "decoder=heavy", *words)
     assert done.returncode == 0, done.stderr
     for format in ("onnx", "torch"):
-        done = process("export", "run=run", f"format={format}", "trust=[heavytails]", **here)
+        done = here("export", "run=run", f"format={format}", "trust=[heavytails]")
         assert done.returncode == 1
         assert done.stdout == ""
         assert done.stderr.startswith(f"error: part=decoder: cannot be written as format={format}, since PyTorch")

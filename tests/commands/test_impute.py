@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.small_runs import quick, vae
+from support.command_line import called
+from support.small_runs import vae
 
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.rewrite import read_text_table
@@ -110,7 +111,7 @@ def test_samples_given_some_columns(folder: Path) -> None:
 )
 def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
     (folder / "new.csv").write_text("sex,age,income,score\nmale,,1,\nother,40,2,1\n")
-    done = quick(folder, *words, "run=run")
+    done = called(*words, "run=run", cwd=folder)
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) <= 2
@@ -134,7 +135,7 @@ def test_a_file_that_is_read_is_never_replaced(folder: Path, words: tuple[str, .
     (folder / "link.csv").unlink(missing_ok=True)
     (folder / "link.csv").symlink_to("gaps.csv")
     before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
-    done = quick(folder, *words, "run=run")
+    done = called(*words, "run=run", cwd=folder)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "this file is read, and would be replaced; choose another output" in done.stderr
@@ -143,7 +144,7 @@ def test_a_file_that_is_read_is_never_replaced(folder: Path, words: tuple[str, .
 
 @pytest.mark.parametrize("words", [(), ("input=gaps.csv",)])
 def test_no_indices_are_refused(folder: Path, words: tuple[str, ...]) -> None:
-    done = quick(folder, "reconstruct", "run=run", "indices=[]", *words)
+    done = called("reconstruct", "run=run", "indices=[]", *words, cwd=folder)
     assert done.returncode == 1
     assert done.stderr == "error: indices=[]: expected at least one index, as in indices=[3,14]\n"
 

@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer
 from support.command_line import called, trained
 from support.figures import written
+from support.small_runs import draw_pictures
 
 from vaecli.plots.style import DPI, SCREEN
 
@@ -45,8 +46,10 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = np.random.default_rng(0).random((40, 8, 9, 6)).astype(np.float32)
     x[..., 3:] = 1.0
     np.save(folder / "six.npy", x)
-    return trained(folder, "dataset=arrays", f"dataset.path={folder / 'six.npy'}", "decoder=gaussian_fixed",
-                   "latent_dim=2", "epochs=1", "architecture.hidden=[8]", "images.channels=[4,0,5]")  # fmt: skip
+    words = ("dataset=arrays", f"dataset.path={folder / 'six.npy'}", "decoder=gaussian_fixed", "latent_dim=2")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_pictures(patch)
+        return trained(folder, *words, "epochs=1", "architecture.hidden=[8]", "images.channels=[4,0,5]")
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -126,6 +129,7 @@ def test_titles_say_which_run_epoch_and_mode(cancer: Path, beta_run: Path, tmp_p
     assert "epoch 8 (last checkpoint)" in text
 
 
+@pytest.mark.usefixtures("pictures")
 def test_training_draws_a_table_by_its_columns(tmp_path: Path) -> None:
     path = write_table(tmp_path / "cancer.csv")
     args = (f"dataset.path={path}", "dataset.standardize=true", "decoder=gaussian", "latent_dim=2", "epochs=1")

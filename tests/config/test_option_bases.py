@@ -114,7 +114,6 @@ class Mine:
 """
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_an_option_that_does_not_inherit_trains(tmp_path: Path) -> None:
     package(tmp_path, "objective", OBJECTIVE)
     words = ("objective=own", "dataset=digits", "dataset.limit=64", "epochs=1", "latent_dim=2",

@@ -36,7 +36,6 @@ def test_examples_are_as_short_as_they_are_said_to_be(path: str, n: int) -> None
     assert f" in {n}" in DOCUMENT.read_text()
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_examples_work(tmp_path: Path) -> None:
     written(tmp_path)
     words = ("decoder=student_t", "prior=laplace", "objective=renyi", "dataset=waves", "samples=4", "epochs=3")

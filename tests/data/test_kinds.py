@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.small_runs import quick, vae
+from support.command_line import called
+from support.small_runs import vae
 
 from vaecli.commands._outputs import rounded
 from vaecli.datasets.arrays import Arrays
@@ -218,7 +219,7 @@ def test_what_the_run_never_saw_is_refused(folder: Path, change: dict[str, Any],
     for name, value in change.items():
         table[name][0] = value
     write(folder / "new.csv", table)
-    done = quick(folder, "encode", "run=run", "input=new.csv", "output=n.npz")
+    done = called("encode", "run=run", "input=new.csv", "output=n.npz", cwd=folder)
     assert done.returncode == 1
     assert f"input=new.csv: {message}" in done.stderr
     assert len(done.stderr.splitlines()) <= 2
@@ -230,7 +231,7 @@ def test_another_order_and_one_row_are_read_a_missing_column_is_not(folder: Path
     vae(folder, "encode", "run=run", "input=one.csv", "output=o.npz")
     table.pop("sex")
     write(folder / "less.csv", table)
-    done = quick(folder, "encode", "run=run", "input=less.csv", "output=o.npz")
+    done = called("encode", "run=run", "input=less.csv", "output=o.npz", cwd=folder)
     assert "input=less.csv: has no column sex" in done.stderr
 
 
@@ -262,7 +263,7 @@ def test_kinds_from_a_file_and_for_names_that_are_not_there(tmp_path: Path) -> N
 def test_infinite_numbers_are_refused_or_missing(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i},{2 * i}\n" for i in range(60)) + "1,inf\n")
     words = ("dataset=arrays", "dataset.path=x.csv", *FAST)
-    done = quick(tmp_path, "train", *words)
+    done = called("train", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
         "error: dataset.path=x.csv: 1 values are infinite, the first at [60, 1] (column b); remove them, "

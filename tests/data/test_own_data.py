@@ -40,7 +40,7 @@ from vaecli.runs.access import absolute_paths
 from vaecli.utils import memory
 from vaecli.utils.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("without_hydra", "no_pictures")
+pytestmark = pytest.mark.usefixtures("without_hydra")
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype(np.float32)

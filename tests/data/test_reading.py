@@ -285,7 +285,7 @@ def test_vae_data_draws_what_it_reads(tmp_path: Path) -> None:
     assert "give one of them" in refused(tmp_path, "data", "input=x.csv", "dataset.path=x.npy")
 
 
-@pytest.mark.parametrize("d", [20_000, pytest.param(150_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("d", [4_000, pytest.param(150_000, marks=pytest.mark.slow)])
 def test_a_wide_table(d: int, tmp_path: Path) -> None:
     rows = [
         "\t".join(f"gene_{i}" for i in range(d)),

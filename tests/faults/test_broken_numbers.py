@@ -15,8 +15,6 @@ from vaecli.runs import checkpoint
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from vaecli.utils.errors import UserError
 READING = ["evaluate k=2", "encode", "reconstruct n=2", "fit index=1 restarts=1", "interpolate steps=3",
            "traverse steps=3 index=1"]  # fmt: skip
 ONLY_SHOWING = ["sample n=4", "manifold n=3", "sample n=4 format=csv", "evaluate k=2 input=mine/t.csv"]
-pytestmark = pytest.mark.usefixtures("no_pictures", "without_hydra")
+pytestmark = pytest.mark.usefixtures("without_hydra")
 WORDS = ("dataset=arrays", "decoder=gaussian", "latent_dim=2", "architecture.hidden=[8]", "device=cpu", "epochs=1",
          "images.every_epochs=1")  # fmt: skip
 

@@ -143,7 +143,6 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, fl
     return Path("whole"), time.perf_counter() - started
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert in_child(lambda: train(*OPTIONS, "output=plain")) == 0

@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 from support.command_line import forked
 from support.runs import SMALL, assert_same, lines, train
+from support.small_runs import draw_pictures
 
 from vaecli.runs import checkpoint
 from vaecli.runs.logger import RunLogger
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import AppendedFile, replace_bytes
+
+pytestmark = pytest.mark.usefixtures("pictures")
 
 OPTIONS = (*SMALL, "dataset.binarize=dynamic", "scheduler=constant")
 
@@ -43,7 +46,9 @@ def assert_refused(done: subprocess.CompletedProcess[str], name: str) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that had room; its files say how much the others need."""
     folder = tmp_path_factory.mktemp("room")
-    assert forked("train", *OPTIONS, "output=whole", cwd=folder).returncode == 0
+    with pytest.MonkeyPatch.context() as patch:
+        draw_pictures(patch)
+        assert forked("train", *OPTIONS, "output=whole", cwd=folder).returncode == 0
     return folder / "whole"
 
 

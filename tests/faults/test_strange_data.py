@@ -49,7 +49,7 @@ from vaecli.utils import memory
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import MemoryBudget, available
 
-pytestmark = pytest.mark.usefixtures("without_hydra", "no_pictures")
+pytestmark = pytest.mark.usefixtures("without_hydra")
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 COMMANDS = (

@@ -105,7 +105,6 @@ def few_steps(trainer: Trainer) -> None:
         raise Enough
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_sample_of_strange_runs(whole: Path) -> None:
     counts = trials(15)
     assert counts["trained"] > 2

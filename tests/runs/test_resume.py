@@ -43,10 +43,8 @@ STATEFUL = [
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    if "pictures" not in request.node.name:  # they take most of such a short run's time
-        request.getfixturevalue("no_pictures")
 
 
 def small(*options: str) -> list[str]:
@@ -86,6 +84,7 @@ def test_stopped_after_every_step() -> None:
     assert len(lines(Path("parts"))) == 2 * 4
 
 
+@pytest.mark.usefixtures("pictures")
 def test_pictures_and_events_are_there_once() -> None:
     both("checkpoint.every_epochs=3", stops=[1, 6, 11, 13])
     found = scalars(Path("parts"))

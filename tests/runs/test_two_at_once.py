@@ -15,8 +15,6 @@ from support.runs import SMALL, assert_same, train
 from vaecli.runs.folder import RunFolder, lock_run, new_folder
 from vaecli.utils.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,9 +106,7 @@ def test_twenty_steps_are_those_of_a_plain_loop(recorded: bool) -> None:
         torch.testing.assert_close(p.detach(), weights[name], rtol=1e-3, atol=1e-5)
 
 
-def test_a_recorded_run_is_the_eager_one_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pictures: None
-) -> None:
+def test_a_recorded_run_is_the_eager_one_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With batches that are drawn anew, an average, a smaller last batch, and a stop within an epoch."""
     monkeypatch.chdir(tmp_path)
     words = (*SMALL, "dataset.binarize=dynamic", "ema.decay=0.9", "clip_grad_norm=1")

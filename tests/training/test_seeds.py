@@ -24,9 +24,6 @@ from vaecli.training.stack import Stack
 from vaecli.training.trainer import Trainer
 from vaecli.utils.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
-
 HARD = (
     "dataset.binarize=dynamic", "clip_grad_norm=1", "ema.decay=0.9", "scheduler=one_cycle", "early_stopping.patience=1",
 )  # fmt: skip

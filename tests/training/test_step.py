@@ -49,7 +49,9 @@ def loss_at(module: Any, x: Tensor, step: Tensor) -> float:
     return float(module(x, step).loss.detach())
 
 
-@pytest.mark.parametrize("option", RISING)
+@pytest.mark.parametrize(
+    "option", ["cyclic", *(pytest.param(name, marks=pytest.mark.slow) for name in RISING if name != "cyclic")]
+)
 def test_a_compiled_loss_sees_the_step_change(option: str) -> None:
     """In one tensor that is filled in: nothing is compiled again, and no step's weight is frozen in."""
     pytest.importorskip("torch._dynamo.testing")
