@@ -18,7 +18,7 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="vaecli-state-")  # not t
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dynamically binarised digits under a Bernoulli decoder, five latents, 30 epochs."""
-    from support.command_line import trained
+    from support.small_runs import with_pictures
 
     args = (
         "dataset=digits",
@@ -28,17 +28,17 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "epochs=30",
         "images.every_epochs=30",
     )
-    return trained(tmp_path_factory.mktemp("digits"), *args)
+    return with_pictures(tmp_path_factory.mktemp("digits"), *args)
 
 
 @pytest.fixture(scope="session")
 def beta_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Beta curves under unit noise, two latents."""
-    from support.command_line import trained
+    from support.small_runs import with_pictures
 
     args = ("dataset=beta", "decoder=gaussian_identity", "latent_dim=2", "architecture.hidden=[32,32]", "epochs=8",
             "images.every_epochs=8")  # fmt: skip
-    return trained(tmp_path_factory.mktemp("beta"), *args)
+    return with_pictures(tmp_path_factory.mktemp("beta"), *args)
 
 
 @pytest.fixture(scope="session", autouse=True)

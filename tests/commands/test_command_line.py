@@ -99,6 +99,7 @@ def test_the_bound_is_told_of_the_test_split(objective: str, tmp_path: Path) -> 
     assert table(tmp_path)[0]["test_bound"] == found["bound"]
 
 
+@pytest.mark.usefixtures("pictures")
 def test_tensorboard_reads_every_figure(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata

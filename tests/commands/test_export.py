@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.command_line import Vae, forked, in_both_ways, trained
 
+import vaecli
 from vaecli.commands import export
 from vaecli.commands._run import run_command
 from vaecli.models.vae import VAE

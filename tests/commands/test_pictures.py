@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer
 from support.command_line import called, trained
 from support.figures import written
-from support.small_runs import draw_pictures
+from support.small_runs import with_pictures
 
 from vaecli.plots.style import DPI, SCREEN
 
@@ -35,8 +35,8 @@ def cancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on that table."""
     folder = tmp_path_factory.mktemp("cancer")
     path = write_table(folder / "cancer.csv")
-    return trained(folder, "dataset=arrays", f"dataset.path={path}", "dataset.standardize=true", "decoder=gaussian",
-                   "latent_dim=3", "epochs=2", "architecture.hidden=[16]")  # fmt: skip
+    words = ("dataset=arrays", f"dataset.path={path}", "dataset.standardize=true", "decoder=gaussian", "latent_dim=3")
+    return with_pictures(folder, *words, "epochs=2", "architecture.hidden=[16]")
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,7 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x[..., 3:] = 1.0
     np.save(folder / "six.npy", x)
     words = ("dataset=arrays", f"dataset.path={folder / 'six.npy'}", "decoder=gaussian_fixed", "latent_dim=2")
-    with pytest.MonkeyPatch.context() as patch:
-        draw_pictures(patch)
-        return trained(folder, *words, "epochs=1", "architecture.hidden=[8]", "images.channels=[4,0,5]")
+    return with_pictures(folder, *words, "epochs=1", "architecture.hidden=[8]", "images.channels=[4,0,5]")
 
 
 def size(path: Path) -> tuple[int, int]:

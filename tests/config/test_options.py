@@ -48,7 +48,13 @@ def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 ON_IMAGES = {**GROUPS, "decoder": [name for name in GROUPS["decoder"] if name != "columns"]}
 COMBINATIONS = pairwise([ON_IMAGES[group] for group in MODEL_GROUPS])
-A_THIRD = [pytest.param(names, marks=() if i % 3 == 0 else pytest.mark.slow) for i, names in enumerate(COMBINATIONS)]
+
+
+def every(n: int) -> list[Any]:
+    """Every n-th of them; the others under `slow`."""
+    return [pytest.param(names, marks=() if i % n == 0 else pytest.mark.slow) for i, names in enumerate(COMBINATIONS)]
+
+
 FEWER = {"vamp": ["prior.components=10"]}  # of 500, which no batch of 32 needs
 SMALL = ("dataset=digits", "dataset.limit=32", "batch_size=32", "latent_dim=3", "samples=2", "epochs=2", "device=cpu")
 
@@ -100,7 +106,7 @@ def target(group: str, option: str) -> tuple[dict[str, Any], Any]:
     return node, getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
+@pytest.mark.parametrize("names", every(2), ids="-".join)
 def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
     config = chosen(names, "dataset=digits", "dataset.binarize=dynamic")
     if shares_scores(names):
@@ -113,7 +119,7 @@ def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
     assert math.isfinite(step(job))
 
 
-@pytest.mark.parametrize("names", A_THIRD, ids="-".join)
+@pytest.mark.parametrize("names", every(3), ids="-".join)
 def test_combinations_train_on_curves_or_say_why_not(names: tuple[str, ...]) -> None:
     """What is refused trains once the remedies named have been followed."""
     config, job, followed = chosen(names, "dataset=beta", "dataset.size=100", "dataset.val_size=0"), None, set()

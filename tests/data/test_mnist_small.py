@@ -54,6 +54,7 @@ def test_it_is_the_first_of_mnist() -> None:
         assert torch.equal(torch.as_tensor(part.y), torch.as_tensor(large.y)[:n])
 
 
+@pytest.mark.slow
 @needs_mnist
 def test_the_script_makes_the_same_bytes(tmp_path: Path) -> None:
     words = [sys.executable, str(TOOL), str(REAL), str(tmp_path / "made.bz2")]

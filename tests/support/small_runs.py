@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.command_line import called
+from support.command_line import called, trained
 
 from vaecli.training.previews import Pictures
 
@@ -24,6 +24,13 @@ def draw_pictures(patch: pytest.MonkeyPatch) -> None:
     """Training draws them again."""
     for name, draw in DRAWN.items():
         patch.setattr(Pictures, name, draw)
+
+
+def with_pictures(folder: Path, *words: str) -> Path:
+    """A run's folder, made by `vae train`, its pictures included."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_pictures(patch)
+        return trained(folder, *words)
 
 
 def vae(folder: Path, *words: str) -> str:

@@ -64,7 +64,7 @@ class StepGraph:
             self.names = list(estimate.metrics)
             return [estimate.loss.detach(), *(m.detach() for m in estimate.metrics.values()), *gradients]
 
-        recorder: Callable[..., GraphModule] = make_fx(one_pass, tracing_mode="fake")  # nothing is computed
+        recorder: Callable[..., GraphModule] = make_fx(one_pass)
         return recorder
 
     def __call__(self, x: Tensor, step: Tensor) -> tuple[Estimate, Sequence[Tensor | None]]:
