@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from records import EVALUATE, ROOT, Record, Where, curves, keep, table, with_table
+from records import EVALUATE, ROOT, Record, Where, begun_by, curves, keep, table, write_page
 
-from vaecli.runs.records import Evaluation, Summary
+from vaecli.runs.records import Evaluation
 
 PAGE = ROOT / "docs/results.md"
 RECORDS = ROOT / "docs/results"
@@ -105,11 +104,7 @@ def train(where: Where, run: str, words: list[str]) -> None:
     if not (folder / "summary.json").is_file():
         where.vae("train", *words, f"output={run}")
         return
-    summary = Summary.read(folder / "summary.json")
-    begun = shlex.split(summary.command or "")[2:]
-    if begun != [*words, f"output={run}"]:
-        sys.exit(f"error: {folder} was trained with other words, {shlex.join(begun)}; move it away")
-    if summary.status != "completed":
+    if begun_by(folder, words).status != "completed":
         where.vae("train", f"resume={run}")
 
 
@@ -132,7 +127,8 @@ def lines(name: str, row: Row, records: Path) -> tuple[list[str], list[str]]:
     figures.append(f"**{mean(values):.2f}**" + (spread(values) if row.seeds else ""))
     figures += errors(evaluation) if row.figure == "nll" else ["", ""]
     figures.append(f"{evaluation.active_units} of {evaluation.latent_dim}")
-    figures.append(f"{100 * (evaluation.pareto_k_high or 0):.1f} %" if row.figure == "nll" else "")
+    high = evaluation.pareto_k_high if row.figure == "nll" else None
+    figures.append("" if high is None else f"{100 * high:.1f} %")
     figures += [str(summary.epochs), f"{summary.seconds:,.0f}"]
     return figures, [name, row.source, words, evaluate, found[0].notes["date"], found[0].notes["machine"]]
 
@@ -163,12 +159,14 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--runs", type=Path, default=ROOT / "outputs/results", help="where the runs' folders are made")
     args = parser.parse_args()
+    if args.data and not args.rows:
+        parser.error(f"give DATA and one row or more, of {', '.join(ROWS)}; or nothing, to make the tables again")
     if unknown := [name for name in args.rows if name not in ROWS]:
         parser.error(f"there is no row {unknown[0]}; expected one of {', '.join(ROWS)}")
     for name in args.rows:
         run_row(name, Where(args.data, args.runs, RECORDS))
-        PAGE.write_text(with_table(PAGE.read_text(), "published", tables()))
-    PAGE.write_text(with_table(PAGE.read_text(), "published", tables()))
+        write_page(PAGE, "published", tables())
+    write_page(PAGE, "published", tables())
 
 
 if __name__ == "__main__":

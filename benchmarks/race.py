@@ -3,25 +3,26 @@
 DATA holds MNIST/raw. The recipe is trained in a process of its own, whose seconds are the clock: imports, reading and
 compiling are in it, evaluation is not. One epoch of the matrix products alone (the floor), with the recipe's widths and
 batch size, is timed directly before and after. Then the test images are evaluated, once, and the record is kept in
-docs/results/race/RECIPE_seedN; from all records the table of docs/race.md is made. Without arguments only the table is
-made. Run it on a machine that does nothing else.
+docs/results/race/RECIPE_seedN; from all records the table of docs/race.md is made. If it was stopped in the evaluation,
+the same command evaluates and does not train again. Without arguments only the table is made. Run it on a machine that
+does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from records import EVALUATE, ROOT, Record, Where, curves, keep, table, with_table
+from records import EVALUATE, ROOT, Record, Where, begun_by, curves, keep, table, write_page
 
 PAGE = ROOT / "docs/race.md"
 PICTURE = ROOT / "docs/pictures/race.png"
 RECORDS = ROOT / "docs/results/race"
+TIMING = "race.json"  # in a run's folder and its record: the seconds, and those of the floor
 OBSERVATIONS = 60_000
 
 
@@ -61,8 +62,18 @@ def run_recipe(name: str, seed: int, where: Where) -> None:
     """Train against the clock, evaluate once, and keep the record."""
     recipe, run = RECIPES[name], f"{name}_seed{seed}"
     words = [*recipe.train.split(), f"seed={seed}"]
-    if (where.runs / run).exists():
+    if (where.runs / run / TIMING).is_file():  # all but the evaluation is done
+        begun_by(where.runs / run, words)
+    elif (where.runs / run).exists():
         sys.exit(f"error: {where.runs / run} is there already; a race begins from nothing, move it away")
+    else:
+        train(recipe, run, words, where)
+    where.vae("evaluate", f"run={run}", *EVALUATE)
+    keep(where.runs / run, where.records / run, words, list(EVALUATE), (TIMING,))
+
+
+def train(recipe: Recipe, run: str, words: list[str], where: Where) -> None:
+    """Train against the clock, and write the seconds into the run's folder."""
     before = floor_seconds(recipe)
     started = time.perf_counter()
     where.vae("train", *words, f"output={run}")
@@ -70,10 +81,7 @@ def run_recipe(name: str, seed: int, where: Where) -> None:
     after = floor_seconds(recipe)
     print(f"{seconds:.1f} s; an epoch of the floor: {before:.2f} s before, {after:.2f} s after", flush=True)
     timing = {"seconds": round(seconds, 2), "floor_before": round(before, 3), "floor_after": round(after, 3)}
-    (where.runs / run / "race.json").write_text(json.dumps(timing) + "\n")  # before anything can fail
-    where.vae("evaluate", f"run={run}", *EVALUATE)
-    keep(where.runs / run, where.records / run, words, list(EVALUATE))
-    shutil.copyfile(where.runs / run / "race.json", where.records / run / "race.json")
+    (where.runs / run / TIMING).write_text(json.dumps(timing) + "\n")
 
 
 def floor_seconds(recipe: Recipe) -> float:
@@ -122,7 +130,7 @@ def tables(records: Path = RECORDS) -> str:
     found = records_of(records)
     if not found:
         return "No record yet."
-    rows = [line(name, record, json.loads((record.folder / "race.json").read_text())) for name, record in found]
+    rows = [line(name, record, json.loads((record.folder / TIMING).read_text())) for name, record in found]
     commands = [[f"`{r.notes['train']}`", f"`{r.notes['evaluate']}`", r.notes["machine"]] for _, r in found]
     return "\n\n".join([
         table(HEAD, rows),
@@ -154,9 +162,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=ROOT / "outputs/race", help="where the runs' folders are made")
     args = parser.parse_args()
+    if args.data and not args.recipe:
+        parser.error(f"give DATA and a recipe, {' or '.join(RECIPES)}; or nothing, to make the table again")
     if args.recipe:
         run_recipe(args.recipe, args.seed, Where(args.data, args.runs, RECORDS))
-    PAGE.write_text(with_table(PAGE.read_text(), "race", tables()))
+    write_page(PAGE, "race", tables())
     if found := records_of(RECORDS):
         draw(found, PICTURE)
 

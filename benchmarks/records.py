@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from vaecli.runs.records import Evaluation, Summary
+from vaecli.utils.files import replace_text
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("config.yaml", "summary.json", "evaluation.json")
 EVALUATE = ("k=5000",)
 SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # passes whose figures a page shows
-MACHINE_PATH = re.compile(r"(?<![\w.)}~/])/(?:[\w.-]+/)+[\w.-]*")
+MACHINE_PATH = re.compile(r"(?<![\w.)}~/])/(?:[\w.-]+/)*[\w.-]+")
 
 
 class Where(NamedTuple):
@@ -91,10 +92,14 @@ class Record(NamedTuple):
         return f"± {self.evaluation.nll_stderr:.2f} ± {self.evaluation.nll_mc_stderr:.3f}"
 
 
-def keep(run: Path, folder: Path, train: list[str], evaluate: list[str]) -> None:
-    """Copy what is kept of a run; ends this program if a path of this machine stands in it."""
+def keep(run: Path, folder: Path, train: list[str], evaluate: list[str], more: tuple[str, ...] = ()) -> None:
+    """Copy what is kept of a run, and `more` of its files; ends this program if a path of this machine stands in it.
+
+    record.json is written last: without it the folder is no record, so none is read that was half copied.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
+    (folder / "record.json").unlink(missing_ok=True)
+    for name in (*KEPT, *more):
         found = MACHINE_PATH.search((run / name).read_text())
         if found:
             sys.exit(f"error: {run / name} holds a path of this machine, {found[0]}; give paths by VAE_DATA alone")
@@ -141,6 +146,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def write_page(page: Path, name: str, text: str) -> None:
+    """Replace a page's table in one step, so that another process never reads half a page."""
+    replace_text(page, with_table(page.read_text(), name, text))
+
+
+def begun_by(run: Path, words: list[str]) -> Summary:
+    """The summary of a run that there is; ends this program if other words of vae-train began it."""
+    summary = Summary.read(run / "summary.json")
+    begun = shlex.split(summary.command or "")[2:]
+    if begun != [*words, f"output={run.name}"]:
+        sys.exit(f"error: {run} was trained with other words, {shlex.join(begun)}; move it away")
+    return summary
 
 
 def with_table(page: str, name: str, text: str) -> str:

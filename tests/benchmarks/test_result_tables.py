@@ -66,6 +66,8 @@ def test_measured_figures_come_from_the_record(tmp_path: Path) -> None:
     shown, command = published.lines("iwae_k1", published.ROWS["iwae_k1"], tmp_path)
     assert shown[2:] == ["86.76", "**87.65**", "0.25", "0.004", "3 of 5", "12.5 %", "7", "1,234"]
     assert command[-2:] == ["2026-01-31", "a processor"]
+    record(tmp_path / "iwae_k50", pareto_k_high=None)
+    assert published.lines("iwae_k50", published.ROWS["iwae_k50"], tmp_path)[0][7] == ""  # not known, not 0 %
     assert published.lines("iwae_k5", published.ROWS["iwae_k5"], tmp_path)[0][3] == "open"
 
 
@@ -94,9 +96,20 @@ def test_path_of_the_machine_is_not_kept(tmp_path: Path) -> None:
     kept = records.Record.read(tmp_path / "kept")
     assert kept.notes["train"] == "vae-train a=1"
     assert kept.curve == [(1, 2.0, -150.0), (2, 5.0, -120.0)]
-    (tmp_path / "run/config.yaml").write_text("root: /home/somebody/data\n")
-    with pytest.raises(SystemExit, match="/home/somebody/data"):
-        records.keep(tmp_path / "run", tmp_path / "other", ["a=1"], ["k=5000"])
+    for path in ("/home/somebody/data", "/data"):
+        (tmp_path / "run/config.yaml").write_text(f"root: {path}\n")
+        with pytest.raises(SystemExit, match=path):
+            records.keep(tmp_path / "run", tmp_path / "kept", ["a=1"], ["k=5000"])
+        assert records.Record.read(tmp_path / "kept") is None  # no record of two runs
+
+
+@pytest.mark.parametrize("script", [published, race])
+def test_data_without_a_row_is_refused(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(script, "PAGE", tmp_path / "none.md")
+    monkeypatch.setattr(sys, "argv", [script.__name__, "iwae_k1"])
+    with pytest.raises(SystemExit) as refused:
+        script.main()
+    assert refused.value.code == 2
 
 
 def test_page_without_marks_is_left_alone() -> None:
@@ -153,7 +166,13 @@ def test_race_from_nothing_to_record(tmp_path: Path, monkeypatch: pytest.MonkeyP
     where = records.Where(tmp_path / "data", tmp_path / "runs", tmp_path / "records")
     monkeypatch.setitem(race.RECIPES, "small", race.Recipe(SMALL, (784, 8, 2), 128, "small"))
     race.run_recipe("small", 3, where)
-    assert "| small_seed3 |" in race.tables(tmp_path / "records").replace("[small_seed3](results/race/small_seed3/record.json)", "small_seed3")  # fmt: skip  # noqa: E501
-    assert json.loads((tmp_path / "records/small_seed3/race.json").read_text())["seconds"] > 0
+    assert "[small_seed3](results/race/small_seed3/record.json)" in race.tables(tmp_path / "records")
+    timing = json.loads((tmp_path / "records/small_seed3/race.json").read_text())
+    assert timing["seconds"] > 0
+    (tmp_path / "records/small_seed3/record.json").unlink()  # as if it had ended before the evaluation
+    race.run_recipe("small", 3, where)
+    assert json.loads((tmp_path / "runs/small_seed3/race.json").read_text()) == timing
+    assert "[small_seed3](results/race/small_seed3/record.json)" in race.tables(tmp_path / "records")
+    (tmp_path / "runs/small_seed3/race.json").unlink()
     with pytest.raises(SystemExit, match="from nothing"):
         race.run_recipe("small", 3, where)

@@ -109,7 +109,8 @@ def test_what_was_stopped_can_be_resumed(tmp_path: Path) -> None:
     assert lines[7:] == [
         *(f"stopped; to resume: vae-train resume=outputs/{i}" for i in (1, 2, 3)),
         "and 1 more that were interrupted or stopped",
-        "unknown: begun on another machine, or by an earlier version; whether it still trains is not visible from here",
+        "unknown: may still train; begun on another machine, by an earlier version, or on a disk that cannot lock "
+        "folders",
     ]
 
 

@@ -12,7 +12,7 @@ import torch
 from support.command_line import called
 from support.small_runs import vae
 
-from vaecli.commands._outputs import rounded
+from vaecli.commands._outputs import cells_of, rounded
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.kinds import find_kinds
 from vaecli.datasets.mixed import possible
@@ -173,6 +173,14 @@ def test_rounded_values_are_still_possible() -> None:
         y = rounded(x, column)
         torch.testing.assert_close(y, torch.tensor([low, high, 0.5, torch.nan]), equal_nan=True, rtol=0, atol=0)
         assert bool(possible(y[:3], column).all())
+    whole = torch.tensor([0.3, 1.6, 99.7])
+    assert rounded(whole, ColumnKind("positive", whole=True)).tolist() == [1, 2, 100]
+    assert rounded(whole, ColumnKind("positive", zeros=True, whole=True)).tolist() == [0, 2, 100]
+    assert rounded(whole, ColumnKind("interval", low=0.0, high=100.0, whole=True)).tolist() == [1, 2, 99]
+
+
+def test_no_cell_is_minus_zero() -> None:
+    assert cells_of(torch.tensor([-0.0, -0.004, -1.5]).round(decimals=2)) == ["0", "0", "-1.5"]
 
 
 def test_vae_data_shows_types_and_kinds(folder: Path) -> None:

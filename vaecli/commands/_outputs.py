@@ -76,7 +76,7 @@ def cells_of(values: Any) -> Sequence[Any]:
         return values.tolist()
     if values.dtype == torch.float64:
         return ["" if v != v else double(v) for v in values.tolist()]
-    return ["" if v != v else np.format_float_positional(v, trim="-") for v in values.float().numpy()]
+    return ["" if v != v else np.format_float_positional(v, trim="-") for v in values.float().numpy() + 0.0]  # no -0
 
 
 def double(value: float) -> str:
@@ -121,10 +121,11 @@ def with_data_decimals(run: Run, x: Tensor) -> Tensor:
 
 
 def rounded(x: Tensor, kind: ColumnKind) -> Tensor:
-    """A column (N,) with the decimals of its kind, and still with values that the kind can have."""
-    if kind.decimals is None:
+    """A column (N,) with the decimals of its kind (whole: none), and still with values that the kind can have."""
+    decimals = 0 if kind.whole else kind.decimals
+    if decimals is None:
         return x
-    step, y = 10.0**-kind.decimals, x.double().round(decimals=kind.decimals)
+    step, y = 10.0**-decimals, x.double().round(decimals=decimals)
     if kind.kind == "positive" and not kind.zeros:
         y = y.clamp(min=step)
     if kind.kind == "interval" and not kind.zeros and kind.low is not None and kind.high is not None:

@@ -116,8 +116,8 @@ def how_to_resume(rows: Sequence[Row]) -> list[str]:
     if len(ended) > MAX_RESUMABLE:
         lines.append(f"and {len(ended) - MAX_RESUMABLE} more that were interrupted or stopped")
     if any(row["status"] == "unknown" for row in rows):
-        lines.append("unknown: begun on another machine, or by an earlier version; whether it still trains is not "
-                     "visible from here")  # fmt: skip
+        lines.append("unknown: may still train; begun on another machine, by an earlier version, or on a disk that "
+                     "cannot lock folders")  # fmt: skip
     return lines
 
 

@@ -137,7 +137,7 @@ def status_of(folder: RunFolder, summary: Summary) -> str:
     """The status in summary.json, except that a run that was killed, and could not write it, is `stopped`.
 
     The lock of a run ends with its process. `unknown`: its lock cannot be seen from here, as it was begun on another
-    machine, or by a version that did not record where.
+    machine, or by a version that did not record where, or lies on a disk that cannot lock folders.
     """
     if summary.status != "running" or (locked := folder.is_locked):
         return summary.status or "damaged"
