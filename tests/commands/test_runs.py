@@ -100,6 +100,13 @@ def test_a_killed_run_has_what_its_metrics_say(host: dict[str, str], status: str
         assert table(tmp_path)[0]["status"] == "running"
 
 
+def test_a_run_that_is_being_resumed_runs(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", {"status": "interrupted", "host": socket.gethostname()})
+    assert table(tmp_path)[0]["status"] == "interrupted"
+    with lock_run(RunFolder(folder)):
+        assert table(tmp_path)[0]["status"] == "running"
+
+
 def test_what_was_stopped_can_be_resumed(tmp_path: Path) -> None:
     for name in ("1", "2", "3", "a b"):
         make(tmp_path / "outputs" / name, {"status": "running", "host": socket.gethostname()})

@@ -14,6 +14,7 @@ from support.command_line import called
 from support.configurations import composed
 from support.making import prepare
 from support.runs import SMALL, assert_same, at_step, lines, scalars, train
+from support.small_runs import draw_pictures
 
 from vaecli.datasets.split import Splits
 from vaecli.runs import checkpoint, config
@@ -92,6 +93,20 @@ def test_pictures_and_events_are_there_once() -> None:
     assert sum(tag == "train/elbo" for _, tag in found) == 4
     images = [{path.name for path in Path(run, "images").iterdir()} for run in ("whole", "parts")]
     assert images[0] == images[1]
+
+
+def test_pictures_change_nothing_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests train without them."""
+    words = small("dataset.binarize=dynamic", "decoder=bernoulli")
+    assert train(*words, "output=plain") == 0
+    draw_pictures(monkeypatch)
+    assert train(*words, "output=drawn") == 0
+    assert len(list(Path("drawn/images").iterdir())) > 2
+    assert not list(Path("plain").glob("images/*"))
+    states = [checkpoint.load(Path(name, "checkpoints/last.safetensors")) for name in ("plain", "drawn")]
+    for key in states[0].keys() - {"config"}:
+        assert same(states[0][key], states[1][key]), key
+    assert lines(Path("plain")) == lines(Path("drawn"))
 
 
 def test_checkpoints_within_an_epoch_by_the_clock() -> None:

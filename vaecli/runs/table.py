@@ -136,11 +136,17 @@ def attempt(read: Callable[[], T], otherwise: T, problems: list[str]) -> T:
 def status_of(folder: RunFolder, summary: Summary) -> str:
     """The status in summary.json, except that a run that was killed, and could not write it, is `stopped`.
 
+    An interrupted run that is locked is being resumed, and reads its data.
+
     The lock of a run ends with its process. `unknown`: its lock cannot be seen from here, as it was begun on another
     machine, or by a version that did not record where, or lies on a disk that cannot lock folders.
     """
-    if summary.status != "running" or (locked := folder.is_locked):
+    if summary.status not in ("running", "interrupted"):
         return summary.status or "damaged"
+    if locked := folder.is_locked:
+        return "running"
+    if summary.status == "interrupted":
+        return summary.status
     if (now := folder.known_summary().status) != "running":  # it has ended since
         return now or "damaged"
     return "stopped" if locked is False and summary.host == socket.gethostname() else "unknown"
