@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import importlib
+import os
 import re
+import signal
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.browser import explored
-from support.command_line import forked
+from support.command_line import Copy, forked
 from support.small_runs import vae
 
 from vaecli.analysis.exploration import Coverage, Plane, plane_of
@@ -86,6 +90,22 @@ def test_bad_input(digits_run: Path, tmp_path: Path) -> None:
         assert done.returncode == 1
         assert expected in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_end_while_the_run_is_loaded(digits_run: Path, tmp_path: Path) -> None:
+    """Ctrl-C does not wait for the run."""
+    serving = "vaecli.commands._explore_serve"
+    late = Copy("explore", f"run={digits_run}", "open=false", cwd=tmp_path, before=lambda: never_loads(serving))
+    while "http://" not in os.pread(late.files[0].fileno(), 1000, 0).decode():
+        assert late.poll() is None
+        time.sleep(0.01)
+    late.send_signal(signal.SIGINT)
+    _, said = late.communicate(timeout=60)
+    assert (late.returncode, said) == (0, "")
+
+
+def never_loads(serving: str) -> None:
+    setattr(importlib.import_module(serving), "load", lambda *_: time.sleep(600))  # noqa: B010
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import sys
 import webbrowser
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from bokeh.application import Application
@@ -44,16 +46,16 @@ def serve(config: Config) -> None:
     print(f"{address}   (Ctrl-C ends it)", flush=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(load, config, loading)
-        if config.open and not browse(address):
-            print("no browser was found: open the address by hand", flush=True)
-        loading.add_done_callback(lambda _: server.io_loop.add_callback(end_if_failed, server, loading))
-        server.io_loop.start()
-        server.stop()
+    Thread(target=load, args=(config, loading), daemon=True).start()
+    if config.open and not browse(address):
+        print("no browser was found: open the address by hand", flush=True)
+    loading.add_done_callback(lambda _: server.io_loop.add_callback(end_if_failed, server, loading))
+    server.io_loop.start()
+    server.stop()
     sys.stdout.flush()
-    if loading.done():
-        loading.result()
+    if not loading.done():
+        os._exit(0)  # Python would wait for the thread, which may be importing torch
+    loading.result()
 
 
 def load(config: Config, loading: Future[list[Explored]]) -> None:
