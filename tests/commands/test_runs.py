@@ -227,9 +227,9 @@ def test_hundreds_of_runs_take_no_time(tmp_path: Path) -> None:
     lines = tuple(line(epoch, split, -1.0 * epoch, -2.0) for epoch in range(100) for split in ("train", "val"))
     for i in range(300):
         make(tmp_path / "runs" / str(i), completed(-i), {**CONFIG, **config, "latent_dim": i}, lines)
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(table(tmp_path / "runs", "elbo")) == 300
-    assert time.perf_counter() - started < 6  # 0.6 s on an idle core
+    assert time.process_time() - started < 6  # 0.6 s on an idle core
 
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:

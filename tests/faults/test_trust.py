@@ -180,10 +180,10 @@ def test_what_does_not_fit_together_is_refused_quickly(claim: str, state: State,
     """No memory is taken for what a configuration merely claims."""
     CLAIMS[claim](state)
     folder = write_run(tmp_path, state)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UserError) as error:
         load_run(str(folder), device="cpu")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert len(str(error.value).splitlines()) <= 2
 
 
@@ -346,9 +346,9 @@ def test_the_table_of_runs_takes_whatever_files_hold(
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "summary.json").write_text('{"status": "running"}')
     (tmp_path / "a" / file).write_text(content)
-    started = time.perf_counter()
+    started = time.process_time()
     run_command(monkeypatch, "runs", "path=.", f"format={form}")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     printed = capsys.readouterr().out
     assert printed.replace("\n", "").isprintable()
     assert not (tmp_path / "victim").exists()
