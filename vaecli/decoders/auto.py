@@ -15,8 +15,8 @@ class Auto(Bernoulli):
 
     @classmethod
     def fill_from_data(cls, settings: Values, data: DataFacts) -> Values:
-        """The settings of the option that suits the data."""
+        """The settings of the option that suits the data, which refuses keys that it does not know."""
         chosen = Bernoulli if data.columns is None else Columns
         name = chosen.__module__.rpartition(".")[2]
         target = {"_target_": f"{chosen.__module__}.{chosen.__qualname__}", "name": name}
-        return chosen.fill_from_data(target, data)
+        return chosen.fill_from_data({**settings, **target}, data)
