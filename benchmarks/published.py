@@ -11,11 +11,10 @@ import argparse
 import shlex
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from records import EVALUATE, ROOT, Record, Where, begun_by, curves, keep, table, write_page
-
-from vaecli.runs.records import Evaluation
 
 PAGE = ROOT / "docs/results.md"
 RECORDS = ROOT / "docs/results"
@@ -133,7 +132,7 @@ def lines(name: str, row: Row, records: Path) -> tuple[list[str], list[str]]:
     return figures, [name, row.source, words, evaluate, found[0].notes["date"], found[0].notes["machine"]]
 
 
-def errors(evaluation: Evaluation) -> list[str]:
+def errors(evaluation: SimpleNamespace) -> list[str]:
     """The standard errors of the NLL, over the data and over the draws."""
     return [f"{evaluation.nll_stderr:.2f}", f"{evaluation.nll_mc_stderr:.3f}"]
 

@@ -17,10 +17,8 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple, Self
-
-from vaecli.runs.records import Evaluation, Summary
-from vaecli.utils.files import replace_text
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("config.yaml", "summary.json", "evaluation.json")
@@ -70,8 +68,8 @@ class Record(NamedTuple):
     """What is kept of a run."""
 
     folder: Path
-    summary: Summary
-    evaluation: Evaluation
+    summary: SimpleNamespace  # summary.json
+    evaluation: SimpleNamespace  # evaluation.json
     notes: dict[str, str]  # record.json: date, machine, train, evaluate
 
     @classmethod
@@ -80,7 +78,7 @@ class Record(NamedTuple):
         if not (folder / "record.json").is_file():
             return None
         notes = json.loads((folder / "record.json").read_text())
-        return cls(folder, Summary.read(folder / KEPT[1]), Evaluation.read(folder / KEPT[2]), notes)
+        return cls(folder, values(folder / KEPT[1]), values(folder / KEPT[2]), notes)
 
     @property
     def curve(self) -> list[Point]:
@@ -150,12 +148,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def write_page(page: Path, name: str, text: str) -> None:
     """Replace a page's table in one step, so that another process never reads half a page."""
-    replace_text(page, with_table(page.read_text(), name, text))
+    new = page.with_suffix(".new")
+    new.write_text(with_table(page.read_text(), name, text))
+    new.replace(page)
 
 
-def begun_by(run: Path, words: list[str]) -> Summary:
+def values(path: Path) -> SimpleNamespace:
+    """The entries of a JSON file, as attributes."""
+    found: SimpleNamespace = json.loads(path.read_text(), object_hook=lambda entries: SimpleNamespace(**entries))
+    return found
+
+
+def begun_by(run: Path, words: list[str]) -> SimpleNamespace:
     """The summary of a run that there is; ends this program if other words of vae-train began it."""
-    summary = Summary.read(run / "summary.json")
+    summary = values(run / "summary.json")
     begun = shlex.split(summary.command or "")[2:]
     if begun != [*words, f"output={run.name}"]:
         sys.exit(f"error: {run} was trained with other words, {shlex.join(begun)}; move it away")
