@@ -144,9 +144,13 @@ def tables(records: Path = RECORDS) -> str:
 def draw(found: list[tuple[str, Record]], path: Path) -> None:
     """The curve of each recipe's first record: the negative training ELBO against the seconds of training."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xscale="log", xlabel="seconds of training", ylabel="negative training ELBO (nats)")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for name, record in dict(reversed(found)).items():
         axes.plot([p.seconds for p in record.curve], [-p.elbo for p in record.curve], label=name, linewidth=1)
     axes.set_ylim(bottom=88, top=125)
