@@ -33,8 +33,8 @@ class SumLogProb(torch.autograd.Function):
     def forward(x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """x (..., D) and logits (..., D), which broadcast -> the sum (...), and s (..., D)."""
         s = torch.sigmoid(logits)
-        surer = torch.maximum(s, 1 - s)  # s(|a|)
-        return torch.linalg.vecdot(x, logits) - logits.relu().sum(-1) + surer.log().sum(-1), s
+        surer = (s - 0.5).abs_().add_(0.5)  # s(|a|)
+        return torch.linalg.vecdot(x, logits) - logits.relu().sum(-1) + surer.log_().sum(-1), s
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -54,6 +54,13 @@ class SumLogProb(torch.autograd.Function):
         return to_x, to_logits
 
 
+def sum_log_prob(x: Tensor, logits: Tensor) -> Tensor:
+    """The sum of `SumLogProb` where no gradient is wanted, as (x - 1/2) a - |a| / 2 + log s(|a|): half the memory."""
+    size = logits.abs()
+    linear = torch.linalg.vecdot(x - 0.5, logits) - size.sum(-1) / 2
+    return linear + size.sigmoid_().log_().sum(-1)
+
+
 class Pixels(TorchBernoulli):
     """Bernoulli with log p = x a - log(1 + e^a), in a third of the time of PyTorch's own formula."""
 
@@ -71,7 +78,10 @@ class IndependentPixels(Independent):
         if n == 0:
             return self.base_dist.log_prob(value)
         logits = self.base_dist.logits
-        log_p, _ = SumLogProb.apply(value.to(logits.dtype).flatten(-n), logits.flatten(-n))
+        x, logits = value.to(logits.dtype).flatten(-n), logits.flatten(-n)
+        if not (x.requires_grad or logits.requires_grad):
+            return sum_log_prob(x, logits)
+        log_p, _ = SumLogProb.apply(x, logits)
         return log_p
 
 
