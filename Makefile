@@ -13,7 +13,7 @@ DATA ?= data
 .PHONY: run test test-slow test-scale test-slurm test-faults test-browser lint docs wheel test-lowest bench results race clean
 
 run: .venv/installed
-	$(BIN)/vae-train prior=mixture prior.components=50 epochs=36
+	$(BIN)/vae-train experiment=first_digits
 	$(BIN)/vae sample
 	$(BIN)/vae reconstruct
 	@echo

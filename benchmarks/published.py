@@ -86,7 +86,7 @@ def run_row(name: str, where: Where) -> None:
     row = ROWS[name]
     for run, words in runs_of(name, row):
         train(where, run, words)
-        where.vae("evaluate", f"run={run}", *row.evaluate, f"output={run}/evaluation.json")
+        where.evaluate(run, row.evaluate)
         keep(where.runs / run, where.records / run, words, list(row.evaluate))
 
 

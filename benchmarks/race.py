@@ -70,7 +70,7 @@ def run_recipe(name: str, seed: int, where: Where) -> None:
         sys.exit(f"error: {where.runs / run} is there already; a race begins from nothing, move it away")
     else:
         train(recipe, run, words, where)
-    where.vae("evaluate", f"run={run}", *EVALUATE)
+    where.evaluate(run, EVALUATE)
     keep(where.runs / run, where.records / run, words, list(EVALUATE), (TIMING,))
 
 

@@ -46,6 +46,14 @@ class Where(NamedTuple):
         if code:
             sys.exit(f"error: `vae {shlex.join(words)}` ended with exit code {code}")
 
+    def evaluate(self, run: str, words: tuple[str, ...]) -> None:
+        """Write the evaluation.json of a run, unless these words wrote it since the run was trained."""
+        path = self.runs / run / "evaluation.json"
+        trained = (self.runs / run / "summary.json").stat().st_mtime
+        if path.is_file() and path.stat().st_mtime > trained and f"k={values(path).protocol.k}" in words:
+            return
+        self.vae("evaluate", f"run={run}", *words, f"output={run}/evaluation.json")
+
 
 def finished(process: subprocess.Popen[bytes]) -> int:
     """The exit code of a command that is running; after Ctrl-C, which it gets too, it saves and ends by itself."""
@@ -155,7 +163,10 @@ def write_page(page: Path, name: str, text: str) -> None:
 
 def values(path: Path) -> SimpleNamespace:
     """The entries of a JSON file, as attributes."""
-    found: SimpleNamespace = json.loads(path.read_text(), object_hook=lambda entries: SimpleNamespace(**entries))
+    try:
+        found: SimpleNamespace = json.loads(path.read_text(), object_hook=lambda entries: SimpleNamespace(**entries))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {path} cannot be read ({error}); remove its folder, and make the record again")
     return found
 
 
