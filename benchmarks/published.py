@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 from pathlib import Path
 from statistics import mean
 from types import SimpleNamespace
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--runs", type=Path, default=ROOT / "outputs/results", help="where the runs' folders are made")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the command that runs saves and ends first
     if args.data and not args.rows:
         parser.error(f"give DATA and one row or more, of {', '.join(ROWS)}; or nothing, to make the tables again")
     if unknown := [name for name in args.rows if name not in ROWS]:
