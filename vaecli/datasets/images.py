@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.own import TestFraction, ValFraction, limited, named_labels, split_groups
+from vaecli.datasets.reading import numpy_files
 from vaecli.datasets.reading.choice import Colour, Pages, ReadOptions, Subfolders, White
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.files import read_observations
@@ -21,7 +22,7 @@ from vaecli.datasets.reading.folders import File, Folder, all_passed_over, as_te
 from vaecli.datasets.reading.gallery import Gallery, ImageOptions, Picture
 from vaecli.datasets.reading.pixels import sizes
 from vaecli.datasets.reading.report import FileReading, Labels, Part, Reading, counted
-from vaecli.datasets.split import Binarize, Splits, image_splits
+from vaecli.datasets.split import Binarize, Splits, image_file_split, image_splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.types import PositiveInt, Seed
@@ -88,20 +89,33 @@ class Images(Dataset):
         self.label_names = None if labels is None else tuple(sorted(set(labels)))
         codes = named_labels(labels, self.label_names)
         parts = self._parts(gallery, folders, codes)
-        x = gallery.read([one for part in parts.values() for one in part], 1 if self.binarize == "none" else 3)
         every = gallery.pictures(range(len(files)))
-        self.items, places = [gallery.called(one) for one in every], {one: i for i, one in enumerate(every)}
-        pieces, rows, start = [], [], 0
-        for name in PARTS:
-            part = parts.get(name)
-            pieces.append(None if part is None else (x[start : start + len(part)], labels_at(codes, part)))
-            rows.append(torch.tensor([places[one] for one in part or ()], dtype=torch.int64))
-            start += len(part or ())
+        self.items = [gallery.called(one) for one in every]
+        splits = self._splits(gallery, every, parts, codes)
         self.filled = {"white": gallery.white} if gallery.more_than_8_bits else {}
         self.filled |= {"colour": gallery.colour} if gallery.channels in (1, 3) and not self.wanted.pages else {}
         self.reading = self._reading(gallery, folders, parts, codes, [*notes, *said])
+        return splits
+
+    def _splits(
+        self, gallery: Gallery, every: list[Picture], parts: Mapping[str, list[Picture]], codes: Tensor | None
+    ) -> Splits:
+        """Read the pictures of all splits, into memory or, if they are large, into a file."""
+        places = {one: i for i, one in enumerate(every)}
+        rows = {name: torch.tensor([places[one] for one in part], dtype=torch.int64) for name, part in parts.items()}
+        labels = {name: labels_at(codes, part) for name, part in parts.items()}
+        used = torch.cat(list(rows.values()))
+        if gallery.needed(len(used)) > numpy_files.MAP_ABOVE:
+            x = gallery.read_to_disk(every, used)
+            return Splits(*(  # type: ignore[arg-type]
+                None if name not in parts else
+                image_file_split(x, rows[name], labels[name], gallery.white, self.binarize, (self.binarize_seed, i),
+                                 train=i == 0) for i, name in enumerate(PARTS)))  # fmt: skip
+        x = gallery.read([every[i] for i in used.tolist()], 1 if self.binarize == "none" else 3)
+        read = dict(zip(parts, x.split([len(part) for part in parts.values()]), strict=True))
+        pieces = [(read[name], labels[name]) if name in parts else None for name in PARTS]
         splits = image_splits(pieces, gallery.white, self.binarize, self.binarize_seed, None)
-        return splits.with_rows(rows)
+        return splits.with_rows([rows.get(name, used[:0]) for name in PARTS])
 
     @property
     def settings_from_data(self) -> Mapping[str, object]:

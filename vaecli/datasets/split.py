@@ -18,6 +18,7 @@ from vaecli.utils.errors import UserError
 Binarize = Literal["none", "threshold", "dynamic", "static"]
 STATISTICS_CHUNK = 4096  # observations at a time in computations over all of them,
 STATISTICS_NUMBERS = 2**20  # and numbers
+DRAWN_AT_ONCE = 4096  # images that are binarised at once
 READ_AHEAD = 2**24  # bytes of batches that are read at once
 
 
@@ -240,10 +241,27 @@ def image_split(
         return Split((x >= levels / 2).to(torch.uint8), y)
     drawn = torch.empty_like(x)
     rng = np.random.default_rng(seed)
-    for here, there in zip(x.split(4096), drawn.split(4096), strict=True):
-        u = torch.from_numpy(rng.random(tuple(here.shape), dtype=np.float32))
-        there.copy_(u * levels < here)
+    for here, there in zip(x.split(DRAWN_AT_ONCE), drawn.split(DRAWN_AT_ONCE), strict=True):
+        there.copy_(_drawn(here, levels, rng))
     return Split(drawn, y)
+
+
+def _drawn(x: Tensor, levels: int, rng: np.random.Generator) -> Tensor:
+    """A Bernoulli draw of each pixel."""
+    return torch.from_numpy(rng.random(tuple(x.shape), dtype=np.float32)) * levels < x
+
+
+def image_file_split(
+    x: Tensor, rows: Tensor, y: Tensor | None, levels: int, binarize: Binarize, seed: tuple[int, int], train: bool
+) -> FileSplit:
+    """As `image_split`, for `rows` (N,) of images that lie in a file of their own: binarising overwrites them."""
+    if binarize == "none" or (binarize == "dynamic" and train):
+        return FileSplit(x, y, levels, redraw=binarize == "dynamic", rows=rows)
+    rng = np.random.default_rng(seed)
+    for part in rows.split(DRAWN_AT_ONCE):
+        here = x[part]
+        x[part] = (here >= levels / 2 if binarize == "threshold" else _drawn(here, levels, rng)).to(x.dtype)
+    return FileSplit(x, y, rows=rows)
 
 
 def image_splits(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import Tensor
 from vaecli.datasets.reading.bands import read_bands, read_multichannel_header
 from vaecli.datasets.reading.choice import Colour, Pages
 from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, ImageInfo, image_info, read_pages, why
+from vaecli.datasets.reading.pixel_file import pixel_file
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import MemoryBudget, check_memory
 from vaecli.utils.text import printable
@@ -95,14 +96,31 @@ class Gallery:
                                 f"but dataset.pages=channels{needed} {self.channels}")  # fmt: skip
         return [Picture(i, several) for i, several in pages]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.int32 if self.more_than_8_bits else torch.uint8
+
+    def needed(self, n: int) -> int:
+        """The bytes that n observations take."""
+        return n * self.channels * math.prod(self.size) * self.dtype.itemsize
+
     def read(self, pictures: Sequence[Picture], copies: int = 1) -> Tensor:
         """The observations (N, C, H, W), uint8, or int32 where a picture has more than 8 bits a channel."""
-        shape = (len(pictures), self.channels, *self.size)
-        needed = math.prod(shape) * (4 if self.more_than_8_bits else 1)
+        needed = self.needed(len(pictures))
         check_memory(needed * copies, self.what, "give a smaller dataset.size or dataset.limit")
-        x, room = torch.empty(shape, dtype=torch.int32 if self.more_than_8_bits else torch.uint8), MemoryBudget(needed)
+        x = torch.empty(len(pictures), self.channels, *self.size, dtype=self.dtype)
+        return self._filled(x, dict(enumerate(pictures)), MemoryBudget(needed)).contiguous()
+
+    def read_to_disk(self, pictures: Sequence[Picture], rows: Tensor) -> Tensor:
+        """As `read`, for pictures that stay on the disk, see `pixel_file`; only `rows` (M,) of them are read."""
+        shape, chosen = (len(pictures), self.channels, *self.size), rows.sort().values
+        x = pixel_file(self.what, shape, self.dtype, chosen)
+        return self._filled(x, {place: pictures[place] for place in chosen.tolist()}, MemoryBudget())
+
+    def _filled(self, x: Tensor, pictures: Mapping[int, Picture], room: MemoryBudget) -> Tensor:
+        """x with the pictures in their places; with one channel, if none has a colour and `colour` leaves it open."""
         by_file: dict[int, list[int]] = {}
-        for place, picture in enumerate(pictures):
+        for place, picture in pictures.items():
             by_file.setdefault(picture.file, []).append(place)
         highest: dict[int, int] = {}
 
@@ -118,7 +136,7 @@ class Gallery:
             raise UserError(f"{self.what}: {name} holds {self.largest:,}, beyond dataset.white={self.white}")
         if self.wanted.colour is None and self.colour == "rgb" and self.channels == 3 and not self.coloured:
             self.colour, self.channels = "grey", 1
-            x = x[:, :1].contiguous()
+            x = x[:, :1]
         return x
 
     def called(self, picture: Picture) -> str:
