@@ -17,6 +17,7 @@ from support.command_line import forked
 from support.small_runs import SMALL, TABLE, vae
 
 from vaecli.commands._explore_cards import fill_page
+from vaecli.commands._explore_map import Overview
 from vaecli.commands._explore_page import Page
 from vaecli.commands._explore_serve import browse, open_server
 from vaecli.commands._explored import Explored
@@ -36,7 +37,7 @@ class Made:
         self.document, frame = Document(), Frame("a run")
         frame.open(self.document)
         self.explored = Explored(load_run(str(run), device="cpu"), part, n, 0)
-        fill_page(self.document, frame, [self.explored])
+        fill_page(self.document, frame, Overview(self.explored, frame), [])
         (self.page,) = pages
         self.page.show()
         self.document.to_json()
@@ -76,7 +77,7 @@ def test_few_and_many_latents(d: int, tmp_path: Path, monkeypatch: pytest.Monkey
     answer = made.ask("plane", 0.5, 0.25)
     np.testing.assert_allclose([answer["x"][0], answer["y"][0]], [0.5, 0.25])
     assert len(answer["z"][0]) == d
-    made.page.prior.active = True
+    made.page.overview.prior.active = True
     assert not made.page.message.text
 
 
@@ -91,8 +92,8 @@ def labelled(tmp_path: Path, labels: list[str]) -> Path:
 def test_gaps_and_300_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many classes are coloured like numbers, from the first to the last; gaps do not show as NaN."""
     made = Made(labelled(tmp_path, [f"class {i % 300}" for i in range(900)]), monkeypatch, "train")
-    assert "class 0" in made.page.legend.text
-    assert "linear-gradient" in made.page.legend.text
+    assert "class 0" in made.page.overview.legend.text
+    assert "linear-gradient" in made.page.overview.legend.text
     made.page.encode_and_reply(*made.page.chosen(0))
     assert "ELBO" in made.text
     assert np.isfinite(made.page.answer.data["shown_x"][0]).all()
@@ -103,7 +104,7 @@ def test_labels_that_are_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     values, names = made.explored.labels
     assert names is None
     assert values.std() > 0.1
-    assert "linear-gradient" in made.page.legend.text
+    assert "linear-gradient" in made.page.overview.legend.text
 
 
 def test_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from bokeh.document import Document
 from bokeh.models import ColumnDataSource, Div, FileInput, LinearColorMapper, Spinner
 from bokeh.models.layouts import Column
 
+from vaecli.commands._explore_map import Overview
 from vaecli.commands._explore_page import Page, button
 from vaecli.commands._explore_path import Path, away
 from vaecli.commands._explore_select import Selection
@@ -32,18 +33,18 @@ from vaecli.utils.text import shorten
 MAX_UPLOAD = 50_000_000  # bytes
 
 
-def fill_page(document: Document, frame: Frame, explored: Sequence[Explored]) -> None:
-    """Fill the frame of a page with what the loaded runs show."""
-    first = explored[0]
+def fill_page(document: Document, frame: Frame, overview: Overview, others_explored: Sequence[Explored]) -> None:
+    """Put around the map, which has its dots, what moves through the run, and the other runs."""
+    first = overview.explored
     with document.models.freeze():
-        page = Page(first, frame)
+        page = Page(overview, frame)
         frame.say(lead(first))
     cards = {"first": [card("Encode an observation", *encoding(page))], "second": [],
              "third": [card("A path", *Path(page).parts), card("Save", *away(page))]}  # fmt: skip
     if first.split is not None:
         cards["second"].append(card("Select", *Selection(page).parts))
-    if len(explored) > 1:
-        cards["second"].insert(0, card("The same observation in the other runs", *others(page, explored[1:])))
+    if others_explored:
+        cards["second"].insert(0, card("The same observation in the other runs", *others(page, others_explored)))
     page.start(document, cards)
     warned: list[bool] = []
 
@@ -143,7 +144,8 @@ def drawn(page: Page, view: ImagePlots, image: Any) -> None:
 
 def others(page: Page, explored: Sequence[Explored]) -> list[Any]:
     """The encoded observation in each of the other runs."""
-    pages = [Page(other, Frame("", height=260)) for other in explored]
+    frames = [Frame("", height=260) for _ in explored]
+    pages = [Page(Overview(other, frame), frame) for other, frame in zip(explored, frames, strict=True)]
     rows = []
     for one in pages:
         for plot in (one.map.plot, one.picture.plot, one.seen.plot, one.back.plot):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaecli.commands._explore_map import Overview
 from vaecli.commands._explore_page import Page
 from vaecli.commands._explored import Explored
 from vaecli.commands._keys import source
@@ -25,8 +26,9 @@ PROBES = 400  # places, besides the middles of all cells, at which blends are co
 
 def write_page(config: Config, explored: Explored) -> None:
     """Write the page; UserError if it would be larger than 6 MB."""
-    page = Page(explored, Frame(""))
-    at = page.dots
+    frame = Frame("")
+    page = Page(Overview(explored, frame), frame)
+    at = page.overview.dots
     n = grid_size(*numbers_of(page.picture, explored.run.model.x_shape))
     xs, ys = (np.linspace(*ends_of(at[:, i]), n) for i in (0, 1))
     exact = page.decodings(page.plane.moved(page.z, np.stack(np.meshgrid(xs, ys), -1)))
@@ -45,7 +47,7 @@ def write_page(config: Config, explored: Explored) -> None:
         "Move the mouse over the map, touch it, or use the arrow keys.",
     ]  # fmt: skip
     words = {"heading": f"{explored.run.folder.title}: its latent space", "lead": lead(config, explored),
-             "legend": page.legend.text, "notes": notes}  # fmt: skip
+             "legend": page.overview.legend.text, "notes": notes}  # fmt: skip
     html = static_page(page.map, page.picture, x, xs, ys, words, explored.run.dataset.categories)
     if len(html.encode()) > LARGEST:
         raise UserError(

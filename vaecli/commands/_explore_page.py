@@ -11,15 +11,14 @@ from bokeh.document import Document
 from bokeh.models import Button, ColumnDataSource, Div, RadioButtonGroup, Select, Slider, Toggle
 from torch import Tensor
 
-from vaecli.analysis.exploration import Posterior, decoded, decoded_draws, decodings_of, posterior
-from vaecli.commands._explored import Explored
+from vaecli.analysis.exploration import Plane, Posterior, decoded, decoded_draws, decodings_of, posterior
+from vaecli.commands._explore_map import Overview
 from vaecli.plots.explore.frame import Frame
 from vaecli.plots.explore.gestures import download, follow
 from vaecli.plots.explore.layout import wrapped
-from vaecli.plots.explore.look import dot_colours, safe
+from vaecli.plots.explore.look import safe
 from vaecli.plots.explore.map import terms_table
 from vaecli.plots.explore.pictures import Shown, picture_of, show
-from vaecli.utils.errors import UserError
 
 SLIDERS = 10  # latents with a slider of their own
 FAR = 3.5  # a slider goes at least from -FAR to FAR
@@ -28,23 +27,18 @@ FAR = 3.5  # a slider goes at least from -FAR to FAR
 class Page:
     """The widgets of one reader's page, and what they do."""
 
-    def __init__(self, explored: Explored, frame: Frame) -> None:
-        self.explored, self.frame, self.map = explored, frame, frame.map
-        e = explored
+    def __init__(self, overview: Overview, frame: Frame) -> None:
+        self.overview, self.explored, self.frame, self.map = overview, overview.explored, frame, frame.map
+        e, self.safely, self.message = self.explored, overview.safely, overview.message
         self.model = e.run.model
-        d = self.model.latent_dim
         self.z = e.codes.mean(0)
-        self.across, self.up = (e.axes[0], e.axes[min(1, d - 1)])
-        if d > 1 and e.order[0] > e.order[1]:
-            self.across, self.up = self.up, self.across
-        self.plane = e.plane(self.across, self.up)
         self.ask = ColumnDataSource(data={"n": [0], "kind": [""], "x": [0.0], "y": [0.0]})
         self.answer = ColumnDataSource(data={"n": [0]})
         self.picture, self.seen, self.back = (
             picture_of(e.view, side, title, e.sample, e.cells)
             for side, title in ((280, "decoding"), (170, "observation"), (170, "reconstruction"))
         )
-        self.terms, self.message = Div(), Div()
+        self.terms = Div()
         self.kind = RadioButtonGroup(labels=["mean of p(x|z)", "a draw"], active=0)
         self.file = ColumnDataSource(data={"name": [], "content": []})
         self.number, self.height = 0, 0.0  # height: where the point is drawn, over a single latent
@@ -53,11 +47,15 @@ class Page:
         self.after: list[Callable[[], None]] = []  # called when an observation has been encoded
         self.moves = {"latent": self.to_latent, "plane": self.to_place, "tap": self.to_dot}
         self._sliders()
-        self._choices()
+        self.kind.on_change("active", self.safely(lambda *_: self.show()))
+        self.ask.on_change("data", self.safely(lambda attr, old, new: self.answer_question(new)))
+        overview.replaned += [self.show_posterior, self.show]
         download(self.file)
-        values, names = e.labels
-        self.map.fill(self.dots, values, names, np.array(e.rows), self.recolour())
-        self.map.name_axes(*self.axis_titles())
+
+    @property
+    def plane(self) -> Plane:
+        """What the map is drawn over."""
+        return self.overview.plane
 
     def _sliders(self) -> None:
         """A slider for each of the most active latents; the rest share one, folded away."""
@@ -76,43 +74,6 @@ class Page:
         self.more.on_change("active", self.safely(lambda attr, old, new: self.unfold(new)))
         self.other.on_change("value", self.safely(lambda attr, old, new: self.unfold(True)))
         self.other_value.on_change("value", self.safely(lambda attr, old, new: self.slide(new)))
-
-    def _choices(self) -> None:
-        """What the map shows."""
-        e = self.explored
-        self.axis_x = Select(title="across", options=e.axes, value=self.across, width=90)
-        self.axis_y = Select(title="up", options=e.axes, value=self.up, width=90)
-        names = list(e.colourings) or ["one colour"]
-        self.colour = Select(title="colour", options=[(name, safe_option(name)) for name in names], value=names[0],
-                             width=150)  # fmt: skip
-        self.prior = Toggle(label="contours of the prior", align="end")
-        self.legend = Div(sizing_mode="stretch_width")
-        self.one = len(e.axes) == 1
-        self.axis_y.visible = not self.one
-        self.axis_x.on_change("value", self.safely(lambda *_: self.replane()))
-        self.axis_y.on_change("value", self.safely(lambda *_: self.replane()))
-        self.colour.on_change("value", self.safely(lambda *_: self.map.colour(self.recolour())))
-        self.prior.on_change("active", self.safely(lambda *_: self.show_prior()))
-        self.kind.on_change("active", self.safely(lambda *_: self.show()))
-        self.ask.on_change("data", self.safely(lambda attr, old, new: self.answer_question(new)))
-
-    def safely(self, act: Callable[..., None]) -> Callable[..., None]:
-        """`act` as a callback that shows its errors as a line on the page, without a traceback."""
-
-        def callback(attr: str, old: object, new: object) -> None:
-            try:
-                self.message.text = ""
-                act(attr, old, new)
-            except UserError as error:
-                self.say(str(error))
-            except Exception as error:  # a command would end here; the page stays usable
-                self.say(f"this did not work: {type(error).__name__}: {error}")
-
-        return callback
-
-    def say(self, text: str) -> None:
-        """Show a line in the page."""
-        self.message.text = f"<span class=warn>{safe(text, 500)}</span>"
 
     def answer_question(self, asked: dict[str, Any]) -> None:
         """Answer the browser's question `asked`: decode the place, latent or dot that the reader has chosen."""
@@ -145,7 +106,7 @@ class Page:
         self.number += 1
         x, y = map(float, self.plane.coordinates(self.z))
         columns = {f"shown_{key}": [values] for key, values in shown.items()}
-        self.answer.data = {"n": [self.number], "x": [x], "y": [self.height if self.one else y],
+        self.answer.data = {"n": [self.number], "x": [x], "y": [self.height if self.overview.one else y],
                             "z": [self.z.tolist()], "said": [said], "warning": [warning], **columns}  # fmt: skip
 
     def show(self) -> None:
@@ -221,63 +182,16 @@ class Page:
             self.z[i] = value
             self.show()
 
-    def replane(self) -> None:
-        """Draw the map over other axes."""
-        across, up = self.axis_x.value, self.axis_y.value
-        if across == up and not self.one:
-            raise UserError(f"across and up are both {across}: choose two different axes")
-        self.plane = self.explored.plane(across, up)
-        self.map.place(self.dots)
-        self.map.name_axes(*self.axis_titles())
-        self.show_posterior()
-        self.show_prior()
-        self.show()
-
-    @property
-    def dots(self) -> np.ndarray:
-        """Where the codes are in the plane (N, 2).
-
-        Those of a single latent are at random heights, which mean nothing, so that they do not hide each other.
-        """
-        at = self.plane.coordinates(self.explored.codes)
-        return np.stack([at[:, 0], np.random.default_rng(0).uniform(-1, 1, len(at))], 1) if self.one else at
-
-    def axis_titles(self) -> tuple[str, str]:
-        """The names of the map's axes, with what each latent tells."""
-        across, up = (self.axis_title(name) for name in (self.axis_x.value, self.axis_y.value))
-        return across, "at random heights, to be visible" if self.one else up
-
-    def axis_title(self, name: str) -> str:
-        if name.startswith("PC"):
-            return f"principal component {name[3:]} of the codes"
-        kl = self.explored.kl
-        return name if kl is None else f"{name}   (KL {kl[int(name[2:]) - 1]:.2f} nats)"
-
-    def recolour(self) -> np.ndarray:
-        """Write the legend of the colours chosen; returns these, a colour for each dot."""
-        e, colouring = self.explored, self.explored.colourings.get(self.colour.value)
-        values, classes = colouring() if colouring else (None, None)
-        colours, self.legend.text = dot_colours(values, len(e.codes), classes)
-        return colours
-
-    def show_prior(self) -> None:
-        on = self.prior.active and not self.one
-        self.map.show_prior(self.plane.coordinates(self.explored.prior) if on else None)
-
     def start(self, document: Document, cards: dict[str, list[Any]]) -> None:
         """Put everything in its place and show the first decoding."""
-        above = wrapped(self.axis_x, self.axis_y, self.colour, self.prior)
+        over = self.overview
+        above = wrapped(over.axis_x, over.axis_y, over.colour, over.prior)
         latents = [*self.sliders, self.more, wrapped(self.other, self.other_value)]
         with document.models.freeze():  # it looks through all models once, not at each change
-            self.frame.fill(above, self.legend, [self.message, self.kind, self.picture.plot], latents, cards)
+            self.frame.fill(above, over.legend, [self.message, self.kind, self.picture.plot], latents, cards)
         with document.models.freeze():
             follow(self.map, self.ask, self.answer, self.picture.source, self.sliders, self.dims, self.file)
         document.add_next_tick_callback(self.show)
-
-
-def safe_option(name: str) -> str:
-    """A name for a list of choices, which shows texts as they are."""
-    return name if len(name) <= 60 else f"{name[:59]}…"
 
 
 def button(label: str, act: Callable[[], None], page: Page, **settings: Any) -> Button:

@@ -40,7 +40,7 @@ class Selection:
         page.map.dots.selected.on_change("indices", page.safely(lambda attr, old, new: self.show(new)))
         self.one_class.on_change("value", page.safely(lambda attr, old, new: self.by_class(new)))
         self.range.on_change("value_throttled", page.safely(lambda attr, old, new: self.by_value(*new)))
-        page.colour.on_change("value", page.safely(lambda *_: self.offer()))
+        page.overview.colour.on_change("value", page.safely(lambda *_: self.offer()))
         self.offer()
         pictures = [] if self.sheet is None else [self.sheet]
         self.parts = [wrapped(self.one_class, self.range), self.said, *pictures, save, self.saved]
@@ -58,7 +58,7 @@ class Selection:
 
     @property
     def colouring(self) -> Colouring | None:
-        found = self.e.colourings.get(self.page.colour.value)
+        found = self.e.colourings.get(self.page.overview.colour.value)
         return None if found is None else found()
 
     def offer(self) -> None:

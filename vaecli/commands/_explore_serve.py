@@ -29,6 +29,7 @@ from vaecli.utils.errors import UserError
 
 if TYPE_CHECKING:
     from vaecli.commands._explore_keys import Config
+    from vaecli.commands._explore_map import Overview
     from vaecli.commands._explored import Explored
 
 SESSIONS = {"check_unused_sessions_milliseconds": 5000, "unused_session_lifetime_milliseconds": 20000,
@@ -65,8 +66,9 @@ def load(config: Config, loading: Future[list[Explored]]) -> None:
     try:
         from vaecli.commands._explored import explore
 
-        import_module("vaecli.commands._explore_cards")  # for `show`, here, where nobody waits for it
+        import_module("vaecli.commands._explore_map")  # for `show`, here, where nobody waits for it
         loading.set_result(explore(config))
+        import_module("vaecli.commands._explore_cards")  # with matplotlib, while the dots are drawn
     except BaseException as error:
         loading.set_exception(error)
     finally:
@@ -84,20 +86,35 @@ def end_if_failed(server: BaseServer, loading: Future[list[Explored]]) -> None:
 
 
 def show(document: Document, config: Config, loading: Future[list[Explored]]) -> None:
-    """Put the page together for one reader: its frame at once, the rest when the runs are loaded."""
+    """Put the page together for one reader: its frame at once, the dots when the runs are loaded, then the rest."""
     frame = Frame(f"{config.folders[0].title}: its latent space", "The model and its data are being loaded.")
     frame.open(document)
 
-    def fill() -> None:
-        try:
-            explored = loading.result()
-            from vaecli.commands._explore_cards import fill_page
+    def then(act: Callable[[], None]) -> None:
+        """Call `act` later, when what has changed so far has been sent."""
 
-            fill_page(document, frame, explored)
-        except Exception as error:  # a page has no terminal to say it
-            frame.say("", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+        def guarded() -> None:
+            try:
+                act()
+            except Exception as error:  # a page has no terminal to say it
+                frame.say("", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
 
-    loading.add_done_callback(lambda _: document.add_next_tick_callback(fill))
+        document.add_next_tick_callback(guarded)
+
+    def dots() -> None:
+        first, *others = loading.result()
+        from vaecli.commands._explore_map import Overview
+
+        with document.models.freeze():
+            overview = Overview(first, frame)
+        then(lambda: rest(overview, others))
+
+    def rest(overview: Overview, others: list[Explored]) -> None:
+        from vaecli.commands._explore_cards import fill_page
+
+        fill_page(document, frame, overview, others)
+
+    loading.add_done_callback(lambda _: then(dots))
 
 
 class PromptServer(HTTPServer):

@@ -19,7 +19,7 @@ from vaecli.commands._outputs import by_title
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.load import Run, load_splits
-from vaecli.plots.view import unnamed
+from vaecli.utils.columns import unnamed
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import say
@@ -27,6 +27,7 @@ from vaecli.utils.types import Part, Values
 
 if TYPE_CHECKING:
     from vaecli.commands._explore_keys import Config
+    from vaecli.plots.view import View
 
 PRIOR_DRAWS = 2000
 
@@ -58,7 +59,6 @@ class Explored:
     def __init__(self, run: Run, part: Part, n: int, seed: int, given: Values | None = None) -> None:
         self.given = given or {}
         self.run, self.part, self.seed, self.missing = run, part, seed, ""
-        self.view = run_view(run)
         self.split: Split | None = None
         try:
             whole = load_split(run, part)
@@ -72,6 +72,11 @@ class Explored:
             self.codes, self.kl = codes_of(run.model, self.split, seed)
         self.information = self.codes.var(0) if self.kl is None else self.kl
         self.written = written(run)
+
+    @cached_property
+    def view(self) -> View:
+        """The figures for observations; needs matplotlib, which is imported here for the first time."""
+        return run_view(self.run)
 
     @cached_property
     def coverage(self) -> Coverage:

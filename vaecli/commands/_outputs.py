@@ -1,4 +1,4 @@
-"""Writes the files of commands: arrays, tables and figures."""
+"""Writes the files of commands: arrays and tables."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from vaecli.models.load import Run
-from vaecli.plots.style import check_size
-from vaecli.plots.view import figure_array, png
 from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import replace_bytes, replace_file
+from vaecli.utils.files import replace_file
 from vaecli.utils.text import csv_line, headings
 
 T = TypeVar("T")
@@ -144,9 +141,3 @@ def class_names(y: Tensor | None, names: Sequence[str] | None) -> Sequence[str] 
     """The names of classes; None where there are no classes, or they are called 0, 1, 2 ..."""
     numbered = not names or list(names) == [str(k) for k in range(len(names))]
     return None if numbered or y is None or y.ndim > 1 or y.is_floating_point() else names
-
-
-def write_figure(path: Path, figure: Figure) -> None:
-    """A figure to a .png file; UserError if it has more pixels than can be drawn."""
-    check_size(*figure.get_size_inches())
-    replace_bytes(path, png(figure_array(figure)))

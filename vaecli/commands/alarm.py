@@ -22,9 +22,10 @@ from vaecli.analysis.odd_rows import (
     p_values,
     significant,
 )
+from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, load_split, read_input
 from vaecli.commands._keys import InputKeys, source
-from vaecli.commands._outputs import column_titles, rename_clashing_columns, write_figure, write_table
+from vaecli.commands._outputs import column_titles, rename_clashing_columns, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Split
 from vaecli.models.inference import fix_binarisation

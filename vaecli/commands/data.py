@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import announce
-from vaecli.commands._outputs import as_in_table, write_figure
+from vaecli.commands._outputs import as_in_table
 from vaecli.commands._run import Keys, Written
 from vaecli.config.instantiate import TYPED_HERE, OptionFactory
 from vaecli.datasets.base import Dataset

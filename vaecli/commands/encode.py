@@ -15,10 +15,11 @@ from torch.nn.functional import pad
 
 from vaecli.analysis.latent_space import Encoded, check_dims, encode, prior_moments
 from vaecli.analysis.metrics import kl_per_dim
+from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import observed
 from vaecli.commands._keys import DrawKeys
 from vaecli.commands._names import Names, label_columns
-from vaecli.commands._outputs import write_arrays, write_figure, write_table
+from vaecli.commands._outputs import write_arrays, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating, inference_batch_size

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vaecli.analysis.latent_search import Fit, Method, fit
 from vaecli.analysis.latent_space import prior_radius
+from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import check_indices, load_split, observations_at, read_input
 from vaecli.commands._keys import DrawKeys
-from vaecli.commands._outputs import write_figure
 from vaecli.datasets.checks import check_finite
 from vaecli.datasets.split import Split
 from vaecli.models.load import Run

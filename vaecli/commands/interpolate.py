@@ -10,9 +10,9 @@ from typing import Any, Literal, Self
 import torch
 
 from vaecli.analysis.latent_space import interpolate
+from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, file_observations_at, load_split, observations_at
 from vaecli.commands._keys import MODES, DrawKeys, Steps
-from vaecli.commands._outputs import write_figure
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.utils.schema import check_arguments, check_value

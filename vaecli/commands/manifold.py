@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from vaecli.analysis.latent_space import manifold, prior_moments
+from vaecli.commands._figures import write_figure
 from vaecli.commands._keys import MODES, DrawKeys, Steps
-from vaecli.commands._outputs import write_figure
 from vaecli.models.load import Run
 from vaecli.utils.types import NonNegativeInt, Span
 

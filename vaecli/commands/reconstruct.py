@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
+from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, observed, read_input, select, split_observations
 from vaecli.commands._keys import MODES, DrawKeys, Mode, source
 from vaecli.commands._names import label_text
@@ -24,7 +25,6 @@ from vaecli.commands._outputs import (
     rename_clashing_columns,
     with_data_decimals,
     write_arrays,
-    write_figure,
     write_table,
 )
 from vaecli.models.inference import decode_all, decode_part, evaluating, inference_batch_size

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
 from vaecli.analysis.metrics import ACTIVE_VARIANCE, kl_per_dim, mean_variances
+from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, check_indices, load_split, observations_at, read_input, select
 from vaecli.commands._keys import MODES, DrawKeys, Steps
-from vaecli.commands._outputs import write_figure
 from vaecli.datasets.split import Split
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run

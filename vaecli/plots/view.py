@@ -18,6 +18,7 @@ from vaecli.plots.histograms import Categories
 from vaecli.plots.images import ImagePlots
 from vaecli.plots.style import DPI
 from vaecli.plots.tables import TablePlots
+from vaecli.utils.columns import unnamed
 from vaecli.utils.errors import UserError
 
 # Observations of at most this many numbers are drawn as tables, not as curves:
@@ -60,10 +61,6 @@ def view(
 def is_table(n: int, names: Sequence[str] | None) -> bool:
     """Whether n numbers are columns, not points of a curve: generic names count only for a few."""
     return n <= MAX_UNNAMED_COLUMNS or (names is not None and (n <= MAX_NUMBERED_COLUMNS or list(names) != unnamed(n)))
-
-
-def unnamed(n: int) -> list[str]:
-    return [f"x_{i + 1}" for i in range(n)]
 
 
 def view_of(

@@ -1,4 +1,4 @@
-"""The kind of a table's column, which data sets determine and by which decoders choose a likelihood."""
+"""Names of a table's columns, and their kinds, which data sets determine and by which decoders choose a likelihood."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ KINDS: tuple[str, ...] = get_args(Kind)
 CODED = ("binary", "category", "ordered")  # kinds whose values are stored as 0, 1, 2 ...
 MAX_CATEGORIES = 1000
 MAX_DECIMALS = 6  # float32 has seven digits
+
+
+def unnamed(n: int) -> list[str]:
+    """The names of n columns that have none."""
+    return [f"x_{i + 1}" for i in range(n)]
 
 
 @dataclass(frozen=True)
