@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +17,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models here are small, and 
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="vaecli-state-")  # not the user's own
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: garbage is not searched for among it, here and in copies of this process."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dynamically binarised digits under a Bernoulli decoder, five latents, 30 epochs."""
-    from support.small_runs import with_pictures
-
     args = (
         "dataset=digits",
         "dataset.binarize=dynamic",
@@ -28,17 +33,29 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "epochs=30",
         "images.every_epochs=30",
     )
-    return with_pictures(tmp_path_factory.mktemp("digits"), *args)
+    return trained_once(tmp_path_factory, "digits", *args)
 
 
 @pytest.fixture(scope="session")
 def beta_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Beta curves under unit noise, two latents."""
-    from support.small_runs import with_pictures
-
     args = ("dataset=beta", "decoder=gaussian_identity", "latent_dim=2", "architecture.hidden=[32,32]", "epochs=8",
             "images.every_epochs=8")  # fmt: skip
-    return with_pictures(tmp_path_factory.mktemp("beta"), *args)
+    return trained_once(tmp_path_factory, "beta", *args)
+
+
+def trained_once(factory: pytest.TempPathFactory, name: str, *words: str) -> Path:
+    """A run that the first process to ask for it trains; each has a copy of its own, since tests write into it."""
+    from filelock import FileLock
+    from support.small_runs import with_pictures
+
+    own = factory.mktemp(name)
+    place = (own.parents[1] if "PYTEST_XDIST_WORKER" in os.environ else own.parent) / f"{name}_trained"
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            place.mkdir()
+            with_pictures(place, *words)
+    return shutil.copytree(place / "run", own / "run")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -95,12 +95,12 @@ def by_quadrature(model: VAE, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def test_one_latent_agrees_with_quadrature() -> None:
     """Means of numbers and the probability of the most likely category, within five standard errors."""
     model = mixed()
-    k = 200_000
+    k = 50_000
     found = impute(model, ROWS, k, KINDS, seed=2)
     for i, row in enumerate(ROWS):
         mean, codes, _ = by_quadrature(model, row)
         with evaluating(model, 2):
-            draws = conditional(model, row.unsqueeze(0), 20_000)
+            draws = conditional(model, row.unsqueeze(0), 10_000)
         weights = draws.weights[:, 0]
         for j in row.isnan().nonzero()[:, 0].tolist():
             if j == 2:

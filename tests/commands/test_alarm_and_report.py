@@ -119,6 +119,7 @@ def test_a_file_of_training_rows_is_called_one(run: Path, tmp_path: Path) -> Non
     assert "less odd to it" not in new.stdout
 
 
+@pytest.mark.slow
 def test_a_report_writes_numbers_as_its_pictures_do(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(
         "pay,a\n" + "".join(f"{20000 + 997 * i % 31000},{i % 13 - 6.5}\n" for i in range(90))

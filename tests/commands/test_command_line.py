@@ -153,6 +153,7 @@ def test_grey_values_under_bernoulli_warn_once(tmp_path: Path) -> None:
     assert "warning:" not in called("train", *SMALL, "epochs=1", "dataset.binarize=dynamic", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_past_a_failing_job(tmp_path: Path) -> None:
     done = called("train", *SMALL, "-m", "epochs=1", "decoder=bernoulli,gaussian", "architecture.activation=relu,rleu",
                cwd=tmp_path)  # fmt: skip

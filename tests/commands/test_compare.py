@@ -77,6 +77,7 @@ def test_fewer_than_two_runs_are_refused(tmp_path: Path) -> None:
     assert done.stderr == "error: run=[]: expected two runs or more, as in run=[A,B]\n"
 
 
+@pytest.mark.slow
 def test_several_seeds_are_compared_by_equal_ones(runs: dict[str, Path], tmp_path: Path) -> None:
     """The mean over seeds of the paired differences, and its standard error over seeds."""
     for folder, first in {"one": 0, "two": 1}.items():

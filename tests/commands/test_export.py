@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.command_line import Vae, forked, in_both_ways, trained
+from support.thinned import each_once, every
 
 import vaecli
 from vaecli.commands import export
@@ -29,9 +30,9 @@ def conv_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("conv"), *args)
 
 
-RUNS = ["digits_run", "beta_run", "conv_run"]
-CASES = [pytest.param(run, part, marks=pytest.mark.slow if part == "encoder" and run != "conv_run" else ())
-         for run in RUNS for part in ("decoder", "encoder")]  # fmt: skip
+RUNS, PARTS = ["digits_run", "conv_run", "beta_run"], ["decoder", "encoder"]
+ONNX = [("digits_run", "decoder"), ("digits_run", "encoder"), ("conv_run", "decoder"), ("conv_run", "encoder"),
+        ("beta_run", "decoder"), ("beta_run", "encoder")]  # fmt: skip
 
 
 def inputs(model: VAE, part: str, n: int) -> torch.Tensor:
@@ -52,7 +53,7 @@ def exported(folder: Path, part: str, format: str, path: Path) -> Path:
     return written
 
 
-@pytest.mark.parametrize(("name", "part"), CASES)
+@pytest.mark.parametrize(("name", "part"), every(3, ONNX))
 def test_onnx_equals_the_model(name: str, part: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     import onnxruntime
 
@@ -61,6 +62,9 @@ def test_onnx_equals_the_model(name: str, part: str, tmp_path: Path, request: py
     names = ("z", ["x"]) if part == "decoder" else ("x", ["loc", "scale"])
     assert ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]) == ([names[0]], names[1])
     model = vaecli.load(run, device="cpu").model
+    if (name, part) == ("digits_run", "decoder"):  # the decoder and nothing else; the other networks are too small
+        decoder, both = (4 * sum(p.numel() for p in one.parameters()) for one in (model.decoder_network, model))
+        assert decoder < (tmp_path / "out.onnx").stat().st_size < both
     for n in (1, 7, 64):
         x = inputs(model, part, n)
         found = session.run(None, {names[0]: x.numpy()})
@@ -69,8 +73,7 @@ def test_onnx_equals_the_model(name: str, part: str, tmp_path: Path, request: py
             np.testing.assert_allclose(theirs, mine.numpy(), rtol=5e-6, atol=1e-5)  # some 40 roundings of float32
 
 
-@pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("part", ["decoder", "encoder"])
+@pytest.mark.parametrize(("name", "part"), each_once(RUNS, PARTS))
 def test_a_program_equals_the_model(name: str, part: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     run: Path = request.getfixturevalue(name)
     network = torch.export.load(exported(run, part, "torch", tmp_path / "out.pt2")).module()
@@ -115,13 +118,6 @@ def test_the_command_says_only_what_it_wrote(vae: Vae, beta_run: Path, tmp_path:
     assert float(re.search(r"[\d.]+e-\d+|0\.0", difference)[0]) < 1e-5, difference
 
 
-def test_a_decoder_file_holds_the_decoder_alone(digits_run: Path) -> None:
-    model = vaecli.load(digits_run, device="cpu").model
-    exported = export.export(export.mean_network(model, "decoder"), "onnx")
-    decoder, both = (4 * sum(p.numel() for p in part.parameters()) for part in (model.decoder_network, model))
-    assert decoder < len(exported.content) < both
-
-
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, beta_run: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(export, "EXTRA", ("onnx", "no_such_package"))
     with pytest.raises(UserError, match=r"no_such_package: pip install 'vaecli\[export\]'"):
@@ -149,7 +145,7 @@ def test_bad_input(
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path) -> None:
-    """Student's t, whose mean depends on the values of its parameters: the exporter prints pages about it."""
+    """A decoder that branches on the values of its parameters: the exporter prints pages about it."""
     (tmp_path / "mine/decoder").mkdir(parents=True)
     (tmp_path / "mine/decoder/heavy.yaml").write_text("_target_: heavytails.Heavy\nname: heavy\n")
     (tmp_path / "heavytails.py").write_text(
@@ -158,6 +154,8 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path) -> None:
         "class Heavy(Decoder):\n"
         "    n_params = 1\n"
         "    def forward(self, loc):\n"
+        "        if loc.sum() > 1e9:\n"
+        "            loc = loc - 1\n"
         "        noise = StudentT(5.0, loc, 1.0, validate_args=False)\n"
         "        return Independent(noise, len(self.x_shape), validate_args=False)\n"
         "    def params_at_mean(self, mean):\n"

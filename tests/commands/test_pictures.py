@@ -13,7 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer
 from support.command_line import called, trained
 from support.figures import written
-from support.small_runs import with_pictures
+from support.small_runs import draw_pictures, with_pictures
+from support.thinned import every
 
 from vaecli.plots.style import DPI, SCREEN
 
@@ -31,12 +32,21 @@ def write_table(path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on that table."""
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A run on that table, and what is written in each of the pictures of its training."""
     folder = tmp_path_factory.mktemp("cancer")
     path = write_table(folder / "cancer.csv")
     words = ("dataset=arrays", f"dataset.path={path}", "dataset.standardize=true", "decoder=gaussian", "latent_dim=3")
-    return with_pictures(folder, *words, "epochs=2", "architecture.hidden=[16]")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_pictures(patch)
+        texts = written("train", *words, "epochs=1", "architecture.hidden=[16]", "output=run", cwd=folder)
+    return folder / "run", texts
+
+
+@pytest.fixture(scope="module")
+def cancer(drawn: tuple[Path, list[str]]) -> Path:
+    """The run alone."""
+    return drawn[0]
 
 
 @pytest.fixture(scope="module")
@@ -97,44 +107,46 @@ def test_a_picture_of_a_long_file_is_quick_and_small(cancer: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("which", "commands"),
-    [("cancer", (*MANY, "interpolate")), ("six", ("sample", "traverse")), ("digits_run", ("reconstruct", "manifold")),
-     ("beta_run", ("manifold", "sample"))],
+    ("which", "command"),
+    every(4, [*(("cancer", command) for command in (*MANY, "interpolate")), ("six", "sample"), ("six", "traverse"),
+              ("digits_run", "reconstruct"), ("digits_run", "manifold"), ("beta_run", "manifold"),
+              ("beta_run", "sample")]),
 )  # fmt: skip
 def test_pictures_of_much_fit_on_a_screen(
-    which: str, commands: tuple[str, ...], request: pytest.FixtureRequest, tmp_path: Path
+    which: str, command: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     run = request.getfixturevalue(which)
-    for command in commands:
-        before = cpu_seconds()
-        done = called(command, f"run={run}", MANY.get(command, "steps=12"), "output=a.png", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert cpu_seconds() - before < 5
-        assert fits(tmp_path / "a.png"), (command, size(tmp_path / "a.png"))
+    before = cpu_seconds()
+    done = called(command, f"run={run}", MANY.get(command, "steps=12"), "output=a.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert cpu_seconds() - before < 5
+    assert fits(tmp_path / "a.png"), (command, size(tmp_path / "a.png"))
     assert all(map(fits, (run / "images").iterdir()))
 
 
-def test_titles_say_which_run_epoch_and_mode(cancer: Path, beta_run: Path, tmp_path: Path) -> None:
-    for command, mode in (("sample", "draws from p(x|z)"), ("manifold", "means of"), ("fit", "residual norm")):
-        target = ["index=3"] * (command == "fit")
-        (text,) = written(command, f"run={cancer}", "output=a.png", *target, cwd=tmp_path)
-        assert mode in text
-        assert f"{cancer.parent.name}/run, epoch " in text
-        assert "(best checkpoint)" in text
-        assert "24 of 30 columns" in text
+@pytest.mark.parametrize(
+    ("command", "mode"),
+    every(3, [("sample", "draws from p(x|z)"), ("manifold", "means of"), ("fit index=3", "residual norm")]),
+)
+def test_titles_say_which_run_epoch_and_mode(command: str, mode: str, cancer: Path, tmp_path: Path) -> None:
+    (text,) = written(*command.split(), f"run={cancer}", "output=a.png", cwd=tmp_path)
+    assert mode in text
+    assert f"{cancer.parent.name}/run, epoch " in text
+    assert "(best checkpoint)" in text
+    assert "24 of 30 columns" in text
+
+
+def test_a_title_says_that_draws_and_the_last_checkpoint_are_shown(beta_run: Path, tmp_path: Path) -> None:
     (text,) = written("sample", f"run={beta_run}", "mode=draw", "checkpoint=last", "output=a.png", cwd=tmp_path)
     assert "64 samples, draws from p(x|z)" in text
     assert "epoch 8 (last checkpoint)" in text
 
 
-@pytest.mark.usefixtures("pictures")
-def test_training_draws_a_table_by_its_columns(tmp_path: Path) -> None:
-    path = write_table(tmp_path / "cancer.csv")
-    args = (f"dataset.path={path}", "dataset.standardize=true", "decoder=gaussian", "latent_dim=2", "epochs=1")
-    texts = written("train", "dataset=arrays", *args, "architecture.hidden=[8]", "output=r", cwd=tmp_path)
+def test_training_draws_a_table_by_its_columns(drawn: tuple[Path, list[str]]) -> None:
+    run, texts = drawn
     data, reconstructions, samples, curves = texts
     for text in texts:
-        assert f"{tmp_path.name}/r" in text
+        assert f"{run.parent.name}/run" in text
     for text in texts[:3]:
         assert "worst area" in text
         assert "24 of 30 columns" in text
@@ -179,6 +191,7 @@ def test_channels_of_what_is_no_image(beta_run: Path, tmp_path: Path) -> None:
     assert "these observations are not images" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_traversal_leaves_out_idle_latents(tmp_path: Path) -> None:
     run = trained(tmp_path, "dataset=beta", "decoder=gaussian_identity", "latent_dim=20", "epochs=2",
                   "dataset.size=2000", "architecture.hidden=[32]", "architecture.activation=relu",

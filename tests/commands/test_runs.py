@@ -36,6 +36,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "dataset=digits", "dataset.limit=200", "architecture.hidden=[8]")  # fmt: skip
     done = called("train", *args, cwd=folder)
     assert done.returncode == 1
+    assert "2 of 6 jobs failed" in done.stderr
     return folder
 
 
@@ -222,6 +223,7 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path) -> None:
     assert columns[29] in called("runs", f"path={tmp_path}", "format=csv", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_hundreds_of_runs_take_no_time(tmp_path: Path) -> None:
     config = yaml.safe_load(Path(__file__).parents[2].joinpath("conf/train.yaml").read_text())
     lines = tuple(line(epoch, split, -1.0 * epoch, -2.0) for epoch in range(100) for split in ("train", "val"))

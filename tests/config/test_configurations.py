@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.command_line import called
 from support.configurations import by_hydra, composed, without_hydra
+from support.thinned import every
 
 from vaecli.config import compose
 from vaecli.config.catalog import commands, default_choices, groups
@@ -18,7 +19,7 @@ WORDS = ["latent_dim=3", "+decoder.more=[1,{a: null}]", "optimizer.lr=1e-5", "ou
          "dataset.limit=null", "validate.every_epochs=2", "repeat='null'", "ema.decay=0.5"]  # fmt: skip
 
 
-@pytest.mark.parametrize("turn", range(max(map(len, GROUPS.values()))))
+@pytest.mark.parametrize("turn", every(3, range(max(map(len, GROUPS.values())))))
 def test_every_option_as_hydra_composes_it(turn: int) -> None:
     """Each option of each group occurs, beside others."""
     words = [f"{group}={options[turn % len(options)]}" for group, options in GROUPS.items()]
@@ -63,8 +64,10 @@ def test_a_command_is_given_the_same(command: str, both: Callable[..., tuple[Giv
     assert (code, error, values["output"], origin.typed_keys) == (0, "", "x", ["output", "output"])
 
 
-def test_what_is_refused_is_left_to_hydra(both: Callable[..., tuple[Given, Given]]) -> None:
-    lines = "output=", "m=1", "+latent_dim=1", "seed=[", "dataset=x", "output=${oc.env:HOME}"
-    one, other = both(*(f"train {line}" for line in lines))
+@pytest.mark.parametrize(("word", "code"), every(2, [
+    ("+latent_dim=1", 1), ("m=1", 1), ("output=${oc.env:HOME}", 0), ("output=", 1), ("seed=[", 1), ("dataset=x", 1),
+]))  # fmt: skip
+def test_what_is_refused_is_left_to_hydra(word: str, code: int, both: Callable[..., tuple[Given, Given]]) -> None:
+    one, other = both(f"train {word}")
     assert one == other
-    assert [code for code, *_ in one] == [1, 1, 1, 1, 1, 0]
+    assert one[0][0] == code

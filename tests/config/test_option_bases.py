@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,42 +62,49 @@ def test_a_forgotten_method_is_said_at_import(group: str) -> None:
     assert f"class Mine does not define {FORGOTTEN[group]}" in str(refused.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [
+REFUSED = [
     (HEAD["prior"] + "class Mine(Base):\n    pass\n",
-     "error: cannot import 'mine.Mine': class Mine does not define forward(encode), which every Prior needs"),
+     "cannot import 'mine.Mine': class Mine does not define forward(encode), which every Prior needs"),
     (HEAD["prior"] + "class Mine(Base):\n    def forward(self):\n        pass\n",
-     "error: cannot import 'mine.Mine': class Mine: every Prior is called as forward(encode), but here forward has"),
+     "cannot import 'mine.Mine': class Mine: every Prior is called as forward(encode), but here forward has"),
     ("from torch import nn\nclass Mine(nn.Module):\n    pass\n",
-     "error: prior._target_=mine.Mine: class Mine does not define forward(encode), which every Prior needs"),
+     "prior._target_=mine.Mine: class Mine does not define forward(encode), which every Prior needs"),
     ("class Mine:\n    def forward(self, encode):\n        pass\n",
-     "error: prior._target_=mine.Mine: mine.Mine is not a Module: derive it from vaecli.priors.base.Prior"),
+     "prior._target_=mine.Mine: mine.Mine is not a Module: derive it from vaecli.priors.base.Prior"),
     (HEAD["prior"] + "class Mine(Base):\n    def forward(self, encode):\n        pass\n",
-     "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
+     "cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
      "does not take latent_dim"),
     (HEAD["prior"] + "class Mine(Base):\n    def __init__(self, latent_dim):\n        pass\n"
      "    def forward(self, encode):\n        pass\n",
-     "error: cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
+     "cannot import 'mine.Mine': class Mine: every Prior is made with latent_dim, x_shape, but here __init__ "
      "does not take x_shape"),
     ("def Mine(latent_dim, x_shape):\n    pass\n",
-     "error: prior._target_=mine.Mine: prior cannot be mine.Mine, which is not a class"),
+     "prior._target_=mine.Mine: prior cannot be mine.Mine, which is not a class"),
     (HEAD["prior"] + "class Mine(Base, abstract=True):\n    pass\n",
-     "error: prior._target_=mine.Mine: mine.Mine is an abstract class"),
-], ids=["forgotten", "parameters", "no parent", "no module", "no init", "init", "function", "abstract"])  # fmt: skip
-def test_a_users_package_is_refused_in_a_line(text: str, message: str, tmp_path: Path) -> None:
+     "prior._target_=mine.Mine: mine.Mine is an abstract class"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED, ids=[
+    "forgotten", "parameters", "no parent", "no module", "no init", "init", "function", "abstract"])  # fmt: skip
+def test_what_a_users_class_lacks_is_said_in_a_line(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package(tmp_path, "prior", text)
-    done = forked(
-        "train",
-        "--config-dir",
-        "conf",
-        "prior=own",
-        "dataset=digits",
-        "dataset.limit=64",
-        "epochs=1",
-        "output=run",
-        cwd=tmp_path,
-    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError) as refused:
+        instantiate({"prior": {"_target_": "mine.Mine", "name": "own"}}, "prior", latent_dim=2, x_shape=(1, 8, 8))
+    sys.modules.pop("mine", None)
+    assert str(refused.value).startswith(message)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_users_package_is_refused_by_the_command(tmp_path: Path) -> None:
+    package(tmp_path, "prior", REFUSED[0][0])
+    words = ("prior=own", "dataset=digits", "dataset.limit=64", "epochs=1", "output=run")
+    done = forked("train", "--config-dir", "conf", *words, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith(message), done.stderr
+    assert done.stderr.startswith(f"error: {REFUSED[0][1]}"), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from support.configurations import composed
 from support.making import build_vae, instantiate, options_of, prepare
+from support.thinned import every
 from torch import nn
 
 from vaecli.commands import export
@@ -48,11 +49,6 @@ def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 ON_IMAGES = {**GROUPS, "decoder": [name for name in GROUPS["decoder"] if name != "columns"]}
 COMBINATIONS = pairwise([ON_IMAGES[group] for group in MODEL_GROUPS])
-
-
-def every(n: int) -> list[Any]:
-    """Every n-th of them; the others under `slow`."""
-    return [pytest.param(names, marks=() if i % n == 0 else pytest.mark.slow) for i, names in enumerate(COMBINATIONS)]
 
 
 FEWER = {"vamp": ["prior.components=10"]}  # of 500, which no batch of 32 needs
@@ -106,7 +102,7 @@ def target(group: str, option: str) -> tuple[dict[str, Any], Any]:
     return node, getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("names", every(2), ids="-".join)
+@pytest.mark.parametrize("names", every(4, zip(COMBINATIONS)), ids="-".join)
 def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
     config = chosen(names, "dataset=digits", "dataset.binarize=dynamic")
     if shares_scores(names):
@@ -119,7 +115,7 @@ def test_every_combination_trains_on_images(names: tuple[str, ...]) -> None:
     assert math.isfinite(step(job))
 
 
-@pytest.mark.parametrize("names", every(3), ids="-".join)
+@pytest.mark.parametrize("names", every(4, zip(COMBINATIONS)), ids="-".join)
 def test_combinations_train_on_curves_or_say_why_not(names: tuple[str, ...]) -> None:
     """What is refused trains once the remedies named have been followed."""
     config, job, followed = chosen(names, "dataset=beta", "dataset.size=100", "dataset.val_size=0"), None, set()
@@ -149,7 +145,12 @@ def shares_scores(names: tuple[str, ...]) -> bool:
     return {"gaussian_optimal", "dreg"} <= set(names)
 
 
-@pytest.mark.parametrize("decoder", ON_IMAGES["decoder"])
+def test_the_default_share_has_every_option_once() -> None:
+    share = COMBINATIONS[::4]
+    assert [{names[i] for names in share} for i in range(5)] == [set(ON_IMAGES[group]) for group in MODEL_GROUPS]
+
+
+@pytest.mark.parametrize("decoder", every(3, ON_IMAGES["decoder"]))
 def test_a_configuration_rebuilds_a_model_for_export(decoder: str) -> None:
     job = prepare(composed(*SMALL, f"decoder={decoder}", "architecture.hidden=[4]"))
     again = build_vae(job.config.values(), job.splits.train.x_shape, trust=Trust())

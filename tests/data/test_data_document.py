@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.command_line import forked
+from support.command_line import called
 
 DOCUMENT = Path(__file__).parents[2] / "docs/data.md"
 
@@ -48,7 +48,7 @@ def test_examples_print_what_stands_there(tmp_path: Path) -> None:
             subprocess.run([sys.executable, *words], cwd=tmp_path, check=True)
             continue
         assert program == "vae"
-        done = forked(*words, cwd=tmp_path)
+        done = called(*words, cwd=tmp_path)
         printed = done.stderr if lines[0].startswith("error: ") else done.stdout
         shown = [one[: len(line) - 3] + "..." if line.endswith(" ...") else one
                  for line, one in zip(lines, printed.splitlines(), strict=False)]  # fmt: skip

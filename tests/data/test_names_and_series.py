@@ -59,6 +59,7 @@ def test_a_file_without_the_labels(tmp_path: Path) -> None:
     assert list(table_of(tmp_path / "codes.csv")[0]) == ["loc_1", "loc_2", "scale_1", "scale_2", "row"]
 
 
+@pytest.mark.slow
 def test_files_of_pictures(tmp_path: Path) -> None:
     for kind in ("cat", "dog"):
         (tmp_path / "photos" / kind).mkdir(parents=True)
@@ -165,6 +166,7 @@ def test_a_stack_is_in_one_split(tmp_path: Path) -> None:
     assert set().union(*parts.values()) == {f"{i}.tif[{page}]" for i in range(6) for page in range(4 + i)}
 
 
+@pytest.mark.slow
 def test_pages_of_one_stack_are_split_in_their_order(tmp_path: Path) -> None:
     stack(tmp_path / "x.tif", 20)
     words = ("train", "dataset=images", "dataset.path=x.tif", "decoder=gaussian", *SMALL)

@@ -52,6 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "whole"
 
 
+@pytest.mark.faults
 def test_no_room_for_a_checkpoint(whole: Path, tmp_path: Path) -> None:
     """Nor for the first one; the run goes on once there is room."""
     largest = (whole / "checkpoints/last.safetensors").stat().st_size - 1000

@@ -323,6 +323,7 @@ def test_other_commands_say_that_it_is_full(words: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.faults
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     """As in `vae data input=FILE | head`: the first line is printed within the job that Hydra runs."""
     (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i * 0.3:.1f},{i * i % 7 + 0.5}\n" for i in range(40)))

@@ -22,6 +22,7 @@ from support.command_line import forked, vae
 from support.making import instantiate
 from support.mnist_files import fake
 from support.processes import run_command
+from support.thinned import every
 
 from vaecli.config.instantiate import Trust, resolve
 from vaecli.models import build
@@ -415,7 +416,7 @@ def test_a_users_own_classes_elsewhere(workplace: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize("words", every(4, zip(COMMANDS)), ids=lambda words: words[0])
 def test_every_command_asks_for_trust(words: tuple[str, ...], workplace: Path, monkeypatch: pytest.MonkeyPatch,
                                       capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     monkeypatch.chdir(workplace)  # not on sys.path: the console script does not put it there

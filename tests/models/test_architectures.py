@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.configurations import composed
 from support.making import build_vae, fill_from_data, instantiate
+from support.thinned import each_once
 
 from vaecli.architectures.activations import Activation
 from vaecli.architectures.conv import Conv, halvings
@@ -167,9 +168,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).square().mean().sqrt())
 
 
-@pytest.mark.parametrize("dataset", ["digits", "beta"])
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("option", DENSE)
+@pytest.mark.parametrize(("decoder", "option", "dataset"), each_once(DECODERS, DENSE, ["digits", "beta"]))
 def test_dense_networks_start_at_the_data_s_mean(option: str, dataset: str, decoder: str) -> None:
     split = (Digits() if dataset == "digits" else Beta(size=1000)).load().train
     try:
@@ -189,8 +188,7 @@ def test_dense_networks_start_at_the_data_s_mean(option: str, dataset: str, deco
     assert near < far / 2
 
 
-@pytest.mark.parametrize("option", CONVOLUTIONAL)
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(("option", "decoder"), each_once(CONVOLUTIONAL, DECODERS))
 def test_convolutions_start_at_the_mean_over_the_image(option: str, decoder: str) -> None:
     """A convolution has one bias for all pixels: near their mean, and on it where the mean is linear in the bias."""
     split = Digits().load().train

@@ -225,6 +225,7 @@ def test_the_encoder_learns_to_do_without() -> None:
     assert bool((seen[:, -len(COLUMNS) :] == 0).all())
 
 
+@pytest.mark.slow
 def test_a_step_is_recorded_and_replayed() -> None:
     """The recorded pass gives the figures of the eager one to the last bit, hidden cells and all."""
     train = Split(table(64, gaps=0.1))

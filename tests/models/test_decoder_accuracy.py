@@ -10,6 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from support.thinned import each_once
 from torch import Tensor
 
 from vaecli.decoders.base import inverse_softplus, solve
@@ -177,8 +178,9 @@ def scores(k: int, a: float, r: float | None) -> list[Any]:
     return [(k - m) * n / (m * (m + n)) * slope, by_r]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("r", [1e-3, 0.1, 1.0, 5.0, STIRLING_FROM + 1, 1e3, 1e5, 1e7, None])
+@pytest.mark.parametrize(
+    ("r", "dtype"), each_once([1e-3, 0.1, 1.0, 5.0, STIRLING_FROM + 1, 1e3, 1e5, 1e7, None], DTYPES)
+)
 def test_large_counts_keep_their_digits(r: float | None, dtype: torch.dtype) -> None:
     """Values to a small part of their own size, gradients to one of what they are a standard deviation away."""
     tol = 50 * torch.finfo(dtype).eps  # 6e-6 and 1e-14; it was 1 nat and more in single precision

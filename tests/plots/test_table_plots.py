@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from support.command_line import called
 from support.figures import check, words
+from support.thinned import each_once
 
 from vaecli.commands import data as data_command
 from vaecli.plots.columns import Columns, Reference, moments, short_number
@@ -39,29 +40,35 @@ def table(d: int, n: int = 200) -> tuple[TablePlots, np.ndarray]:
     return TablePlots(names, Reference(*moments(x), x)), x
 
 
-@pytest.mark.parametrize("d", [30, *(pytest.param(d, marks=pytest.mark.slow) for d in (1, 2))])
-def test_all_figures_of_a_table(d: int) -> None:
+FIGURES = ["data", "reconstructions", "samples", "strips", "manifold", "fit", "path"]
+ONE_COLUMN = [pytest.param(name, 1, marks=pytest.mark.slow) for name in FIGURES]
+
+
+@pytest.mark.parametrize(("name", "d"), [*each_once(FIGURES, [2, 30]), *ONE_COLUMN])
+def test_all_figures_of_a_table(name: str, d: int) -> None:
     view, x = table(d)
     title = f"what it shows, and that at some length, {LONG}\nrun, epoch 3"
-    grid = x[:25].reshape(5, 5, d)
+    grid = x[:9].reshape(3, 3, d)
     rows = view.most_rows(7)
     strips = np.tile(x[:7], (rows, 1, 1))
     labels = [f"$z_{{{r}}}$   KL 0.00" for r in range(rows)]
     n = view.most_observations(3)
-    for figure in (
-        view.data(x, title),
-        view.samples(x[:100] + 1, title),
-        view.reconstructions(x[:n], [("reconstruction", x[:n]), (LONG, x[:n])], ["ELBO -1234.5"] * n, title),
-        view.strips(strips, labels, None, title),
-        view.strips(strips[:1], [""], ["data 3", *"12345", "data 8"], title, mark=[0, -1]),
-        view.manifold(grid, np.linspace(-3, 3, 5), (0, 1), title),
-        view.fit(x[0], x[1], title),
-    ):
-        check(figure)
-        width, height = figure.get_size_inches()
-        assert width <= SCREEN[0] + 1
-        assert height <= SCREEN[1] + 1.5
-        assert "column" in words(figure)
+    draw: dict[str, Callable[[], Figure]] = {
+        "data": lambda: view.data(x, title),
+        "samples": lambda: view.samples(x[:100] + 1, title),
+        "reconstructions": lambda: view.reconstructions(
+            x[:n], [("reconstruction", x[:n]), (LONG, x[:n])], ["ELBO -1234.5"] * n, title
+        ),
+        "strips": lambda: view.strips(strips, labels, None, title),
+        "path": lambda: view.strips(strips[:1], [""], ["data 3", *"12345", "data 8"], title, mark=[0, -1]),
+        "manifold": lambda: view.manifold(grid, np.linspace(-3, 3, 3), (0, 1), title),
+        "fit": lambda: view.fit(x[0], x[1], title),
+    }
+    figure = check(draw[name]())
+    width, height = figure.get_size_inches()
+    assert width <= SCREEN[0] + 1
+    assert height <= SCREEN[1] + 1.5
+    assert "column" in words(figure)
 
 
 def test_columns_that_vary_most_are_drawn() -> None:

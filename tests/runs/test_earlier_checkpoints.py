@@ -13,6 +13,7 @@ import pytest
 import torch
 from support.processes import run_command
 from support.runs import SMALL, lines, train
+from support.thinned import every
 
 import vaecli
 from vaecli.utils.errors import UserError
@@ -55,9 +56,9 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
     return line
 
 
-@pytest.mark.parametrize("words", [*((name, "run=outputs/old") for name in COMMANDS), ("sample",),
+@pytest.mark.parametrize("words", every(2, zip([*((name, "run=outputs/old") for name in COMMANDS), ("sample",),
     ("sample", "run=outputs/old", "checkpoint=last"), ("sample", "checkpoint=ema"), ("reconstruct", "run=outputs"),
-    ("train", "resume=outputs/old"), ("train", "resume=latest", "epochs=9")], ids=" ".join)  # fmt: skip
+    ("train", "resume=outputs/old"), ("train", "resume=latest", "epochs=9")])), ids=" ".join)  # fmt: skip
 def test_every_command_says_who_wrote_it(
     words: tuple[str, ...], earlier: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from support.command_line import forked
+from support.command_line import called
 from support.run_folders import evaluation
 
 from vaecli.runs.folder import RunFolder
@@ -47,7 +47,7 @@ def test_the_files_of_a_run_are_records(digits_run: Path, tmp_path: Path) -> Non
     assert (found.status, found.epochs, found.data and found.data.name) == ("completed", 30, "digits")
     for more in (["exact=false"], ["input=" + str(tmp_path / "x.npy")]):
         np.save(tmp_path / "x.npy", np.eye(8, dtype=np.float32)[None])
-        done = forked("evaluate", f"run={digits_run}", "k=30", "limit=20", *more, f"output={tmp_path / 'e.json'}",
+        done = called("evaluate", f"run={digits_run}", "k=30", "limit=20", *more, f"output={tmp_path / 'e.json'}",
                       cwd=tmp_path)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert json.loads(Evaluation.read(tmp_path / "e.json").text()) == json.loads((tmp_path / "e.json").read_text())

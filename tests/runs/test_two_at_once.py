@@ -85,7 +85,7 @@ def test_a_running_run_is_not_resumed_or_overwritten() -> None:
     assert row.startswith("stopped")
     assert below == ["stopped; to resume: vae-train resume=run"]
     assert called("train", "resume=run", "epochs=100000", "device=cpu", "early_stopping.patience=1",
-               "validate.every_epochs=1", cwd=Path.cwd()).returncode == 0  # fmt: skip
+               "optimizer.lr=0.3", "validate.every_epochs=1", cwd=Path.cwd()).returncode == 0  # fmt: skip
 
 
 def test_the_lock_outlives_no_crash() -> None:

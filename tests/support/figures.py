@@ -19,9 +19,8 @@ from vaecli.plots.view import figure_array
 
 def check(figure: Figure) -> Figure:
     """Everything drawn lies within the figure, and no two of its texts touch by more than a pixel."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()  # the layout alone, in half the time
     width, height = figure.get_size_inches()
     box = figure.get_tightbbox(renderer)
     assert box.x0 > -0.01

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
 import statistics
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.runs import SMALL, assert_same, lines, train
+from support.thinned import every
 from torch import Tensor
 
 from vaecli.commands.runs import together
@@ -57,7 +60,7 @@ def flat(state: Any, prefix: str = "") -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
 
 
-@pytest.mark.parametrize("words", [HARD, *((*option.split(), "dataset.limit=96") for option in OPTIONS)])
+@pytest.mark.parametrize("words", every(3, zip([HARD, *((*option.split(), "dataset.limit=96") for option in OPTIONS)])))
 def test_each_seed_is_trained_as_if_alone(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,12 +76,19 @@ def test_each_seed_is_trained_as_if_alone(
     assert runs[4].known_summary().command.endswith("seed=4 output=all/seed_4")  # type: ignore[union-attr]
 
 
-def test_what_several_seeds_show(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert train(*EVEN, "seed=3", "seeds=3", "output=all") == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of three runs that were trained together, and the last line that was printed."""
+    folder = tmp_path_factory.mktemp("seeds")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.chdir(folder)
+        assert train(*EVEN, "seed=3", "seeds=3", "output=all") == 0
+    return folder, printed.getvalue().splitlines()[-1]
+
+
+def test_what_several_seeds_show(whole: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, last = whole
+    monkeypatch.chdir(folder)
     runs = seed_runs(Path("all"))
     tests = [json.loads((run / "summary.json").read_text())["test"]["elbo"] for run in runs.values()]
     found = spread_of(list(runs.values()))
@@ -91,10 +101,11 @@ def test_what_several_seeds_show(
         find_run("all")
 
 
-def test_all_go_on_and_those_that_had_not_begun_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_go_on_and_those_that_had_not_begun_begin(
+    whole: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a signal within an epoch."""
     monkeypatch.chdir(tmp_path)
-    assert train(*EVEN, "seeds=3", "output=whole") == 0
     take, taken = Stack.step, []
 
     def step(self: Stack, *args: Any) -> Tensor:
@@ -104,16 +115,17 @@ def test_all_go_on_and_those_that_had_not_begun_begin(tmp_path: Path, monkeypatc
         return take(self, *args)
 
     monkeypatch.setattr(Stack, "step", step)
-    assert train(*EVEN, "seeds=3", "output=parts") == 130
+    assert train(*EVEN, "seed=3", "seeds=3", "output=parts") == 130
     stopped = [checkpoint.load(run.checkpoint("last"))["step"] for run in seed_runs(Path("parts")).values()]
     assert stopped == [5, 5, 5]
-    shutil.rmtree("parts/seed_2")
-    Path("parts/seed_2").mkdir()
+    shutil.rmtree("parts/seed_5")
+    Path("parts/seed_5").mkdir()
     assert train("resume=parts") == 0
-    for seed, run in seed_runs(Path("whole")).items():
+    for seed, run in seed_runs(whole[0] / "all").items():
         assert_close(run.path, Path(f"parts/seed_{seed}"))
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     end = Trainer.end_epoch
