@@ -118,14 +118,14 @@ def install_completion(shell: str) -> NoReturn:
 def load_main(command: str) -> Callable[[Mapping[str, Any], Any], Any]:
     """The function that runs a command.
 
-    Only `train` receives the Invocation and returns a bound; the other commands go through `run_command`.
+    Only `train` receives the whole Invocation and returns a bound; the other commands go through `run_command`.
     """
     module = import_module(f"vaecli.commands.{command}")
     if command == "train":
         return module.main
     from vaecli.commands._run import run_command
 
-    return lambda values, invocation: run_command(module, values)
+    return lambda values, invocation: run_command(module, values, invocation.typed_keys)
 
 
 def print_runs(folder: Path) -> None:

@@ -56,6 +56,20 @@ def test_each_help_explains_every_key(command: str) -> None:
     assert all(len(row.split(maxsplit=1)) == 2 for row in top)
 
 
+@pytest.mark.parametrize(("line", "hint"), [
+    ("train learning_rate=.1", "did you mean optimizer.lr?"), ("train model=conv", "did you mean architecture?"),
+    ("compare a b", "'run=[a,OTHER]'"), ("evaluate a", "run=a"), ("data t.csv", "input=t.csv"),
+    ("train t.csv", "dataset=arrays dataset.path=t.csv"), ("train a", "dataset=images dataset.path=a"),
+    ("sample nothing", "nothing: expected key=value"),
+])  # fmt: skip
+def test_what_users_of_other_programs_type(line: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "t.csv").write_text("x\n1\n2\n")
+    done = called(*line.split(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(hint)
+
+
 def test_version() -> None:
     import vaecli
 

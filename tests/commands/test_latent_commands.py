@@ -244,6 +244,12 @@ def test_encode_input(digits_run: Path, digits: Run, command: Command, tmp_path:
     torch.testing.assert_close(torch.tensor(np.loadtxt(lines[1:], delimiter=","))[:, :5].float(), expected)
 
 
+@pytest.mark.parametrize("name", ["encode", "evaluate", "interpolate", "reconstruct", "traverse"])
+def test_a_split_beside_a_file_is_refused(name: str, digits_run: Path, command: Command) -> None:
+    """A split is of the run's own data: it would be ignored."""
+    assert "input= and split=" in command(name, f"run={digits_run}", "input=x.npy", "split=test")
+
+
 def test_encode_one_latent(one_latent_run: Path, command: Command) -> None:
     assert "latents.png" in command("encode", f"run={one_latent_run}")
 

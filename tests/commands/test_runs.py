@@ -196,7 +196,7 @@ def test_a_narrow_terminal_gets_a_block_for_each_run(tmp_path: Path) -> None:
     print_table(rows, "here", Console(file=file, force_terminal=True, width=40, color_system=None))
     lines = file.getvalue().splitlines()
     assert lines[:4] == [
-        "1 runs under here, 1 failed",
+        "1 run under here, 1 failed",
         "status  dataset",
         "failed  digits",
         "    first line second line",

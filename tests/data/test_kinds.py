@@ -12,7 +12,8 @@ import torch
 from support.command_line import called
 from support.small_runs import vae
 
-from vaecli.commands._outputs import cells_of, rounded
+from vaecli.commands._decimals import rounded
+from vaecli.commands._outputs import cells_of
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.kinds import find_kinds
 from vaecli.datasets.mixed import possible
@@ -149,6 +150,36 @@ def test_samples_come_out_as_the_table_went_in(folder: Path) -> None:
     vae(folder, "sample", "run=run", "given={score:0.12345}", "n=3", "format=csv", "output=s.csv")
     with (folder / "s.csv").open(newline="") as file:
         assert [row["score"] for row in csv.DictReader(file)] == ["0.12345"] * 3
+
+
+def test_other_decoders_write_the_decimals_of_the_data(tmp_path: Path) -> None:
+    """Those of whole numbers have none, except means of counts and of answers 0 and 1; unknown data: all digits."""
+    columns = {"a": RNG.normal(3, 1, N).round(2), "b": RNG.normal(0, 500, N).round(1), "c": RNG.integers(0, 90, N)}
+    np.savetxt(tmp_path / "t.csv", np.column_stack(list(columns.values())), "%.8g", ",", header="a,b,c", comments="")
+    np.savetxt(tmp_path / "n.csv", RNG.poisson(4, (N, 2)), "%d", ",", header="m,n", comments="")
+    options = ("decoder=gaussian", "dataset.standardize=true")
+    vae(tmp_path, "train", "dataset=arrays", "dataset.path=t.csv", *options, *FAST)
+    vae(tmp_path, "sample", "run=run", "n=50", "format=csv", "output=s.csv")
+    assert most_decimals(tmp_path / "s.csv") == {"a": 2, "b": 1, "c": 0}
+    vae(tmp_path, "reconstruct", "run=run", "format=csv", "output=r.csv")
+    written = most_decimals(tmp_path / "r.csv")
+    assert [written[f"{name}_reconstruction"] for name in columns] == [2, 1, 0]
+    (tmp_path / "t.csv").unlink()
+    vae(tmp_path, "sample", "run=run", "n=50", "format=csv", "output=s.csv")
+    assert min(most_decimals(tmp_path / "s.csv").values()) > 2
+    count = ("decoder=poisson", *FAST[:-1], "output=counts")
+    vae(tmp_path, "train", "dataset=arrays", "dataset.path=n.csv", *count)
+    vae(tmp_path, "sample", "run=counts", "n=50", "mode=mean", "format=csv", "output=s.csv")
+    assert most_decimals(tmp_path / "s.csv") == {"m": 4, "n": 4}
+    vae(tmp_path, "sample", "run=counts", "n=50", "mode=draw", "format=csv", "output=s.csv")
+    assert most_decimals(tmp_path / "s.csv") == {"m": 0, "n": 0}
+
+
+def most_decimals(path: Path) -> dict[str, int]:
+    """The most decimals of a cell in each column of a table."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: max(decimals(row[name]) for row in rows) for name in rows[0]}
 
 
 def decimals(cell: str) -> int:

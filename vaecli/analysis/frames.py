@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,9 @@ def as_frame(given: Any, made: Tensor, names: Sequence[str], categories: Categor
     if values.ndim == 1:
         series = type(given.iloc[:, 0])
         return series(values, index=given.index, name=names[0])
-    frame = type(given)(values.reshape(len(values), -1), index=given.index, columns=list(names))
+    frame = type(given)(
+        values.reshape(len(values), math.prod(values.shape[1:])), index=given.index, columns=list(names)
+    )
     for name, texts in zip(names, categories or [None] * len(names), strict=True):
         if texts is not None:
             frame[name] = [None if code != code else texts[round(code)] for code in frame[name].tolist()]

@@ -111,25 +111,6 @@ def by_title(run: Run, titles: Sequence[str], x: Tensor) -> dict[str, Tensor | l
     return {title: as_in_table(values, kind, categories) for title, values, kind, categories in several}
 
 
-def with_data_decimals(run: Run, x: Tensor) -> Tensor:
-    """x (N, P) of a model, its columns with no more decimals than those of the run's data."""
-    kinds = run.dataset.column_kinds
-    return x if kinds is None else torch.stack(list(map(rounded, x.unbind(1), kinds)), 1)
-
-
-def rounded(x: Tensor, kind: ColumnKind) -> Tensor:
-    """A column (N,) with the decimals of its kind (whole: none), and still with values that the kind can have."""
-    decimals = 0 if kind.whole else kind.decimals
-    if decimals is None:
-        return x
-    step, y = 10.0**-decimals, x.double().round(decimals=decimals)
-    if kind.kind == "positive" and not kind.zeros:
-        y = y.clamp(min=step)
-    if kind.kind == "interval" and not kind.zeros and kind.low is not None and kind.high is not None:
-        y = y.clamp(kind.low + step, kind.high - step)
-    return y.to(x.dtype)
-
-
 def as_in_table(x: Tensor, kind: ColumnKind, categories: Sequence[str] | None) -> Tensor | list[str]:
     """A column (N,) as its table has it; a missing category is an empty text."""
     if categories is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Self
 
+from vaecli.utils.errors import UserError
 from vaecli.utils.ranks import leads, scratch_folder
 from vaecli.utils.schema import check_arguments
 from vaecli.utils.text import printable
@@ -40,8 +41,12 @@ class Written(NamedTuple):
 Files = Path | Written | Iterable[Path | Written]  # what `main` returns; a generator's are announced one by one
 
 
-def run_command(command: ModuleType, values: Mapping[str, Any]) -> list[Path]:
-    """Run a command's `main(config, run)` with a composed configuration; the files that it has written."""
+def run_command(command: ModuleType, values: Mapping[str, Any], typed: Collection[str] = ()) -> list[Path]:
+    """Run a command's `main(config, run)` with a composed configuration; the files that it has written.
+
+    typed: the keys given on the command line
+    """
+    check_split(values, typed)
     config = command.Config.checked(values)
     runs = config.prepare()
     if not leads():  # of several processes one writes
@@ -52,6 +57,13 @@ def run_command(command: ModuleType, values: Mapping[str, Any]) -> list[Path]:
         print(f"wrote {printable(str(file.path))}{file.note}")
         paths.append(file.path)
     return paths
+
+
+def check_split(values: Mapping[str, Any], typed: Collection[str]) -> None:
+    """UserError if the command line asks for a split of the run's data and for other observations."""
+    for other in ("input", "rows"):
+        if "split" in typed and other in values and values[other] is not None:
+            raise UserError(f"{other}= and split=: a split is of the run's own data, {other}= names others; give one")
 
 
 def file_and_note(file: Path | Written) -> Written:

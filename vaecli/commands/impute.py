@@ -12,9 +12,10 @@ from pydantic import Field
 from torch import Tensor
 
 from vaecli.analysis.imputation import Cells, impute
+from vaecli.commands._decimals import rounded
 from vaecli.commands._inputs import read_input
 from vaecli.commands._keys import InputKeys
-from vaecli.commands._outputs import as_in_table, cells_of, rounded, write_table
+from vaecli.commands._outputs import as_in_table, cells_of, write_table
 from vaecli.commands._run import Written
 from vaecli.models.load import Run
 from vaecli.utils.columns import ColumnKind
@@ -77,14 +78,16 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     place[with_gaps] = torch.arange(len(with_gaps))
     at = [(int(row), int(place[row]), int(j)) for row, j in gaps.tolist()]
     replace_bytes(config.target, table.with_cells(texts(run, filled.value, at)))
-    yield Written(config.target, f": {len(at):,} cells filled in {len(with_gaps):,} of {len(seen.x):,} rows")
+    cells = f"{len(at):,} cell{'s' * (len(at) != 1)}"
+    yield Written(config.target, f": {cells} filled in {len(with_gaps):,} of {len(seen.x):,} rows")
     write_table(config.intervals, interval_columns(run, filled, at))
     yield config.intervals
     for path, whole in zip(config.completed, filled.complete, strict=True):
         replace_bytes(path, table.with_cells(texts(run, whole, at)))
         yield path
     if few := int((filled.ess < MIN_DRAWS).sum()):
-        print(f"{few:,} rows have fewer than {MIN_DRAWS} effective draws: raise k, or train a model that fits them")
+        rows = "1 row has" if few == 1 else f"{few:,} rows have"
+        print(f"{rows} fewer than {MIN_DRAWS} effective draws: raise k, or train a model that fits them")
 
 
 def fill(config: Config, run: Run, x: Tensor) -> Cells:

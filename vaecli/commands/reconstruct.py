@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vaecli.analysis.metrics import elbo_terms
+from vaecli.commands._decimals import with_data_decimals
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, observed, read_input, select, split_observations
 from vaecli.commands._keys import MODES, DrawKeys, Mode, source
@@ -23,7 +24,6 @@ from vaecli.commands._outputs import (
     class_names,
     column_titles,
     rename_clashing_columns,
-    with_data_decimals,
     write_arrays,
     write_table,
 )

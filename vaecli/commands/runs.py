@@ -65,12 +65,16 @@ def main(config: Config) -> list[Written]:
         sys.stdout.write(written)
         return []
     replace_text(config.target, written)
-    return [Written(config.target, f": {len(rows)} runs")]
+    return [Written(config.target, f": {several(len(rows))}")]
 
 
 def print_runs(folder: Path) -> None:
     """Print the table of the runs below a folder, such as a sweep's, the best bound first."""
     print_table(table(folder), str(folder), Console())
+
+
+def several(n: int) -> str:
+    return "1 run" if n == 1 else f"{n:,} runs"
 
 
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
@@ -82,7 +86,7 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
         show(console, f"no runs under {path}; train one: vae train")
         return
     failed = sum(row["status"] == "failed" for row in rows)
-    show(console, f"{len(rows)} runs under {path}" + (f", {failed} failed" if failed else ""), "bold")
+    show(console, f"{several(len(rows))} under {path}" + (f", {failed} failed" if failed else ""), "bold")
     short, long = aligned([with_k(row) for row in rows], SHORT_COLUMNS), aligned(rows, LONG_COLUMNS)
     lines = [f"{left}  {right}".rstrip() for left, right in zip(short, long, strict=True)]
     narrow = console.is_terminal and max(map(len, lines)) > console.width

@@ -11,11 +11,12 @@ import torch
 from pydantic import Field
 
 from vaecli.analysis.imputation import draws_given
+from vaecli.commands._decimals import with_data_decimals
 from vaecli.commands._figures import write_figure
 from vaecli.commands._given import Given, given_row
 from vaecli.commands._inputs import read_latents
 from vaecli.commands._keys import MODES, DrawKeys, Mode
-from vaecli.commands._outputs import Chunks, by_title, column_titles, with_data_decimals, write_arrays, write_table
+from vaecli.commands._outputs import Chunks, by_title, column_titles, write_arrays, write_table
 from vaecli.models.inference import INFERENCE_BATCH, decode_all, evaluating, observed_dtype
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,12 @@ from vaecli.config.catalog import Key, conf_folder, default_choices, groups, key
 from vaecli.utils.errors import nearest
 from vaecli.utils.schema import flatten, unknown_key
 
+OTHER_NAMES = {  # what users of other programs call a key
+    "learning_rate": "optimizer.lr", "lr": "optimizer.lr", "n_epochs": "epochs", "num_epochs": "epochs",
+    "batch": "batch_size", "latents": "latent_dim", "z_dim": "latent_dim", "model": "architecture",
+    "likelihood": "decoder", "loss": "objective", "data": "dataset", "num_samples": "n", "file": "input",
+}  # fmt: skip
+
 
 def explain(error: Exception, command: str, words: list[str], places: Sequence[Path] = ()) -> str:
     """One or two lines for an error of Hydra or OmegaConf; unknown keys and options name the nearest valid one.
@@ -24,14 +31,17 @@ def explain(error: Exception, command: str, words: list[str], places: Sequence[P
     """
     offers = offered(command, places)
     for word in words:
-        problem = malformed(word) or no_such_option(word, offers, str(error))
+        problem = malformed(word, command) or no_such_option(word, offers, str(error))
         if problem:
             return problem
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown and unknown[1] in offers:
         return f"{unknown[1]} takes the name of an option: {', '.join(offers[unknown[1]])}"
     if unknown:
-        return elsewhere(unknown[1], offers, places) or unknown_key(unknown[1], known_keys(command, words))
+        known = known_keys(command, words)
+        if OTHER_NAMES.get(unknown[1]) in known:
+            return f"unknown key {unknown[1]}; did you mean {OTHER_NAMES[unknown[1]]}?"
+        return elsewhere(unknown[1], offers, places) or unknown_key(unknown[1], known)
     several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
     if several:
         key, value = several.groups()
@@ -47,15 +57,29 @@ def first_lines(error: Exception) -> str:
     return "; ".join(line for line in lines[:2] if not line.startswith("object_type"))
 
 
-def malformed(word: str) -> str | None:
+def malformed(word: str, command: str) -> str | None:
     """What is wrong with the form of an override."""
     if ("=" not in word and not word.startswith("~")) or word.startswith("="):
-        return f"{word}: expected key=value"
+        return f"{word}: expected key=value{example(word, command)}"
     try:
         OverridesParser.create().parse_overrides([word])
     except HydraException:
         return f"{word}: cannot be read; put a value with special characters in quotes, as in \"output='a b'\""
     return None
+
+
+def example(word: str, command: str) -> str:
+    """`, as in KEY=word` where the word is a run's folder or a file that the command can take."""
+    folder, taken = os.path.isdir(word), {key.name for key in keys(conf_folder() / f"{command}.yaml")}
+    if not os.path.exists(word):
+        return ""
+    if command == "train":
+        return f", as in dataset={'images' if folder else 'arrays'} dataset.path={word}"
+    if command == "compare":
+        return f", as in 'run=[{word},OTHER]'"
+    if folder and command not in ("runs", "data"):
+        return f", as in run={word}"
+    return f", as in input={word}" if "input" in taken else ""
 
 
 def no_such_option(word: str, offers: dict[str, list[str]], error: str) -> str | None:

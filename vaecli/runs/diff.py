@@ -9,6 +9,8 @@ from vaecli.runs.config import NON_DISTINGUISHING_KEYS
 from vaecli.utils.schema import as_typed, flatten
 from vaecli.utils.types import Values
 
+FOUND = ("dataset.kinds", "dataset.categories", "dataset.precision")  # keys that follow from the decoder and the data
+
 
 def differing(flat: Sequence[Values]) -> Sequence[Values]:
     """For each flattened configuration, its entries whose values are not the same in all of them.
@@ -31,6 +33,8 @@ def differing(flat: Sequence[Values]) -> Sequence[Values]:
     ]  # fmt: skip
     if any("samples" in one for one in entries):  # objective.n_samples has the same value
         entries = [{key: value for key, value in one.items() if key != "objective.n_samples"} for one in entries]
+    if any("decoder" in one for one in entries):  # columns finds them, other decoders have none
+        entries = [{key: value for key, value in one.items() if key not in FOUND} for one in entries]
     return entries
 
 

@@ -61,7 +61,8 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
         if not folder.has_any_checkpoint:
             below = runs_of_jobs(folder.path)
             wanted = f"{checkpoint_name(BEST)} or {folder.checkpoint(LAST).name}"
-            hint = f"; there are {len(below)} runs below it{which_of(below)}" if below else ""
+            there = "is 1 run" if len(below) == 1 else f"are {len(below):,} runs"
+            hint = f"; there {there} below it{which_of(below)}" if below else ""
             raise UserError(f"run={run}: this folder holds no checkpoint ({wanted}){hint}")
         return of_this_version(folder)
     names = (Path(checkpoint_name(which)).name, f"{which}.pt")

@@ -124,9 +124,10 @@ def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> s
     names = [setup.config.options[group].name for group in groups]
     names[3:5] = [f"{name} {group}" for name, group in zip(names[3:5], groups[3:5], strict=True)]
     n = sum(p.numel() for p in setup.model.parameters())
+    epochs, latents = setup.config.n_epochs, setup.config.latent_dim
     return (
-        f"{', '.join(names)}: {len(setup.splits.train):,} observations, {setup.config.n_epochs} epochs, "
-        f"{setup.config.latent_dim} latents, {n:,} parameters, {device}; {folder}"
+        f"{', '.join(names)}: {len(setup.splits.train):,} observations, {epochs} epoch{'s' * (epochs != 1)}, "
+        f"{latents} latent{'s' * (latents != 1)}, {n:,} parameters, {device}; {folder}"
     )
 
 
