@@ -112,3 +112,16 @@ def test_the_runs_are_named_whole(tmp_path: Path) -> None:
     assert "prior=mixture" in said
     assert "prior_of" not in said
     assert "\N{HORIZONTAL ELLIPSIS}" not in said
+
+
+def test_runs_of_a_table_are_called_by_their_decoders(tmp_path: Path) -> None:
+    """Kinds and categories of columns follow from the decoder and the data."""
+    lines = [f"{i % 7 + i / 100:.2f},{i % 5 * 1.5}" for i in range(100)]
+    (tmp_path / "t.csv").write_text("\n".join(["length,width", *lines]) + "\n")
+    table = ("dataset=arrays", "dataset.path=t.csv", *SMALL[2:], "latent_dim=2")
+    vae(tmp_path, "train", *table, "output=a")
+    vae(tmp_path, "train", *table, "decoder=gaussian", "dataset.standardize=true", "output=b")
+    said = vae(tmp_path, "compare", "run=[a,b]", "k=5", "device=cpu") + vae(tmp_path, "runs", "path=.")
+    assert "decoder=columns" in said
+    assert "dataset.standardize=true" in said
+    assert not any(f"dataset.{key}" in said for key in ("kinds", "categories", "precision"))

@@ -150,6 +150,14 @@ def test_a_frame_of_texts_is_read_as_the_data_are(mixed: tuple[vaecli.Run, pd.Da
     assert run.encode(again).shape == (120, 2)
 
 
+def test_a_frame_of_no_rows_gives_one_of_no_rows(mixed: tuple[vaecli.Run, pd.DataFrame]) -> None:
+    run, frame = mixed
+    none = frame.head(0)
+    assert run.encode(none).shape == (0, 2)
+    assert list(run.reconstruct(none).columns) == list(frame.columns)
+    assert len(run.log_prob(none, k=3)) == 0
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [

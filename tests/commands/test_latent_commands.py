@@ -250,6 +250,11 @@ def test_a_split_beside_a_file_is_refused(name: str, digits_run: Path, command: 
     assert "input= and split=" in command(name, f"run={digits_run}", "input=x.npy", "split=test")
 
 
+def test_no_run_has_averaged_weights(digits_run: Path, command: Command) -> None:
+    shutil.copytree(digits_run, Path("outputs/a"))
+    assert "no run under outputs has averaged weights" in command("sample", "checkpoint=ema")
+
+
 def test_encode_one_latent(one_latent_run: Path, command: Command) -> None:
     assert "latents.png" in command("encode", f"run={one_latent_run}")
 

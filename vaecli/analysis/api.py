@@ -131,7 +131,10 @@ class Run:
     def log_prob(self, x: Any, k: int = 1000, seed: int = 0) -> Any:
         """The importance-weighted estimate L_k of log p(x) of each observation, (N,), in nats (Burda et al., 2016)."""
         x, kind = self._scorable(x)
-        return kind(-importance_weighted(self.model, Split(x), counted("k", k), seed).nll, ["log_prob"])
+        k = counted("k", k)
+        if not len(x):
+            return kind(torch.zeros(0, dtype=torch.float64), ["log_prob"])
+        return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
 
     def _scorable(self, x: Any) -> tuple[Tensor, Kind]:
         """Observations that have a log-density; UserError for values outside the support."""

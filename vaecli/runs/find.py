@@ -68,6 +68,9 @@ def find_run(run: str, which: str = BEST) -> RunFolder:
     names = (Path(checkpoint_name(which)).name, f"{which}.pt")
     checkpoints = [path for name in names for path in checkpoints_below(Path("outputs"), name)]
     if not checkpoints:
+        if which == "ema" and next(iter(checkpoints_below(Path("outputs"), Path(checkpoint_name(BEST)).name)), None):
+            raise UserError("run=latest: no run under outputs has averaged weights; train one with ema.decay=0.999, or "
+                            "leave checkpoint=ema out")  # fmt: skip
         raise UserError(
             f"run=latest: no run with a checkpoint under {Path('outputs').absolute()}; train one: vae train"
         )
