@@ -50,7 +50,7 @@ def written(*args: str, cwd: Path) -> list[str]:
         return figure_array(figure, *rest)
 
     def watch() -> None:
-        for module in ("vaecli.commands._outputs", "vaecli.training.previews"):
+        for module in ("vaecli.commands._figures", "vaecli.training.previews"):
             import_module(module).figure_array = keep  # type: ignore[attr-defined]  (in a copy of this process)
 
     done = forked(*args, cwd=cwd, before=watch)
