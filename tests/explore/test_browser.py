@@ -183,6 +183,57 @@ def test_putting_in(folder: Path, opened: Opened, tmp_path: Path) -> None:
         page.says("row 12")
 
 
+def give(page: Browser, path: Path) -> None:
+    """Choose a file as a reader does."""
+    box = page.js("return Bokeh.index.query((v) => v.model.type == 'FileInput').next().value.el.shadowRoot"
+                  ".querySelector('input')")  # fmt: skip
+    box.send_keys(str(path))
+
+
+def test_large_files(folder: Path, opened: Opened, tmp_path: Path, measured: Callable[[str], None]) -> None:
+    """Up to 50 MB are encoded; more are refused before they are read, whatever they are, and the page goes on."""
+    np.save(tmp_path / "one.npy", np.zeros((2, 1, 28, 28), np.float32))
+    np.save(tmp_path / "many.npy", np.zeros((15_900, 1, 28, 28), np.float32))
+    for name, size in (("a.npy", 51), ("a.csv", 120), ("a.png", 200)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size * 10**6)
+    with explored("run=two", cwd=folder) as address:
+        page = opened(address)
+        give(page, tmp_path / "one.npy")
+        page.says("one.npy, the first of 2", 60)
+        before, highest = resident(page), 0.0
+        for name, size in (("a.npy", 51), ("a.csv", 120), ("a.png", 200)):
+            give(page, tmp_path / name)
+            page.says(f"This file has {size} MB; at most 50 can be uploaded", 60)
+        refused = resident(page)
+        page.whole(SHOTS / "large_file.png")
+        give(page, tmp_path / "many.npy")
+        end = time.monotonic() + 120
+        while "many.npy, the first of 15,900" not in page.text():
+            highest = max(highest, resident(page))
+            assert time.monotonic() < end
+        assert "can be uploaded." not in page.text()
+        measured(f"explore: the server takes {before:.0f} MB, {refused:.0f} after three large files were refused, "
+                 f"up to {highest:.0f} while 50 MB are encoded")  # fmt: skip
+        assert refused < before + 20
+        assert highest < before + 500
+        old = shown(page)
+        page.drag("latent map", [(0.5, 0.5), (0.3, 0.3)])
+        assert shown(page) != old
+
+
+def test_without_a_private_name(folder: Path, opened: Opened) -> None:
+    """A Bokeh without the one private method that the page calls: a drag works, and nothing is in the console."""
+    with explored("run=two", cwd=folder) as address:
+        page = opened(address)
+        hover = "Bokeh.index.query((v) => v.model.type == 'HoverTool').next().value"
+        page.js(f"Object.getPrototypeOf({hover})._move_exit = undefined;")
+        old = shown(page)
+        page.drag("latent map", [(0.5, 0.5), (0.3, 0.3)])
+        assert shown(page) != old
+        page.picture(SHOTS / "without_a_private_name.png")
+
+
 def test_select_and_train_again(folder: Path, opened: Opened) -> None:
     """A lasso's rows become a file, which training leaves out, and which the commands that the page names read."""
     with explored("run=two", "split=train", "n=3000", cwd=folder) as address:
@@ -251,7 +302,7 @@ def test_taking_away(folder: Path, opened: Opened, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", ["twenty", "table", "curves", "colour"])
-@pytest.mark.parametrize("width", [1280, 420])
+@pytest.mark.parametrize("width", [1280, 390])
 def test_every_kind(run: str, width: int, folder: Path, opened: Opened) -> None:
     """Data of each kind, with a path, in a wide and in a narrow window; names are texts."""
     with explored(f"run={run}", cwd=folder) as address:

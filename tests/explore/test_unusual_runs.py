@@ -81,6 +81,24 @@ def test_few_and_many_latents(d: int, tmp_path: Path, monkeypatch: pytest.Monkey
     assert not made.page.message.text
 
 
+def test_one_latent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each dot is as high as its KL; q(z|x) is an interval there, and the prior's contours are ends of intervals."""
+    made = Made(trained(tmp_path, "dataset=digits", "latent_dim=1"), monkeypatch)
+    page, over = made.page, made.page.overview
+    np.testing.assert_allclose(over.map.dots.data["y"], made.explored.terms["kl"], rtol=1e-5)
+    assert over.axis_titles()[1] == "KL of the observation in nats"
+    page.encode_and_reply(*page.chosen(3))
+    assert page.found is not None
+    assert page.found.covariance is not None
+    interval = over.map.ellipse.data
+    np.testing.assert_allclose(interval["width"][0], 4 * np.sqrt(page.found.covariance[0, 0]))
+    np.testing.assert_allclose([interval["y"][0], page.answer.data["y"][0]], page.found.kl)
+    assert interval["height"][0] < 0.01
+    over.prior.active = True
+    ends = sorted(line[0] for line in over.map.prior.data["xs"])
+    np.testing.assert_allclose(ends, [-2.576, -1.645, -0.674, 0.674, 1.645, 2.576], atol=0.12)
+
+
 def labelled(tmp_path: Path, labels: list[str]) -> Path:
     rows = [
         [f"{a:.3f}", "" if i % 5 == 0 else f"{b:.3f}", labels[i]] for i, (a, b) in enumerate(numbers(len(labels), 2))

@@ -28,7 +28,7 @@ CHOOSE = """for (const v of Bokeh.index.query((v) => v.model.type == "RadioButto
 CODES = """const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [
   ...(e.tagName == "CODE" ? [e.textContent] : []), ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
 return all(document);"""
-MODELS = "const all = (type) => [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type == type);"
+MODELS = "const all = (type) => [...Bokeh.documents[0].all_models].filter((m) => m.type == type);"
 TEXT = """const texts = (root) => [...root.querySelectorAll("*")].map((e) => e.shadowRoot ?
   [...e.shadowRoot.childNodes].filter((n) => n.nodeName != "STYLE").map((n) => n.textContent).join(" ") +
   texts(e.shadowRoot) : "").join(" "); return document.body.innerText + texts(document);"""
@@ -70,6 +70,9 @@ class Browser:
         if dark:
             scheme = {"name": "prefers-color-scheme", "value": "dark"}
             self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        if width < 500:  # a window cannot be as narrow as a phone
+            screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         if offline:
             self.driver.execute_cdp_cmd("Network.enable", {})
             self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, "latency": 0,
@@ -162,7 +165,11 @@ class Browser:
     def whole(self, path: Path) -> None:
         """A screenshot of the whole page, however long."""
         height = int(self.js("return document.documentElement.scrollHeight"))
-        self.driver.set_window_size(self.driver.get_window_size()["width"], height + 160)
+        if (width := int(self.js("return window.innerWidth"))) < 500:
+            screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        else:
+            self.driver.set_window_size(self.driver.get_window_size()["width"], height + 160)
         time.sleep(0.5)
         self.picture(path)
 

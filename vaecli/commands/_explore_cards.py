@@ -22,15 +22,13 @@ from vaecli.commands._explored import Explored
 from vaecli.commands._inputs import read_input
 from vaecli.commands._keys import source
 from vaecli.plots.explore.frame import Frame
-from vaecli.plots.explore.gestures import drawing
+from vaecli.plots.explore.gestures import MAX_UPLOAD, drawing
 from vaecli.plots.explore.layout import card, stacked, wrapped
 from vaecli.plots.explore.look import LONGEST, safe
 from vaecli.plots.explore.pictures import bare_figure
 from vaecli.plots.images import ImagePlots
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import shorten
-
-MAX_UPLOAD = 50_000_000  # bytes
 
 
 def fill_page(document: Document, frame: Frame, overview: Overview, others_explored: Sequence[Explored]) -> None:
@@ -73,9 +71,16 @@ def encoding(page: Page) -> list[Any]:
     index = Spinner(title=f"index, 0 to {n - 1:,}", low=0, high=n - 1, step=1, value=None, width=140)
     index.on_change("value", page.safely(lambda attr, old, new: choose(page, new)))
     index.visible = page.explored.split is not None
-    upload = FileInput(title="or a file, as for input=", width=280)
-    upload.on_change("value", page.safely(lambda attr, old, new: uploaded(page, upload.filename, new)))
-    parts: list[Any] = [wrapped(index, upload)]
+    upload = FileInput(title=f"or a file, as for input=, of at most {MAX_UPLOAD // 10**6} MB", width=280)
+    read = page.safely(lambda *_: uploaded(page, upload.filename, upload.value))
+
+    def when_named(attr: str, old: object, new: object) -> None:
+        """The browser sends the name after the content."""
+        if upload.document is not None:
+            upload.document.add_next_tick_callback(lambda: read(attr, old, new))
+
+    upload.on_change("value", when_named)
+    parts: list[Any] = [wrapped(index, upload), page.refused]
     if isinstance(page.explored.view, ImagePlots):
         parts.append(pad(page, page.explored.view))
     side_by_side = wrapped if isinstance(page.explored.view, ImagePlots) else stacked
@@ -97,6 +102,9 @@ def choose(page: Page, i: object) -> None:
 
 def uploaded(page: Page, name: Any, content: Any) -> None:
     """Encode the first observation of an uploaded file."""
+    if not name:  # the browser has refused the file
+        return
+    page.refused.visible = False
     called, data = str(name or "file"), base64.b64decode(content or "")
     if len(data) > MAX_UPLOAD:
         raise UserError(f"{called}: has {len(data) / 1e6:.0f} MB; at most {MAX_UPLOAD / 1e6:.0f} can be uploaded")
@@ -158,7 +166,7 @@ def others(page: Page, explored: Sequence[Explored]) -> list[Any]:
         for one in pages:
             one.encode(page.x.to(one.explored.run.device), page.called)
             one.back.plot.visible = True
-            x, y = map(float, one.plane.coordinates(one.z))
+            x, y = map(float, one.overview.place(one.z, one.height))
             one.map.mark.data = {"x": [x], "y": [y]}
 
     page.after.append(follow)

@@ -35,7 +35,7 @@ def write_page(config: Config, explored: Explored) -> None:
     x = stored(page.picture, exact)
     largest, mean = blend_error(page, x, xs, ys)
     show(page.picture, exact[n // 2, n // 2])
-    start = page.plane.coordinates(page.z)
+    start = page.overview.place(page.z, page.height)
     page.map.mark.data = {"x": [float(start[0])], "y": [float(start[1])]}
     unit = "of the range from black to white" if isinstance(page.picture, ImagePicture) else "in the data's units"
     probed = (n - 1) ** 2 + PROBES

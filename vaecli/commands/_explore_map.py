@@ -84,17 +84,18 @@ class Overview:
 
     @property
     def dots(self) -> np.ndarray:
-        """Where the codes are in the plane (N, 2).
+        """Where the codes are on the map (N, 2)."""
+        return self.place(self.explored.codes, self.explored.heights)
 
-        Those of a single latent are at random heights, which mean nothing, so that they do not hide each other.
-        """
-        at = self.plane.coordinates(self.explored.codes)
-        return np.stack([at[:, 0], np.random.default_rng(0).uniform(-1, 1, len(at))], 1) if self.one else at
+    def place(self, z: np.ndarray, height: float | np.ndarray) -> np.ndarray:
+        """Where z (..., D) is on the map (..., 2); `height` counts over a single latent alone."""
+        at = self.plane.coordinates(z)
+        return np.stack([at[..., 0], np.broadcast_to(height, at.shape[:-1])], -1) if self.one else at
 
     def axis_titles(self) -> tuple[str, str]:
         """The names of the map's axes, with what each latent tells."""
         across, up = (self.axis_title(name) for name in (self.axis_x.value, self.axis_y.value))
-        return across, "at random heights, to be visible" if self.one else up
+        return across, self.explored.height_title if self.one else up
 
     def axis_title(self, name: str) -> str:
         if name.startswith("PC"):
@@ -110,8 +111,8 @@ class Overview:
         return colours
 
     def show_prior(self) -> None:
-        on = self.prior.active and not self.one
-        self.map.show_prior(self.plane.coordinates(self.explored.prior) if on else None)
+        draws = self.plane.coordinates(self.explored.prior) if self.prior.active else None
+        self.map.show_prior(draws if draws is None or not self.one else draws[:, :1])
 
 
 def safe_option(name: str) -> str:

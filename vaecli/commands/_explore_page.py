@@ -38,10 +38,10 @@ class Page:
             picture_of(e.view, side, title, e.sample, e.cells)
             for side, title in ((280, "decoding"), (170, "observation"), (170, "reconstruction"))
         )
-        self.terms = Div()
+        self.terms, self.refused = Div(), Div(visible=False)
         self.kind = RadioButtonGroup(labels=["mean of p(x|z)", "a draw"], active=0)
         self.file = ColumnDataSource(data={"name": [], "content": []})
-        self.number, self.height = 0, 0.0  # height: where the point is drawn, over a single latent
+        self.number, self.height = 0, float(np.median(e.heights))  # height: of the point, over a single latent
         self.found: Posterior | None = None
         self.shown: int | None = None  # the index of the encoded observation
         self.after: list[Callable[[], None]] = []  # called when an observation has been encoded
@@ -104,9 +104,9 @@ class Page:
     def reply(self, shown: Shown, said: str = "", warning: str = "") -> None:
         """Tell the browser what to show, and where the point is; it sends its next question only after this."""
         self.number += 1
-        x, y = map(float, self.plane.coordinates(self.z))
+        x, y = map(float, self.overview.place(self.z, self.height))
         columns = {f"shown_{key}": [values] for key, values in shown.items()}
-        self.answer.data = {"n": [self.number], "x": [x], "y": [self.height if self.overview.one else y],
+        self.answer.data = {"n": [self.number], "x": [x], "y": [y],
                             "z": [self.z.tolist()], "said": [said], "warning": [warning], **columns}  # fmt: skip
 
     def show(self) -> None:
@@ -130,7 +130,7 @@ class Page:
         """
         self.x, self.called = x, called
         found = self.found = posterior(self.model, x, self.explored.seed)
-        self.z, self.shown = found.mean, index
+        self.z, self.shown, self.height = found.mean, index, found.kl
         show(self.seen, x.cpu().numpy())
         show(self.back, found.reconstruction)
         self.terms.text = f"<p><b>{safe(called)}</b></p>" + terms_table([
@@ -166,9 +166,8 @@ class Page:
         if self.found is None:
             return
         shape = None if self.found.covariance is None else self.plane.ellipse(self.found.covariance)
-        self.map.show_posterior(
-            self.plane.coordinates(self.found.mean), shape, self.plane.coordinates(self.found.draws)
-        )
+        centre, draws = (self.overview.place(z, self.found.kl) for z in (self.found.mean, self.found.draws))
+        self.map.show_posterior(centre, shape, draws)
 
     def unfold(self, opened: bool) -> None:
         """Show the shared slider of the less active latents."""
@@ -190,7 +189,8 @@ class Page:
         with document.models.freeze():  # it looks through all models once, not at each change
             self.frame.fill(above, over.legend, [self.message, self.kind, self.picture.plot], latents, cards)
         with document.models.freeze():
-            follow(self.map, self.ask, self.answer, self.picture.source, self.sliders, self.dims, self.file)
+            follow(self.map, self.ask, self.answer, self.picture.source, self.sliders, self.dims, self.file,
+                   self.refused)  # fmt: skip
         document.add_next_tick_callback(self.show)
 
 

@@ -26,6 +26,7 @@ class End(NamedTuple):
 
     z: np.ndarray  # (D,)
     shown: int | None  # the index of the observation whose code it is; None: no one's
+    height: float  # on the map of a single latent
 
 
 class Path:
@@ -53,16 +54,20 @@ class Path:
         """Latents along the path (STEPS, D)."""
         return np.linspace(self.ends["start"].z, self.ends["end"].z, STEPS)
 
+    @property
+    def heights(self) -> tuple[float, float]:
+        return self.ends["start"].height, self.ends["end"].height
+
     def end(self, which: str) -> None:
         """Let the path start or end where the point is."""
-        self.ends[which] = End(self.page.z.copy(), self.page.index)
+        self.ends[which] = End(self.page.z.copy(), self.page.index, self.page.height)
         self.said.text = f"<span class=soft>{' and '.join(self.ends)} set</span>"
         if len(self.ends) < 2:
             return
         self.said.visible = False
         for part in (self.strip.plot, self.scrub, self.save):
             part.visible = True
-        at = self.page.plane.coordinates(self.places)
+        at = self.page.overview.place(self.places, np.linspace(*self.heights, STEPS))
         self.page.map.path.data = {"x": at[:, 0], "y": at[:, 1]}
         self.strip.source.data = {**self.strip.source.data, **self.strip.columns(self.page.decodings(self.places))}
         self.lines.text = self.command()
@@ -80,6 +85,7 @@ class Path:
         """Go to a share t of the path."""
         if len(self.ends) == 2:
             self.page.z = self.ends["start"].z + t * (self.ends["end"].z - self.ends["start"].z)
+            self.page.height = (1 - t) * self.heights[0] + t * self.heights[1]
 
     def take(self) -> None:
         """Hand out the path's latents."""

@@ -138,5 +138,5 @@ class Selection:
             command([*repeat, setting("dataset.rows", path)]),
             self.e.command("reconstruct", setting("rows", path), split=False),
         ]
-        said = "".join(f"<br><code>{safe(line, 1000)}</code>" for line in lines)
-        self.saved.text = f"<p>wrote {safe(path, 500)}. Train without these, on these alone, or look at them:{said}</p>"
+        said = "".join(f"<p><code>{safe(line, 1000)}</code></p>" for line in lines)
+        self.saved.text = f"<p>wrote {safe(path, 500)}. Train without these, on these alone, or look at them:</p>{said}"

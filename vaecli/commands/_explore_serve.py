@@ -25,6 +25,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from vaecli.plots.explore.frame import Frame
+from vaecli.plots.explore.gestures import MAX_UPLOAD
 from vaecli.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from vaecli.commands._explored import Explored
 
 SESSIONS = {"check_unused_sessions_milliseconds": 5000, "unused_session_lifetime_milliseconds": 20000,
-            "websocket_max_message_size_bytes": 200_000_000}  # fmt: skip  # an uploaded file is one message
+            "websocket_max_message_size_bytes": 2 * MAX_UPLOAD}  # fmt: skip  # an uploaded file is one message
 SWITCH = 5e-4  # seconds after which a thread that imports lets the one that serves go on
 FAREWELL = 1.0  # seconds in which an open page learns why there will be nothing to see
 
@@ -117,13 +118,20 @@ def show(document: Document, config: Config, loading: Future[list[Explored]]) ->
     loading.add_done_callback(lambda _: then(dots))
 
 
-class PromptServer(HTTPServer):
+class PromptStream(IOStream):
     """Sends all parts of a message at once; otherwise the second waits 40 ms for the first to be acknowledged."""
 
+    def set_nodelay(self, value: bool) -> None:
+        super().set_nodelay(True)  # Tornado asks for False after each request
+
+
+class PromptServer(HTTPServer):
+    """A server whose connections are PromptStreams."""
+
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        stream.set_nodelay(True)
-        setattr(stream, "set_nodelay", lambda value: None)  # noqa: B010  # Tornado takes it back after each request
-        super().handle_stream(stream, address)
+        prompt = PromptStream(stream.socket)
+        prompt.set_nodelay(True)
+        super().handle_stream(prompt, address)
 
 
 def open_server(make: Callable[[Document], None], port: int | None) -> tuple[BaseServer, str]:

@@ -97,6 +97,21 @@ class Explored:
         return command(["vae", name, *known, *words])
 
     @cached_property
+    def heights(self) -> np.ndarray:
+        """How high dots are drawn over a single latent (N,): the KL of each; without data log p(z); nats."""
+        if self.codes.shape[1] > 1:
+            return np.zeros(1)
+        if self.split is not None:
+            return self.terms["kl"]
+        with evaluating(self.run.model, self.seed):
+            z = torch.as_tensor(self.codes, dtype=next(self.run.model.parameters()).dtype, device=self.run.device)
+            return self.run.model.prior(self.run.model.encode).log_prob(z).double().cpu().numpy()
+
+    @property
+    def height_title(self) -> str:
+        return "log p(z) in nats" if self.split is None else "KL of the observation in nats"
+
+    @cached_property
     def order(self) -> list[int]:
         """The latents, the most active first."""
         return [int(i) for i in np.argsort(-self.information, kind="stable")]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bokeh.events import Pan, PanEnd, PanStart, Tap
-from bokeh.models import ColumnDataSource, CustomJS, Model, Slider
+from bokeh.models import ColumnDataSource, CustomJS, Div, Model, Slider
 from bokeh.plotting import figure as bokeh_figure
 
 from vaecli.plots.explore.map import MARK, Map
+
+MAX_UPLOAD = 50_000_000  # bytes
 
 # A drag moves an element, which takes the browser a tenth of what it takes to paint the map's canvas again; the mark of
 # the map itself follows when the drag rests. A question is answered before the next is sent, and only the newest waits:
@@ -33,6 +35,13 @@ const v = {
   move(kind, x, y) { v.put(x, y); v.want({kind, x, y}); },
   place: document.getElementById("place"),
 };
+document.addEventListener("input", (event) => {  // before Bokeh reads the file; without one it does nothing
+  const at = event.composedPath()[0], file = at.type == "file" ? at.files[0] : null;
+  if (!file || file.size <= limit) return;
+  at.value = "";
+  refused.setv({visible: true, text: `<span class=warn>This file has ${Math.ceil(file.size / 1e6)} MB; ` +
+    `at most ${limit / 1e6} can be uploaded. Give the part of it that is to be encoded.</span>`});
+}, true);
 document.addEventListener("keydown", (event) => {
   const at = event.composedPath()[0], name = at.tagName ?? "";
   if (/INPUT|SELECT|TEXTAREA/.test(name) || at.classList?.contains("noUi-handle")) return;
@@ -48,7 +57,8 @@ return v;
 };
 const v = window.vae ??= begin();
 """
-# The text over a dot takes the browser longer than the picture: there is none during a drag.
+# The text over a dot takes the browser longer than the picture: there is none during a drag. Bokeh has no public way to
+# take a text away that is shown; without `_move_exit` it stays until the mouse rests.
 MOVE = """
 const v = window.vae, kind = cb_obj.event_name;
 if (!v || lasso.active || hand.active) return;
@@ -109,14 +119,14 @@ for (let i = 0; i < file.data.name.length; i++) {
 
 
 def follow(map: Map, ask: ColumnDataSource, answer: ColumnDataSource, source: ColumnDataSource,
-           sliders: Sequence[Slider], dims: Sequence[int], file: ColumnDataSource) -> None:  # fmt: skip
+           sliders: Sequence[Slider], dims: Sequence[int], file: ColumnDataSource, refused: Div) -> None:  # fmt: skip
     """Send the map's moves and taps and the sliders' values as questions `ask`.
 
     answer: ends a question; what it says is written below the picture, whose `source` takes its columns shown_*
-    file: see `download`
+    file: see `download`; refused: says that a file is too large to be uploaded
     """
     answered = {"answer": answer, "ask": ask, "mark": map.mark, "plot": map.plot, "source": source, "colour": MARK,
-                "sliders": list(sliders), "dims": list(dims)}  # fmt: skip
+                "sliders": list(sliders), "dims": list(dims), "refused": refused, "limit": MAX_UPLOAD}  # fmt: skip
     answer.js_on_change("data", CustomJS(args=answered, code=ANSWERED))
     for slider, index in zip(sliders, dims, strict=True):
         slider.js_on_change("value", CustomJS(args={"index": index}, code=SLIDE))

@@ -120,8 +120,15 @@ class Map:
                              "height": [max(height, least)], "angle": [angle]}  # fmt: skip
 
     def show_prior(self, draws: np.ndarray | None) -> None:
-        """Lines around half, 90 and 99 percent of draws (M, 2) from the prior; None: no lines."""
-        self.prior.data = {"xs": [], "ys": []} if draws is None else contours(draws)
+        """Lines around half, 90 and 99 percent of draws (M, 2), or (M, 1), from the prior; None: no lines."""
+        self.prior.data = {"xs": [], "ys": []} if draws is None else self._lines(draws)
+
+    def _lines(self, draws: np.ndarray) -> dict[str, list[np.ndarray]]:
+        if draws.shape[1] == 2:
+            return contours(draws)
+        ends = np.quantile(draws[:, 0], [(1 + sign * share) / 2 for share in SHARES for sign in (-1, 1)])
+        height = [float(self.plot.y_range.start), float(self.plot.y_range.end)]
+        return {"xs": [np.full(2, end) for end in ends], "ys": [np.array(height)] * len(ends)}
 
     def near(self, x: float, y: float) -> int | None:
         """The dot within some nine pixels of a place; None: there is none."""
