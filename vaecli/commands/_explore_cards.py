@@ -104,7 +104,7 @@ def uploaded(page: Page, name: Any, content: Any) -> None:
     """Encode the first observation of an uploaded file."""
     if not name:  # the browser has refused the file
         return
-    page.refused.visible = False
+    page.refused.update(text="", visible=False)
     called, data = str(name or "file"), base64.b64decode(content or "")
     if len(data) > MAX_UPLOAD:
         raise UserError(f"{called}: has {len(data) / 1e6:.0f} MB; at most {MAX_UPLOAD / 1e6:.0f} can be uploaded")
