@@ -10,7 +10,7 @@ from bokeh.plotting import figure as bokeh_figure
 
 from vaecli.plots.explore.map import MARK, Map
 
-MAX_UPLOAD = 50_000_000  # bytes
+MAX_UPLOAD = 20_000_000  # bytes
 
 # A drag moves an element, which takes the browser a tenth of what it takes to paint the map's canvas again; the mark of
 # the map itself follows when the drag rests. A question is answered before the next is sent, and only the newest waits:
