@@ -16,7 +16,7 @@ from vaecli.plots.explore.pictures import CurvePicture, ImagePicture, Picture, S
 from vaecli.plots.style import limits
 
 STEPS = 9  # decodings on a strip
-TILE = 42  # pixels
+TILE = 38  # pixels
 BLUE_TO_ORANGE = interp_palette(["#0072b2", "#f4f4f4", "#d55e00"], 101)
 
 SCRUB = "scrub.value = Math.min(1, Math.max(0, (cb_obj.x / width - 0.5) / (steps - 1)));"
