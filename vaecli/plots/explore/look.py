@@ -60,7 +60,8 @@ td { padding: 0 12px 0 0; } td b { white-space: nowrap; }
 td:first-child { white-space: nowrap; max-width: 150px; overflow: hidden; text-overflow: ellipsis; }
 .soft { color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
 code { overflow-wrap: anywhere; user-select: all; }
-.key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; }
+.key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; max-width: 100%; overflow: hidden;
+  text-overflow: ellipsis; vertical-align: bottom; box-sizing: border-box; padding-right: 2px; }
 .dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; }
 """
 
