@@ -103,7 +103,7 @@ def dot_colours(values: np.ndarray | None, n: int, classes: Sequence[str] | None
         return np.full(n, packed(ACCENT)), ""
     if classes is not None and len(classes) <= MAX_CLASSES:
         found = [class_colour(k) for k in range(len(classes))]
-        keys = (f"<span class=key><span class=dot style='background:{colour}'></span>{safe(name, 40)}</span>"
+        keys = (f"<span class=key><span class=dot style='background:{colour}'></span>{safe(name, 30)}</span>"
                 for colour, name in zip(found, classes, strict=True))  # fmt: skip
         return from_table(values, found), "".join(keys)
     known = values[np.isfinite(values)]
