@@ -85,6 +85,7 @@ def test_bash_completes_what_the_user_may_type(place: Path) -> None:
         "vae-train resume=outputs/digits/": ["outputs/digits/a ", "outputs/digits/b "],
         "vae reconstruct run=[outputs/digits/a,outputs/s": ["[outputs/digits/a,outputs/sweeps/"],
         "vae encode input=n": ["numbers.npy "],
+        "vae evaluate rows=n": ["numbers.npy "],
         "vae encode input=m": ["mine/", r"my\ \(data\)/"],
         "vae encode input=my": [r"\'my\ \(data\)/"],
         r"vae encode input=\'my\ \(data\)/": [r"\'my\ \(data\)/x.npy\' "],

@@ -12,7 +12,7 @@ from vaecli.config.paths import files, folders, run_folders
 
 FLAGS = ("--help", "--multirun", "-m", "--cfg", "--config-dir", "--hydra-help")
 RUNS = {"run": ["latest"], "resume": ["latest"], "repeat": []}  # keys that take a run, and the words that stand for one
-PATHS = ("input", "output", "z", "path", "val_path", "test_path", "root")
+PATHS = ("input", "output", "z", "path", "val_path", "test_path", "root", "rows", "without_rows")
 SHELL = re.compile(r"([\s'\"()<>&|;$`!*?#\\])")  # what has to be escaped in bash
 
 SCRIPTS = {  # evaluated once by a shell, which then calls `vae --complete` at each TAB
