@@ -105,7 +105,7 @@ def uploaded(page: Page, name: Any, content: Any) -> None:
     if not name:  # the browser has refused the file
         return
     page.refused.update(text="", visible=False)
-    called, data = str(name or "file"), base64.b64decode(content or "")
+    called, data = str(name), base64.b64decode(content or "")
     if len(data) > MAX_UPLOAD:
         raise UserError(f"{called}: has {len(data) / 1e6:.0f} MB; at most {MAX_UPLOAD / 1e6:.0f} can be uploaded")
     with tempfile.TemporaryDirectory(prefix="vaecli-") as folder:
