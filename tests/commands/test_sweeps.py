@@ -162,3 +162,14 @@ def test_help_knows_options_of_the_users_own(tmp_path: Path) -> None:
         assert "of the noise" in shown
     done = called("train", "--config-dir", "mine", "decoder=studentt", cwd=tmp_path)
     assert "did you mean student_t?" in done.stderr
+
+
+def test_an_option_that_vaecli_would_hide_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine/decoder").mkdir(parents=True)
+    (tmp_path / "mine/decoder/laplace.yaml").write_text("_target_: mine.Laplace\nname: laplace\n")
+    done = called("train", "--config-dir", "mine", *QUICK, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: mine/decoder/laplace.yaml: vaecli has a decoder of the same name, which would be used; rename yours\n"
+    )
+    assert not (tmp_path / "outputs").exists()

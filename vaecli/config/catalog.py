@@ -107,6 +107,13 @@ def config_dirs(args: Sequence[str]) -> list[Path]:
     return [*(Path(folder).expanduser() for folder in given), conf_folder()]
 
 
+def hidden_options(places: Sequence[Path]) -> list[Path]:
+    """The files in `places` that Hydra never reads, because vaecli has an option of the same group and name."""
+    own = conf_folder()
+    given = (path for place in places if place != own for path in sorted(place.glob("*/*.yaml")))
+    return [path for path in given if (own / path.parent.name / path.name).is_file()]
+
+
 def groups(places: Sequence[Path] = ()) -> dict[str, list[str]]:
     """The options of each configuration group, including those in `places`."""
     options: dict[str, set[str]] = {}

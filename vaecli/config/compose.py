@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaecli.config import optuna_sweeper
-from vaecli.config.catalog import conf_folder, config_dirs
+from vaecli.config.catalog import conf_folder, config_dirs, hidden_options
 from vaecli.config.explain import explain, first_lines
 from vaecli.config.extras import check_extras
 from vaecli.config.optuna_study import reporter
@@ -96,6 +96,8 @@ def prepared(args: list[str]) -> tuple[list[str], list[str]]:
     """The flags and the words for Hydra, after checking them and registering what they need."""
     flags, words = split_arguments(args)
     words = force_data_paths(words)
+    for path in hidden_options(config_dirs(flags)):
+        raise UserError(f"{path}: vaecli has a {path.parent.name} of the same name, which would be used; rename yours")
     check_extras(words)
     register(words)
     optuna_sweeper.register()
