@@ -4,9 +4,9 @@
 
 DATA is the folder that holds MNIST/raw. Each figure is of a process of its own: the most memory that it holds
 (resident set) while it trains on MNIST, above that of `import torch`, median of 3; seconds and processor seconds from
-the start of `vae-train` to its first step, and of `vae --help`, medians of 5; the most private memory (dirty pages:
-those of a mapped file belong to the kernel) and the observations per second of an epoch over an .npy file of so many
-gigabytes (default 4), and over one of 0.2 GB.
+the start of `vae-train` to its first step, and of `vae --help`, medians of 5; the most private memory (anonymous
+pages: those of a mapped file belong to the kernel) and the observations per second of an epoch
+over an .npy file of so many gigabytes (default 4), and over one of 0.2 GB.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def watch():
     global peak
     while True:
         lines = open("/proc/self/smaps_rollup").read().splitlines()
-        peak = max(peak, sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")))
+        peak = max(peak, sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous")))
         time.sleep(0.5)
 threading.Thread(target=watch, daemon=True).start()
 """

@@ -108,6 +108,17 @@ def test_totals_weigh_the_loss_by_the_batch() -> None:
     assert totals.latest() == pytest.approx({"loss": 5.0, "elbo": -5.0, "kl": 1.0})
 
 
+def test_totals_of_many_batches_are_stored_and_restored() -> None:
+    totals, restored = Totals(), Totals()
+    for i in range(1000):  # more than there is room for at first
+        totals.add(Estimate(torch.tensor(float(i)), {"elbo": torch.full((2,), -float(i))}))
+    assert torch.equal(totals.rows, torch.arange(1000.0).unsqueeze(1) * torch.tensor([-2.0, 2.0]))
+    restored.load_state_dict(totals.state_dict(), torch.device("cpu"))
+    for each in (totals, restored):
+        each.add(Estimate(torch.tensor(1000.0), {"elbo": torch.full((2,), -1000.0)}))
+    assert restored.means() == totals.means() == {"elbo": -500.0, "loss": 500.0}
+
+
 def test_evaluating_leaves_no_trace() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
     torch.manual_seed(3)

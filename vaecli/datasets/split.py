@@ -118,8 +118,9 @@ class Split:
         """The mean observation (*x_shape), float32: what the decoder's output bias starts from."""
         if self.x.dtype != torch.uint8:
             return self.moments.mean.float()
-        # a sum of small integers, without a float copy of the whole set
-        total = torch.stack([chunk.sum(0, dtype=torch.int64) for chunk in self.chunks()]).sum(0)
+        total = torch.zeros(self.x_shape, dtype=torch.int64, device=self.device)
+        for chunk in self.chunks():  # a list of their sums would keep glibc from using the memory between them again
+            total += chunk.sum(0, dtype=torch.int64)
         return (total / (len(self) * self.levels)).float()
 
     @cached_property

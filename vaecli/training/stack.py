@@ -137,8 +137,8 @@ class Stack:
         schedule, lr = self.first.update.scheduler.state_dict(), self.first.update.optimizer.param_groups[0]["lr"]
         for i, trainer in enumerate(self.trainers):
             trainer.totals.names = [*names, "loss"]
-            trainer.totals.rows += [row[i] for row in rows]
-            trainer.totals.counts += counts
+            if rows:
+                trainer.totals.extend(torch.stack([row[i] for row in rows]), counts)
             trainer.progress.done += sum(counts)
             optimizer = trainer.update.optimizer
             for parameter, own in zip(self.parameters, self.own_parameters[i], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,25 +15,45 @@ from vaecli.objectives.base import Estimate, Objective
 from vaecli.utils.ranks import all_reduce_sum, leads, without_repeats
 from vaecli.utils.types import StateDict
 
+FIRST_ROWS = 256  # batches for which there is room at first
+
 
 class Totals:
-    """Running sums of an objective's metrics and loss, kept on the device, so that adding never waits for it."""
+    """Sums of an objective's metrics and loss over each batch, kept on the device, so that adding never waits for it.
+
+    They lie in one tensor: a small tensor for each step would keep glibc from using the memory around it again.
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.rows: list[Tensor] = []
         self.counts: list[int] = []
+        self.held = torch.empty(0, 0)  # the rows, and room for more
+
+    @property
+    def rows(self) -> Tensor:
+        """(N, M): M sums of each of N batches."""
+        return self.held[: len(self.counts)]
 
     def add(self, estimate: Estimate) -> None:
         self.names = [*estimate.metrics, "loss"]
         sums = without_repeats(torch.stack(list(estimate.metrics.values())).detach(), -1).sum(-1)
         count = len(without_repeats(estimate.metrics["elbo"]))
-        self.rows.append(torch.cat([sums, estimate.loss.detach().reshape(1) * count]))
-        self.counts.append(count)
+        self.extend(torch.cat([sums, estimate.loss.detach().reshape(1) * count]).unsqueeze(0), [count])
+
+    def extend(self, rows: Tensor, counts: Sequence[int]) -> None:
+        """Add the rows (N, M) of N batches, which had so many observations."""
+        before, after = len(self.counts), len(self.counts) + len(counts)
+        if after > len(self.held):
+            larger = rows.new_empty(max(FIRST_ROWS, 2 * after), rows.shape[1])
+            if before:
+                larger[:before] = self.rows
+            self.held = larger
+        self.held[before:after] = rows
+        self.counts += counts
 
     def means(self) -> dict[str, float]:
         """Each metric's mean over the observations that all processes of the run have added so far."""
-        sums = torch.stack(self.rows).cpu().double().sum(0)
+        sums = self.rows.cpu().double().sum(0)
         total = all_reduce_sum(sums) / int(all_reduce_sum(torch.tensor(sum(self.counts))))
         return dict(zip(self.names, total.tolist(), strict=True))
 
@@ -45,7 +66,7 @@ class Totals:
 
         None where all are finite.
         """
-        rows = torch.stack(self.rows).cpu()
+        rows = self.rows.cpu()
         bad = (~rows.isfinite()).nonzero()
         if not len(bad):
             return None
@@ -55,16 +76,16 @@ class Totals:
 
     def state_dict(self) -> StateDict:
         """Plain containers and tensors, from which `load_state_dict` restores the sums bit for bit."""
-        rows, counts = all_reduce_sum(torch.stack(self.rows).cpu()), all_reduce_sum(torch.tensor(self.counts))
+        rows, counts = all_reduce_sum(self.rows.cpu().clone()), all_reduce_sum(torch.tensor(self.counts))
         return {"names": self.names, "rows": rows, "counts": counts.tolist()}
 
     def load_state_dict(self, state: StateDict, device: torch.device) -> None:
-        self.names, self.counts, rows = list(state["names"]), list(state["counts"]), state["rows"]
-        if rows.shape != (len(self.counts), len(self.names)) or not all(type(n) is int and n > 0 for n in self.counts):
+        names, counts, rows = list(state["names"]), list(state["counts"]), state["rows"]
+        if rows.shape != (len(counts), len(names)) or not all(type(n) is int and n > 0 for n in counts):
             raise ValueError("the sums of the unfinished epoch do not fit together")
         if not leads():  # they are sums over all processes
-            rows, self.counts = torch.zeros_like(rows), [0] * len(self.counts)
-        self.rows = list(rows.to(device))
+            rows, counts = torch.zeros_like(rows), [0] * len(counts)
+        self.names, self.counts, self.held = names, counts, rows.to(device)
 
 
 def mean_metrics(model: VAE, objective: Objective, split: Split, step: int = 0, seed: int = 0) -> dict[str, float]:

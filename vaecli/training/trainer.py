@@ -245,7 +245,7 @@ class Trainer:
             epoch=self.epoch,
             best=self.best,
             rng=random_states(next(self.model.parameters()).device),
-            partial=self.totals.state_dict() if self.totals.rows else None,
+            partial=self.totals.state_dict() if self.totals.counts else None,
             others={one.name: CandidateState(one.source.state_dict(), one.best) for one in self.candidates[1:]},
         )
 
