@@ -142,6 +142,22 @@ def test_hparams_of_sweeps_and_runs_are_alike(sweep: Path) -> None:
         assert events.Scalars(f"whole_run/{tag}")[-1].value == pytest.approx(row[column], rel=1e-6)  # type: ignore[literal-required]
 
 
+def test_hparams_begins_with_what_was_swept_or_typed(sweep: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    def first(run: str) -> set[str]:
+        events = EventAccumulator(str(sweep / "outputs" / run))
+        events.Reload()
+        content = events.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
+        infos = HParamsPluginData.FromString(content).experiment.hparam_infos
+        return {info.name for info in infos if info.differs}  # TensorBoard shows these first
+
+    assert first("sweeps/first_try/0_latent_dim-2") == first("sweeps/first_try/1_latent_dim-3") == {"latent_dim"}
+    assert first("digits/alone") == {"epochs", "dataset", "dataset.limit", "architecture.hidden"}
+
+
 def test_the_first_line_names_posterior_and_prior(tmp_path: Path) -> None:
     done = called("train", *QUICK, "posterior=gaussian_full", "prior=mixture", "output=r", cwd=tmp_path)
     assert "\ndigits, mlp, bernoulli, gaussian_full posterior, mixture prior, elbo: 100 observations" in done.stdout

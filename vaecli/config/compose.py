@@ -28,7 +28,7 @@ from vaecli.config.extras import check_extras
 from vaecli.config.optuna_study import reporter
 from vaecli.config.parallel_jobs import divide_devices, divide_threads
 from vaecli.config.sweep_callback import SweepCleanup, remove_empty
-from vaecli.config.sweep_folders import check_run_name, register
+from vaecli.config.sweep_folders import check_run_name, register, single_keys
 from vaecli.runs.access import PATHS, NotPermitted
 from vaecli.utils.cluster import requeue
 from vaecli.utils.errors import UserError, nearest
@@ -46,6 +46,7 @@ class Invocation(NamedTuple):
     quiet: bool = False  # it prints nothing on the terminal
     hints: bool = True  # it prints warnings about the data and the settings; False: an earlier run of the command has
     prune: Callable[[int, float], bool] | None = None  # of an epoch and its bound: whether the run should stop
+    swept_keys: Sequence[str] = ()  # those of typed_keys that vary in its sweep
 
 
 Main = Callable[[Values, Invocation], Any]  # runs a command with its configuration
@@ -194,7 +195,10 @@ def execute(load_main: Callable[[], Main], config: DictConfig, program: str, bes
     folder = Path(os.path.relpath(hydra_config.runtime.output_dir)) if hydra_config.mode == RunMode.MULTIRUN else None
     keys = [word.lstrip("+").split("=", 1)[0] for word in overrides]
     typed = f"{program} {shlex.join(overrides)}".strip()
-    return translate_errors(main, values, Invocation(typed, keys, folder, prune=pruner(hydra_config)))
+    single = single_keys(word for word in sys.argv[1:] if not word.startswith("-"))
+    swept = [key for key in keys if key not in single] if folder else []
+    invocation = Invocation(typed, keys, folder, prune=pruner(hydra_config), swept_keys=swept)
+    return translate_errors(main, values, invocation)
 
 
 def pruner(hydra_config: Any) -> Callable[[int, float], bool] | None:

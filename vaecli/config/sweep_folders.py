@@ -22,9 +22,14 @@ SWEEPS = Path("outputs", "sweeps")
 
 def register(words: Sequence[str]) -> None:
     """Register the resolvers by which conf/train.yaml names folders; words: the command line's keys and values."""
-    typed = {one.key_or_group for one in parsed(words) if not one.is_sweep_override()}
+    typed = single_keys(words)
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     OmegaConf.register_new_resolver("job_folder", partial(job_folder, typed=typed), replace=True)
+
+
+def single_keys(words: Iterable[str]) -> set[str]:
+    """The keys that have one value on a command line, the same in all jobs of a sweep."""
+    return {one.key_or_group for one in parsed(words) if not one.is_sweep_override()}
 
 
 def sweep_folder(name: str | None, now: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from rich.console import Console
@@ -82,9 +82,20 @@ class RunLogger:
             self.summary = self.summary.with_entries(part)
         self.folder.write_summary(self.summary)
 
-    def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float], epoch: int) -> None:
-        """The configuration and the final metrics for TensorBoard's HParams page, in the run's own event file."""
-        self.events.hparams(values, metrics)
+    def hparams(
+        self,
+        values: dict[str, bool | int | float | str],
+        metrics: dict[str, float],
+        epoch: int,
+        swept: Collection[str] = (),
+    ) -> None:
+        """The configuration and the final metrics for TensorBoard's HParams page, in the run's own event file.
+
+        swept: the keys that vary in the run's sweep, with which the page begins; in other runs it begins with those
+        of the command line
+        """
+        words = (self.summary.command or "").split()
+        self.events.hparams(values, metrics, swept or {word.lstrip("'+").partition("=")[0] for word in words})
         for name, value in metrics.items():
             self.events.scalar(name, value, epoch)
 

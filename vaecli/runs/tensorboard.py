@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,13 @@ class EventFile:
     def text(self, tag: str, markdown: str) -> None:
         self.add(self.make.text(tag, markdown), 0)
 
-    def hparams(self, values: dict[str, bool | int | float | str], metrics: dict[str, float]) -> None:
-        """The settings and the final figures, whose names are shown without the prefix of their tags."""
+    def hparams(
+        self, values: dict[str, bool | int | float | str], metrics: dict[str, float], first: Collection[str] = ()
+    ) -> None:
+        """The settings and the final figures, whose names are shown without the prefix of their tags.
+
+        first: the settings that the page shows first; it shows five of them, and sorts the others by name
+        """
         from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
         experiment, *session = self.make.hparams(values, metrics)
@@ -69,6 +74,8 @@ class EventFile:
         content = HParamsPluginData.FromString(plugin.content)
         for metric in content.experiment.metric_infos:
             metric.display_name = metric.name.tag.rpartition("/")[2]
+        for setting in content.experiment.hparam_infos:
+            setting.differs = setting.name in first
         plugin.content = content.SerializeToString()
         for part in (experiment, *session):
             self.add(part, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from vaecli.runs import checkpoint
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
@@ -18,8 +20,10 @@ from vaecli.utils.progress import duration
 from vaecli.utils.ranks import broadcast_tensors, leads
 
 
-def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Trainer) -> None:
-    """The test figures of the best checkpoints, for summary.json, TensorBoard and the user."""
+def report_test_figures(
+    setup: TrainingSetup, logger: RunLogger, trainer: Trainer, swept: Collection[str] = ()
+) -> None:
+    """The test figures of the best checkpoints, for summary.json, TensorBoard and the user; swept: see `hparams`."""
     own, *others = trainer.candidates
     test = {}
     for candidate in [*others, own]:  # the model keeps the weights evaluated last
@@ -27,7 +31,7 @@ def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Traine
     test = dict(reversed(test.items()))
     figures = {f"{WHOLE_RUN_TAG}{name}_{key}": value for name, means in test.items() for key, value in means.items()}
     figures |= {f"{WHOLE_RUN_TAG}best_{key}": or_nan(getattr(own.best, key)) for key in ("elbo", "bound")}
-    logger.hparams(hyperparameters(setup.config), figures, trainer.epoch)
+    logger.hparams(hyperparameters(setup.config), figures, trainer.epoch, swept)
     latents, used, few = latents_in_use(setup)
     logger.flush()  # a run that is marked completed does not write its figures again
     logger.summarise(latents, status="pruned" if trainer.pruned else "completed", epochs=trainer.epoch, **test)

@@ -156,7 +156,7 @@ def run_in_folder(
         signal = agreed_signal(trainer.interrupt)
         if signal and trainer.epoch < setup.config.n_epochs:
             raise SystemExit(128 + signal)
-        report_test_figures(setup, logger, trainer)
+        report_test_figures(setup, logger, trainer, invocation.swept_keys)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         record_failure(logger, error)
         raise
