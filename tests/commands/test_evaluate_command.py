@@ -73,6 +73,17 @@ def test_digits_from_the_command_line(digits_run: Path, tmp_path: Path) -> None:
     assert all(len(scores[key]) == 300 for key in scores)
 
 
+def test_the_warning_on_grey_values_is_short_after_training(tmp_path: Path) -> None:
+    small = ("dataset=digits", "dataset.limit=60", "architecture.hidden=[8]", "epochs=1", "device=cpu", "output=run")
+    trained = called("train", *small, cwd=tmp_path).stdout
+    assert trained.count("use decoder=discretized_logistic") == 1
+    shown = evaluate(tmp_path / "run", "k=10", "limit=20", cwd=tmp_path)["stdout"]
+    (warning,) = (line for line in shown.splitlines() if "warning:" in line)
+    assert warning.startswith("warning: grey values under decoder=bernoulli: all figures are expectations over binary")
+    assert warning in trained
+    assert len(warning) < 130
+
+
 @pytest.mark.parametrize("n", [2, pytest.param(30, marks=pytest.mark.slow)])
 def test_curves_from_the_command_line(n: int, beta_run: Path, tmp_path: Path) -> None:
     found = evaluate(beta_run, "k=1000", "exact=true", "scores=true", f"limit={n}", cwd=tmp_path)

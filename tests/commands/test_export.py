@@ -131,6 +131,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, beta_run: Pat
         ({"part": "prior"}, "part=prior: should be 'decoder' or 'encoder'"),
         ({"format": "tflite"}, "format=tflite: should be 'onnx' or 'torch'"),
         ({"output": "a.pt2"}, "output=a.pt2: the name ends in .pt2, but .onnx is written"),
+        ({"output": "a.txt"}, "output=a.txt: the name ends in .txt, but .onnx is written; change name or format"),
         ({"checkpoint": "first"}, "checkpoint=first: should be 'best', 'last' or 'ema'"),
     ],
 )

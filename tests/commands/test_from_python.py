@@ -92,11 +92,23 @@ def test_images_are_taken_without_their_channel(digits_run: Path) -> None:
     (np.zeros((3, 7)), r"x has the shape \(3, 7\); expected \(N, 3\)"),
     ("text", "x should hold numbers"),
     (np.full((2, 3), np.nan), "x holds values that are not finite"),
-    (pd.DataFrame({"height": [1.0], "age": [2.0]}), "x has no column weight; expected height, weight, age"),
+    (pd.DataFrame({"height": [1.0], "age": [2.0]}), "x: has no column weight .*did you mean height"),
+    (pd.DataFrame({"age": [2.0]}), r"x: lacks 2 of 3 columns .*: height, weight\nIt has column age"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(x: object, message: str, table: vaecli.Run) -> None:
     with pytest.raises(vaecli.UserError, match=message):
         table.encode(x)
+
+
+def test_pictures_beyond_the_range_are_refused(digits_run: Path) -> None:
+    """As the command line does: 0 to 255 as real numbers for a run on 0 to 1."""
+    run = vaecli.load(digits_run, device="cpu")
+    x = np.random.default_rng(0).uniform(0, 255, (3, 8, 8))
+    for method in (run.encode, run.reconstruct, run.elbo, run.log_prob):
+        with pytest.raises(vaecli.UserError, match=r"x: holds values in \[.*\]; images go from 0 to 1"):
+            method(x)
+    with pytest.raises(vaecli.UserError, match="images go from 0 to 1"):
+        run.encode(torch.tensor(x, requires_grad=True), grad=True)
 
 
 def test_latents_and_gradients_that_do_not_fit(table: vaecli.Run) -> None:
@@ -195,5 +207,5 @@ def test_wrong_arguments_are_user_errors(table: vaecli.Run, frame: pd.DataFrame)
 def test_values_outside_the_support_have_no_density(tmp_path: Path) -> None:
     run = vaecli.train("dataset=digits", "dataset.limit=60", "epochs=1", "architecture.hidden=[8]", "device=cpu",
                        f"output={tmp_path / 'run'}")  # fmt: skip
-    with pytest.raises(vaecli.UserError, match=r"scores values in \[0, 1\], but the data lie in \[0, 300\]; scale it"):
+    with pytest.raises(vaecli.UserError, match=r"x: holds values in \[0, 300\]; images go from 0 to 1"):
         run.log_prob(np.stack([np.zeros((8, 8)), np.full((8, 8), 300.0)]), k=5)

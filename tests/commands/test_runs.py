@@ -216,11 +216,22 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path) -> None:
         file = io.StringIO()
         print_table(rows, "here", Console(file=file, force_terminal=True, width=width, color_system=None))
         assert all(cell_len(line) <= width for line in file.getvalue().splitlines())
-        assert ("format=csv" in file.getvalue()) == (width < 200)
+        assert "format=csv" in file.getvalue()
     file = io.StringIO()
     print_table(rows, "here", Console(file=file))
     assert max(map(len, file.getvalue().splitlines())) < 400
+    assert not any(name in file.getvalue() for name in columns)
+    assert all(f"dataset.columns=({n} values)" in file.getvalue() for n in (29, 30))
     assert columns[29] in called("runs", f"path={tmp_path}", "format=csv", cwd=tmp_path).stdout
+
+
+def test_long_lists_of_columns_come_last(tmp_path: Path) -> None:
+    for i in (2, 3):
+        columns = [f"a column {j}" for j in range(10 * i)]
+        make(tmp_path / str(i), config={**CONFIG, "dataset": {**CONFIG["dataset"], "columns": columns}, "seed": i})
+    shown = called("runs", f"path={tmp_path}", cwd=tmp_path).stdout
+    for i in (2, 3):
+        assert f"seed={i} dataset.columns=({10 * i} values)  " in shown
 
 
 @pytest.mark.slow

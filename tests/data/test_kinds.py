@@ -272,6 +272,13 @@ def test_another_order_and_one_row_are_read_a_missing_column_is_not(folder: Path
     write(folder / "less.csv", table)
     done = called("encode", "run=run", "input=less.csv", "output=o.npz", cwd=folder)
     assert "input=less.csv: has no column sex" in done.stderr
+    write(folder / "other.csv", {"q": table[next(iter(table))]})
+    done = called("encode", "run=run", "input=other.csv", "output=o.npz", cwd=folder)
+    n, first = len(table) + 1, ", ".join(list(people(1))[:5])
+    assert done.stderr == (
+        f"error: input=other.csv: lacks {n} of {n} columns (dataset.columns): {first} and {n - 5} more\n"
+        "It has column q\n"
+    )
 
 
 def test_other_decoders_read_as_before(tmp_path: Path) -> None:

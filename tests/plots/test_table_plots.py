@@ -161,6 +161,9 @@ def test_scores_beyond_the_axis_are_counted() -> None:
     figure = check(show_odd_rows(ordinary, scores, scores < -100, None, "title"))
     assert "2 of the rows below" in words(figure)
     assert figure.axes[0].get_xlim()[0] > -100
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y0 >= figure.axes[0].get_window_extent().y1 - 1  # above the bars, not on them
     figure = check(show_odd_rows(ordinary, scores[:50], scores[:50] < -100, None, "title"))
     assert "of the rows below" not in words(figure)
     assert figure.axes[0].get_xlim()[0] > min(scores[:50].min(), ordinary.min()) - 1  # no empty room at the left

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaecli.analysis.frames import as_frame, numbers_of
 from vaecli.analysis.importance_sampling import importance_weighted
 from vaecli.datasets.split import Split
-from vaecli.models.build import data_facts
+from vaecli.models.build import check_scale
 from vaecli.models.inference import evaluating, inference_batch_size
 from vaecli.models.load import Run as LoadedRun
 from vaecli.models.load import load_run
@@ -121,7 +121,7 @@ class Run:
 
     def elbo(self, x: Any, n_samples: int = 1, seed: int = 0) -> Any:
         """The ELBO of each observation, (N,), in nats; n_samples: draws of z, averaged."""
-        x, kind = self._scorable(x)
+        x, kind = self._observations(x)
         objective = ELBO(n_samples=counted("n_samples", n_samples))
         with evaluating(self.model, seed):
             parts = x.split(inference_batch_size(self.model, n_samples))
@@ -130,21 +130,11 @@ class Run:
 
     def log_prob(self, x: Any, k: int = 1000, seed: int = 0) -> Any:
         """The importance-weighted estimate L_k of log p(x) of each observation, (N,), in nats (Burda et al., 2016)."""
-        x, kind = self._scorable(x)
+        x, kind = self._observations(x)
         k = counted("k", k)
         if not len(x):
             return kind(torch.zeros(0, dtype=torch.float64), ["log_prob"])
         return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
-
-    def _scorable(self, x: Any) -> tuple[Tensor, Kind]:
-        """Observations that have a log-density; UserError for values outside the support."""
-        x, kind = self._observations(x)
-        try:
-            if len(x):
-                self.model.decoder.check(data_facts(Split(x), self.model.decoder.step))
-        except ValueError as error:
-            raise UserError(f"x: {str(error).split(':')[0]}; scale it as the training data were") from None
-        return x, kind
 
     def _gradients(self, on: bool, seed: int = 0) -> AbstractContextManager[None]:
         """With gradients, or without them and with random numbers from `seed`."""
@@ -164,6 +154,8 @@ class Run:
                 values = values.reshape(-1, *self.x_shape).to(torch.float32)
                 if not bool(values.isfinite().all()) and not (self._loaded.dataset.gaps and not values.isinf().any()):
                     raise UserError("x holds values that are not finite numbers; remove or fill them in")
+                if len(values):
+                    check_scale("x", Split(values.detach()), self.model, self._loaded.dataset)
                 return values, kind_of(x, dict(zip(self.columns, texts, strict=True)))
         raise UserError(f"x has the shape {tuple(values.shape)}; expected (N, {', '.join(map(str, self.x_shape))})")
 

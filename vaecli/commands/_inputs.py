@@ -17,7 +17,7 @@ from vaecli.datasets.reading.numpy_files import load_npy
 from vaecli.datasets.reading.report import Reading
 from vaecli.datasets.rows import RowFile, taken
 from vaecli.datasets.split import Split
-from vaecli.models.build import data_facts
+from vaecli.models.build import check_scale
 from vaecli.models.inference import evaluating, observed_dtype
 from vaecli.models.load import Run, load_splits, part_of
 from vaecli.utils.errors import UserError
@@ -156,14 +156,7 @@ def read_input(run: Run, name: str) -> Observations:
     check_memory(12 * content.x.numel(), what, "give fewer observations at a time")
     x = content.x.to(observed_dtype(run.model)) / content.levels
     check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps or run.model.decoder.takes_gaps)
-    low, high, _ = Split(x).range
-    if len(shape) == 3 and (low < 0 or high > 1) and run.dataset.display_range == (0.0, 1.0):
-        seen = f"[{low:.4g}, {high:.4g}]"
-        raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
-    try:
-        run.model.decoder.check(data_facts(Split(x), run.model.decoder.step))
-    except ValueError as error:
-        raise UserError(f"{what}: {str(error).split(':')[0]}; scale it as the training data were") from None
+    check_scale(what, Split(x), run.model, run.dataset)
     (y,), classes = code_labels([content.labels])
     rows = torch.arange(len(x)) if content.rows is None else content.rows
     called = Names(classes, content.items)

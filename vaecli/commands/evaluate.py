@@ -272,7 +272,8 @@ def report(result: Evaluated, protocol: EvaluationSettings, warning: str | None)
     memory = protocol.peak_memory_bytes
     console.print(f"{protocol.seconds:.1f} s" + (f", peak memory {memory / 1e9:.2f} GB" if memory else ""))
     if warning:
-        say(f"warning: {warning}", console, "yellow")
+        first, _, _ = warning.partition(". ")  # training has said the rest
+        say(f"warning: {first}", console, "yellow")
 
 
 def remarks(result: Evaluated, k: int) -> Iterator[tuple[str, str | None]]:

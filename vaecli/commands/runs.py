@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,7 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
     heading, *lines = short if narrow else lines
     show(console, heading.rstrip(), "bold")
     cut = narrow and max(map(len, short)) > console.width
+    cut = cut or any(is_long_list(value) for row in rows for value in row["differences"].values())
     for row, line in zip(rows, lines, strict=True):
         show(console, line.rstrip(), STYLES.get(row["status"], ""))
         cells = {key: cell(key, value) for key, value in row.items() if key in LONG_COLUMNS and narrow}
@@ -183,9 +185,7 @@ def cell(key: str, value: Any) -> str:
     if value is None:
         return ""
     if key == "differences":
-        return shorten(
-            " ".join(f"{name}={shorten(as_typed(entry), MAX_VALUE)}" for name, entry in value.items()), MAX_DIFFERENCES
-        )
+        return listed_differences(value)
     if key == "error":
         return shorten(" ".join(value.split()), MAX_ERROR)  # a message of several lines
     if key == "folder":
@@ -193,6 +193,21 @@ def cell(key: str, value: Any) -> str:
     if key == "seconds":
         return shorten(duration(value), MAX_VALUE)
     return shorten(f"{value:.2f}" if isinstance(value, float) else str(value), MAX_VALUE)
+
+
+def listed_differences(entries: Mapping[str, Any]) -> str:
+    """As many as fit, and how many more there are; long lists, such as those of columns, last and as their lengths."""
+    long = [f"{name}=({len(entry):,} values)" for name, entry in entries.items() if is_long_list(entry)]
+    shown = [f"{name}={shorten(as_typed(entry), MAX_VALUE)}" for name, entry in entries.items()
+             if not is_long_list(entry)] + long  # fmt: skip
+    ends = list(accumulate(len(text) + 1 for text in shown))
+    n = max(1, sum(end <= MAX_DIFFERENCES for end in ends))
+    more = f"and {len(shown) - n} more" if len(shown) > n else ""
+    return " ".join([*shown[:n], more]).rstrip()
+
+
+def is_long_list(value: Any) -> bool:
+    return isinstance(value, list) and len(as_typed(value)) > MAX_VALUE
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from vaecli.decoders.base import DataFacts, Decoder, check_unit_interval
 
 GREY = (
-    "grey values under decoder=bernoulli: log p(x|z) and the ELBO are then expectations over binary images drawn with "
-    "these grey values as probabilities, not densities of the grey data, and not comparable with figures for "
+    "grey values under decoder=bernoulli: all figures are expectations over binary images, not densities of grey data. "
+    "The images are drawn with the grey values as probabilities, and the figures are not comparable with those for "
     "binarised data. "
     "For a likelihood of the grey data use decoder=discretized_logistic; for binary ones dataset.binarize=dynamic."
 )

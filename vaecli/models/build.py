@@ -169,6 +169,18 @@ def check_data(decoder: Decoder, train: Split, recipe: str | None = None, datase
         return decoder.check(data_facts(train, decoder.step, dataset))
 
 
+def check_scale(what: str, x: Split, model: VAE, dataset: Dataset) -> None:
+    """UserError for observations of the user's that this model's data could not hold, such as 0 to 255 for 0 to 1."""
+    low, high, _ = x.range
+    if len(model.x_shape) == 3 and (low < 0 or high > 1) and dataset.display_range == (0.0, 1.0):
+        seen = f"[{low:.4g}, {high:.4g}]"
+        raise UserError(f"{what}: holds values in {seen}; images go from 0 to 1, or from 0 to 255 as uint8")
+    try:
+        model.decoder.check(data_facts(x, model.decoder.step))
+    except ValueError as error:
+        raise UserError(f"{what}: {str(error).split(':')[0]}; scale it as the training data were") from None
+
+
 @contextmanager
 def value_error_as_user_error(recipe: str | None) -> Iterator[None]:
     """Turns a decoder's ValueError about the data into a UserError, which also names a recipe for them."""

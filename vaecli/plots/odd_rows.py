@@ -64,7 +64,7 @@ def histograms(ax: Axes, ordinary: np.ndarray, scores: np.ndarray, flagged: np.n
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(0, None)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    ax.legend(fontsize=SMALL, frameon=False, loc="best")
+    ax.legend(fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0)
     tidy(ax)
 
 

@@ -20,9 +20,7 @@ from vaecli.utils.progress import duration
 from vaecli.utils.ranks import broadcast_tensors, leads
 
 
-def report_test_figures(
-    setup: TrainingSetup, logger: RunLogger, trainer: Trainer, swept: Collection[str] = ()
-) -> None:
+def report_test_figures(setup: TrainingSetup, logger: RunLogger, trainer: Trainer, swept: Collection[str] = ()) -> None:
     """The test figures of the best checkpoints, for summary.json, TensorBoard and the user; swept: see `hparams`."""
     own, *others = trainer.candidates
     test = {}

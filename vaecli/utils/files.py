@@ -13,6 +13,11 @@ from vaecli.utils.errors import UserError
 
 TEMPORARY = ".tmp"  # how a file's name ends while it is written
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORMATS = {  # suffixes that say what is in a file
+    "bmp", "csv", "dat", "gif", "gz", "h5", "hdf5", "htm", "html", "jpeg", "jpg", "json", "md", "npy", "npz", "onnx",
+    "parquet", "pb", "pdf", "pkl", "png", "pt", "pt2", "pth", "safetensors", "svg", "tflite", "tif", "tiff", "tsv",
+    "txt", "webp", "xlsx", "yaml", "yml", "zip",
+}  # fmt: skip
 IRREGULAR = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -172,9 +177,7 @@ def current_umask() -> int:
 
 def check_output(path: Path, suffix: str) -> Path:
     """`path`, if a file with the suffix `suffix` ("png") can be written there; UserError otherwise."""
-    known = {".png", ".npz", ".csv", ".json", ".onnx", ".pt2", ".npy", ".pt", ".jpg", ".jpeg", ".gif", ".pdf", ".svg",
-             ".safetensors"}  # fmt: skip
-    if path.suffix in known and path.suffix != f".{suffix}":
+    if path.suffix.lower().removeprefix(".") in FORMATS - {suffix}:
         wrong = f"the name ends in {path.suffix}, but .{suffix} is written"
         raise UserError(f"output={path}: {wrong}; change name or format")
     if path.is_dir():

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.content import Classes, Content, classes
-from vaecli.datasets.reading.names import column_index
+from vaecli.datasets.reading.names import check_none_missing, column_index
 from vaecli.datasets.reading.report import Labels
 from vaecli.datasets.reading.sparse import check_batch, sparse_content
 from vaecli.datasets.reading.tables import LABELS
@@ -35,7 +35,9 @@ def read_h5ad(what: str, path: Path, choice: ReadOptions) -> Content:
     rows = sparse.csr_matrix(found.X)
     names = distinct([str(name).strip() for name in found.var_names])
     if choice.columns is not None:
-        places = [column_index(what, "dataset.columns", name, names) for name in choice.columns]
+        missing = [name for name in choice.columns if name not in names]
+        check_none_missing(what, "dataset.columns", missing, len(choice.columns), names)
+        places = [names.index(name) for name in choice.columns]
         rows, names = (rows, names) if list(choice.columns) == names else (rows[:, places], list(choice.columns))
     content = sparse_content(what, path, rows, choice, "csr")._replace(names=tuple(names))
     name = label_name(what, found.obs, choice)

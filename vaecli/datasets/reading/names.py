@@ -29,6 +29,17 @@ def column_index(what: str, key: str, name: str, names: Sequence[str]) -> int:
     return list(names).index(name)
 
 
+def check_none_missing(what: str, key: str, missing: Sequence[str], n: int, names: Sequence[str]) -> None:
+    """UserError that names the first of the `missing` ones of n columns; names: the columns that there are."""
+    if len(missing) == 1:
+        column_index(what, key, missing[0], names)
+    elif missing:
+        listed = ", ".join(shorten(printable(name), MAX_LETTERS) for name in missing[:MAX_NAMES])
+        more = f" and {len(missing) - MAX_NAMES:,} more" if len(missing) > MAX_NAMES else ""
+        raise UserError(f"{what}: lacks {len(missing):,} of {n:,} columns ({key}): {listed}{more}\n"
+                        f"It has {list_columns(names)}")  # fmt: skip
+
+
 def list_columns(names: Sequence[str]) -> str:
     """`columns a, b, ...`: the first of the names, for a message."""
     listed = ", ".join(shorten(printable(name), MAX_LETTERS) for name in names[:MAX_NAMES])

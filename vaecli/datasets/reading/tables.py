@@ -20,7 +20,7 @@ from vaecli.datasets.reading.columns import (
 )
 from vaecli.datasets.reading.content import Classes, Content, classes
 from vaecli.datasets.reading.doubts import Ends, doubts
-from vaecli.datasets.reading.names import column_index, list_columns, written
+from vaecli.datasets.reading.names import check_none_missing, column_index, list_columns, written
 from vaecli.datasets.reading.report import Column, FileReading, Labels, first_names, number
 from vaecli.datasets.reading.table import Columns, Table
 from vaecli.utils.columns import MAX_CATEGORIES
@@ -123,8 +123,8 @@ def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
         at = {name: i for i, name in enumerate(names)}
         pairs = zip(choice.columns, written(choice.columns), strict=True)
         taken = [at[own] if own in at else at.get(other, -1) for own, other in pairs]
-        if -1 in taken:
-            column_index(what, "dataset.columns", choice.columns[taken.index(-1)], names)
+        missing = [name for name, i in zip(choice.columns, taken, strict=True) if i < 0]
+        check_none_missing(what, "dataset.columns", missing, len(taken), names)
         return Roles([i for i in taken if i not in out], label, {})
     why = {names[i]: "by dataset.leave_out" for i in sorted(out)}
     taken = []
