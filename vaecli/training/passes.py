@@ -49,7 +49,7 @@ class Passes:
         """Make the graph; a pass that cannot be compiled is recorded, and one that cannot be recorded stays eager."""
         try:
             self.graph = StepGraph(self.loss, x, step, self.execution.compiled)
-            self.graph.lift()
+            self.graph.lower(x, step)
         except Exception as error:  # any exception: an option may do anything
             failed = "compiled" if self.execution.compiled else "recorded"
             instead = "a recorded graph is used instead" if self.execution.compiled else "it runs as ordinary PyTorch"

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from vaecli.training.graph import StepGraph, is_random, lift, simplify
+from vaecli.training.graph import StepGraph, interpreted
+from vaecli.training.simplify import is_random, lift, simplify
 
 aten = torch.ops.aten
 
@@ -45,8 +46,10 @@ class VectorizedGraph:
         plain = [value.detach() for value in values]
         vectorised = torch.func.vmap(recorded.replay, in_dims=along)
         with torch.no_grad():
-            self.replay = simplify(make_fx(vectorised)(*plain, x, step, *self.noise))
-            self.lifted = lift(self.replay, plain)
+            graph = simplify(make_fx(vectorised)(*plain, x, step, *self.noise))
+            self.lifted = lift(graph, plain)
+            copies = [value.clone() for value in plain]
+            self.replay = interpreted(graph, *copies, x, step, *self.noise, *self.lifted)
 
     def __call__(
         self, values: Sequence[Tensor], x: Tensor, step: Tensor, generators: Sequence[torch.Generator]

@@ -18,6 +18,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def restored_after(device: torch.device) -> Iterator[None]:
+    """The generators that training draws from are restored at the end."""
+    states = random_states(device)
+    try:
+        yield
+    finally:
+        set_random_states(states, device)
+
+
 def random_states(device: torch.device) -> dict[str, Tensor]:
     """The states of the generators that training draws from."""
     states = {"cpu": torch.get_rng_state()}
