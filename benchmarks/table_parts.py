@@ -241,3 +241,20 @@ def loop(x: np.ndarray, seed: int) -> float:
             optimizer.step()
     with torch.no_grad():
         return float(elbo(test.repeat(10, 1)).mean())
+
+
+def scvi(seed: int, folder: Path) -> dict[str, float]:
+    """The model of scvi-tools on the same cells, with the same widths, epochs and batches: its test ELBO."""
+    tools, anndata = importlib.import_module("scvi"), importlib.import_module("anndata")
+    tools.settings.seed = seed
+    known, test = (anndata.AnnData(part.astype(np.float32)) for part in np.split(cells(seed), [1600]))
+    tools.model.SCVI.setup_anndata(known)
+    found = {}
+    for dispersion in ("gene", "gene-cell"):
+        model = tools.model.SCVI(
+            known, n_hidden=128, n_latent=10, n_layers=1, gene_likelihood="nb", dispersion=dispersion
+        )
+        model.train(max_epochs=60, batch_size=128, train_size=0.9, accelerator="cpu", logger=False,
+                    default_root_dir=str(folder), enable_progress_bar=False)  # fmt: skip
+        found[f"ELBO, dispersion={dispersion}"] = float(model.get_elbo(test))
+    return found

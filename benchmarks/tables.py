@@ -6,6 +6,7 @@ PART: breast_cancer | wine | diabetes | mixed       gaps filled and rows sampled
       synthesizers      CTGAN and TVAE on breast cancer; installs the package ctgan (Business Source License) in a
                         temporary folder
       alarms | counts
+      scvi              the model of scvi-tools on the counts; needs a Python that has scvi-tools too
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from table_parts import alarms, counts, rows, synthesizers
+from table_parts import alarms, counts, rows, scvi, synthesizers
 
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {
     **{name: partial(rows, name) for name in ("breast_cancer", "wine", "diabetes", "mixed")},
-    "synthesizers": synthesizers, "alarms": alarms, "counts": counts,
+    "synthesizers": synthesizers, "alarms": alarms, "counts": counts, "scvi": scvi,
 }  # fmt: skip
 
 

@@ -12,8 +12,9 @@ import torch
 from support.command_line import called
 from support.small_runs import vae
 
+from vaecli.commands import _outputs
 from vaecli.commands._decimals import rounded
-from vaecli.commands._outputs import cells_of
+from vaecli.commands._outputs import cells_of, write_table
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.kinds import find_kinds
 from vaecli.datasets.mixed import possible
@@ -208,6 +209,19 @@ def test_rounded_values_are_still_possible() -> None:
     assert rounded(whole, ColumnKind("positive", whole=True)).tolist() == [1, 2, 100]
     assert rounded(whole, ColumnKind("positive", zeros=True, whole=True)).tolist() == [0, 2, 100]
     assert rounded(whole, ColumnKind("interval", low=0.0, high=100.0, whole=True)).tolist() == [1, 2, 99]
+
+
+def test_a_long_table_is_written_in_parts_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {"x": torch.arange(23.0) / 8, "text": [f"row {i}" for i in range(23)], "left out": None}
+    write_table(tmp_path / "whole.csv", columns)
+    monkeypatch.setattr(_outputs, "WRITTEN_AT_ONCE", 5)
+    write_table(tmp_path / "parts.csv", columns)
+    whole = (tmp_path / "whole.csv").read_text()
+    assert (tmp_path / "parts.csv").read_text() == whole
+    assert whole.splitlines()[::23] == ["x,text", "2.75,row 22"]
+    with pytest.raises(ValueError, match="longer"):
+        write_table(tmp_path / "uneven.csv", {"x": torch.zeros(4), "y": torch.zeros(6)})
+    assert not (tmp_path / "uneven.csv").exists()
 
 
 def test_no_cell_is_minus_zero() -> None:

@@ -71,6 +71,22 @@ def test_all_figures_of_a_table(name: str, d: int) -> None:
     assert "column" in words(figure)
 
 
+def test_the_reference_is_read_once_and_only_to_be_drawn() -> None:
+    read = []
+    _, x = table(2)
+
+    def reference() -> Reference:
+        read.append(1)
+        return Reference(*moments(x), x)
+
+    view = TablePlots(["a", "b"], reference)
+    assert view.show_draws
+    assert not read
+    for _ in range(2):
+        check(view.samples(x[:20], "samples"))
+    assert read == [1]
+
+
 def test_columns_that_vary_most_are_drawn() -> None:
     names = [f"c{i}" for i in range(40)]
     x = RNG.standard_normal((300, 40))

@@ -19,6 +19,8 @@ from vaecli.utils.text import csv_line, headings
 
 T = TypeVar("T")
 
+WRITTEN_AT_ONCE = 10_000  # rows of a table whose cells are texts at the same time
+
 
 class Chunks(NamedTuple):
     """An array that is computed part by part while it is written."""
@@ -59,8 +61,10 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
     def write(file: IO[bytes]) -> None:
         file.write(csv_line(headings(list(there))).encode())
-        for row in zip(*map(cells_of, there.values()), strict=True):
-            file.write(csv_line(row).encode())
+        for start in range(0, max(map(len, there.values()), default=0), WRITTEN_AT_ONCE):
+            part = slice(start, start + WRITTEN_AT_ONCE)
+            for row in zip(*(cells_of(values[part]) for values in there.values()), strict=True):
+                file.write(csv_line(row).encode())
 
     replace_file(path, write)
 

@@ -6,7 +6,8 @@ a row, with its name at the left and its own units at the right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ class TablePlots:
     """Figures of rows of a table: every method takes tensors or arrays and returns a matplotlib Figure.
 
     Up to 24 columns are drawn, those that vary most; missing numbers (NaN) are left out.
-    reference: the training data's moments, and observations to compare samples with; None: not available
+    reference: the training data's moments, and observations to compare samples with, or what reads them when they are
+        first needed; None: not available
     categories: of each column the texts whose codes 0, 1, 2 ... it holds, None for numbers; None: all are numbers
     """
 
@@ -62,10 +64,18 @@ class TablePlots:
     default_samples, most_samples = 1000, 10_000
 
     def __init__(
-        self, names: Sequence[str], reference: Reference | None = None, categories: Categories | None = None
+        self,
+        names: Sequence[str],
+        reference: Reference | Callable[[], Reference | None] | None = None,
+        categories: Categories | None = None,
     ) -> None:
-        self.names, self.reference, self.categories = list(names), reference, categories
+        self.names, self.categories = list(names), categories
+        self.read_reference = reference if callable(reference) else lambda: reference
         self.x_shape: tuple[int, ...] = (len(names),)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        return self.read_reference()
 
     max_reconstruction_rows = 12  # reconstructions that are drawn over one another
 

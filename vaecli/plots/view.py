@@ -36,7 +36,7 @@ def view(
     names: Sequence[str] | None = None,
     display_range: tuple[float, float] = (0.0, 1.0),
     channels: Sequence[int] | None = None,
-    reference: Reference | None = None,
+    reference: Reference | Callable[[], Reference | None] | None = None,
     categories: Categories | None = None,
 ) -> View:
     """The figures for observations of `x_shape`: (C, H, W) are images, (P,) curves on `grid` (P,), or on 0 to P-1.
@@ -67,19 +67,18 @@ def view_of(
     dataset: Any,
     x_shape: tuple[int, ...],
     channels: Sequence[int] | None = None,
-    reference: Callable[[], Reference | None] = lambda: None,
+    reference: Callable[[], Reference | None] | None = None,
 ) -> View:
     """The figures for the observations of a data set, which may have a grid, a label, names and a range of its own.
 
-    channels: of images, those to draw; reference: called if the observations are rows of a table
+    channels: of images, those to draw; reference: called when rows of a table are drawn
     UserError for channels that the images do not have.
     """
     check_channels(x_shape, channels)
     names = dataset.names if dataset.names and len(dataset.names) == x_shape[0] else None
     if len(x_shape) == 3:
         return view(x_shape, display_range=dataset.display_range, channels=channels)
-    measure = reference() if dataset.grid is None and is_table(x_shape[0], names) else None
-    return view(x_shape, dataset.grid, dataset.label, names, reference=measure, categories=dataset.categories)
+    return view(x_shape, dataset.grid, dataset.label, names, reference=reference, categories=dataset.categories)
 
 
 def check_channels(x_shape: tuple[int, ...], channels: Sequence[int] | None) -> None:
