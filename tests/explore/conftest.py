@@ -23,9 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     t, k = rng.normal(size=400), rng.integers(0, 3, 400)
     rows = [[f"{40 + 10 * t[i] + 5 * k[i]:.1f}", "" if i % 9 == 0 else f"{t[i]:.2f}", f"{5 - 2 * t[i]:.2f}",
-             ["<script>alert(1)</script>", "b" * 900, "c"][k[i]]] for i in range(400)]  # fmt: skip
+             ["<script>alert(1)</script>", "b" * 900, "$$c$$"][k[i]]] for i in range(400)]  # fmt: skip
     with (here / "x.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["age", "<script>alert(2)</script>", "height", "label"], *rows])
+        csv.writer(file).writerows([["age", "<script>alert(2)</script>", "$$height$$", "label"], *rows])
     table = ("dataset=arrays", "dataset.path=x.csv", "architecture.hidden=[32]", "epochs=60", *FEW)
     vae(here, "train", *table, "latent_dim=3", "output=table")
     vae(here, "train", "experiment=beta_curves", "latent_dim=2", "epochs=4", *FEW, "output=curves")

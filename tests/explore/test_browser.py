@@ -207,6 +207,9 @@ def test_large_files(folder: Path, opened: Opened, tmp_path: Path, measured: Cal
             page.says(f"This file has {size} MB; at most 20 can be uploaded", 60)
         refused = resident(page)
         page.whole(SHOTS / "large_file.png")
+        (tmp_path / "empty.npy").touch()
+        give(page, tmp_path / "empty.npy")
+        page.says("This file is empty")
         give(page, tmp_path / "many.npy")
         end = time.monotonic() + 120
         while "many.npy, the first of 6,300" not in page.text():
@@ -313,6 +316,7 @@ def test_every_kind(run: str, width: int, folder: Path, opened: Opened) -> None:
         page.press("end here")
         choose(page, 6)
         assert "this did not work" not in page.text()
+        assert run != "table" or "$$c$$" in page.text()  # not typeset as a formula
         page.whole(SHOTS / f"{run}_{width}.png")
         assert page.js("return document.documentElement.scrollWidth <= window.innerWidth + 1")
 

@@ -18,7 +18,7 @@ from support.command_line import Copy, forked
 from support.small_runs import vae
 
 from vaecli.analysis.exploration import Coverage, Plane, plane_of
-from vaecli.plots.explore.look import dot_colours, safe
+from vaecli.plots.explore.look import CLASSES, DARK_CLASSES, LIGHT_TO_DARK, dot_colours, plain, safe
 from vaecli.plots.explore.map import contours
 
 
@@ -71,6 +71,28 @@ def test_names_are_shown_as_text() -> None:
     assert len(safe("x" * 10**6)) < 200
     colours, _ = dot_colours(np.arange(300.0), 300, [str(k) for k in range(300)])
     assert len(colours) == 300
+
+
+def test_colours_on_a_dark_ground() -> None:
+    """Each colour has one of its own there, which stands out from the ground."""
+    light, dark = LIGHT_TO_DARK["light"], LIGHT_TO_DARK["dark"]
+    assert len(light) == len(set(light)) == len(dark)
+    assert len(set(DARK_CLASSES)) == len(CLASSES) == 20
+    ground = luminance("#16181b")
+    assert min((luminance(colour) + 0.05) / (ground + 0.05) for colour in dark) > 3
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2."""
+    shares = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_formulas_are_shown_as_text() -> None:
+    """Nothing is left of what Bokeh takes for the beginning of a formula; what a reader sees is the same."""
+    assert not re.search(r"\$\$|\\[(\[]", plain(r"$$$x$$ \(a\) \[b\]"))
+    assert plain(r"$$x$$").replace("\u200b", "") == "$$x$$"
 
 
 def test_page_is_one_file(digits_run: Path, tmp_path: Path) -> None:

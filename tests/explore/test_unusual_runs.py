@@ -111,7 +111,7 @@ def test_gaps_and_300_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Many classes are coloured like numbers, from the first to the last; gaps do not show as NaN."""
     made = Made(labelled(tmp_path, [f"class {i % 300}" for i in range(900)]), monkeypatch, "train")
     assert "class 0" in made.page.overview.legend.text
-    assert "linear-gradient" in made.page.overview.legend.text
+    assert "class=ramp" in made.page.overview.legend.text
     made.page.encode_and_reply(*made.page.chosen(0))
     assert "ELBO" in made.text
     assert np.isfinite(made.page.answer.data["shown_x"][0]).all()
@@ -122,7 +122,7 @@ def test_labels_that_are_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     values, names = made.explored.labels
     assert names is None
     assert values.std() > 0.1
-    assert "linear-gradient" in made.page.overview.legend.text
+    assert "class=ramp" in made.page.overview.legend.text
 
 
 def test_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

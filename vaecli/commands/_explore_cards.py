@@ -69,15 +69,16 @@ def encoding(page: Page) -> list[Any]:
     """Takes an observation: by its index, from a file, or drawn."""
     n = len(page.explored.codes)
     index = Spinner(title=f"index, 0 to {n - 1:,}", low=0, high=n - 1, step=1, value=None, width=140)
-    index.on_change("value", page.safely(lambda attr, old, new: choose(page, new)))
+    index.on_change("value", page.safely(lambda attr, old, new: choose(page, new), page.refused))
     index.visible = page.explored.split is not None
+    page.after.append(lambda: setattr(index, "value", page.shown))
     upload = FileInput(title=f"or a file, as for input=, of at most {MAX_UPLOAD // 10**6} MB", width=280)
-    read = page.safely(lambda *_: uploaded(page, upload.filename, upload.value))
+    read = page.safely(lambda *_: uploaded(page, upload.filename, upload.value), page.refused)
 
     def when_named(attr: str, old: object, new: object) -> None:
-        """The browser sends the name after the content."""
+        """The browser sends the name after the content, and none if it has refused the file."""
         if upload.document is not None:
-            upload.document.add_next_tick_callback(lambda: read(attr, old, new))
+            upload.document.add_next_tick_callback(lambda: read(attr, old, new) if upload.filename else None)
 
     upload.on_change("value", when_named)
     parts: list[Any] = [wrapped(index, upload), page.refused]
@@ -95,16 +96,13 @@ def titled(text: str, plot: Any) -> Any:
 
 
 def choose(page: Page, i: object) -> None:
-    """Encode the observation with an index."""
-    if isinstance(i, int | float):
+    """Encode the observation with an index, unless it is shown."""
+    if isinstance(i, int | float) and i != page.shown:
         page.encode_and_reply(*page.chosen(int(i)))
 
 
 def uploaded(page: Page, name: Any, content: Any) -> None:
     """Encode the first observation of an uploaded file."""
-    if not name:  # the browser has refused the file
-        return
-    page.refused.update(text="", visible=False)
     called, data = str(name), base64.b64decode(content or "")
     if len(data) > MAX_UPLOAD:
         raise UserError(f"{called}: has {len(data) / 1e6:.0f} MB; at most {MAX_UPLOAD / 1e6:.0f} can be uploaded")
@@ -130,7 +128,7 @@ def pad(page: Page, view: ImagePlots) -> Any:
     black_to_white = LinearColorMapper(palette=[f"#{k:02x}{k:02x}{k:02x}" for k in range(256)], low=0, high=1)
     plot.image("image", source=strokes, x=0, y=0, dw=width, dh=height, color_mapper=black_to_white)
     drawing(plot, strokes)
-    strokes.on_change("data", page.safely(lambda attr, old, new: drawn(page, view, new["image"][0])))
+    strokes.on_change("data", page.safely(lambda attr, old, new: drawn(page, view, new["image"][0]), page.refused))
     clear = button("clear", lambda: setattr(strokes, "data", {"image": [blank]}), page, width=80)
     return stacked(Div(text="<span class=soft>or draw with the mouse</span>"), wrapped(plot, clear))
 

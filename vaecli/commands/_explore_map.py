@@ -52,23 +52,23 @@ class Overview:
         self.colour.on_change("value", self.safely(lambda *_: self.map.colour(self.recolour())))
         self.prior.on_change("active", self.safely(lambda *_: self.show_prior()))
 
-    def safely(self, act: Callable[..., None]) -> Callable[..., None]:
-        """`act` as a callback that shows its errors as a line on the page, without a traceback."""
+    def safely(self, act: Callable[..., None], where: Div | None = None) -> Callable[..., None]:
+        """`act` as a callback that shows its errors as a line on the page, without a traceback.
+
+        where: takes the line; None: the place above the decoding
+        """
+        place = self.message if where is None else where
 
         def callback(attr: str, old: object, new: object) -> None:
             try:
-                self.message.text = ""
+                place.text = ""
                 act(attr, old, new)
             except UserError as error:
-                self.say(str(error))
+                say(place, str(error))
             except Exception as error:  # a command would end here; the page stays usable
-                self.say(f"this did not work: {type(error).__name__}: {error}")
+                say(place, f"this did not work: {type(error).__name__}: {error}")
 
         return callback
-
-    def say(self, text: str) -> None:
-        """Show a line in the page."""
-        self.message.text = f"<span class=warn>{safe(text, 500)}</span>"
 
     def replane(self) -> None:
         """Draw the map over other axes."""
@@ -113,6 +113,11 @@ class Overview:
     def show_prior(self) -> None:
         draws = self.plane.coordinates(self.explored.prior) if self.prior.active else None
         self.map.show_prior(draws if draws is None or not self.one else draws[:, :1])
+
+
+def say(place: Div, text: str) -> None:
+    """Show a warning."""
+    place.text = f"<span class=warn>{safe(text, 500)}</span>"
 
 
 def safe_option(name: str) -> str:

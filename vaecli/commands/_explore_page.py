@@ -38,7 +38,7 @@ class Page:
             picture_of(e.view, side, title, e.sample, e.cells)
             for side, title in ((280, "decoding"), (170, "observation"), (170, "reconstruction"))
         )
-        self.terms, self.refused = Div(), Div(visible=False)
+        self.terms, self.refused = Div(), Div()  # refused: why an observation could not be encoded
         self.kind = RadioButtonGroup(labels=["mean of p(x|z)", "a draw"], active=0)
         self.file = ColumnDataSource(data={"name": [], "content": []})
         self.number, self.height = 0, float(np.median(e.heights))  # height: of the point, over a single latent
@@ -194,9 +194,9 @@ class Page:
         document.add_next_tick_callback(self.show)
 
 
-def button(label: str, act: Callable[[], None], page: Page, **settings: Any) -> Button:
-    """A button whose errors are a line on the page."""
+def button(label: str, act: Callable[[], None], page: Page, where: Div | None = None, **settings: Any) -> Button:
+    """A button whose errors are a line on the page, at `where`."""
     made = Button(label=label, **settings)
-    guarded = page.safely(lambda *_: act())
+    guarded = page.safely(lambda *_: act(), where)
     made.on_click(lambda: guarded("", None, None))
     return made

@@ -36,7 +36,7 @@ class Selection:
         self.one_class = Select(title="by class", options=[], width=150)
         self.range = RangeSlider(title="by value", start=0, end=1, value=(0, 1), step=0.01, visible=False)
         self.sheet, self.source = self._sheet()
-        save = button("save the row numbers", self.save, page, width=180)
+        save = button("save the row numbers", self.save, page, self.saved, width=180)
         page.map.dots.selected.on_change("indices", page.safely(lambda attr, old, new: self.show(new)))
         self.one_class.on_change("value", page.safely(lambda attr, old, new: self.by_class(new)))
         self.range.on_change("value_throttled", page.safely(lambda attr, old, new: self.by_value(*new)))

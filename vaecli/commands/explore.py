@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaecli.commands._explore_keys import Config
+from vaecli.utils.preload import preload_torch
 
 if TYPE_CHECKING:
     from vaecli.models.load import Run
@@ -17,6 +18,7 @@ __all__ = ["Config", "main"]
 def main(config: Config, *runs: Run) -> Iterator[Path]:
     """Serve the page until Ctrl-C, or write it as one file."""
     if config.output is None:
+        preload_torch()
         from vaecli.commands._explore_serve import serve
 
         serve(config)

@@ -37,10 +37,12 @@ const v = {
 };
 document.addEventListener("input", (event) => {  // before Bokeh reads the file; without one it does nothing
   const at = event.composedPath()[0], file = at.type == "file" ? at.files[0] : null;
-  if (!file || file.size <= limit) return;
+  if (!file || file.size > 0 && file.size <= limit) return;
   at.value = "";
-  refused.setv({visible: true, text: `<span class=warn>This file has ${Math.ceil(file.size / 1e6)} MB; ` +
-    `at most ${limit / 1e6} can be uploaded. Give the part of it that is to be encoded.</span>`});
+  const why = file.size == 0 ? "This file is empty: give one that has at least one observation." :
+    `This file has ${Math.ceil(file.size / 1e6)} MB; at most ${limit / 1e6} can be uploaded. ` +
+    "Give the part of it that is to be encoded.";
+  refused.text = `<span class=warn>${why}</span>`;
 }, true);
 document.addEventListener("keydown", (event) => {
   const at = event.composedPath()[0], name = at.tagName ?? "";
@@ -123,7 +125,7 @@ def follow(map: Map, ask: ColumnDataSource, answer: ColumnDataSource, source: Co
     """Send the map's moves and taps and the sliders' values as questions `ask`.
 
     answer: ends a question; what it says is written below the picture, whose `source` takes its columns shown_*
-    file: see `download`; refused: says that a file is too large to be uploaded
+    file: see `download`; refused: says that a file is empty or too large to be uploaded
     """
     answered = {"answer": answer, "ask": ask, "mark": map.mark, "plot": map.plot, "source": source, "colour": MARK,
                 "sliders": list(sliders), "dims": list(dims), "refused": refused, "limit": MAX_UPLOAD}  # fmt: skip

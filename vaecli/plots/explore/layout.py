@@ -8,7 +8,7 @@ from bokeh.document import Document
 from bokeh.models import Div, InlineStyleSheet, UIElement, Widget
 from bokeh.models.layouts import Column, Row
 
-from vaecli.plots.explore.look import CSS, safe, sheet
+from vaecli.plots.explore.look import CSS, LEGEND, safe, sheet
 
 TEMPLATE = """
 {% from macros import embed %}
@@ -35,10 +35,7 @@ PAGE = """
 {% from macros import embed %}
 {% block title %}{{ heading | e }}{% endblock %}
 {% block preamble %}<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>CSS_HERE
-.dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; }
-.key { display: inline-block; margin-right: 10px; white-space: nowrap; }
-</style>{% endblock %}
+<style>CSS_HERE</style>{% endblock %}
 {% block contents %}
 <main>
 <h1>{{ heading | e }}</h1><p class="soft">{{ lead | e }}</p>
@@ -49,7 +46,7 @@ PAGE = """
 </div>
 </main>
 {% endblock %}
-""".replace("CSS_HERE", CSS)
+""".replace("CSS_HERE", CSS + LEGEND)
 
 
 def arrange(document: Document, heading: str, roots: Mapping[str, UIElement], cards: Mapping[str, UIElement]) -> None:
@@ -68,11 +65,13 @@ def card(title: str, *children: UIElement) -> Column:
 
 
 def dress(*widgets: UIElement, style: InlineStyleSheet | None = None) -> None:
-    """Give widgets, and those within them, the page's style sheet."""
+    """Give widgets, and those within them, the page's style sheet; texts are shown as they are, not as formulas."""
     style = style or sheet()
     for widget in widgets:
         if isinstance(widget, Widget):
             widget.stylesheets = [*widget.stylesheets, style]
+        if isinstance(widget, Div):
+            widget.disable_math = True
         dress(*getattr(widget, "children", []), style=style)
 
 

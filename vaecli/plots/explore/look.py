@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -10,13 +11,15 @@ from bokeh.models import InlineStyleSheet
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure as bokeh_figure
 
-from vaecli.plots.palette import CLASS_COLOURS
+from vaecli.plots.palette import CLASS_COLOURS, DARK_CLASS_COLOURS
 from vaecli.utils.text import printable
 
 ACCENT = "#0072b2"
 PALE = "#bbbbbb"  # dots without a colour of their own
 LONGEST = 120  # characters of a name or label
 NUMBERS = [Viridis256[round(1.867 * k)].lower() for k in range(128)]  # without its palest yellow
+DARK_NUMBERS = [Viridis256[round(88 + 1.315 * k)].lower() for k in range(128)]  # on a dark ground, without its darkest blue
+FORMULA = re.compile(r"\$(?=\$)|\\(?=[(\[])")  # where $$, \( or \[ begins
 MAX_CLASSES = 20  # with colours of their own in the legend; more are coloured like numbers
 
 CSS = """
@@ -29,8 +32,8 @@ CSS = """
   --bk-outline-line-color: var(--line); }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
 main { max-width: 1240px; margin: 0 auto; padding: 10px 16px 40px; }
-h1 { font-size: 19px; margin: 4px 0; } h2 { font-size: 15px; margin: 12px 0 4px; }
-p { margin: 4px 0; } .warn { color: var(--warn); font-weight: 600; } #place { min-height: 22px; }
+h1 { font-size: 19px; margin: 4px 5px; } h2 { font-size: 15px; margin: 12px 0 4px; }
+p { margin: 4px 0; } main p { margin: 4px 5px; } .warn { color: var(--warn); font-weight: 600; } #place { min-height: 22px; }
 .soft { color: var(--soft); }
 .columns { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 4px 26px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 6px 26px;
@@ -52,23 +55,33 @@ input::file-selector-button { background: transparent; color: var(--ink); border
 .bk-btn:focus-visible, .bk-input:focus-visible, .noUi-handle:focus-visible { outline: 2px solid var(--accent);
   outline-offset: 1px; }
 .noUi-connect { background: var(--accent) !important; }
-.noUi-target { background: var(--line) !important; border-color: var(--line) !important; }
-.bk-clearfix, .bk-description { overflow-wrap: anywhere; }
+.noUi-target { background: var(--line) !important; border-color: var(--line) !important; box-shadow: none !important; }
+.bk-clearfix, .bk-description { overflow-wrap: anywhere; } .bk-clearfix:empty { display: none; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 h2 { font-size: 15px; margin: 12px 0 4px; }
-td { padding: 0 12px 0 0; } td b { white-space: nowrap; }
+td { padding: 0 12px 4px 0; vertical-align: top; } td b { white-space: nowrap; }
 td:first-child { white-space: nowrap; max-width: 150px; overflow: hidden; text-overflow: ellipsis; }
 .soft { color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
 code { overflow-wrap: anywhere; user-select: all; }
+"""
+LEGEND = """
 .key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; max-width: 100%; overflow: hidden;
   text-overflow: ellipsis; vertical-align: bottom; box-sizing: border-box; padding-right: 2px; }
-.dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; }
+.dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; background: var(--light); }
+.ramp { display: inline-block; width: 120px; height: 10px; background: linear-gradient(90deg, var(--light)); }
+@media (prefers-color-scheme: dark) { .dot { background: var(--dark); }
+  .ramp { background: linear-gradient(90deg, var(--dark)); } }
 """
 
 
 def sheet() -> InlineStyleSheet:
     """The style sheet of widgets; every page needs one of its own."""
-    return InlineStyleSheet(css=WIDGETS)
+    return InlineStyleSheet(css=WIDGETS + LEGEND)
+
+
+def plain(text: str) -> str:
+    """A figure's text from data, on one line, with a character of no width in what Bokeh would typeset as a formula."""
+    return FORMULA.sub("\\g<0>\u200b", printable(text))
 
 
 def safe(text: object, most: int = LONGEST) -> str:
@@ -102,19 +115,17 @@ def dot_colours(values: np.ndarray | None, n: int, classes: Sequence[str] | None
     if values is None:
         return np.full(n, packed(ACCENT)), ""
     if classes is not None and len(classes) <= MAX_CLASSES:
-        found = [class_colour(k) for k in range(len(classes))]
-        keys = (f"<span class=key><span class=dot style='background:{colour}'></span>{safe(name, 30)}</span>"
-                for colour, name in zip(found, classes, strict=True))  # fmt: skip
-        return from_table(values, found), "".join(keys)
+        keys = (f"<span class=key><span class=dot style='{by_ground([light], [dark])}'></span>{safe(name, 30)}</span>"
+                for light, dark, name in zip(CLASSES, DARK_CLASSES, classes, strict=False))  # fmt: skip
+        return from_table(values, CLASSES), "".join(keys)
     known = values[np.isfinite(values)]
     if classes is None:
         low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
     else:
         low, high = 0, len(classes) - 1
     shares = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    ramp = ", ".join(NUMBERS[::16])
     ends = (safe(classes[int(low)], 30), safe(classes[int(high)], 30)) if classes else (f"{low:.4g}", f"{high:.4g}")
-    bar = f"<span style='display:inline-block;width:120px;height:10px;background:linear-gradient(90deg,{ramp})'></span>"
+    bar = f"<span class=ramp style='{by_ground(NUMBERS[::16], DARK_NUMBERS[::16])}'></span>"
     return from_table(np.floor(127 * shares), NUMBERS), f"{ends[0]} {bar} {ends[1]}"
 
 
@@ -130,9 +141,18 @@ def packed(colour: str) -> np.uint32:
     return np.uint32(int(colour[1:] + "ff", 16))
 
 
-def class_colour(k: int) -> str:
-    """The colour of class k; beyond ten, darker ones."""
-    colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
-    if k < len(CLASS_COLOURS):
-        return colour
-    return "#" + "".join(f"{round(0.55 * int(colour[i : i + 2], 16)):02x}" for i in (1, 3, 5))
+def by_ground(light: Sequence[str], dark: Sequence[str]) -> str:
+    """The style of a part of the legend, on a light and on a dark ground."""
+    return f"--light:{','.join(light)};--dark:{','.join(dark)}"
+
+
+def mixed(colour: str, other: str, share: float) -> str:
+    """A colour that has a share of another."""
+    pairs = ((int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round((1 - share) * a + share * b):02x}" for a, b in pairs)
+
+
+# Beyond ten classes: darker ones, or on a dark ground paler ones.
+CLASSES = [*CLASS_COLOURS, *(mixed(colour, "#000000", 0.45) for colour in CLASS_COLOURS)]
+DARK_CLASSES = [*DARK_CLASS_COLOURS, *(mixed(colour, "#ffffff", 0.5) for colour in DARK_CLASS_COLOURS)]
+LIGHT_TO_DARK = {"light": [ACCENT, *CLASSES, *NUMBERS], "dark": ["#56b4e9", *DARK_CLASSES, *DARK_NUMBERS]}

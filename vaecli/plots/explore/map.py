@@ -8,6 +8,7 @@ import numpy as np
 from bokeh.models import (
     ColumnDataSource,
     CustomJSHover,
+    CustomJSTransform,
     HoverTool,
     LassoSelectTool,
     PanTool,
@@ -17,8 +18,9 @@ from bokeh.models import (
     WheelZoomTool,
 )
 from bokeh.plotting import figure as bokeh_figure
+from bokeh.transform import transform
 
-from vaecli.plots.explore.look import quiet, safe
+from vaecli.plots.explore.look import LIGHT_TO_DARK, packed, quiet, safe
 from vaecli.utils.text import printable, shorten
 
 MARK = "#d55e00"
@@ -26,6 +28,16 @@ BINS, SMOOTHING = 90, 2.0  # of the histogram from which contours are drawn
 SHARES = (0.5, 0.9, 0.99)  # of the prior within its contours
 EMPTY = 3.5  # the reach of axes without dots
 LABEL = "return names ? (names[value] ?? '') : isNaN(value) ? '' : Number(value.toPrecision(4)) + '';"
+
+
+# The dots' colours are those of a light ground; the browser knows whether the ground is dark.
+ON_GROUND = """
+const query = matchMedia("(prefers-color-scheme: dark)");
+if (!source.on_ground) { source.on_ground = true; query.addEventListener("change", () => source.change.emit()); }
+if (!query.matches || !xs.shape) return xs;
+const to = new Map(light.map((colour, i) => [colour, dark[i]])), next = Uint32Array.from(xs, (c) => to.get(c) ?? c);
+return new xs.constructor(next.buffer, xs.shape);
+"""
 
 
 class Map:
@@ -41,11 +53,13 @@ class Map:
         quiet(self.plot)
         empty: dict[str, list[float]] = {key: [] for key in ("x", "y", "label", "row", "colour")}
         self.dots = ColumnDataSource(data=empty)
-        self.drawn = self.plot.scatter("x", "y", source=self.dots, size=4, color="colour", line_color=None, alpha=0.7,
+        tables = {key: [int(packed(colour)) for colour in table] for key, table in LIGHT_TO_DARK.items()}
+        colour = transform("colour", CustomJSTransform(args={"source": self.dots, **tables}, v_func=ON_GROUND))
+        self.drawn = self.plot.scatter("x", "y", source=self.dots, size=4, color=colour, line_color=None, alpha=0.7,
                                        nonselection_alpha=0.12, selection_alpha=0.95)  # fmt: skip
         self.label = CustomJSHover(code=LABEL)
         self.hover = HoverTool(
-            renderers=[self.drawn], limit=1, attachment="above", formatters={"@label": self.label},
+            renderers=[self.drawn], limit=1, attachment="above", visible=False, formatters={"@label": self.label},
             tooltips="<div style='max-width:260px;overflow-wrap:anywhere'>row @row<br>@label{custom}</div>",
         )  # fmt: skip
         self.plot.add_tools(self.hover)

@@ -11,12 +11,12 @@ from bokeh.plotting import figure as bokeh_figure
 
 from vaecli.plots.columns import MAX_COLUMNS, Columns
 from vaecli.plots.curves import CurvePlots
-from vaecli.plots.explore.look import ACCENT, plain_figure
+from vaecli.plots.explore.look import ACCENT, plain, plain_figure
 from vaecli.plots.images import ImagePlots, in_bytes
 from vaecli.plots.style import limits
 from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import View
-from vaecli.utils.text import printable, shorten
+from vaecli.utils.text import shorten
 
 NAME = 26  # characters of a column's name
 GREY = "#808080"  # legible on white and on black
@@ -53,7 +53,7 @@ class ImagePicture:
 def bare_figure(wide: int, high: int, width: float, height: float) -> bokeh_figure:
     """A figure of wide x high pixels over width x height units, without axes."""
     return plain_figure(width=wide, height=high, x_range=Range1d(0, width), y_range=Range1d(0, height),
-                        min_border=0, outline_line_color="#999999", x_axis_type=None, y_axis_type=None)  # fmt: skip
+                        min_border=0, margin=5, outline_line_color="#999999", x_axis_type=None, y_axis_type=None)  # fmt: skip
 
 
 class CurvePicture:
@@ -67,7 +67,7 @@ class CurvePicture:
         self.plot = plain_figure(height=side, y_range=Range1d(low, high), name=title, **fluid(side, 1.5))
         self.plot.varea("t", "low", "high", source=self.source, fill_color=ACCENT, fill_alpha=0.25)
         self.plot.line("t", "x", source=self.source, line_color=ACCENT, line_width=2.5)
-        self.plot.xaxis.axis_label, self.plot.yaxis.axis_label = str(view.x_label), printable(str(view.label))
+        self.plot.xaxis.axis_label, self.plot.yaxis.axis_label = plain(str(view.x_label)), plain(str(view.label))
 
     def columns(self, x: np.ndarray, spread: np.ndarray | None = None) -> Shown:
         """The columns that show x (P,), with the standard deviations (P,) around it if they are known."""
@@ -85,20 +85,20 @@ class TablePicture:
 
     def __init__(self, view: TablePlots, side: int, title: str, data: np.ndarray, texts: Texts) -> None:
         self.reference, self.texts = Columns.choose(view.names, view.reference, data), texts
-        names = [shorten(printable(view.names[i]), NAME) for i in self.reference.places]
+        names = [shorten(plain(view.names[i]), NAME) for i in self.reference.places]
         self.names = [f"{name}\u200b{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
         blank = np.zeros(len(names))
         self.source = ColumnDataSource(data={"name": self.names, "x": blank, "low": blank, "high": blank,
                                              "text": [""] * len(names)})  # fmt: skip
-        height, right = 48 + 22 * min(len(names), MAX_COLUMNS), 4.9 if side > 200 else 5.8
-        self.plot = plain_figure(height=height, y_range=self.names[::-1], x_range=Range1d(-3.2, right), name=title,
+        height = 66 + 22 * min(len(names), MAX_COLUMNS)
+        self.plot = plain_figure(height=height, y_range=self.names[::-1], x_range=Range1d(-3.2, 6.2), name=title,
                                  **fluid(side, 1.8))  # fmt: skip
         self.plot.hbar("name", height=0.6, left=0, right="x", source=self.source, fill_color=ACCENT, line_color=None)
         self.plot.hbar("name", height=0.12, left="low", right="high", source=self.source, fill_color=GREY,
                        line_color=None)  # fmt: skip
         self.plot.add_layout(LabelSet(x=3.1, y="name", text="text", source=self.source, text_font_size="12px",
                                       text_baseline="middle", text_color=GREY))  # fmt: skip
-        self.plot.xaxis.axis_label = "standard deviations from the mean" if side > 200 else "sd from the mean"
+        self.plot.xaxis.axis_label = "standard deviations\nfrom the mean"
         self.plot.xaxis.ticker = [-3, -2, -1, 0, 1, 2, 3] if side > 200 else [-2, 0, 2]
         self.plot.ygrid.visible = False
 
