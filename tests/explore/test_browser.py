@@ -360,5 +360,10 @@ def test_run_that_is_overwritten(folder: Path, opened: Opened) -> None:
         page.drag("latent map", [(0.4, 0.4)])
         assert shown(page) != before
         shutil.rmtree(folder / "copy")
+        page.says("is gone: this page keeps the model")
+        dots = "Bokeh.documents[0].get_model_by_name('latent map').renderers[0].data_source"
+        page.js(f"{dots}.selected.indices = [1, 2];")
+        page.press("save the row numbers")
+        page.says("there is no folder to write")
         page.press("latents.npy")
         assert np.load(page.downloaded("latents.npy")).shape == (1, 2)

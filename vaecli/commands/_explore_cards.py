@@ -44,13 +44,12 @@ def fill_page(document: Document, frame: Frame, overview: Overview, others_explo
     if others_explored:
         cards["second"].insert(0, card("The same observation in the other runs", *others(page, others_explored)))
     page.start(document, cards)
-    warned: list[bool] = []
+    told = [""]
 
     def look() -> None:
-        if first.overwritten and not warned:
-            warned.append(True)
-            frame.say(lead(first), "The run has been written again since: this page shows the earlier model. "
-                      "Start vae explore again to see the new one.")  # fmt: skip
+        if (changed := first.changed) != told[0]:
+            told[0] = changed
+            frame.say(lead(first), changed)
 
     document.add_periodic_callback(look, 2000)
 

@@ -130,6 +130,8 @@ class Selection:
         if not indices:
             raise UserError("nothing is selected: draw around dots with the lasso first")
         folder = self.e.run.folder.path
+        if not folder.is_dir():
+            raise UserError(f"{folder} is gone: there is no folder to write the row numbers to")
         path = next(p for k in range(1, 10_000) if not (p := Path(folder, f"selection-{k}.rows")).exists())
         RowFile(self.e.dataset_name, self.e.part, self.e.checksum, [self.e.rows[i] for i in indices]).write(path)
         repeat = ["vae-train", setting("repeat", folder)]

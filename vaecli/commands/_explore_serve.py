@@ -123,7 +123,7 @@ def show(document: Document, config: Config, loading: Future[list[Explored]]) ->
     loading.add_done_callback(lambda _: then(dots))
 
 
-class Site(BokehTornado):
+class Site(BokehTornado):  # type: ignore[misc]
     """Serves those parts of Bokeh's JavaScript that the page needs, which are 1.7 of 4 MB."""
 
     def resources(self, absolute_url: str | bool | None = None) -> Resources:

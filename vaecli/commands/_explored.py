@@ -84,9 +84,13 @@ class Explored:
         return Coverage(self.codes)
 
     @property
-    def overwritten(self) -> bool:
-        """Whether the run's checkpoint is another one than when it was loaded."""
-        return written(self.run) != self.written
+    def changed(self) -> str:
+        """What has happened to the run's checkpoint since it was loaded; empty: nothing."""
+        now = written(self.run)
+        if now is None:
+            return f"{self.run.folder.checkpoint(self.run.checkpoint)} is gone: this page keeps the model that it has."
+        again = "The run has been written again since: this page shows the earlier model."
+        return "" if now == self.written else f"{again} Start vae explore again to see the new one."
 
     def command(self, name: str, *words: str, data: bool = True, split: bool = True) -> str:
         """The command line `vae NAME` on this run; data: with the keys of its data, split: with the split shown."""

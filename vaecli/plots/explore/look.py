@@ -18,7 +18,7 @@ ACCENT = "#0072b2"
 PALE = "#bbbbbb"  # dots without a colour of their own
 LONGEST = 120  # characters of a name or label
 NUMBERS = [Viridis256[round(1.867 * k)].lower() for k in range(128)]  # without its palest yellow
-DARK_NUMBERS = [Viridis256[round(88 + 1.315 * k)].lower() for k in range(128)]  # on a dark ground, without its darkest blue
+DARK_NUMBERS = [Viridis256[round(88 + 1.315 * k)].lower() for k in range(128)]  # without its darkest
 FORMULA = re.compile(r"\$(?=\$)|\\(?=[(\[])")  # where $$, \( or \[ begins
 MAX_CLASSES = 20  # with colours of their own in the legend; more are coloured like numbers
 
@@ -33,7 +33,8 @@ CSS = """
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
 main { max-width: 1240px; margin: 0 auto; padding: 10px 16px 40px; }
 h1 { font-size: 19px; margin: 4px 5px; } h2 { font-size: 15px; margin: 12px 0 4px; }
-p { margin: 4px 0; } main p { margin: 4px 5px; } .warn { color: var(--warn); font-weight: 600; } #place { min-height: 22px; }
+p { margin: 4px 0; } main p { margin: 4px 5px; } .warn { color: var(--warn); font-weight: 600; }
+#place { min-height: 22px; }
 .soft { color: var(--soft); }
 .columns { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 4px 26px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 6px 26px;
@@ -67,7 +68,8 @@ code { overflow-wrap: anywhere; user-select: all; }
 LEGEND = """
 .key { display: inline-block; margin: 0 10px 2px 0; white-space: nowrap; max-width: 100%; overflow: hidden;
   text-overflow: ellipsis; vertical-align: bottom; box-sizing: border-box; padding-right: 2px; }
-.dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px; background: var(--light); }
+.dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 4px;
+  background: var(--light); }
 .ramp { display: inline-block; width: 120px; height: 10px; background: linear-gradient(90deg, var(--light)); }
 @media (prefers-color-scheme: dark) { .dot { background: var(--dark); }
   .ramp { background: linear-gradient(90deg, var(--dark)); } }

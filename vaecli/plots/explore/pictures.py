@@ -53,7 +53,8 @@ class ImagePicture:
 def bare_figure(wide: int, high: int, width: float, height: float) -> bokeh_figure:
     """A figure of wide x high pixels over width x height units, without axes."""
     return plain_figure(width=wide, height=high, x_range=Range1d(0, width), y_range=Range1d(0, height),
-                        min_border=0, margin=5, outline_line_color="#999999", x_axis_type=None, y_axis_type=None)  # fmt: skip
+                        min_border=0, margin=5, outline_line_color="#999999", x_axis_type=None,
+                        y_axis_type=None)  # fmt: skip
 
 
 class CurvePicture:
