@@ -15,7 +15,10 @@ from support.command_line import called, trained
 from support.figures import written
 from support.small_runs import draw_pictures, with_pictures
 from support.thinned import every
+from torch import Tensor
 
+from vaecli.analysis.metrics import elbo_terms
+from vaecli.models.vae import VAE
 from vaecli.plots.style import DPI, SCREEN
 
 MANY = {"sample": "n=3000", "reconstruct": "n=100", "traverse": "steps=100", "manifold": "n=30"}
@@ -122,6 +125,25 @@ def test_pictures_of_much_fit_on_a_screen(
     assert cpu_seconds() - before < 5
     assert fits(tmp_path / "a.png"), (command, size(tmp_path / "a.png"))
     assert all(map(fits, (run / "images").iterdir()))
+
+
+@pytest.mark.parametrize(("args", "draws"), [
+    (("format=npz", "n=40"), 500), (("format=png", "n=2"), 500), (("format=png", "n=40"), 25), (("format=png",), 100),
+])  # fmt: skip
+def test_a_picture_of_many_takes_fewer_draws_for_each(
+    args: tuple[str, ...], draws: int, digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = set()
+
+    def terms(model: VAE, x: Tensor, n_samples: int) -> dict[str, Tensor]:
+        asked.add(n_samples)
+        return elbo_terms(model, x, 1)
+
+    monkeypatch.setattr("vaecli.commands.reconstruct.elbo_terms", terms)
+    output = f"output=r.{args[0].removeprefix('format=')}"
+    done = called("reconstruct", f"run={digits_run}", *args, output, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert asked == {draws}
 
 
 @pytest.mark.parametrize(

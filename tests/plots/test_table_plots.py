@@ -172,6 +172,17 @@ def test_an_outlier_leaves_the_others_apart() -> None:
     assert "4.5M" not in words(figure)
 
 
+def test_labels_of_steps_lie_at_equal_distances() -> None:
+    view = TablePlots(["a", "b", "c"], Reference(np.zeros(3), np.ones(3)))
+    numbers = [f"{t:.2f}" for t in np.linspace(0, 1, 12)]
+    path = check(view.strips(RNG.standard_normal((1, 14, 3)), [""], ["data 3", *numbers, "data 500"], "title"))
+    assert [label.get_text() for label in path.axes[0].get_xticklabels()] == ["data 3", *numbers, "data 500"]
+    latents = check(view.strips(RNG.standard_normal((6, 9, 3)), list("abcdef"), [f"{k / 3:.1f}" for k in range(-9, 0)]))
+    places = latents.axes[0].get_xticks()
+    assert len(places) > 2
+    assert len(set(np.diff(places))) == 1
+
+
 def test_scores_beyond_the_axis_are_counted() -> None:
     ordinary, scores = -20 + RNG.standard_normal(80), np.append(-20 + RNG.standard_normal(50), [-145.0, -863.0])
     figure = check(show_odd_rows(ordinary, scores, scores < -100, None, "title"))

@@ -43,7 +43,8 @@ from vaecli.utils.text import rich, shorten
 from vaecli.utils.types import NonNegativeInt, Part, PositiveInt, Seed, Values
 
 MAX_PRINTED = 50  # observations; the files have more
-TERMS_SAMPLES = 500  # draws of z for each observation's ELBO
+TERMS_SAMPLES = 500  # draws of z for each observation's ELBO ...
+PICTURE_DRAWS, LEAST_SAMPLES = 1000, 20  # ... in a picture fewer if these are so many in total, but at least 20
 DEFAULT_DRAWN = 10  # observations in a picture, unless n is given
 
 
@@ -96,7 +97,9 @@ def main(config: Config, *runs: Run) -> Path:
     most = view.most_observations(1 + len(runs) * (1 + (config.draws or 0))) if config.format == "png" else None
     every = observations(runs[0], config)
     seen = select(every, "", most, None)
-    reconstructions = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0) for run in runs]
+    several = PICTURE_DRAWS if config.format == "png" else TERMS_SAMPLES * len(seen.x)
+    samples = max(LEAST_SAMPLES, min(TERMS_SAMPLES, several // max(len(seen.x), 1)))
+    reconstructions = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0, samples) for run in runs]
     labels = titles([run.config for run in runs], [run.folder.name for run in runs])
     print_terms(seen, reconstructions, labels, class_names(seen.y, seen.called.classes))
     if bool(seen.x.isnan().any()):
@@ -149,20 +152,22 @@ def observations(run: Run, config: Config) -> Observations:
     return select(read_input(run, config.input), f"input={config.input}", n, config.indices)
 
 
-def reconstruct(run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: int = 0) -> Reconstruction:
+def reconstruct(
+    run: Run, x: Tensor, mode: Mode = "mean", seed: int = 0, draws: int = 0, samples: int = TERMS_SAMPLES
+) -> Reconstruction:
     """Decode the posterior means of x (N, *x_shape) and `draws` draws of z for each; estimate each ELBO.
 
-    An ELBO is estimated from TERMS_SAMPLES draws of its own.
+    An ELBO is estimated from `samples` draws of its own.
     """
     check_memory(8 * draws * x.numel(), f"draws={draws}", "ask for fewer")
     again, terms = [], []
-    n = max(1, min(10, run.model.rows_at_once() // TERMS_SAMPLES))
+    n = max(1, min(10, run.model.rows_at_once() // samples))
     x = x.to(next(run.model.parameters()).device)
     with evaluating(run.model, seed):
         parts = x.split(n)
         for part in progress_bar("reconstructing", len(parts))(parts):
             again.append(decode_part(run.model, run.model.encode(part).mean, mode == "draw").cpu())
-            terms.append(elbo_terms(run.model, part, TERMS_SAMPLES))
+            terms.append(elbo_terms(run.model, part, samples))
         z = torch.cat(
             [run.model.encode(part).sample((draws,)) for part in x.split(inference_batch_size(run.model))], dim=1
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -254,10 +255,14 @@ def _map(ax: Axes, values: np.ndarray, reach: float, **how: Any) -> Any:
 
 
 def _steps(ax: Axes, names: Sequence[str], width: float) -> None:
-    """The names of steps below a map, as many as fit, including the first and the last."""
-    widest = max(text_size(name, SMALL)[0] for name in names) + 0.08
-    fitting = max(2, min(len(names), int(width / widest)))
-    places = np.unique(np.linspace(0, len(names) - 1, fitting).round().astype(int))
+    """The names of steps below a map at equal distances, as many as fit, and the last one."""
+    last, half = len(names) - 1, [text_size(name, SMALL)[0] / 2 + 0.04 for name in names]
+    for apart in sorted(range(1, last + 1), key=lambda n: (last % n > 0 or n == last, n)):  # equal ones first
+        places = [*range(0, last - apart + 1, apart), last]
+        if all(half[i] + half[j] <= (j - i) * width / len(names) for i, j in pairwise(places)):
+            break
+    else:
+        places = sorted({0, last})
     ax.set_xticks(places, [names[i] for i in places], fontsize=SMALL)
     ax.tick_params(axis="x", length=2)
 
