@@ -655,6 +655,15 @@ def test_input_in_the_data_s_own_units(table_run: Path, tmp_path: Path) -> None:
             read_input(run, str(tmp_path / name))
 
 
+def test_grey_values_off_any_grid_are_not_told_of_levels(tmp_path: Path) -> None:
+    """5 channels of real numbers, as of a satellite: discretized_logistic would refuse them."""
+    np.save(tmp_path / "x.npy", RNG.random((20, 5, 6, 6), dtype=np.float32))
+    small = ("train", "dataset=arrays", "dataset.path=x.npy", "epochs=1", "architecture.hidden=[8]", "device=cpu")
+    done = called(*small, "output=a", cwd=tmp_path)
+    assert "For a likelihood of the grey data use decoder=gaussian\n" in done.stdout  # no key `binarize` in arrays
+    assert "warning" not in called(*small, "decoder=gaussian", "output=b", cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize("data", ["array", "folder"])
 def test_the_way_through(data: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images, from an array of real numbers and from a folder."""

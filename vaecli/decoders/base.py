@@ -25,6 +25,7 @@ class DataFacts(NamedTuple):
 
     can_standardize: bool = False  # whether the data set has the key `standardize`
     columns: Sequence[ColumnKind] | None = None  # the kinds of a table's columns, if they are asked for
+    can_binarize: bool = True  # whether the data set has the key `binarize`
 
     @property
     def remedy(self) -> str:

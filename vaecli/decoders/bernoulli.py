@@ -16,7 +16,7 @@ GREY = (
     "grey values under decoder=bernoulli: all figures are expectations over binary images, not densities of grey data. "
     "The images are drawn with the grey values as probabilities, and the figures are not comparable with those for "
     "binarised data. "
-    "For a likelihood of the grey data use decoder=discretized_logistic; for binary ones dataset.binarize=dynamic."
+    "For a likelihood of the grey data use decoder={better}"
 )
 
 
@@ -104,4 +104,7 @@ class Bernoulli(Decoder):
 
     def check(self, data: DataFacts) -> str | None:
         check_unit_interval("bernoulli", data)
-        return None if data.binary else GREY
+        if data.binary:
+            return None
+        binary = "; for binary data dataset.binarize=dynamic" if data.can_binarize else ""
+        return GREY.format(better="gaussian" if data.step is None else "discretized_logistic") + binary

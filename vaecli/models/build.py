@@ -205,12 +205,14 @@ def check_usable(train: Split, gaps: bool = False) -> None:
 
 def data_facts(split: Split, step: float | None = None, dataset: Values | None = None) -> DataFacts:
     """What a decoder needs to know about data; step: of a grid that they may lie on; dataset: their option."""
-    can_standardize = "standardize" in (dataset or {})
     low, high, binary = split.range
     if binary or split.levels > 1:
-        return DataFacts(low, high, binary, 1.0 if binary else 1 / split.levels, can_standardize)
-    steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
-    return DataFacts(low, high, binary, next((s for s in steps if lies_on(split, s)), None), can_standardize)
+        found: float | None = 1.0 if binary else 1 / split.levels
+    else:
+        steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
+        found = next((s for s in steps if lies_on(split, s)), None)
+    keys = dataset or {}
+    return DataFacts(low, high, binary, found, "standardize" in keys, can_binarize="binarize" in keys)
 
 
 def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:
