@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -134,3 +135,16 @@ def name_width(names: Sequence[str], most: float, size: float = LABEL) -> float:
 def label_size(row: float) -> float:
     """The text size in points for rows of so many inches."""
     return min(float(LABEL), 54 * row)
+
+
+def label_steps(ax: Axes, names: Sequence[str], width: float) -> None:
+    """The names of steps below a map at equal distances, as many as fit, and the last one."""
+    last, half = len(names) - 1, [text_size(name, SMALL)[0] / 2 + 0.04 for name in names]
+    for apart in sorted(range(1, last + 1), key=lambda n: (last % n > 0 or n == last, n)):  # equal ones first
+        places = [*range(0, last - apart + 1, apart), last]
+        if all(half[i] + half[j] <= (j - i) * width / len(names) for i, j in pairwise(places)):
+            break
+    else:
+        places = sorted({0, last})
+    ax.set_xticks(places, [names[i] for i in places], fontsize=SMALL)
+    ax.tick_params(axis="x", length=2)

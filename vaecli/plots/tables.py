@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaecli.plots.columns import MAX_COLUMNS, UNITS, Columns, Reference, label_size, name_width, one_line
+from vaecli.plots.columns import (
+    MAX_COLUMNS,
+    UNITS,
+    Columns,
+    Reference,
+    label_size,
+    label_steps,
+    name_width,
+    one_line,
+)
 from vaecli.plots.histograms import Categories, show_rows
 from vaecli.plots.style import (
     COLOURS,
@@ -139,7 +147,7 @@ class TablePlots:
         for ax, label, values in zip(axes, row_labels, columns.standard(x), strict=True):
             shown = _map(ax, values.T, reach, aspect="auto")
             ax.set_title(wrap(label, max(width, STRIP), LABEL), fontsize=LABEL, pad=4)
-            _steps(ax, names, max(width, STRIP))
+            label_steps(ax, names, max(width, STRIP))
             for step in {s % steps for s in mark or []}:
                 ax.axvline(step - 0.5 if step else 0.5, color="white", linewidth=4)
             if width / steps >= CELL and size >= SMALL:
@@ -252,19 +260,6 @@ def _map(ax: Axes, values: np.ndarray, reach: float, **how: Any) -> Any:
     """Values (k, S) in standard units, grey where there is none."""
     ax.set_facecolor("#dddddd")
     return ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest", **how)
-
-
-def _steps(ax: Axes, names: Sequence[str], width: float) -> None:
-    """The names of steps below a map at equal distances, as many as fit, and the last one."""
-    last, half = len(names) - 1, [text_size(name, SMALL)[0] / 2 + 0.04 for name in names]
-    for apart in sorted(range(1, last + 1), key=lambda n: (last % n > 0 or n == last, n)):  # equal ones first
-        places = [*range(0, last - apart + 1, apart), last]
-        if all(half[i] + half[j] <= (j - i) * width / len(names) for i, j in pairwise(places)):
-            break
-    else:
-        places = sorted({0, last})
-    ax.set_xticks(places, [names[i] for i in places], fontsize=SMALL)
-    ax.tick_params(axis="x", length=2)
 
 
 def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float, cell: float) -> None:
