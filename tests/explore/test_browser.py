@@ -237,6 +237,19 @@ def test_without_a_private_name(folder: Path, opened: Opened) -> None:
         page.picture(SHOTS / "without_a_private_name.png")
 
 
+def test_opened_again(folder: Path, opened: Opened) -> None:
+    """A page that is loaded again, and one in a second browser, can be moved through as the first."""
+    with explored("run=two", cwd=folder) as address:
+        page = opened(address)
+        page.driver.get(address)
+        page.ready()
+        for one in (page, opened(address, dark=True)):
+            old = shown(one)
+            one.drag("latent map", [(0.5, 0.5), (0.3, 0.3)])
+            assert shown(one) != old
+            one.seen += one.errors()
+
+
 def test_select_and_train_again(folder: Path, opened: Opened) -> None:
     """A lasso's rows become a file, which training leaves out, and which the commands that the page names read."""
     with explored("run=two", "split=train", "n=3000", cwd=folder) as address:

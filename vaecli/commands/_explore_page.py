@@ -189,7 +189,7 @@ class Page:
         with document.models.freeze():  # it looks through all models once, not at each change
             self.frame.fill(above, over.legend, [self.message, self.kind, self.picture.plot], latents, cards)
         with document.models.freeze():
-            follow(self.map, self.ask, self.answer, self.picture.source, self.sliders, self.dims, self.file,
+            follow(document, self.map, self.ask, self.answer, self.picture.source, self.sliders, self.dims, self.file,
                    self.refused)  # fmt: skip
         document.add_next_tick_callback(self.show)
 

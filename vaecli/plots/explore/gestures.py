@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bokeh.events import Pan, PanEnd, PanStart, Tap
+from bokeh.document import Document
+from bokeh.events import DocumentReady, Pan, PanEnd, PanStart, Tap
 from bokeh.models import ColumnDataSource, CustomJS, Div, Model, Slider
 from bokeh.plotting import figure as bokeh_figure
 
@@ -77,6 +78,7 @@ ANSWERED = (
     BEGIN
     + """
 const data = answer.data;
+if (!data.n[0]) return;  // the page is there before its first answer
 const shown = {...source.data};
 for (const key in shown) if (`shown_${key}` in data) shown[key] = data[`shown_${key}`][0];
 source.setv({data: shown}, {sync: false});
@@ -120,7 +122,7 @@ for (let i = 0; i < file.data.name.length; i++) {
 """
 
 
-def follow(map: Map, ask: ColumnDataSource, answer: ColumnDataSource, source: ColumnDataSource,
+def follow(document: Document, map: Map, ask: ColumnDataSource, answer: ColumnDataSource, source: ColumnDataSource,
            sliders: Sequence[Slider], dims: Sequence[int], file: ColumnDataSource, refused: Div) -> None:  # fmt: skip
     """Send the map's moves and taps and the sliders' values as questions `ask`.
 
@@ -129,7 +131,9 @@ def follow(map: Map, ask: ColumnDataSource, answer: ColumnDataSource, source: Co
     """
     answered = {"answer": answer, "ask": ask, "mark": map.mark, "plot": map.plot, "source": source, "colour": MARK,
                 "sliders": list(sliders), "dims": list(dims), "refused": refused, "limit": MAX_UPLOAD}  # fmt: skip
-    answer.js_on_change("data", CustomJS(args=answered, code=ANSWERED))
+    show = CustomJS(args=answered, code=ANSWERED)
+    answer.js_on_change("data", show)
+    document.js_on_event(DocumentReady, show)  # a page that is opened again has its first answer when it comes
     for slider, index in zip(sliders, dims, strict=True):
         slider.js_on_change("value", CustomJS(args={"index": index}, code=SLIDE))
     names: dict[str, Model] = {"mark": map.mark, "lasso": map.lasso, "hand": map.hand, "hover": map.hover,

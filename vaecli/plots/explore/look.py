@@ -32,7 +32,7 @@ CSS = """
   --bk-outline-line-color: var(--line); }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
 main { max-width: 1240px; margin: 0 auto; padding: 10px 16px 40px; }
-h1 { font-size: 19px; margin: 4px 5px; } h2 { font-size: 15px; margin: 12px 0 4px; }
+h1 { font-size: 19px; margin: 4px 5px; } h2 { font-size: 15px; margin: 12px 5px 4px; }
 p { margin: 4px 0; } main p { margin: 4px 5px; } .warn { color: var(--warn); font-weight: 600; }
 #place { min-height: 22px; }
 .soft { color: var(--soft); }
