@@ -20,7 +20,7 @@ MISSING = ("", "None", "nan", "<NA>", "NaT")  # how a missing cell of a data fra
 def numbers_of(frame: Any, columns: Sequence[str], categories: Categories) -> np.ndarray:
     """The columns of a frame (N, d) as a model takes them: codes of categories, NaN where a cell is missing."""
     missing = [name for name in columns if name not in frame.columns]
-    check_none_missing("x", "the run's data", missing, len(columns), [str(name) for name in frame.columns])
+    check_none_missing("x", "of the run's data", missing, len(columns), [str(name) for name in frame.columns])
     several = [column(name, frame[name], texts) for name, texts in zip(columns, categories, strict=True)]
     return np.stack(several, axis=1) if several else np.zeros((len(frame), 0))
 
