@@ -1,12 +1,13 @@
 """How long a training step takes, beside its matrix products and other ways to write it: a table of every case.
 
     python benchmarks/speed.py DATA [--cases mnist,beta] [--rounds 7] [--steps 50] [--threads 1] [--clock cpu]
-                               [--jax PYTHON] [--write docs/performance.md]
+                               [--compile] [--jax PYTHON] [--pythae PYTHON] [--write docs/performance.md]
 
 DATA is the folder that holds MNIST/raw. vaecli's rows are epochs of a real `vae-train` in an empty folder; between two
 of them every other row of the case takes as many steps, so that all see the same machine. Printed are medians over the
 rounds and their ratios to the floor. --clock cpu counts processor time instead of time, for a machine that others use.
---jax names a Python that has jax (extra `bench`); without it that row is not measured. See docs/performance.md.
+--compile trains with compile=true. --jax names a Python that has jax (extra `bench`), --pythae one that has pythae;
+without them those rows are not measured. See docs/performance.md.
 """
 
 from __future__ import annotations
@@ -99,12 +100,14 @@ def interleaved(others: dict[str, Callable[[], float]], clock: Callable[[], floa
         yield
 
 
-class Jax:
-    """One jitted scan per epoch, in a process of its own that waits between its rounds."""
+class Waiting:
+    """A row in a process of its own, which waits between its rounds: JAX's one jitted scan per epoch, or pythae."""
 
-    def __init__(self, python: str, case: Case, steps: int, clock: str, threads: int) -> None:
-        flags = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()} intra_op_parallelism_threads={threads}"
-        words = [python, str(Path(__file__).with_name("speed_jax.py")), case.text(), str(steps), clock]
+    def __init__(self, python: str, script: str, case: Case, args: argparse.Namespace) -> None:
+        flags = (
+            f"--xla_cpu_multi_thread_eigen={str(args.threads > 1).lower()} intra_op_parallelism_threads={args.threads}"
+        )
+        words = [python, str(Path(__file__).with_name(script)), case.text(), str(args.steps), args.clock]
         environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
         self.process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -133,9 +136,11 @@ def measure(case: Case, args: argparse.Namespace) -> Timed:
         one = row(case, x)
         others[row.__name__.lower()] = lambda one=one: one.timed(clock)
     if args.jax and case.widths:
-        others["jax"] = Jax(args.jax, case, args.steps, args.clock, args.threads)
+        others["jax"] = Waiting(args.jax, "speed_jax.py", case, args)
+    if args.pythae and case == CASES["mnist"]:
+        others["pythae"] = Waiting(args.pythae, "speed_pythae.py", case, args)
     found = Timed({name: [] for name in [*others, "vaecli (a)", "vaecli (b)"]})
-    words = words_of(case, args.data, args.steps, args.rounds)
+    words = words_of(case, args.data, args.steps, args.rounds) + ["compile=true"] * args.compile
     with tempfile.TemporaryDirectory() as place, chdir(place), interleaved(others, clock, found):
         if not case.words:
             words[:0] = table(round(args.steps * case.batch / 0.9), case.widths[0])  # a tenth is for testing
@@ -180,7 +185,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--jax")
+    parser.add_argument("--pythae")
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()
     args.data = str(Path(args.data).absolute())
@@ -199,10 +206,10 @@ def main() -> None:
 
 def command_line(args: argparse.Namespace) -> str:
     """What was typed, without this machine's own paths."""
-    jax = " --jax PYTHON" if args.jax else ""
+    more = " --compile" * args.compile + " --jax PYTHON" * bool(args.jax) + " --pythae PYTHON" * bool(args.pythae)
     return (
         f"python benchmarks/speed.py DATA --cases {args.cases} --rounds {args.rounds} --steps {args.steps} "
-        f"--threads {args.threads} --clock {args.clock}{jax}"
+        f"--threads {args.threads} --clock {args.clock}{more}"
     )
 
 
