@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.jit._fuser import optimized_execution
 
 from vaecli.objectives.base import Estimate
 from vaecli.training.simplify import lift, simplify
@@ -111,7 +110,7 @@ def interpreted(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequence[A
 
     def replay(*inputs: Tensor) -> Sequence[Any]:
         found: list[Tensor | None] = [None] * len(outputs)
-        with optimized_execution(False):
+        with torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
             for i, value in zip(present, script(*inputs), strict=True):
                 found[i] = value
         return found
