@@ -110,7 +110,7 @@ def interpreted(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequence[A
 
     def replay(*inputs: Tensor) -> Sequence[Any]:
         found: list[Tensor | None] = [None] * len(outputs)
-        with torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
+        with torch.jit.optimized_execution(False):
             for i, value in zip(present, script(*inputs), strict=True):
                 found[i] = value
         return found
