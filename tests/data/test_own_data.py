@@ -648,7 +648,7 @@ def test_input_in_the_data_s_own_units(table_run: Path, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("mass,width\n1,2\n3,4\n")
     for name, message in (
         ("wide.npy", r"expected \(N, 3\)"),
-        ("other.csv", "has no column length"),
+        ("other.csv", "lacks 2 of 3 columns .*: length, charge"),
         ("a", "no such file"),
     ):
         with pytest.raises(UserError, match=message):

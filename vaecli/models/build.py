@@ -211,8 +211,8 @@ def data_facts(split: Split, step: float | None = None, dataset: Values | None =
     else:
         steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
         found = next((s for s in steps if lies_on(split, s)), None)
-    keys = dataset or {}
-    return DataFacts(low, high, binary, found, "standardize" in keys, can_binarize="binarize" in keys)
+    keys, can_binarize = dataset or {}, dataset is None or "binarize" in dataset
+    return DataFacts(low, high, binary, found, "standardize" in keys, can_binarize=can_binarize)
 
 
 def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:
