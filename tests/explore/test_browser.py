@@ -191,7 +191,7 @@ def give(page: Browser, path: Path) -> None:
 
 
 def test_large_files(folder: Path, opened: Opened, tmp_path: Path, measured: Callable[[str], None]) -> None:
-    """Up to 20 MB are encoded; more are refused before they are read, whatever they are, and the page goes on."""
+    """Up to 20 MB are encoded, again where the same file has changed; more are refused before they are read."""
     np.save(tmp_path / "one.npy", np.zeros((2, 1, 28, 28), np.float32))
     np.save(tmp_path / "many.npy", np.zeros((6_300, 1, 28, 28), np.float32))
     for name, size in (("a.npy", 21), ("a.csv", 120), ("a.png", 200)):
@@ -201,6 +201,9 @@ def test_large_files(folder: Path, opened: Opened, tmp_path: Path, measured: Cal
         page = opened(address)
         give(page, tmp_path / "one.npy")
         page.says("one.npy, the first of 2", 60)
+        np.save(tmp_path / "one.npy", np.zeros((3, 1, 28, 28), np.float32))
+        give(page, tmp_path / "one.npy")
+        page.says("one.npy, the first of 3", 60)
         before, highest = resident(page), 0.0
         for name, size in (("a.npy", 21), ("a.csv", 120), ("a.png", 200)):
             give(page, tmp_path / name)

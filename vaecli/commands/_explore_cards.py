@@ -77,7 +77,11 @@ def encoding(page: Page) -> list[Any]:
     def when_named(attr: str, old: object, new: object) -> None:
         """The browser sends the name after the content, and none if it has refused the file."""
         if upload.document is not None:
-            upload.document.add_next_tick_callback(lambda: read(attr, old, new) if upload.filename else None)
+            upload.document.add_next_tick_callback(lambda: take(attr, old, new) if upload.filename else None)
+
+    def take(attr: str, old: object, new: object) -> None:
+        read(attr, old, new)
+        upload.clear()  # so that the same file can be chosen again
 
     upload.on_change("value", when_named)
     parts: list[Any] = [wrapped(index, upload), page.refused]

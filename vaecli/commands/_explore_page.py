@@ -15,7 +15,7 @@ from vaecli.analysis.exploration import Plane, Posterior, decoded, decoded_draws
 from vaecli.commands._explore_map import Overview
 from vaecli.plots.explore.frame import Frame
 from vaecli.plots.explore.gestures import download, follow
-from vaecli.plots.explore.layout import wrapped
+from vaecli.plots.explore.layout import BESIDE, wrapped
 from vaecli.plots.explore.look import safe
 from vaecli.plots.explore.map import terms_table
 from vaecli.plots.explore.pictures import Shown, picture_of, show
@@ -64,7 +64,7 @@ class Page:
         self.dims, self.rest = shown, [i for i in e.order if i not in shown]
         self.sliders = [
             Slider(start=-reach[i], end=reach[i], value=float(np.clip(self.z[i], -reach[i], reach[i])), step=0.01,
-                   title=f"z_{i + 1}", sizing_mode="stretch_width") for i in shown
+                   title=f"z_{i + 1}", sizing_mode="stretch_width", styles=BESIDE) for i in shown
         ]  # fmt: skip
         label = "the other latent" if len(self.rest) == 1 else f"the other {len(self.rest)} latents"
         self.more = Toggle(label=label, visible=bool(self.rest))
@@ -185,7 +185,7 @@ class Page:
         """Put everything in its place and show the first decoding."""
         over = self.overview
         above = wrapped(over.axis_x, over.axis_y, over.colour, over.prior)
-        latents = [*self.sliders, self.more, wrapped(self.other, self.other_value)]
+        latents = [wrapped(*self.sliders), self.more, wrapped(self.other, self.other_value)]
         with document.models.freeze():  # it looks through all models once, not at each change
             self.frame.fill(above, over.legend, [self.message, self.kind, self.picture.plot], latents, cards)
         with document.models.freeze():

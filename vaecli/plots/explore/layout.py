@@ -31,6 +31,8 @@ TEMPLATE = """
 {% endblock %}
 """.replace("CSS_HERE", CSS)
 
+BESIDE = {"flex": "1 1 200px", "min-width": "0"}  # of widgets that stand in lines as long as there is room
+
 PAGE = """
 {% from macros import embed %}
 {% block title %}{{ heading | e }}{% endblock %}

@@ -103,8 +103,8 @@ class Map:
         self.plot.multi_line("xs", "ys", source=self.prior, line_color="#8c8c8c", line_dash="dashed")
         self.plot.line("x", "y", source=self.path, line_color=MARK, line_width=2)
         self.plot.scatter("x", "y", source=self.draws, size=4, color=MARK, alpha=0.4, line_color=None)
-        self.plot.ellipse("x", "y", "width", "height", angle="angle", source=self.ellipse, fill_color=MARK,
-                          fill_alpha=0.15, line_color=MARK, line_width=2)  # fmt: skip
+        self.plot.ellipse("x", "y", "width", "height", angle="angle", source=self.ellipse, fill_color=None,
+                          line_color=MARK, line_width=2)  # fmt: skip
         self.plot.scatter("x", "y", source=self.mark, size=17, fill_color=MARK, line_color="white", line_width=2.5,
                           level="overlay")  # fmt: skip
 
