@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vaecli.decoders.base import DataFacts, Decoder, EncoderTransform, inverse_softplus
 from vaecli.decoders.totals import GivenTotal, log_shares, log_total_moments, raw_of_log
-from vaecli.utils.types import Values
+from vaecli.utils.types import PositiveFloat, Values
 
 MAX_LOG_TOTAL = 40.0  # of a learned total: beyond, single precision overflows
 GreyLevels = Annotated[int, Field(strict=True, ge=2, le=2**16)]
@@ -110,7 +110,9 @@ class CountDecoder(Decoder, abstract=True):
     n_of_family: ClassVar[int]  # tensors that `family` takes
     log_total: Tensor
 
-    def __init__(self, x_shape: tuple[int, ...], step: float, log1p: bool | None, total: Total | None) -> None:
+    def __init__(
+        self, x_shape: tuple[int, ...], step: PositiveFloat, log1p: bool | None = None, total: Total | None = None
+    ) -> None:
         super().__init__(x_shape)
         self.step: float = step
         self.n_params = self.n_of_family + (total == "learned")

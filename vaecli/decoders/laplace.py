@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch.distributions import Laplace as TorchLaplace
 
-from vaecli.decoders.location import LocationScale, Squeeze
-from vaecli.utils.types import PositiveFloat
+from vaecli.decoders.location import LocationScale
 
 
 class Laplace(LocationScale):
@@ -20,12 +19,3 @@ class Laplace(LocationScale):
     """
 
     family = TorchLaplace
-
-    def __init__(
-        self,
-        x_shape: tuple[int, ...],
-        scale: PositiveFloat | None = None,
-        min_scale: PositiveFloat = 0.01,
-        loc: Squeeze = "linear",
-    ) -> None:
-        super().__init__(x_shape, scale, min_scale, loc)

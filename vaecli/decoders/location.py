@@ -10,6 +10,7 @@ from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
 from vaecli.decoders.base import DataFacts, Decoder, inverse_softplus
+from vaecli.utils.types import PositiveFloat
 
 Squeeze = Literal["linear", "sigmoid"]
 
@@ -48,7 +49,13 @@ class LocationScale(LocationDecoder, abstract=True):
 
     family: Any  # the distribution's class, made from a location and a scale
 
-    def __init__(self, x_shape: tuple[int, ...], scale: float | None, min_scale: float, loc: Squeeze) -> None:
+    def __init__(
+        self,
+        x_shape: tuple[int, ...],
+        scale: PositiveFloat | None = None,
+        min_scale: PositiveFloat = 0.01,
+        loc: Squeeze = "linear",
+    ) -> None:
         super().__init__(x_shape, loc)
         self.n_params = 2 if scale is None else 1
         self.scale, self.min_scale = scale, min_scale

@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from vaecli.decoders.grid import CountDecoder, GridDistribution, Total, log_softplus
+from vaecli.decoders.grid import CountDecoder, GridDistribution, log_softplus
 from vaecli.decoders.saddle_point import deviance, log_factorial
-from vaecli.utils.types import PositiveFloat
 
 
 class PoissonCounts(GridDistribution):
@@ -58,15 +57,6 @@ class Poisson(CountDecoder):
 
     option = "poisson"
     n_of_family = 1
-
-    def __init__(
-        self,
-        x_shape: tuple[int, ...],
-        step: PositiveFloat,
-        log1p: bool | None = None,
-        total: Total | None = None,
-    ) -> None:
-        super().__init__(x_shape, step, log1p, total)
 
     def family(self, raw: Tensor, *others: Tensor) -> Distribution:
         return PoissonCounts(raw, self.step)
