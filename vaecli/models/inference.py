@@ -15,7 +15,7 @@ from vaecli.models.vae import VAE
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.random import seeded
-from vaecli.utils.ranks import Share, share_of, sharing, world
+from vaecli.utils.ranks import share_of, sharing, world
 
 INFERENCE_BATCH = 500  # observations at a time, outside of training
 
@@ -47,16 +47,10 @@ def shared_batches(split: Split, size: int = INFERENCE_BATCH) -> Iterator[Tensor
     for start in range(0, len(split), size):
         share = share_of(min(size, len(split) - start))
         with sharing(share):
-            yield part_of(split, slice(start, start + share.total), share)
-
-
-def part_of(split: Split, index: Tensor | slice, share: Share | None) -> Tensor:
-    """A share of the batch `index`; redrawn pixels are those of the whole batch."""
-    if share is None or split.redraw:
-        x = split.batch(index)
-        return x if share is None else x[share.rows]
-    rows = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
-    return split.batch(rows[share.rows].to(split.device))
+            if split.redraw:  # the pixels are those of the whole batch
+                yield split.batch(slice(start, start + share.total))[share.rows]
+            else:
+                yield split.batch(slice(start + share.start, start + share.stop))
 
 
 def inference_batch_size(model: nn.Module, draws: int = 1) -> int:
