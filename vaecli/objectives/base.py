@@ -122,15 +122,13 @@ def closed_form_kl(q_z: Distribution, p_z: Distribution) -> Tensor | None:
         return None
 
 
-def sampled_kl(out: VAEOutput) -> Tensor:
-    """1/K sum_k log q(z_k|x) - log p(z_k), (B,): the Monte Carlo estimate of KL(q(z|x) || p(z))."""
-    return (out.log_q - out.p_z.log_prob(out.z)).mean(0)
-
-
 def estimated_kl(out: VAEOutput, analytic: bool = True) -> Tensor:
-    """KL(q(z|x) || p(z)), (B,): in closed form if `analytic` and known, otherwise from the draws."""
+    """KL(q(z|x) || p(z)), (B,): in closed form if `analytic` and known.
+
+    Otherwise from the draws, 1/K sum_k log q(z_k|x) - log p(z_k): the Monte Carlo estimate.
+    """
     exact = closed_form_kl(out.q_z, out.p_z) if analytic else None
-    return sampled_kl(out) if exact is None else exact
+    return (out.log_q - out.p_z.log_prob(out.z)).mean(0) if exact is None else exact
 
 
 def independent_latents(out: VAEOutput) -> VAEOutput | None:
