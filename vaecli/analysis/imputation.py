@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -129,12 +129,8 @@ def impute(
             found = conditional(model, rows, k)
             parts.append(cells(found, codes, coverage, complete))
             tick(len(rows))
-    return Cells(*(torch.cat(each, 1 if name == "complete" else 0) for name, each in fields(parts)))
-
-
-def fields(parts: Sequence[Cells]) -> Iterator[tuple[str, list[Tensor]]]:
-    for name in Cells._fields:
-        yield name, [getattr(part, name).cpu() for part in parts]
+    each = {name: [getattr(part, name).cpu() for part in parts] for name in Cells._fields}
+    return Cells(**{name: torch.cat(values, 1 if name == "complete" else 0) for name, values in each.items()})
 
 
 def cells(found: Conditional, codes: Tensor, coverage: float, complete: int) -> Cells:
