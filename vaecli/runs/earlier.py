@@ -10,7 +10,6 @@ from pathlib import Path
 
 from vaecli.runs.config import NON_DISTINGUISHING_KEYS, REQUEST_KEYS
 from vaecli.runs.folder import RunFolder
-from vaecli.runs.records import Summary
 from vaecli.runs.seeds import seed_folders, seed_runs
 
 DONE = ("completed", "pruned")
@@ -44,12 +43,6 @@ def runs_begun_by(folders: Iterable[Path], command: str, seeds: bool = False) ->
 def bound_of(folder: Path) -> float | None:
     """The best bound of a run that is complete, or the mean of those of several seeds; None if one of them is not."""
     runs = list(seed_folders(folder).values()) or [RunFolder(folder)]
-    bounds = [bound_in(run.known_summary()) for run in runs]
-    known = [bound for bound in bounds if bound is not None]
-    return statistics.fmean(known) if len(known) == len(bounds) else None
-
-
-def bound_in(summary: Summary) -> float | None:
-    """The best bound of a run that is complete or pruned; None for other runs."""
-    done = summary.status in DONE and summary.best is not None
-    return summary.best.bound if done and summary.best is not None else None
+    done = [summary.best for summary in (run.known_summary() for run in runs) if summary.status in DONE]
+    bounds = [best.bound for best in done if best is not None and best.bound is not None]
+    return statistics.fmean(bounds) if len(bounds) == len(runs) else None
