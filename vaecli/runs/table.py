@@ -101,10 +101,10 @@ def read_run(folder: RunFolder) -> tuple[Row, Values]:
     summary = attempt(lambda: summary_of(folder), None, problems)
     flat: Values = attempt(lambda: config_of(folder, summary), {}, problems)
     known = summary or Summary()
-    summarised = progress_of(known)
+    best, test = known.best, known.test
+    summarised = Progress(known.epochs, best.bound if best else None, best.elbo if best else None)
     progress = attempt(lambda: completed_by_metrics(folder, known, summarised), summarised, problems)
     evaluation = attempt(lambda: evaluation_of(folder, known), None, problems)
-    test = known.test
     row: Row = {
         "status": status_of(folder, known),
         "dataset": text(known.data.name if known.data else flat.get("dataset")),
@@ -171,11 +171,6 @@ class Progress(NamedTuple):
     epochs: int | None
     bound: float | None
     elbo: float | None
-
-
-def progress_of(summary: Summary) -> Progress:
-    best = summary.best
-    return Progress(summary.epochs, best.bound if best else None, best.elbo if best else None)
 
 
 def completed_by_metrics(folder: RunFolder, summary: Summary, progress: Progress) -> Progress:
