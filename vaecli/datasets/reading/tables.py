@@ -51,7 +51,8 @@ def table_content(what: str, path: Path, table: Table, choice: ReadOptions) -> C
     check_numeric_columns(what, columns, [i for i in roles.x if i not in coded], choice)
     if not roles.x:
         raise UserError(f"{what}: no column of numbers is left; it has {list_columns(table.names)}")
-    found = [column_values(what, columns, i, i in coded, known) for i, known in known_categories(roles.x, choice)]
+    categories = choice.categories if choice.categories is not None else [None] * len(roles.x)
+    found = [column_values(what, columns, i, i in coded, known) for i, known in zip(roles.x, categories, strict=True)]
     x, ends = matrix([one.x for one in found], choice)
     names = tuple(table.names[i] for i in roles.x)
     about = f"{what}: column {table.names[roles.label]}" if roles.label is not None else what
@@ -66,12 +67,6 @@ class ColumnValues(NamedTuple):
 
     x: np.ndarray
     texts: tuple[str, ...] | None
-
-
-def known_categories(taken: Sequence[int], choice: ReadOptions) -> list[tuple[int, Sequence[str] | None]]:
-    """The columns taken, each with the texts of its categories if they are known."""
-    known = choice.categories if choice.categories is not None else [None] * len(taken)
-    return list(zip(taken, known, strict=True))
 
 
 def column_values(what: str, columns: Columns, i: int, is_text: bool, known: Sequence[str] | None) -> ColumnValues:
