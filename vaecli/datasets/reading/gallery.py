@@ -14,8 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from vaecli.datasets.reading.bands import read_bands, read_multichannel_header
@@ -24,6 +22,7 @@ from vaecli.datasets.reading.pictures import UNREADABLE, WHITE8, WHITE16, ImageI
 from vaecli.datasets.reading.pixel_file import pixel_file
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import MemoryBudget, check_memory
+from vaecli.utils.progress import progress_bar
 from vaecli.utils.text import printable
 
 CHANNELS = {"grey": 1, "rgb": 3}
@@ -200,11 +199,9 @@ class Gallery:
 
     def _each(self, files: Sequence[int], do: Callable[[int], None], doing: str) -> dict[int, str]:
         """Call `do` for every file, on all cores and with a progress bar; returns the problems by file."""
-        console = Console(stderr=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            outcomes = pool.map(partial(attempt, do), files)
-            shown = track(outcomes, doing, len(files), console=console, transient=True, disable=not console.is_terminal)
-            return {i: problem for i, problem in zip(files, shown, strict=True) if problem is not None}
+            outcomes = progress_bar(doing, len(files))(pool.map(partial(attempt, do), files))
+            return {i: problem for i, problem in zip(files, outcomes, strict=True) if problem is not None}
 
     def _unreadable(self, broken: dict[int, str], n: int) -> UserError:
         names = [f"{self._name(i)} ({problem})" for i, problem in list(broken.items())[:3]]
