@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaecli.datasets.reading.content import Classes, classes
+from vaecli.datasets.reading.content import Classes, as_classes
 from vaecli.datasets.split import Split
 from vaecli.utils.errors import UserError
 
@@ -99,12 +99,6 @@ def code_labels(parts: Sequence[np.ndarray | Classes | None]) -> Labels:
     codes = [None if part is None else torch.from_numpy(np.array([places[name] for name in part.names])[part.codes])
              for part in texts]  # fmt: skip
     return Labels(codes, tuple(names))
-
-
-def as_classes(labels: np.ndarray) -> Classes:
-    """Numeric labels as texts."""
-    kinds, codes = np.unique(labels, return_inverse=True)
-    return classes([str(kind) for kind in kinds], codes.ravel())
 
 
 def number_labels(values: np.ndarray) -> Tensor:

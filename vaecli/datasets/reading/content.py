@@ -35,6 +35,12 @@ def classes(cells: Sequence[str], codes: np.ndarray) -> Classes:
     return Classes(names, np.array([places.get(cell, 0) for cell in cells], np.int64)[codes])
 
 
+def as_classes(labels: np.ndarray) -> Classes:
+    """Labels (N,) of any type as texts."""
+    kinds, codes = np.unique(labels, return_inverse=True)
+    return classes([str(kind) for kind in kinds], codes.ravel())
+
+
 class Content(NamedTuple):
     """The content of a file."""
 

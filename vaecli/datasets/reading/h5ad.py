@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vaecli.datasets.reading.choice import ReadOptions
-from vaecli.datasets.reading.content import Classes, Content, classes
+from vaecli.datasets.reading.content import Content, as_classes
 from vaecli.datasets.reading.names import check_none_missing, column_index
 from vaecli.datasets.reading.report import Labels
 from vaecli.datasets.reading.sparse import check_batch, sparse_content
@@ -43,7 +41,7 @@ def read_h5ad(what: str, path: Path, choice: ReadOptions) -> Content:
     name = label_name(what, found.obs, choice)
     if name is None:
         return content
-    labels = label_texts(found.obs[name])
+    labels = as_classes(found.obs[name].astype(str).to_numpy().astype(str))
     reading = content.reading.with_labels(Labels("column", name, "classes", labels.counts))
     return content._replace(labels=labels, reading=reading)
 
@@ -56,8 +54,3 @@ def label_name(what: str, obs: Any, choice: ReadOptions) -> str | None:
             column_index(what, "dataset.labels", choice.labels, names)
         return choice.labels if choice.labels in names else None
     return None if choice.labels is False else next((name for name in names if name.lower() in LABELS), None)
-
-
-def label_texts(column: Any) -> Classes:
-    kinds, codes = np.unique(column.astype(str).to_numpy().astype(str), return_inverse=True)
-    return classes([str(kind) for kind in kinds], codes.ravel())

@@ -16,7 +16,7 @@ import numpy as np
 from vaecli.datasets.checks import check_numbers
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.column_checks import check_label_length
-from vaecli.datasets.reading.content import AS_NEEDED, Content, classes
+from vaecli.datasets.reading.content import AS_NEEDED, Content, as_classes
 from vaecli.datasets.reading.pixels import array_content
 from vaecli.datasets.reading.report import Labels
 from vaecli.datasets.reading.sparse import is_sparse, read_sparse
@@ -123,8 +123,7 @@ def read_npz(what: str, path: Path, choice: ReadOptions) -> Content:
     if labels is None:
         return content._replace(reading=reading)
     if labels.dtype.kind == "O" and labels.ndim == 1:
-        kinds, codes = np.unique(labels.astype(str), return_inverse=True)
-        named = classes([str(kind) for kind in kinds], codes)
+        named = as_classes(labels.astype(str))
         return content._replace(
             labels=named, reading=reading.with_labels(Labels("array", name, "classes", named.counts))
         )
