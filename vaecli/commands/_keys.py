@@ -159,9 +159,7 @@ class DrawKeys(DataKeys):
 
     def view(self, run: Run) -> View:
         """The figures for a run's observations."""
-        from vaecli.plots.view import view_of
-
-        return view_of(run.dataset, run.model.x_shape, self.images.of(run), partial(reference, run))
+        return run_view(run, self.images)
 
     def heading(self, run: Run, what: str) -> str:
         """A figure's title: what it shows, and of which run."""
@@ -186,8 +184,8 @@ def reference(run: Run) -> Reference | None:
         return None if standardizer is None else Reference(standardizer.mean, standardizer.scale)
 
 
-def run_view(run: Run) -> View:
-    """The figures for a run's observations, with the channels that it was trained with."""
+def run_view(run: Run, images: Images | None = None) -> View:
+    """The figures for a run's observations; without `images`, with the channels that it was trained with."""
     from vaecli.plots.view import view_of
 
-    return view_of(run.dataset, run.model.x_shape, Images().of(run), partial(reference, run))
+    return view_of(run.dataset, run.model.x_shape, (images or Images()).of(run), partial(reference, run))
