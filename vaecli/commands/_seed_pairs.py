@@ -63,8 +63,8 @@ def compare_seeds(config: ScoreKeys, seeds: Sequence[int], runs: Sequence[Run], 
 def pair(config: ScoreKeys, seed: int, runs: tuple[Run, Run], split: Split) -> SeedPair:
     """Both runs' scores of the same observations."""
     one, other = (estimate(run.model, split, config) for run in runs)
-    difference = paired(-other.nll, -one.nll, other.nll_mc_stderr, one.nll_mc_stderr)
-    return SeedPair(seed, runs, (float(one.nll.mean()), float(other.nll.mean())), difference)
+    better = paired(-other.nll, -one.nll, other.nll_mc_stderr, one.nll_mc_stderr)
+    return SeedPair(seed, runs, (float(one.nll.mean()), float(other.nll.mean())), better)
 
 
 def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
@@ -82,19 +82,18 @@ def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
     say(f"{second} is better than {first} by {over.mean:+.2f} ± {over.stderr:.2g} nats over {over.n} seeds", console)
 
 
+def difference(run: Run, pair: Paired) -> Difference:
+    """The entry of comparison.json about a run and how it differs from another."""
+    return Difference(run=str(run.folder), mean=pair.mean, stderr=pair.stderr, mc_stderr=pair.mc_stderr, wins=pair.wins)
+
+
 def record(config: ScoreKeys, pairs: Sequence[SeedPair], over: Spread, n: int) -> Comparison:
     """The content of comparison.json."""
     runs = [
         Compared(run=str(run.folder), label=f"seed {one.seed}", epoch=run.epoch, nll=nll, nll_stderr=None)
         for one in pairs for run, nll in zip(one.runs, one.nll, strict=True)
     ]  # fmt: skip
-    differences = [
-        Difference(
-            run=str(one.runs[1].folder), mean=one.difference.mean, stderr=one.difference.stderr,
-            mc_stderr=one.difference.mc_stderr, wins=one.difference.wins,
-        )
-        for one in pairs
-    ]  # fmt: skip
+    differences = [difference(one.runs[1], one.difference) for one in pairs]
     return Comparison(
         runs=runs, differences=differences, split=None if config.input else config.split, input=config.input,
         observations=n, k=config.k, estimator=config.estimator, checkpoint=config.checkpoint, seed=config.seed,

@@ -21,7 +21,7 @@ from vaecli.commands._keys import run_view, source
 from vaecli.commands._names import Names
 from vaecli.commands._outputs import write_table
 from vaecli.commands._scores import ScoreKeys, estimate, stderr_of_mean
-from vaecli.commands._seed_pairs import compare_seeds, equal_seeds
+from vaecli.commands._seed_pairs import compare_seeds, difference, equal_seeds
 from vaecli.datasets.split import Split
 from vaecli.models.build import check_data
 from vaecli.models.inference import decode_all, evaluating
@@ -29,7 +29,7 @@ from vaecli.models.load import Run
 from vaecli.plots.differences import differences
 from vaecli.plots.view import figure_array, png
 from vaecli.runs.diff import titles
-from vaecli.runs.records import Compared, Comparison, Difference
+from vaecli.runs.records import Compared, Comparison
 from vaecli.runs.seeds import seed_folder
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, replace_bytes, replace_text
@@ -221,13 +221,7 @@ def record(scored: Sequence[ScoredRun], config: Config, n: int) -> Comparison:
         )
         for one in scored
     ]  # fmt: skip
-    pairs = [
-        Difference(
-            run=str(one.run.folder), mean=one.against_first.mean, stderr=one.against_first.stderr,
-            mc_stderr=one.against_first.mc_stderr, wins=one.against_first.wins,
-        )
-        for one in scored[1:]
-    ]  # fmt: skip
+    pairs = [difference(one.run, one.against_first) for one in scored[1:]]
     return Comparison(
         runs=runs, differences=pairs, split=None if config.input else config.split, input=config.input, observations=n,
         k=config.k, estimator=config.estimator, checkpoint=config.checkpoint, seed=config.seed,
