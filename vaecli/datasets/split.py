@@ -219,12 +219,6 @@ def hold_out(x: Tensor, y: Tensor, val_size: int) -> tuple[tuple[Tensor, Tensor]
     return (x[:n], y[:n]), ((x[n:], y[n:]) if val_size else None)
 
 
-def first(part: tuple[Tensor, Tensor | None], n: int | None) -> tuple[Tensor, Tensor | None]:
-    """The first n of (x, y), all of them for None."""
-    x, y = part
-    return x[:n], None if y is None else y[:n]
-
-
 def image_split(
     x: Tensor, y: Tensor | None, levels: int, binarize: Binarize, seed: tuple[int, int], train: bool
 ) -> Split:
@@ -273,8 +267,9 @@ def image_splits(
     limit: int | None,
 ) -> Splits:
     """Train, validation and test images, each capped at `limit` and then binarised with a seed of its own."""
+    capped = [None if part is None else Split(*part).head(limit) for part in parts]
     splits = [
-        None if part is None else image_split(*first(part, limit), levels, binarize, (binarize_seed, i), train=i == 0)
-        for i, part in enumerate(parts)
+        None if part is None else image_split(part.x, part.y, levels, binarize, (binarize_seed, i), train=i == 0)
+        for i, part in enumerate(capped)
     ]
     return Splits(*splits)  # type: ignore[arg-type]
