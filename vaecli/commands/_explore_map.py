@@ -95,7 +95,8 @@ class Overview:
     def axis_titles(self) -> tuple[str, str]:
         """The names of the map's axes, with what each latent tells."""
         across, up = (self.axis_title(name) for name in (self.axis_x.value, self.axis_y.value))
-        return across, self.explored.height_title if self.one else up
+        height = "log p(z) in nats" if self.explored.split is None else "KL of the observation in nats"
+        return across, height if self.one else up
 
     def axis_title(self, name: str) -> str:
         if name.startswith("PC"):

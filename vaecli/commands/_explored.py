@@ -15,11 +15,10 @@ from vaecli.analysis.metrics import ACTIVE_VARIANCE, elbo_terms
 from vaecli.commands._inputs import load_split
 from vaecli.commands._keys import run_view
 from vaecli.commands._names import label_columns
-from vaecli.commands._outputs import by_title
+from vaecli.commands._outputs import by_title, column_titles
 from vaecli.datasets.split import Split
 from vaecli.models.inference import batches, evaluating, inference_batch_size
 from vaecli.models.load import Run, load_splits
-from vaecli.utils.columns import unnamed
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.text import say
@@ -111,10 +110,6 @@ class Explored:
             z = torch.as_tensor(self.codes, dtype=next(self.run.model.parameters()).dtype, device=self.run.device)
             return self.run.model.prior(self.run.model.encode).log_prob(z).double().cpu().numpy()
 
-    @property
-    def height_title(self) -> str:
-        return "log p(z) in nats" if self.split is None else "KL of the observation in nats"
-
     @cached_property
     def order(self) -> list[int]:
         """The latents, the most active first."""
@@ -193,9 +188,7 @@ class Explored:
     @property
     def titles(self) -> list[str]:
         """The names of an observation's numbers; clashing ones are numbered."""
-        (n,) = self.run.model.x_shape
-        names = self.run.dataset.names
-        found = list(names) if names and len(names) == n else unnamed(n)
+        found = column_titles(self.run)
         return [name if found.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(found)]
 
     @cached_property
@@ -211,21 +204,18 @@ class Explored:
         if len(self.run.model.x_shape) == 1 and self.run.dataset.grid is None:
             for j, name in enumerate(self.titles[:200]):
                 found[name if name not in found else f"{name} (column)"] = lambda j=j: self.column(j)  # type: ignore[misc]
-        return {**found, **{name: lambda name=name: self.term(name) for name in ("ELBO", "KL")}}  # type: ignore[misc]
+        for name in ("ELBO", "KL"):
+            found[name] = lambda name=name: Colouring(self.terms[name.lower()], None)  # type: ignore[misc]
+        return found
 
     def column(self, j: int) -> Colouring:
         """Column j of a table."""
-        assert self.split is not None
         texts = (self.run.dataset.categories or {j: None})[j]
-        x = torch.cat([x[:, j].cpu() for x in batches(self.split)]).double().numpy()
-        return Colouring(x, None if texts is None else list(texts))
-
-    def term(self, name: str) -> Colouring:
-        """The ELBO or the KL of each observation, nats, from one draw of z."""
-        return Colouring(self.terms[name.lower()], None)
+        return Colouring(self.observations[:, j].astype(float), None if texts is None else list(texts))
 
     @cached_property
     def terms(self) -> dict[str, np.ndarray]:
+        """The ELBO and the KL of each observation, nats, from one draw of z."""
         assert self.split is not None
         with evaluating(self.run.model, self.seed):
             size = inference_batch_size(self.run.model)
