@@ -61,12 +61,9 @@ def groups(below: str) -> list[Path]:
     except OSError:
         return []
     paths = [line[2] for line in lines if len(line) == 3 and (below in line[1].split(","))]
-    folders = {CGROUPS / below / part for path in paths for part in (path.lstrip("/"), *outer(path.lstrip("/")))}
+    own = [Path(path.lstrip("/")) for path in paths]
+    folders = {CGROUPS / below / part for path in own for part in (path, *path.parents)}
     return [folder for folder in folders if folder.is_dir()]
-
-
-def outer(path: str) -> list[str]:
-    return [str(parent) for parent in Path(path).parents]
 
 
 def number(path: Path) -> int | None:
