@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -107,7 +107,8 @@ def rebuild(state: Values, trust: Trust) -> VAE:
     the file, not for what its configuration claims.
     """
     config, weights = state["config"], state["model"]
-    latent_dim, room = check_value("latent_dim", config.get("latent_dim"), PositiveInt), numel(weights.values())
+    latent_dim = check_value("latent_dim", config.get("latent_dim"), PositiveInt)
+    room = sum(tensor.numel() for tensor in weights.values())
     if latent_dim > room:
         raise ValueError(f"latent_dim={latent_dim}, but there are only {room} weights")
     with torch.device("meta"), limit_parameters(4 * len(weights) + 100):
@@ -138,10 +139,6 @@ def check_prior(model: VAE) -> None:
             usable = False
     if not usable:
         raise ValueError("the standard deviations of its prior are not positive numbers, or its means not finite")
-
-
-def numel(tensors: Iterable[torch.Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors)
 
 
 @contextmanager
