@@ -241,9 +241,7 @@ class Arrays(Dataset):
     def names(self) -> tuple[str, ...] | None:  # type: ignore[override]
         """The names of a table's columns: those chosen, or those of the file if it still exists."""
         path = expanded(self.paths["path"] or "")
-        if self.windows:
-            return None
-        if path.suffix.lower() not in NAMED:
+        if self.windows or path.suffix.lower() not in NAMED:
             return None
         if self.choice.columns is not None:
             return tuple(self.choice.columns)

@@ -61,15 +61,14 @@ def read_observations(what: str, path: Path, choice: ReadOptions, x_shape: Shape
     pictures = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
     if pictures and len(x_shape) != 3:
         raise UserError(f"{what}: this run's observations have shape {x_shape}, not that of images; give a .npy file")
-    if not pictures:
+    if not path.is_dir():
         existing(what, path, [*READERS, *IMAGE_SUFFIXES])
+    if not pictures:
         content = read(what, path, choice._replace(x_shape=x_shape, known=True))
         if tuple(content.x.shape[1:]) != x_shape:
             shape = tuple(content.x.shape)
             raise UserError(f"{what}: has shape {shape}; expected (N, {', '.join(map(str, x_shape))})")
         return content
-    if not path.is_dir():
-        existing(what, path, [*READERS, *IMAGE_SUFFIXES])
     white = choice.white if choice.white and choice.white > WHITE8 else None
     known: dict[int, Colour] = {} if wanted.pages == "channels" else {1: "grey", 3: "rgb"}
     colour = known.get(x_shape[0])
