@@ -53,9 +53,10 @@ def run_command(command: ModuleType, values: Mapping[str, Any], typed: Collectio
         config.target = scratch_folder() / config.target.name
     files: Files = command.main(config, *runs)
     paths = []
-    for file in [file_and_note(files)] if isinstance(files, Path | Written) else map(file_and_note, files):
-        print(f"wrote {printable(str(file.path))}{file.note}")
-        paths.append(file.path)
+    for file in [files] if isinstance(files, Path | Written) else files:
+        path, note = file if isinstance(file, Written) else Written(file)
+        print(f"wrote {printable(str(path))}{note}")
+        paths.append(path)
     return paths
 
 
@@ -64,7 +65,3 @@ def check_split(values: Mapping[str, Any], typed: Collection[str]) -> None:
     for other in ("input", "rows"):
         if "split" in typed and other in values and values[other] is not None:
             raise UserError(f"{other}= and split=: a split is of the run's own data, {other}= names others; give one")
-
-
-def file_and_note(file: Path | Written) -> Written:
-    return file if isinstance(file, Written) else Written(file)
