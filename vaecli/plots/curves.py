@@ -57,7 +57,7 @@ class CurvePlots:
         if self.grid.ndim != 1:
             raise ValueError(f"grid: expected the shape (P,), got {self.grid.shape}")
         self.label, self.x_label = text.figure(label), x_label
-        self.x_shape, self.display_range = self.grid.shape, (0.0, 1.0)
+        self.x_shape = self.grid.shape
 
     max_reconstruction_rows = 12  # reconstructions that are drawn over one another
 

@@ -68,7 +68,6 @@ class TablePlots:
     categories: of each column the texts whose codes 0, 1, 2 ... it holds, None for numbers; None: all are numbers
     """
 
-    display_range = (0.0, 1.0)
     show_draws, default_grid_size = True, 20  # as in CurvePlots; draws scatter as rows of a table do
     default_samples, most_samples = 1000, 10_000
 
