@@ -54,7 +54,8 @@ class TrainingSetup(NamedTuple):
 
 def prepare(config: RunConfig) -> TrainingSetup:
     """Check everything and build everything; raises UserError before anything is written."""
-    trust = trust_in(config)
+    # a configuration that comes from a run's file may not name anyone's classes
+    trust = Trust(tuple(config.trust), typed_here=config.resume is None and config.repeat is None)
     options = OptionFactory(config.options, trust)
     device = pick_device(config.device)
     dataset = build.make_dataset(options)
@@ -88,11 +89,6 @@ def prepare(config: RunConfig) -> TrainingSetup:
     check_channels(splits.train.x_shape, config.images.channels)
     splits = splits.to(device)
     return TrainingSetup(config, dataset, splits, model, objective, optimizer, scheduler, average, warning)
-
-
-def trust_in(config: RunConfig) -> Trust:
-    """Whose classes a configuration may name: anyone's, unless it comes from a run's file."""
-    return Trust(tuple(config.trust), typed_here=config.resume is None and config.repeat is None)
 
 
 def samples(config: RunConfig) -> Mapping[str, int]:
