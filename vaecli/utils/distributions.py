@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -32,16 +33,9 @@ def draw(distribution: Distribution, sample_shape: Sequence[int] = ()) -> tuple[
     known already. For a share of a batch the noise is that of the whole batch.
     """
     shape, share = Size(sample_shape), current_share()
-    if share is not None and distribution.batch_shape:
-        with WholeNoise(share, len(shape)):
-            return drawn(distribution, shape)
-    return drawn(distribution, shape)
-
-
-def drawn(distribution: Distribution, shape: Size) -> tuple[Tensor, Callable[[], Tensor]]:
-    """As `draw`, without regard to shares."""
-    if isinstance(distribution, DrawsWithDensity):
-        z, log_p = distribution.rsample_with_log_prob(shape)
-        return z, lambda: log_p
-    z = distribution.rsample(shape) if torch.is_grad_enabled() else distribution.sample(shape)
+    with WholeNoise(share, len(shape)) if share is not None and distribution.batch_shape else nullcontext():
+        if isinstance(distribution, DrawsWithDensity):
+            z, log_p = distribution.rsample_with_log_prob(shape)
+            return z, lambda: log_p
+        z = distribution.rsample(shape) if torch.is_grad_enabled() else distribution.sample(shape)
     return z, partial(distribution.log_prob, z)
