@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
@@ -254,13 +255,8 @@ def pairs_at_once(model: VAE) -> int:
 def widest_activation(model: VAE) -> int:
     """The most numbers that a layer of the decoder network emits for one latent."""
     sizes = [math.prod(model.x_shape)]
-    hooks = [
-        module.register_forward_hook(lambda module, args, out: sizes.append(out.numel()))
-        for module in model.decoder_network.modules()
-    ]
-    try:
+    with ExitStack() as hooks:
+        for module in model.decoder_network.modules():
+            hooks.enter_context(module.register_forward_hook(lambda module, args, out: sizes.append(out.numel())))
         model.decode(next(model.parameters()).new_zeros(1, model.latent_dim))
-    finally:
-        for hook in hooks:
-            hook.remove()
     return max(sizes)

@@ -152,8 +152,5 @@ def limit_parameters(n: int) -> Iterator[None]:
         if left < 0:
             raise ValueError("it describes far more layers than the file has weights for")
 
-    handle = register_module_parameter_registration_hook(count)
-    try:
+    with register_module_parameter_registration_hook(count):
         yield
-    finally:
-        handle.remove()

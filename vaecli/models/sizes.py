@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -36,18 +37,13 @@ def sizes(network: nn.Module, shape: tuple[int, ...]) -> Sizes:
         given = sum(arg.numel() for arg in args if isinstance(arg, Tensor))
         numbers.append((given, out.numel() if isinstance(out, Tensor) else 0))
 
-    for module in network.modules():
-        give_shapes_only(module)
-    hooks = [module.register_forward_hook(look) for module in network.modules() if not list(module.children())]
-    hooks.append(network.register_forward_hook(look))
-    try:
-        with torch.no_grad():
-            network(torch.empty(1, *shape, device="meta"))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as undo, torch.no_grad():
         for module in network.modules():
-            vars(module).pop("forward", None)
+            give_shapes_only(module)
+            undo.callback(vars(module).pop, "forward", None)
+        for module in [*(one for one in network.modules() if not list(one.children())), network]:
+            undo.enter_context(module.register_forward_hook(look))
+        network(torch.empty(1, *shape, device="meta"))
     itemsize = 4  # float32
     return Sizes(itemsize * max(given + out for given, out in numbers), itemsize * sum(out for _, out in numbers))
 

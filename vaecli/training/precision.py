@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -20,16 +20,12 @@ def in_bfloat16(*networks: nn.Module) -> Iterator[None]:
     Densities, KL divergences and sums over dimensions are computed outside of the networks, and so in float32
     (Micikevicius et al., 2018, keep reductions in single precision for the same reason).
     """
-    hooks = []
-    for network in networks:
-        scopes: list[torch.autocast] = []
-        hooks.append(network.register_forward_pre_hook(partial(enter, scopes)))
-        hooks.append(network.register_forward_hook(partial(leave, scopes), always_call=True))
-    try:
+    with ExitStack() as hooks:
+        for network in networks:
+            scopes: list[torch.autocast] = []
+            hooks.enter_context(network.register_forward_pre_hook(partial(enter, scopes)))
+            hooks.enter_context(network.register_forward_hook(partial(leave, scopes), always_call=True))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def enter(scopes: list[torch.autocast], network: nn.Module, args: tuple[Any, ...]) -> None:
