@@ -12,6 +12,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,8 @@ def remember(run_id: str, dataset: Mapping[str, Any]) -> None:
     path = state_file()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(
-                file, f"{digest(run_id, dataset)}\n".encode()
-            )  # in one write: other processes may be adding theirs
-        finally:
-            os.close(file)
+        with open(path, "ab", 0, opener=partial(os.open, mode=0o600)) as file:
+            file.write(f"{digest(run_id, dataset)}\n".encode())  # in one write: other processes may be adding theirs
     except OSError as error:
         raise cannot_write(path, error) from None
 
