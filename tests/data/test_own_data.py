@@ -21,6 +21,7 @@ from pyarrow import parquet
 from support.command_line import called
 from support.configurations import composed
 from support.making import instantiate, prepare
+from support.own_files import read_image
 from support.processes import in_child
 
 from vaecli import __main__ as cli
@@ -32,7 +33,6 @@ from vaecli.datasets.own import split_rows
 from vaecli.datasets.reading import numpy_files
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.files import read
-from vaecli.datasets.reading.pictures import read_image
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.decoders.wrapped import Standardizer
 from vaecli.models.load import load_run, load_split

@@ -27,6 +27,7 @@ from support.checkpoints import State, make, write_run
 from support.command_line import called
 from support.mnist_files import fake
 from support.mutations import cut, drop, flip, flip_at_an_end, repeat, splice
+from support.own_files import read_image
 from support.processes import in_time, run_command
 
 import vaecli
@@ -39,7 +40,7 @@ from vaecli.datasets.images import Images
 from vaecli.datasets.mnist import FILES, MNIST
 from vaecli.datasets.reading import pictures as images
 from vaecli.datasets.reading.files import READERS
-from vaecli.datasets.reading.pictures import UNREADABLE, read_image
+from vaecli.datasets.reading.pictures import UNREADABLE
 from vaecli.models.inference import decode_all
 from vaecli.models.load import load_run
 from vaecli.runs import checkpoint

@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vaecli.datasets.reading.choice import Colour
+from vaecli.datasets.reading.pictures import read_pages
+
 N = 24
 A = [i + 0.5 for i in range(N)]  # 0.5 to 23.5
 B = [-2 * i for i in range(N)]  # 0 to -46
 C = [i * i / 4 for i in range(N)]  # 0 to 132.25
 KINDS = ["cat", "dog", "cow"]
 Write = Callable[[Path], object]
+
+
+def read_image(path: Path, colour: Colour, size: tuple[int, int] | None = None) -> np.ndarray:
+    """An image's first frame as `read_pages` reads it, reduced to 8 bits: uint8 (C, H, W)."""
+    pixels = next(read_pages(path, colour, size))
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 
 
 def lines(

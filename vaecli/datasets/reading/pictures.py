@@ -148,14 +148,6 @@ def tag_white(image: Image.Image) -> int | None:
     return int(largest) if isinstance(largest, int) and WHITE8 < largest < WHITE16 else None
 
 
-def read_image(
-    path: Path, colour: Colour, size: tuple[int, int] | None = None, room: MemoryBudget | None = None
-) -> np.ndarray:
-    """An image's first frame as `read_pages` reads it, reduced to 8 bits: uint8 (C, H, W)."""
-    pixels = next(read_pages(path, colour, size, (0,), room))
-    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-
-
 def read_pages(
     path: Path,
     colour: Colour,
