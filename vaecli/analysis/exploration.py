@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from vaecli.analysis.metrics import elbo_terms
 from vaecli.datasets.split import Split
-from vaecli.models.inference import batches, decode_all, evaluating, finite, inference_batch_size
+from vaecli.models.inference import batches, decode_all, evaluating, finite, inference_batch_size, mean_or_draw
 from vaecli.models.vae import VAE
 
 POSTERIOR_DRAWS = 300  # of q(z|x), if it is not a Gaussian
@@ -131,12 +131,8 @@ def decoded(model: VAE, z: np.ndarray) -> Decoded:
     with torch.inference_mode():  # without `evaluating`, whose seeding takes as long as decoding
         at = torch.as_tensor(z, dtype=like.dtype, device=like.device)
         p_x = model.decode(at[None])
-        try:
-            mean = finite("the decoder's output for these latents", p_x.mean)
-        except NotImplementedError:  # a user's distribution without a mean in closed form
-            mean = p_x.sample()
         log_prior = float(model.prior(model.encode).log_prob(at[None]))
-        return Decoded(mean[0].cpu().numpy(), spread(p_x), log_prior)
+        return Decoded(mean_or_draw(p_x)[0].cpu().numpy(), spread(p_x), log_prior)
 
 
 def spread(p_x: Distribution) -> np.ndarray | None:

@@ -27,7 +27,7 @@ from vaecli.commands._outputs import (
     write_arrays,
     write_table,
 )
-from vaecli.models.inference import decode_all, decode_part, evaluating, inference_batch_size
+from vaecli.models.inference import decode_all, evaluating, inference_batch_size, mean_or_draw
 from vaecli.models.load import Run
 from vaecli.plots.style import number
 from vaecli.plots.view import View
@@ -166,7 +166,7 @@ def reconstruct(
     with evaluating(run.model, seed):
         parts = x.split(n)
         for part in progress_bar("reconstructing", len(parts))(parts):
-            again.append(decode_part(run.model, run.model.encode(part).mean, mode == "draw").cpu())
+            again.append(mean_or_draw(run.model.decode(run.model.encode(part).mean), mode == "draw").cpu())
             terms.append(elbo_terms(run.model, part, samples))
         z = torch.cat(
             [run.model.encode(part).sample((draws,)) for part in x.split(inference_batch_size(run.model))], dim=1

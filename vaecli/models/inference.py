@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from vaecli.datasets.split import Split
 from vaecli.decoders.wrapped import Standardizer
@@ -82,12 +83,11 @@ def fix_binarisation(split: Split, seed: int = 0) -> Split:
 def decode_all(model: VAE, z: Tensor, draw: bool = False) -> Tensor:
     """The mean of p(x|z), or a draw from it, for latents z (N, D): (N, *x_shape) on the CPU, a chunk at a time."""
     check_memory(4 * len(z) * math.prod(model.x_shape), f"{len(z):,} observations", "ask for fewer")
-    return torch.cat([decode_part(model, part, draw).cpu() for part in z.split(inference_batch_size(model))])
+    return torch.cat([mean_or_draw(model.decode(part), draw).cpu() for part in z.split(inference_batch_size(model))])
 
 
-def decode_part(model: VAE, z: Tensor, draw: bool) -> Tensor:
-    """The mean of p(x|z), or a draw from it, for latents z (N, D) at once; UserError if it is not finite."""
-    p_x = model.decode(z)
+def mean_or_draw(p_x: Distribution, draw: bool = False) -> Tensor:
+    """The mean of p(x|z), or a draw from it; UserError if it is not finite."""
     try:
         mean = finite("the decoder's output for these latents", p_x.mean)
     except NotImplementedError:  # a user's distribution without a mean in closed form
