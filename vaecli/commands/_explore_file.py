@@ -31,7 +31,7 @@ def write_page(config: Config, explored: Explored) -> None:
     at = page.overview.dots
     n = grid_size(*numbers_of(page.picture, explored.run.model.x_shape))
     xs, ys = (np.linspace(*ends_of(at[:, i]), n) for i in (0, 1))
-    exact = page.decodings(page.plane.moved(page.z, np.stack(np.meshgrid(xs, ys), -1)))
+    exact = page.decodings(page.overview.plane.moved(page.z, np.stack(np.meshgrid(xs, ys), -1)))
     x = stored(page.picture, exact)
     largest, mean = blend_error(page, x, xs, ys)
     show(page.picture, exact[n // 2, n // 2])
@@ -76,7 +76,7 @@ def blend_error(page: Page, x: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tu
     at = np.stack([xs[j] + s * (xs[1] - xs[0]), ys[i] + t * (ys[1] - ys[0])], -1)
     largest, total = 0.0, 0.0
     for part in np.array_split(np.arange(len(i)), -(-len(i) // 500)):
-        exact = page.decodings(page.plane.moved(page.z, at[part]))
+        exact = page.decodings(page.overview.plane.moved(page.z, at[part]))
         a, b, c, d = (x[i[part] + u, j[part] + v].astype(float) for u, v in ((0, 0), (0, 1), (1, 0), (1, 1)))
         w, h = (k[part].reshape(-1, *[1] * (a.ndim - 1)) for k in (s, t))
         blended = (1 - h) * ((1 - w) * a + w * b) + h * ((1 - w) * c + w * d)

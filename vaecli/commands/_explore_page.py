@@ -11,7 +11,7 @@ from bokeh.document import Document
 from bokeh.models import Button, ColumnDataSource, Div, RadioButtonGroup, Select, Slider, Toggle
 from torch import Tensor
 
-from vaecli.analysis.exploration import Plane, Posterior, decoded, decoded_draws, decodings_of, posterior
+from vaecli.analysis.exploration import Posterior, decoded, decoded_draws, decodings_of, posterior
 from vaecli.commands._explore_map import Overview
 from vaecli.plots.explore.frame import Frame
 from vaecli.plots.explore.gestures import download, follow
@@ -52,11 +52,6 @@ class Page:
         overview.replaned += [self.show_posterior, self.show]
         download(self.file)
 
-    @property
-    def plane(self) -> Plane:
-        """What the map is drawn over."""
-        return self.overview.plane
-
     def _sliders(self) -> None:
         """A slider for each of the most active latents; the rest share one, folded away."""
         e, reach = self.explored, np.maximum(FAR, np.abs(self.explored.codes).max(0))
@@ -91,7 +86,7 @@ class Page:
 
     def to_place(self, x: float, y: float) -> None:
         self.height = y
-        self.z = self.plane.moved(self.z, np.array([x, y]))
+        self.z = self.overview.plane.moved(self.z, np.array([x, y]))
 
     def to_dot(self, x: float, y: float) -> None:
         """Encode the observation whose dot is at a place of the map, or move there if there is none."""
@@ -165,7 +160,7 @@ class Page:
         """q(z|x) on the map."""
         if self.found is None:
             return
-        shape = None if self.found.covariance is None else self.plane.ellipse(self.found.covariance)
+        shape = None if self.found.covariance is None else self.overview.plane.ellipse(self.found.covariance)
         centre, draws = (self.overview.place(z, self.found.kl) for z in (self.found.mean, self.found.draws))
         self.map.show_posterior(centre, shape, draws)
 
@@ -177,8 +172,7 @@ class Page:
     def slide(self, value: float) -> None:
         i = int(self.other.value[2:]) - 1
         if abs(self.z[i] - value) > 1e-6:
-            self.z = self.z.copy()
-            self.z[i] = value
+            self.to_latent(i, value)
             self.show()
 
     def start(self, document: Document, cards: dict[str, list[Any]]) -> None:
