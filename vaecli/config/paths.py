@@ -14,22 +14,20 @@ UNQUOTED = re.compile(r"[\w./:@+ -]*", re.ASCII)
 SECONDS = 0.1  # at most, for finding out which folders hold runs
 
 
-def files(text: str) -> list[str]:
-    return listed(text, lambda entry: True)
-
-
 def folders(text: str) -> list[str]:
-    return [name for name in listed(text, os.DirEntry.is_dir) if name.endswith("/")]
+    return [name for name in files(text, os.DirEntry.is_dir) if name.endswith("/")]
 
 
 def run_folders(text: str) -> list[str]:
     """Runs, and folders with runs somewhere below them."""
     until = time.monotonic() + SECONDS
-    return listed(text, lambda entry: entry.is_dir() and holds_run(entry.path, until), is_run)
+    return files(text, lambda entry: entry.is_dir() and holds_run(entry.path, until), is_run)
 
 
-def listed(
-    text: str, keep: Callable[[os.DirEntry[str]], bool], is_complete: Callable[[str], bool] = os.path.isfile
+def files(
+    text: str,
+    keep: Callable[[os.DirEntry[str]], bool] = lambda entry: True,
+    is_complete: Callable[[str], bool] = os.path.isfile,
 ) -> list[str]:
     """The paths that begin with `text`; those of folders end in a slash."""
     quote, typed = ("'", text[1:]) if text.startswith("'") else ("", text)
