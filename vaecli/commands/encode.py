@@ -69,7 +69,10 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     where = f"{config.split} observations" if file is None else f"observations of {Path(file).name}"
     title = config.heading(run, f"codes of {len(split):,} {figure(where)}")
     write_figure(picture, latents(codes.loc, y, dims, kl, called.classes, prior_draws(run), title))
-    WRITERS[config.format](config.target, codes, split, called)
+    if config.format == "npz":
+        write_arrays(config.target, loc=codes.loc, scale=codes.scale, **called.arrays(split))
+    else:
+        write_csv(config.target, codes, split, called)
     yield config.target
     yield picture
     if config.tensorboard and leads():
@@ -92,19 +95,12 @@ def scatter_dims(information: Tensor, dims: Sequence[int] | None) -> tuple[int, 
     return dims[0], dims[-1]
 
 
-def write_npz(path: Path, codes: Encoded, split: Split, called: Names) -> None:
-    write_arrays(path, loc=codes.loc, scale=codes.scale, **called.arrays(split))
-
-
 def write_csv(path: Path, codes: Encoded, split: Split, called: Names) -> None:
     """A line for each observation: loc_1 to loc_D, scale_1 to scale_D, its label or parameters, its row and file."""
     table: dict[str, Any] = {}
     for what, values in (("loc", codes.loc), ("scale", codes.scale)):
         table |= {f"{what}_{i + 1}": column for i, column in enumerate(values.unbind(1))}
     write_table(path, {**table, **called.columns(split)})
-
-
-WRITERS = {"npz": write_npz, "csv": write_csv}
 
 
 def embed(
