@@ -46,20 +46,15 @@ class Config(ScoreKeys):
     seeds: list[int] = field(init=False, default_factory=list)  # in both folders of several seeds; []: single runs
 
     def load(self) -> list[Run]:
-        """The runs; the first one's data are scored."""
+        """Different runs on the same data, of which the first one's are scored.
+
+        Of equal seeds below two folders the first folder's runs, then the second one's.
+        """
         if len(self.run) < 2:
             raise UserError(f"run=[{', '.join(self.run)}]: expected two runs or more, as in run=[A,B]")
-        if seeds := equal_seeds(self.run):
-            return self.load_seeds(seeds)
-        return self.load_all(self.run)
-
-    def load_seeds(self, seeds: list[int]) -> list[Run]:
-        """The runs of equal seeds below two folders: the first folder's, then the second one's."""
-        self.seeds = seeds
-        return self.load_all([str(seed_folder(expanded(folder), seed)) for folder in self.run for seed in seeds])
-
-    def load_all(self, names: Sequence[str]) -> list[Run]:
-        """Different runs on the same data."""
+        self.seeds = equal_seeds(self.run)
+        below = [str(seed_folder(expanded(folder), seed)) for folder in self.run for seed in self.seeds]
+        names = below or self.run
         runs = [self.load_one(name, {} if i else self.dataset.given) for i, name in enumerate(names)]
         check_different(runs)
         for run in runs[1:]:
