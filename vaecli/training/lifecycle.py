@@ -29,7 +29,6 @@ from vaecli.training.plan import Plan, Prune
 from vaecli.training.previews import Pictures
 from vaecli.training.progress import TrainingProgress
 from vaecli.training.resume import (
-    describe_changes,
     misfit_as_user_error,
     new_or_repeated,
     nothing_left,
@@ -53,6 +52,7 @@ from vaecli.training.summary import (
 from vaecli.training.trainer import Trainer, TrainingGenerator
 from vaecli.utils.errors import UserError
 from vaecli.utils.ranks import broadcast_text, leads, scratch_folder
+from vaecli.utils.schema import as_typed
 from vaecli.utils.text import say
 
 
@@ -238,8 +238,9 @@ def restore_trainer(trainer: Trainer, setup: TrainingSetup, resume: ResumeState,
     with misfit_as_user_error(logger.folder.checkpoint(LAST)):
         before = state.optimizer["param_groups"][0]["lr"]
         trainer.restore(state, resume.replanned)
-    logger.say(f"resuming after epoch {state.epoch}, step {state.step}" + describe_changes(resume.changes))
-    if resume.another_objective and trainer.epoch < trainer.plan.epochs:
+    changes = "".join(f", {key}={as_typed(value)}" for key, value in resume.changes.items())
+    logger.say(f"resuming after epoch {state.epoch}, step {state.step}{changes}")
+    if any(key.startswith("objective") for key in resume.changes) and trainer.epoch < trainer.plan.epochs:
         for candidate in trainer.candidates:
             candidate.forget_best()
         logger.say("the objective has changed, and its bound cannot be compared with earlier ones: the best "

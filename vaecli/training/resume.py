@@ -19,7 +19,6 @@ from vaecli.training.setup import TrainingSetup
 from vaecli.training.state import Best, ResumeState, TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.schema import as_typed
 from vaecli.utils.types import Values
 
 
@@ -100,10 +99,6 @@ def nothing_left(config: RunConfig, state: TrainingState) -> str | None:
             f"was stopped early: {epoch} epochs. To train on, give early_stopping.patience=M with a larger M, or null."
         )
     return None
-
-
-def describe_changes(changes: Values) -> str:
-    return "".join(f", {key}={as_typed(value)}" for key, value in changes.items())
 
 
 def resume_command(folder: RunFolder) -> str:

@@ -106,10 +106,6 @@ class ResumeState(NamedTuple):
         """Whether the schedule or the optimizer's settings change."""
         return any(key == "epochs" or key.startswith(("scheduler", "optimizer")) for key in self.changes)
 
-    @property
-    def another_objective(self) -> bool:
-        return any(key.startswith("objective") for key in self.changes)
-
 
 def check_position(state: TrainingState, n_train: int, batch_size: int) -> None:
     """ValueError unless a state's step lies in the epoch after the completed ones."""
