@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ from vaecli.runs.read import Damaged, json_lines, load_yaml, mapping
 from vaecli.runs.records import Evaluation, Summary
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import check_writable, replace_text
+from vaecli.utils.files import check_writable
 from vaecli.utils.types import Values
 
 LOCK_ATTEMPTS = 5
@@ -134,12 +133,6 @@ class RunFolder:
     def read_metrics(self, usable: Callable[[Values], bool]) -> Iterator[Values]:
         """The usable lines of metrics.jsonl, none if there is no such file; Damaged if too many are unusable."""
         return json_lines(self.metrics, usable) if self.metrics.exists() else iter(())
-
-    def write_summary(self, summary: Summary) -> None:
-        replace_text(self.summary, summary.text())
-
-    def write_metrics(self, lines: Sequence[Values]) -> None:
-        replace_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
 
     @property
     def is_locked(self) -> bool | None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.records import Summary
 from vaecli.runs.tensorboard import VIEW_TAG, EventFile
-from vaecli.utils.files import AppendedFile, replace_bytes
+from vaecli.utils.files import AppendedFile, replace_bytes, replace_text
 from vaecli.utils.text import printable, printable_lines, say
 from vaecli.utils.types import Values
 
@@ -80,7 +80,7 @@ class RunLogger:
         """Update summary.json with the entries of `parts`, and those given by name."""
         for part in (*parts, Summary.model_validate(entries)):
             self.summary = self.summary.with_entries(part)
-        self.folder.write_summary(self.summary)
+        replace_text(self.folder.summary, self.summary.text())
 
     def hparams(
         self,

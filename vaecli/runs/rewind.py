@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from vaecli.runs import tensorboard as events
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.read import Damaged
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import remove_leftovers
+from vaecli.utils.files import remove_leftovers, replace_text
 from vaecli.utils.memory import check_memory
 from vaecli.utils.schema import is_number
 from vaecli.utils.types import Values
@@ -25,7 +27,7 @@ def rewind(folder: RunFolder, epoch: int) -> list[Values]:
         kept = [line for line in folder.read_metrics(usable) if line["epoch"] <= epoch]
     except Damaged as error:
         raise UserError(f"{folder}: {error}; the run cannot be resumed from it") from None
-    folder.write_metrics(kept)
+    replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
     events.rewind(folder, epoch)
     return kept
 
