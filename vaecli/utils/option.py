@@ -27,7 +27,7 @@ class Option:
     def __init_subclass__(cls, abstract: bool = False, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls.abstract = abstract
-        base = group_of(cls)
+        base = [one for one in cls.__mro__ if Option in one.__bases__][-1]  # of the group: Prior, Dataset ...
         for name, promised in vars(base).items():
             if not abstract and inspect.isfunction(promised) and name != "__init__":
                 check_method(cls, base, name)
@@ -68,8 +68,3 @@ def check_method(cls: type, base: type, name: str) -> None:
 def parameters(method: object) -> list[inspect.Parameter]:
     """The parameters that can be passed by position, `self` included."""
     return [p for p in inspect.signature(method).parameters.values() if p.kind is not p.KEYWORD_ONLY]  # type: ignore[arg-type]
-
-
-def group_of(cls: type) -> type:
-    """The base class of a group: Prior, Dataset ..."""
-    return [one for one in cls.__mro__ if Option in one.__bases__][-1]
