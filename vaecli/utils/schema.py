@@ -13,6 +13,8 @@ from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.text import printable
 from vaecli.utils.types import Values
 
+adapter = functools.cache(TypeAdapter)  # the validator of an annotation; making one takes a millisecond
+
 
 def check_arguments(
     target: Callable[..., Any], values: Mapping[str, Any], prefix: str = "", supplied: Collection[str] = ()
@@ -60,12 +62,6 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
         if first["type"] == "list_type" and not isinstance(value, Mapping | None):
             message += f", as in {key}=[{as_typed(value)}]"
         raise UserError(f"{'.'.join([key, *inner])}={as_typed(shown)}: {message}") from None
-
-
-@functools.cache
-def adapter(hint: Any) -> TypeAdapter[Any]:
-    """The validator of an annotation; making one takes a millisecond."""
-    return TypeAdapter(hint)
 
 
 def unknown_key(key: str, known: Collection[str]) -> str:
