@@ -78,7 +78,8 @@ def _wrapped(piece: Band, scale: float) -> Band:
     """The band with its labels broken into lines that fit beside a row and above a column; of many, every k-th."""
     cell_width = piece.picture.shape[1] / piece.columns * scale / DPI
     cell_height = piece.picture.shape[0] / piece.rows * scale / DPI
-    widest = max((_longest_word(label) for label in piece.column_labels), default=0.0)
+    words = " ".join(piece.column_labels).split()
+    widest = max((text_size(word, SMALL)[0] for word in words), default=0.0)
     every = max(1, math.ceil(widest / (0.96 * cell_width)))
     columns = [wrap(label, 0.96 * every * cell_width, SMALL) if i % every == 0 else ""
                for i, label in enumerate(piece.column_labels)]  # fmt: skip
@@ -86,10 +87,6 @@ def _wrapped(piece: Band, scale: float) -> Band:
         row_labels=[_beside(label, cell_height) for label in piece.row_labels],
         column_labels=columns,
     )
-
-
-def _longest_word(label: str) -> float:
-    return max(text_size(word, SMALL)[0] for word in label.split() or [""])
 
 
 def _beside(label: str, height: float) -> str:
