@@ -245,13 +245,11 @@ def report(result: Evaluated, protocol: EvaluationSettings, warning: str | None)
     for line in headline(protocol):
         say(line, console, "bold")
     table = Table("quantity")
-    table.add_column("value", justify="right")
-    table.add_column("± over data", justify="right")
-    table.add_column("± over draws", justify="right")
+    for title in ("value", "± over data", "± over draws"):
+        table.add_column(title, justify="right")
     name = "-log p(x), prior" if protocol.estimator == "prior" else "-log p(x)"
-    table.add_row("ELBO", f"{figures.elbo:.3f}", error(stderr_of_mean(result.scores.elbo)), "")
-    table.add_row("log p(x|z)", f"{figures.log_px:.3f}", error(stderr_of_mean(result.scores.log_px)), "")
-    table.add_row("KL", f"{figures.kl:.3f}", error(stderr_of_mean(result.scores.kl)), "")
+    for title, key in (("ELBO", "elbo"), ("log p(x|z)", "log_px"), ("KL", "kl")):
+        table.add_row(title, f"{getattr(figures, key):.3f}", error(stderr_of_mean(getattr(result.scores, key))), "")
     least = "at least " if figures.pareto_k_high else ""
     table.add_row(name, f"{figures.nll:.3f}", error(figures.nll_stderr), least + error(figures.nll_mc_stderr))
     if result.exact is not None and figures.exact_nll is not None:
