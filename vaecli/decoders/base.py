@@ -82,7 +82,6 @@ class Decoder(Option, nn.Module, abstract=True):
     @abstractmethod
     def forward(self, *params: Tensor) -> Distribution:
         """Parameters, each (..., *param_shape) -> distribution of batch shape (...) and event shape x_shape."""
-        raise NotImplementedError
 
     def params_at_mean(self, mean: Tensor) -> Tensor | None:
         """Parameters (n_params, ...) of the distribution whose mean is `mean` (...); None if there are none."""
