@@ -62,7 +62,8 @@ def walk(what: str, folder: Path) -> Folder:
         images += [Path(place, name) for name in pictures]
         other.update(ending(name) for name in names if name not in pictures and not is_system_file(name))
     if not images:
-        there = f"; it holds {counts(other)}" if +other else ""
+        held = first_names([f"{n:,} {kind}" for kind, n in other.items() if n])
+        there = f"; it holds {held}" if held else ""
         raise UserError(f"{what}: is a folder with no image in it or below ({' '.join(IMAGE_SUFFIXES)}){there}")
     inner = [(path, path.relative_to(folder)) for path in images]
     inner.sort(key=lambda pair: pair[1].as_posix())
@@ -80,10 +81,6 @@ def ending(name: str) -> str:
 def is_system_file(name: str) -> bool:
     """Whether a file was written by the system, as .DS_Store."""
     return (name.startswith(".") and not is_image(name)) or name in ("Thumbs.db", "desktop.ini")
-
-
-def counts(passed_over: Counter[str] | dict[str, int]) -> str:
-    return first_names([f"{n:,} {kind}" for kind, n in passed_over.items() if n])
 
 
 def as_text(name: str) -> str:
