@@ -163,26 +163,20 @@ def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: lis
     width = len(layout.names)
     if wrong and not ({"\n", "\r"} & set(wrong[0].text.strip())):
         row = wrong[0]
-        at = line_of(path, encoding, row.text)
+        at = first_line(path, encoding, lambda line: line.strip() == row.text.strip())
         where = f"line {at:,}" if at else "a line"
         wanted = f"has {row.actual_columns} cells, where {width} were expected ({layout.name}-separated)"
         return UserError(f"{what}: {where} {wanted}: {row.text.strip()[:60]!r}; correct it, put quotes around a text "
                          "that holds the separator, or give the separator (dataset.separator=...)")  # fmt: skip
-    odd = odd_quotes(path, encoding)
+    odd = first_line(path, encoding, lambda line: line.count('"') % 2)
     reason = f"line {odd:,} has a quotation mark that is not closed" if odd else "its rows do not have the same cells"
     return UserError(f"{what}: cannot be read as a table: {reason}; correct it, or save it as .csv again")
 
 
-def line_of(path: Path, encoding: str, text: str) -> int | None:
-    """The first line of a file that is `text`; None if there is none."""
+def first_line(path: Path, encoding: str, fits: Callable[[str], object]) -> int | None:
+    """The number of the first line of a file that fits; None if there is none."""
     with path.open(encoding=encoding, errors="replace") as file:
-        return next((n for n, line in enumerate(file, 1) if line.strip() == text.strip()), None)
-
-
-def odd_quotes(path: Path, encoding: str) -> int | None:
-    """The first line with an odd number of quotation marks."""
-    with path.open(encoding=encoding, errors="replace") as file:
-        return next((n for n, line in enumerate(file, 1) if line.count('"') % 2), None)
+        return next((n for n, line in enumerate(file, 1) if fits(line)), None)
 
 
 def without_empty(layout: Layout, table: Any) -> tuple[list[str], list[Any], int]:
