@@ -48,6 +48,7 @@ def read_parquet_table(what: str, path: Path, n: int) -> ParquetTable:
 def with_texts(column: Any, texts: Mapping[int, str]) -> Any:
     """A column with values, given as texts by row, in the place of nulls and NaN."""
     import pyarrow as pa
+    from pyarrow import compute
 
     kind = column.type
     plain = column.cast(kind.value_type) if is_coded(column) else column
@@ -60,13 +61,8 @@ def with_texts(column: Any, texts: Mapping[int, str]) -> Any:
     known = column.unify_dictionaries().chunk(0).dictionary if column.num_chunks else pa.array([], kind.value_type)
     every = pa.array(dict.fromkeys([*known.to_pylist(), *plain.to_pylist(), *texts.values()]), kind.value_type)
     every = every.filter(every.is_valid())
-    return pa.DictionaryArray.from_arrays(index_in(whole, every), every, ordered=kind.ordered).cast(kind)
-
-
-def index_in(values: Any, dictionary: Any) -> Any:
-    import pyarrow.compute
-
-    return pyarrow.compute.index_in(values, dictionary).cast("int32")
+    codes = compute.index_in(whole, every).cast("int32")
+    return pa.DictionaryArray.from_arrays(codes, every, ordered=kind.ordered).cast(kind)
 
 
 def typed(text: str, column: Any) -> Any:
