@@ -81,11 +81,8 @@ class TableStrip:
         return {"image": [np.where(np.isfinite(values), values, 0.0).T[::-1].astype(np.float32)]}
 
 
-Strip = ImageStrip | CurveStrip | TableStrip
-
-
 def strip_of(picture: Picture) -> Any:
-    """A Strip for what a picture shows."""
+    """The strip of decodings like the one that a picture shows."""
     if isinstance(picture, ImagePicture):
         return ImageStrip(picture)
     return CurveStrip(picture) if isinstance(picture, CurvePicture) else TableStrip(picture)
