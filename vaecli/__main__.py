@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -74,8 +73,6 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     signal.signal(signal.SIGTERM, terminated)
     if command == "train":  # a terminal that goes away must not end hours of training; train.log has the lines too
         streams.ignore_write_errors()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that the terminal's encoding lacks
     if ranks.world() > 1:
         join_others(command)
     try:
