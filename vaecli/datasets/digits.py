@@ -23,7 +23,6 @@ class Digits(Dataset):
     test set and the `val_size` before them the validation set. Source: Alpaydin and Kaynak (1998), UCI repository.
     """
 
-    grid = None
     label_names = tuple("0123456789")
 
     def __init__(
