@@ -114,7 +114,6 @@ class Pushforward(DrawsWithDensity):
     transform: f, from zuko; points: (M, D), see `base_points`
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
     support = constraints.real_vector
     has_rsample = True
 
@@ -124,9 +123,6 @@ class Pushforward(DrawsWithDensity):
 
     def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> Pushforward:
         return Pushforward(self.transform, self.points, batch_shape)
-
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.rsample_with_log_prob(sample_shape)[0]
 
     def rsample_with_log_prob(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Draws z (*sample_shape, *batch_shape, D) and log p(z), in one pass through f."""

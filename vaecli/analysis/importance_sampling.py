@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 
 from vaecli.analysis.pareto import MIN_DRAWS, pareto_k, tail_length
 from vaecli.datasets.split import Split
@@ -145,8 +145,6 @@ class Widened(DrawsWithDensity):
     For a Gaussian N(m, S) it is N(m, c^2 S).
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
-
     def __init__(self, q_z: Distribution, factor: float) -> None:
         super().__init__(q_z.batch_shape, q_z.event_shape, validate_args=False)
         self.q_z, self.middle, self.factor = q_z, q_z.mean, factor
@@ -155,9 +153,6 @@ class Widened(DrawsWithDensity):
         origin, log_q = draw(self.q_z, sample_shape)
         z = torch.lerp(self.middle, origin, self.factor)
         return z, log_q() - z.shape[-1] * math.log(self.factor)
-
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.rsample_with_log_prob(sample_shape)[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
         origin = torch.lerp(self.middle, z, 1 / self.factor)

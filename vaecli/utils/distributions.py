@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from vaecli.utils.noise import WholeNoise
 from vaecli.utils.ranks import current_share
@@ -21,9 +21,14 @@ class DrawsWithDensity(Distribution):
     A flow knows both from one pass, and has to be inverted for the density of any other z.
     """
 
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+
     @abstractmethod
     def rsample_with_log_prob(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Draws z (*sample_shape, *batch_shape, *event_shape) and log p(z) (*sample_shape, *batch_shape)."""
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self.rsample_with_log_prob(sample_shape)[0]
 
 
 def draw(distribution: Distribution, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Callable[[], Tensor]]:
