@@ -1,7 +1,5 @@
 """Odd observations: conformal p-values of scores, which of them to flag, and which columns made a row odd."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """How close samples come to the rows of a table, column by column and in their correlations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """An observation of which some columns are given, and the others are missing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """`vae evaluate`: scores a trained model."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

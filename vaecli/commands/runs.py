@@ -1,7 +1,5 @@
 """`vae runs`: the runs below a folder as a table."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

@@ -1,7 +1,5 @@
 """Rewords Hydra's errors: one or two lines that name the nearest valid key or option."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

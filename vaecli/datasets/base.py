@@ -1,7 +1,5 @@
 """The base class of data sets."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path

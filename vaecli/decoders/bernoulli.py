@@ -1,7 +1,5 @@
 """Binary pixels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Real-valued observations with independent normal noise."""
 
-from __future__ import annotations
-
 from torch.distributions import Normal
 
 from vaecli.decoders.location import LocationScale, Squeeze

@@ -1,7 +1,5 @@
 """Counts whose variance equals their mean."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -5,8 +5,6 @@ Loader (2000), "Fast and accurate computation of binomial probabilities", subtra
 deviances.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

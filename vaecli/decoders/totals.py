@@ -1,7 +1,5 @@
 """The total count of an observation, modelled separately from the shares of its numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The variational autoencoder: two networks and three distributions, and nothing else."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import NamedTuple
 

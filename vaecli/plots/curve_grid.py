@@ -1,7 +1,5 @@
 """Curves on a grid of two latents."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Histograms of a table's columns and maps of their correlations, for data, samples or both."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 NaN stands for a missing number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checkpoints: safetensors files with the tensors under flat names and everything else as one JSON text, hashed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """The keys in which the configurations of runs differ."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Finds the folder that run= or resume= names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A step that passes its batch through the networks in several parts, one after another, to save memory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

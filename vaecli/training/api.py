@@ -1,7 +1,5 @@
 """Training from Python, with the arguments of the command line."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import replace
 from pathlib import Path

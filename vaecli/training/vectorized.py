@@ -1,7 +1,5 @@
 """The recorded pass of one run, for many runs at once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

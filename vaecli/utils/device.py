@@ -1,7 +1,5 @@
 """Devices: the one that a configuration names, and its most precise float type."""
 
-from __future__ import annotations
-
 import torch
 
 from vaecli.utils.errors import UserError

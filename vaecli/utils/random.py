@@ -1,7 +1,5 @@
 """Seeded random numbers, and saving and restoring of the generators."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

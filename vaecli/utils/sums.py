@@ -1,7 +1,5 @@
 """Sums and means over the batch of a run, over all its processes, with gradients."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How many threads a training step uses, and independent jobs on all cores."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

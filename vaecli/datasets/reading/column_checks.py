@@ -1,7 +1,5 @@
 """Refuses columns that are neither numbers nor classes, and names the keys with which they can be read."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Arrays in .npy and .npz files."""
 
-from __future__ import annotations
-
 import math
 import struct
 import warnings

@@ -1,7 +1,5 @@
 """Text files: .csv, .tsv, .txt and .dat, with any of the separators."""
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Callable
