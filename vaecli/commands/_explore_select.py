@@ -89,16 +89,15 @@ class Selection:
         if not n:
             self.said.text = "nothing is selected"
             return
+        inside = np.isin(np.arange(total), indices)
         rows = [self.e.rows[i] for i in indices]
         listed = ", ".join(map(str, rows[:LISTED])) + (" …" if n > LISTED else "")
-        self.said.text = f"<p><b>{n:,}</b> of {total:,} selected: rows {listed}</p>{self.differences(indices)}"
+        self.said.text = f"<p><b>{n:,}</b> of {total:,} selected: rows {listed}</p>{self.differences(inside)}"
         if self.sheet is not None and isinstance(self.e.view, ImagePlots):
-            self.show_sheet(indices, self.e.view)
+            self.show_sheet(indices, inside, self.e.view)
 
-    def differences(self, indices: list[int]) -> str:
+    def differences(self, inside: np.ndarray) -> str:
         """HTML of the columns whose means differ most between selected and rest; empty for images and curves."""
-        inside = np.zeros(len(self.e.codes), bool)
-        inside[indices] = True
         if isinstance(self.e.view, ImagePlots) or self.e.run.dataset.grid is not None or inside.all():
             return ""
         x, titles = self.e.observations, self.e.titles
@@ -108,12 +107,10 @@ class Selection:
         found = [(titles[i], f"{a[i]:.4g}", f"{b[i]:.4g} in the rest") for i in order[:DIFFERENT]]
         return "<p class=soft>means of the columns that differ most</p>" + terms_table(found)
 
-    def show_sheet(self, indices: list[int], view: ImagePlots) -> None:
+    def show_sheet(self, indices: list[int], inside: np.ndarray, view: ImagePlots) -> None:
         """The mean of the selected images, the mean of the rest, and the first of them."""
         first = np.stack([self.e.observation(i).cpu().numpy() for i in indices[: SHEET - 2]])
         x = self.e.observations
-        inside = np.zeros(len(x), bool)
-        inside[indices] = True
         rest = x[~inside] if (~inside).any() else x
         shown = np.concatenate([x[inside].mean(0)[None], rest.mean(0)[None], first])
         blank = np.zeros((SHEET - len(shown), *shown.shape[1:]))
