@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from vaecli.analysis.importance_sampling import importance_weighted
@@ -33,17 +32,16 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure, say
-from vaecli.utils.types import PositiveInt, Seed
+from vaecli.utils.types import PositiveInt, Probability, Seed
 
 EXPLAINED = 1000  # flagged rows whose columns are scored, the oddest first
-Rate = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
 @dataclass(kw_only=True)
 class Config(InputKeys):
     FILE = "alarm.csv"
     INPUT_CONTENT = "the rows to look at"
-    rate: Rate
+    rate: Probability
     control: Literal["rate", "fdr"]
     k: PositiveInt
     seed: Seed

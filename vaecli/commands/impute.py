@@ -3,10 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from vaecli.analysis.imputation import Cells, impute
@@ -21,10 +19,9 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_bytes
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import Countdown
-from vaecli.utils.types import PositiveInt, Seed
+from vaecli.utils.types import PositiveInt, Probability, Seed
 
 MIN_DRAWS = 10  # effective draws, below which a row's figures are little better than a single draw
-Coverage = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
 @dataclass(kw_only=True)
@@ -33,7 +30,7 @@ class Config(InputKeys):
     INPUT_CONTENT = "a table with gaps"
     k: PositiveInt
     complete: PositiveInt | None
-    coverage: Coverage
+    coverage: Probability
     seed: Seed
 
     @property

@@ -41,6 +41,7 @@ PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Probability = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
