@@ -1,7 +1,7 @@
 """`vae data`: what is read from a file or folder, before anything is trained on it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +18,13 @@ from vaecli.config.instantiate import TYPED_HERE, OptionFactory
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.images import Images
 from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES
-from vaecli.datasets.reading.report import MAX_LETTERS, Column, FileReading, Reading
+from vaecli.datasets.reading.report import Column, FileReading, Reading, aligned
 from vaecli.datasets.split import Split, Splits
 from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import view_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_output, check_unread, expanded
-from vaecli.utils.text import printable, say, shorten
+from vaecli.utils.text import say
 from vaecli.utils.types import NonNegativeInt
 
 MAX_LISTED, MAX_WIDE = 30, 8  # columns or classes in a list, and columns of the first rows
@@ -174,15 +174,6 @@ def first_observations(splits: Splits, n: int) -> tuple[list[int], Tensor, Tenso
 
 def number(value: np.floating) -> str:
     return "" if value != value else str(value).removesuffix(".0")
-
-
-def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int = MAX_LETTERS) -> list[str]:
-    """Lines with their cells aligned in columns; right: the columns that are aligned to the right."""
-    shown = [[shorten(printable(cell), most) for cell in line] for line in lines]
-    widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))] if shown else []
-    return ["  " + "  ".join(cell.rjust(width) if i in right else cell.ljust(width)
-                             for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
-            for line in shown]  # fmt: skip
 
 
 def draw(path: Path, dataset: Dataset, splits: Splits) -> None:

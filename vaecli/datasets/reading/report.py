@@ -175,10 +175,7 @@ class Reading:
         """A table of the columns, their kinds, and why; at most MAX_LINES of them."""
         if not self.kinds:
             return []
-        table = [("column", "kind", "why"), *self.kinds[:MAX_LINES]]
-        shown = [[shorten(printable(cell), MAX_LETTERS) for cell in one] for one in table]
-        widths = [max(len(line[i]) for line in shown) for i in range(2)]
-        lines = [f"  {name.ljust(widths[0])}  {kind.ljust(widths[1])}  {why}" for name, kind, why in shown]
+        lines = aligned([("column", "kind", "why"), *self.kinds[:MAX_LINES]])
         more = len(self.kinds) - MAX_LINES
         return lines + ([f"  ... and {more:,} more, in the configuration of the run"] if more > 0 else [])
 
@@ -204,6 +201,15 @@ def first_names(names: Sequence[str], most: int = MAX_NAMES, letters: int = MAX_
     """The first of the names, each shortened."""
     shown = [shorten(printable(name), letters) if name.strip() else repr(printable(name)) for name in names[:most]]
     return ", ".join(shown) + (", ..." if len(names) > most else "")
+
+
+def aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = (), most: int = MAX_LETTERS) -> list[str]:
+    """Lines with their cells aligned in columns; right: the columns that are aligned to the right."""
+    shown = [[shorten(printable(cell), most) for cell in line] for line in lines]
+    widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))] if shown else []
+    return ["  " + "  ".join(cell.rjust(width) if i in right else cell.ljust(width)
+                             for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+            for line in shown]  # fmt: skip
 
 
 def counted(values: Sequence[int], names: Sequence[str]) -> dict[str, int]:
