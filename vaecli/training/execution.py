@@ -6,8 +6,6 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
-Compile = Literal["auto"] | bool
-
 RECORD_FROM = 2_000  # steps: recording takes as long as some hundred steps and saves a tenth of each, or more
 COMPILE_FROM = 500_000  # steps: compiling takes up to a minute and saves some 0.1 ms of each
 OWN = {"torch", "vaecli"}  # packages whose classes run the same operations in every step, so that they can be recorded
@@ -21,7 +19,7 @@ class Execution(NamedTuple):
     remark: str | None = None  # a line for the user
 
 
-def choose_execution(wanted: Compile, loss: nn.Module, steps: int) -> Execution:
+def choose_execution(wanted: Literal["auto"] | bool, loss: nn.Module, steps: int) -> Execution:
     """How a run of `steps` steps in total is computed; a resumed run gets the same answer.
 
     `auto` records from RECORD_FROM steps on, if all classes are vaecli's or torch's; the Python code of other classes
