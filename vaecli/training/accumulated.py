@@ -1,6 +1,5 @@
 """A step that passes its batch through the networks in several parts, one after another, to save memory."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 
 from vaecli.objectives.base import Estimate
 from vaecli.training.execution import only_known_classes
+from vaecli.training.graph import set_gradients
 from vaecli.training.passes import Backward, Passes
 from vaecli.utils.errors import UserError
 from vaecli.utils.random import random_states, set_random_states
@@ -43,11 +43,7 @@ class AccumulatedPasses(Passes):
             if gradient is not None:
                 all_reduce_sum(gradient)
         joined = {name: torch.cat([one[name] for one in metrics]) for name in metrics[0]}
-        return Estimate(all_reduce_sum(torch.stack(losses).sum()), joined), partial(self.set_gradients, sums)
-
-    def set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
-        for parameter, gradient in zip(self.trained, gradients, strict=True):
-            parameter.grad = gradient
+        return Estimate(all_reduce_sum(torch.stack(losses).sum()), joined), partial(set_gradients, self.trained, sums)
 
 
 def added(total: Tensor | None, gradient: Tensor | None) -> Tensor | None:

@@ -71,10 +71,11 @@ class StepGraph:
             with restored_after(x.device):
                 self.replay = interpreted(self.replay, *copies, x, step, *self.lifted)
 
-    def set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
-        """Store the gradients of a pass in the parameters' `grad`."""
-        for parameter, gradient in zip(self.trained, gradients, strict=True):
-            parameter.grad = gradient
+
+def set_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Store the gradients of a pass in the parameters' `grad`."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
 
 
 def compiled_graph(graph: GraphModule, *inputs: Tensor) -> Callable[..., Sequence[Any]]:

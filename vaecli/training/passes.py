@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaecli.objectives.base import Estimate
 from vaecli.training.execution import Execution
-from vaecli.training.graph import StepGraph
+from vaecli.training.graph import StepGraph, set_gradients
 
 EAGER = Execution(recorded=False)
 Backward = Callable[[], None]  # stores the gradients in the parameters, in place of earlier ones
@@ -36,7 +36,7 @@ class Passes:
             estimate: Estimate = self.loss(x, step)
             return estimate, partial(self.differentiate, estimate.loss)
         estimate, gradients = self.graph(x, step)
-        return estimate, partial(self.graph.set_gradients, gradients)
+        return estimate, partial(set_gradients, self.graph.trained, gradients)
 
     def differentiate(self, loss: Tensor) -> None:
         """The backward pass by autograd."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from vaecli.training.fused_adam import DirectStep
+from vaecli.training.graph import set_gradients
 from vaecli.training.passes import Passes
 from vaecli.training.state import after_one_step
 from vaecli.training.step import LossModule
@@ -116,8 +117,7 @@ class Stack:
         if size not in self.graphs:
             self.graphs[size] = VectorizedGraph(first.update.loss, self.values, x, at)
         metrics, loss, gradients = self.graphs[size](self.values, x, at, generators)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        set_gradients(self.parameters, gradients)
         if first.update.clip_grad_norm is not None:
             clip_each(self.parameters, first.update.clip_grad_norm)
         self.take_step()
