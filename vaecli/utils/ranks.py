@@ -136,18 +136,12 @@ def broadcast_text(text: str | None) -> str | None:
     """The text that the leading process passes, in all processes."""
     if world() == 1:
         return text
-    import torch
     from torch import distributed
 
-    content = torch.frombuffer(bytearray((text or "").encode()), dtype=torch.uint8) if text else torch.empty(0)
-    size = torch.tensor(len(content) if text is not None else -1)
+    box = [text]
     with connection_errors():
-        distributed.broadcast(size, 0)
-        if int(size) < 1:
-            return None if int(size) < 0 else ""
-        content = content if leads() else torch.empty(int(size), dtype=torch.uint8)
-        distributed.broadcast(content, 0)
-    return bytes(content.tolist()).decode()
+        distributed.broadcast_object_list(box, 0)
+    return box[0]
 
 
 def barrier(seconds: float = 10.0) -> None:
