@@ -113,14 +113,7 @@ def column_texts(run: Run, j: int, x: Tensor) -> list[str]:
 def interval_columns(run: Run, filled: Cells, at: Places) -> dict[str, Tensor | list[str]]:
     """The columns of the table of intervals: a line for each cell that was filled."""
     names = run.dataset.names or ()
-    value = texts(run, filled.value, at)
-    i, j = (torch.tensor([one[n] for one in at], dtype=torch.int64) for n in (1, 2))
-    ends = {}
-    for name, values in (("low", filled.low), ("high", filled.high)):
-        shown = {c: column_texts(run, c, values[:, c]) if not bool(values[:, c].isnan().all()) else None
-                 for c in {c for _, _, c in at}}  # fmt: skip
-        ends[name] = [(found[row] if (found := shown[c]) else "") for _, row, c in at]
-    return {
-        "row": torch.tensor([one[0] for one in at], dtype=torch.int64), "column": [names[c] for _, _, c in at],
-        "value": [value[row, names[c]] for row, _, c in at], **ends, "probability": filled.probability[i, j],
-    }  # fmt: skip
+    row, i, j = (torch.tensor([one[n] for one in at], dtype=torch.int64) for n in range(3))
+    shown = {"value": filled.value, "low": filled.low, "high": filled.high}
+    cells = {name: list(texts(run, values, at).values()) for name, values in shown.items()}
+    return {"row": row, "column": [names[c] for _, _, c in at], **cells, "probability": filled.probability[i, j]}
