@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.document import Document
 from bokeh.embed import file_html
 from bokeh.events import DocumentReady, MouseMove, Pan, Tap
 from bokeh.models import CustomJS, Model
@@ -121,8 +122,6 @@ def static_page(
 
 def rendered(map: Map, picture: Picture, begin: Model, words: Mapping[str, Any]) -> str:
     """The HTML of both figures, with Bokeh in it."""
-    from bokeh.document import Document
-
     document = Document()
     for name, plot in (("map", map.plot), ("point", picture.plot)):
         plot.name = name
