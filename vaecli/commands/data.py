@@ -19,7 +19,7 @@ from vaecli.datasets.base import Dataset
 from vaecli.datasets.images import Images
 from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES
 from vaecli.datasets.reading.report import Column, FileReading, Reading, aligned
-from vaecli.datasets.split import Split, Splits
+from vaecli.datasets.split import Splits
 from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import view_of
 from vaecli.utils.errors import UserError
@@ -156,20 +156,15 @@ def cells_of(dataset: Dataset, j: int, x: Tensor) -> list[str]:
 
 def first_observations(splits: Splits, n: int) -> tuple[list[int], Tensor, Tensor | None]:
     """Rows of a file, counted from 0, their observations (M, d) and labels."""
-    parts = [part for part in splits if part is not None and part.rows is not None]
-    if not parts:
+    heads = [part.take(part.rows.argsort()[:n]) for part in splits if part is not None and part.rows is not None]
+    if not heads:
         part = splits.train.head(n)
         return list(range(len(part))), part.batch(slice(None)), part.y
-    rows = torch.cat([part.rows for part in parts if part.rows is not None])
-    owner = torch.cat([torch.full((len(part),), k) for k, part in enumerate(parts)])
-    places = torch.cat([torch.arange(len(part)) for part in parts])
+    rows = torch.cat([part.rows for part in heads if part.rows is not None])
+    labels = [part.y for part in heads if part.y is not None]
     chosen = rows.argsort()[:n]
-    seen: list[Split] = [parts[int(owner[i])] for i in chosen]
-    x = torch.cat([part.batch(places[i : i + 1]) for part, i in zip(seen, chosen.tolist(), strict=True)])
-    y = None
-    if all(part.y is not None for part in seen):
-        y = torch.stack([part.y[places[i]] for part, i in zip(seen, chosen, strict=True) if part.y is not None])
-    return rows[chosen].tolist(), x, y
+    x = torch.cat([part.batch(slice(None)) for part in heads])
+    return rows[chosen].tolist(), x[chosen], torch.cat(labels)[chosen] if len(labels) == len(heads) else None
 
 
 def number(value: np.floating) -> str:
