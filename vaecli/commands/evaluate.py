@@ -48,9 +48,7 @@ class Config(ScoreKeys):
     rows: str | None
 
     def to_score(self, run: Run) -> tuple[Split, Split, Names]:
-        """Those of a file of row numbers, or what ScoreKeys says."""
-        if self.rows is None:
-            return super().to_score(run)
+        """As ScoreKeys, or those of a file of row numbers."""
         whole, called = observed(run, self.split, self.input, self.rows)
         return whole, fix_binarisation(whole.head(self.limit), self.seed), called
 
