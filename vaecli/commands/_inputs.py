@@ -63,7 +63,7 @@ def load_split(run: Run, part: Part) -> Split:
     return part_of(run, splits, part)
 
 
-def row_split(run: Run, name: str) -> tuple[Split, RowFile]:
+def row_split(run: Run, name: str) -> Split:
     """The observations that a file of row numbers names, on the model's device, in the order of their split."""
     what = f"rows={name}"
     file = RowFile.read(what, expanded(name))
@@ -72,7 +72,7 @@ def row_split(run: Run, name: str) -> tuple[Split, RowFile]:
     part = file.check(what, whole)
     chosen = taken(part, torch.nonzero(file.chosen(what, part))[:, 0])
     say(f"{len(chosen):,} rows of the split {file.split}")
-    return part_of(run, whole._replace(**{file.split: chosen}), file.split), file
+    return part_of(run, whole._replace(**{file.split: chosen}), file.split)
 
 
 def observed(run: Run, part: Part, input: str | None, rows: str | None = None) -> tuple[Split, Names]:
@@ -80,14 +80,12 @@ def observed(run: Run, part: Part, input: str | None, rows: str | None = None) -
 
     rows: a file of row numbers, instead of a whole part
     """
-    if rows is not None:
-        if input is not None:
-            raise UserError("input= and rows=: give one of them")
-        return row_split(run, rows)[0], Names(run.dataset.label_names, run.dataset.items)
+    if rows is not None and input is not None:
+        raise UserError("input= and rows=: give one of them")
     if input is not None:
         seen = read_input(run, input)
         return seen.split, seen.called
-    split = load_split(run, part)
+    split = load_split(run, part) if rows is None else row_split(run, rows)
     return split, Names(run.dataset.label_names, run.dataset.items)
 
 
