@@ -89,9 +89,7 @@ class CurvePlots:
         figure = canvas(width, height, title)
         axes = figure.subplots(2 * len(parts), columns, squeeze=False, height_ratios=[5, 3] * len(parts))
         scale = limits(*(values - x for _, values in fits), np.zeros(1))
-        cells = [(2 * band, column) for band in range(len(parts)) for column in range(columns)]
-        for i, (row, column) in enumerate(cells):
-            upper, lower = axes[row, column], axes[row + 1, column]
+        for i, (upper, lower) in enumerate(zip(axes[::2].flat, axes[1::2].flat, strict=True)):
             if i >= len(x):
                 upper.remove()
                 lower.remove()
@@ -99,7 +97,7 @@ class CurvePlots:
             self._reconstruction(upper, lower, x[i], [values[i] for _, values in fits])
             lower.set_ylim(*scale)
             upper.tick_params(labelbottom=False)
-            lower.tick_params(labelleft=column == 0)
+            lower.tick_params(labelleft=i % columns == 0)
             if i + columns >= len(x):
                 lower.set_xlabel(self.x_label, fontsize=LABEL)
             if notes:
