@@ -1,5 +1,7 @@
 """`vae COMMAND key=value ...`: finds the command, composes its configuration, and turns errors into messages."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys

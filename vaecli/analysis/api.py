@@ -1,5 +1,7 @@
 """A trained run for Python code, with arrays, tensors or data frames as input and results of the same kind."""
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence

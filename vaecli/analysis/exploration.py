@@ -1,5 +1,7 @@
 """The computations of `vae explore`: codes, planes of latents, decodings, and how likely places are."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

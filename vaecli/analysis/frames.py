@@ -1,5 +1,7 @@
 """Data frames as observations: in columns of categories they hold texts, as the run's data do."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Estimates of log p(x) from weighted draws of z, a few draws and observations at a time."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack

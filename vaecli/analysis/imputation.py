@@ -1,5 +1,7 @@
 """Missing cells given the known ones: importance-weighted draws of z, and the cells that follow from them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

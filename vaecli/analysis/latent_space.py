@@ -1,5 +1,7 @@
 """Grids, traversals and paths in the space of latents, and what they decode to."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Figures of a trained model over a data set: active units, KL of each latent, errors."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence

@@ -1,5 +1,7 @@
 """The modes of p(x, z) over z for one observation, and the coordinates in which each looks like a unit Gaussian."""
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 

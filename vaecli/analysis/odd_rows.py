@@ -1,5 +1,7 @@
 """Odd observations: conformal p-values of scores, which of them to flag, and which columns made a row odd."""
 
+from __future__ import annotations
+
 import math
 
 import torch

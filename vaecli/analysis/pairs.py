@@ -1,5 +1,7 @@
 """Paired differences: two models' scores of the same observations."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 from torch import Tensor

@@ -1,5 +1,7 @@
 """How heavy the tail of importance weights is: Pareto smoothed importance sampling's diagnostic."""
 
+from __future__ import annotations
+
 import math
 
 import torch

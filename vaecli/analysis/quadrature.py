@@ -1,5 +1,7 @@
 """log p(x) by numerical integration over one or two latents, in double precision and with an estimate of its error."""
 
+from __future__ import annotations
+
 import copy
 import math
 from collections.abc import Callable, Iterator

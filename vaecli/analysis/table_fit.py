@@ -1,5 +1,7 @@
 """How close samples come to the rows of a table, column by column and in their correlations."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 

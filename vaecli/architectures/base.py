@@ -1,5 +1,7 @@
 """The base classes of architectures and of their decoder networks."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 

@@ -1,5 +1,7 @@
 """Strided convolutions for images of any size."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from itertools import pairwise

@@ -1,5 +1,7 @@
 """Residual networks for images of any size."""
 
+from __future__ import annotations
+
 import math
 from itertools import pairwise
 from typing import Literal

@@ -1,5 +1,7 @@
 """The decimals of the numbers in written tables: those of the run's data."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,5 +1,7 @@
 """The cards below the map of `vae explore`: an observation to encode, the other runs."""
 
+from __future__ import annotations
+
 import base64
 import tempfile
 from collections.abc import Sequence

@@ -3,6 +3,8 @@
 It needs no matplotlib, which takes a third of a second to import, so that the dots are there before the rest.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

@@ -1,5 +1,7 @@
 """One reader's page of `vae explore`: what happens when the point moves, or an observation or dots are chosen."""
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """The cards of `vae explore` for a path between two places, and for files to save."""
 
+from __future__ import annotations
+
 import io
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Selected dots of `vae explore`: how many, how they differ from the rest, and their rows as a file."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

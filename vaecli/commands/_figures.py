@@ -1,5 +1,7 @@
 """Writes the figures of commands; apart from `_outputs`, as matplotlib takes a third of a second to import."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from matplotlib.figure import Figure

@@ -1,5 +1,7 @@
 """An observation of which some columns are given, and the others are missing."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import torch

@@ -1,5 +1,7 @@
 """Reads what commands work on: observations of a split or of a file, and latents from a file."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """The names that go with observations in a command's output: labels, class names, rows and files."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Writes the files of commands: arrays and tables."""
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

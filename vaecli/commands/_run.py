@@ -1,5 +1,7 @@
 """Runs a command: checks its keys, loads its runs, resolves `output`, and prints which files it wrote."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Scores observations: what evaluate and compare share."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 

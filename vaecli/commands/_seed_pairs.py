@@ -1,5 +1,7 @@
 """Compares two settings by runs with equal seeds: `vae compare` of two folders of several seeds."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """`vae alarm`: the odd rows of a file, with a bound on false alarms, and the columns that made them odd."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """`vae compare`: trained models on the same observations, by paired differences of log p(x)."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """`vae data`: what is read from a file or folder, before anything is trained on it."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """`vae encode`: the codes of observations as arrays, as a picture and as a TensorBoard embedding."""
 
+from __future__ import annotations
+
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence

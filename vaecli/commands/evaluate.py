@@ -1,5 +1,7 @@
 """`vae evaluate`: scores a trained model."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """`vae export`: a trained network as a file for other programs."""
 
+from __future__ import annotations
+
 import importlib.util
 import io
 import logging

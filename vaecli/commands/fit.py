@@ -1,5 +1,7 @@
 """`vae fit`: the latents whose decoding lies closest to a target."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 

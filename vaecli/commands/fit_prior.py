@@ -1,5 +1,7 @@
 """`vae fit_prior`: a new run with another run's networks, and a prior fitted to its codes."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 

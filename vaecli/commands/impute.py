@@ -1,5 +1,7 @@
 """`vae impute`: fills the gaps of a table with what the model expects there, given the rest of each row."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """`vae interpolate`: from the code of one observation to that of another."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """`vae manifold`: the decoder over a grid of two latents."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

@@ -1,5 +1,7 @@
 """`vae reconstruct`: observations through the encoder and back."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """`vae report`: one HTML page about a run on a table."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 

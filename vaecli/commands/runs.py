@@ -1,5 +1,7 @@
 """`vae runs`: the runs below a folder as a table."""
 
+from __future__ import annotations
+
 import io
 import json
 import sys

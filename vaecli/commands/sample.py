@@ -1,5 +1,7 @@
 """`vae sample`: new observations from a trained model."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """`vae train`: from a configuration to a run folder."""
 
+from __future__ import annotations
+
 from vaecli.config.compose import Invocation
 from vaecli.runs.config import RunConfig
 from vaecli.training.seeds import start

@@ -1,5 +1,7 @@
 """`vae traverse`: moves one latent at a time through its values."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Makes a class an option of its group: gives it the group's base class, or checks that it has it."""
 
+from __future__ import annotations
+
 import functools
 import importlib
 import inspect

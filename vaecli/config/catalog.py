@@ -1,5 +1,7 @@
 """Reads the YAML files of conf/ as text: commands, options, their keys and what the keys mean."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Completion with TAB, from the YAML files read as text; fast, because Hydra is not imported."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path

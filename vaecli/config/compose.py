@@ -1,5 +1,7 @@
 """Runs a command as a Hydra application, with Hydra's errors reworded."""
 
+from __future__ import annotations
+
 import logging
 import os
 import re

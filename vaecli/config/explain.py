@@ -1,5 +1,7 @@
 """Rewords Hydra's errors: one or two lines that name the nearest valid key or option."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Sequence

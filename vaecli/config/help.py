@@ -1,5 +1,7 @@
 """The help texts, made from the comments of the YAML files."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

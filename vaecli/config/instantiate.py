@@ -1,5 +1,7 @@
 """Builds an option from the name of its class, and decides which names are trusted."""
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import os

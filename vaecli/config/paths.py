@@ -1,5 +1,7 @@
 """Completion of file and folder names, quoted as Hydra reads them; a complete one ends in a space."""
 
+from __future__ import annotations
+
 import os
 import re
 import time

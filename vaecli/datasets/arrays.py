@@ -1,5 +1,7 @@
 """A user's own data: vectors, tables and images from a file of numbers."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property, partial

@@ -1,5 +1,7 @@
 """The base class of data sets."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path

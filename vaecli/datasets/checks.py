@@ -1,5 +1,7 @@
 """Validates a user's data."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """A user's own images: all images below a folder, or the pages of a file."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Mapping

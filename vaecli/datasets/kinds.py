@@ -1,5 +1,7 @@
 """The rule that determines the kinds of a table's columns; docs/tables.md states it."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

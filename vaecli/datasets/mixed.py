@@ -1,5 +1,7 @@
 """Tables with columns of different kinds, which are found in the data or taken from a run."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import torch

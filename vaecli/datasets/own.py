@@ -1,5 +1,7 @@
 """Splits by fraction, limits and label codes, for the data sets of a user's own files."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 

@@ -1,5 +1,7 @@
 """Files of row numbers: which observations of a data set's split to keep, to leave out, or to look at."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import NamedTuple, Self, get_args

@@ -1,5 +1,7 @@
 """Windows of a series as observations: the series is first split by time, so that no value is in two splits."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import torch

@@ -1,5 +1,7 @@
 """The default decoder: `columns` for a table, `bernoulli` for other data."""
 
+from __future__ import annotations
+
 from vaecli.decoders.base import DataFacts
 from vaecli.decoders.bernoulli import Bernoulli
 from vaecli.decoders.columns import Columns

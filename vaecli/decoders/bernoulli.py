@@ -1,5 +1,7 @@
 """Binary pixels."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -1,5 +1,7 @@
 """Grey levels without an order."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent

@@ -1,5 +1,7 @@
 """Numbers between 0 and 1."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints

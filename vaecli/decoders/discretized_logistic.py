@@ -1,5 +1,7 @@
 """Grey levels as the bins of a logistic distribution."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent

@@ -1,5 +1,7 @@
 """Real-valued observations with independent normal noise."""
 
+from __future__ import annotations
+
 from torch.distributions import Normal
 
 from vaecli.decoders.location import LocationScale, Squeeze

@@ -1,5 +1,7 @@
 """Real-valued observations with a single scale, the root mean squared error."""
 
+from __future__ import annotations
+
 import math
 
 import torch

@@ -1,5 +1,7 @@
 """The base classes of decoders for grey levels and counts, whose observations lie on a grid from 0."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Annotated, ClassVar, Literal

@@ -1,5 +1,7 @@
 """Real-valued observations with heavier tails than a normal's."""
 
+from __future__ import annotations
+
 from torch.distributions import Laplace as TorchLaplace
 
 from vaecli.decoders.location import LocationScale

@@ -1,5 +1,7 @@
 """The base classes of decoders of real values: a location, optionally squeezed into (0, 1), and a scale."""
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
 import torch

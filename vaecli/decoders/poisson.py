@@ -1,5 +1,7 @@
 """Counts whose variance equals their mean."""
 
+from __future__ import annotations
+
 import math
 
 import torch

@@ -5,6 +5,8 @@ Loader (2000), "Fast and accurate computation of binomial probabilities", subtra
 deviances.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

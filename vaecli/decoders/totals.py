@@ -1,5 +1,7 @@
 """The total count of an observation, modelled separately from the shares of its numbers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Counts whose variance exceeds their mean, with more zeros than a negative binomial has."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution

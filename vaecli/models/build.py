@@ -1,5 +1,7 @@
 """Builds a model from a configuration and the training data."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace

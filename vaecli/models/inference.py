@@ -1,5 +1,7 @@
 """Uses a model without gradients: in evaluation mode, a batch at a time, with seeded random numbers."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

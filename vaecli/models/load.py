@@ -1,5 +1,7 @@
 """Loads a run's model and data from its folder."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple

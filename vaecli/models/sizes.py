@@ -1,5 +1,7 @@
 """How much memory a network takes while it runs: a convolution's output can be far larger than its weights."""
 
+from __future__ import annotations
+
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """The variational autoencoder: two networks and three distributions, and nothing else."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from typing import NamedTuple
 

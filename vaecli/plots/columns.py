@@ -1,5 +1,7 @@
 """The columns of a table in a figure: the ones that are drawn, their units and their labels."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, Self

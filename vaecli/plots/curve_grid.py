@@ -1,5 +1,7 @@
 """Curves on a grid of two latents."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Figures of observations that are curves: x_shape (P,), the values of a function on a grid of P points."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """How two or more models' scores differ: histograms of paired differences."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

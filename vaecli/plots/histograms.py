@@ -1,5 +1,7 @@
 """Histograms of a table's columns and maps of their correlations, for data, samples or both."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,6 +3,8 @@
 NaN stands for a missing number.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

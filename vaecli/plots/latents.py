@@ -1,5 +1,7 @@
 """Figures of the posterior's means: each latent against the prior, and two against each other."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

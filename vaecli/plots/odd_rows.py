@@ -1,5 +1,7 @@
 """Odd rows: their scores beside those of reference rows, and how much each column contributes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """Pages of text, tables and figures, each one HTML file with everything in it."""
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Sequence
 from typing import NamedTuple

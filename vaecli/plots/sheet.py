@@ -4,6 +4,8 @@ Constrained layout would shrink a picture by some odd factor, and nearest-neighb
 unequal size. Here the figure is made to fit the picture, whose pixels are the screen's at 100 dpi or a multiple of it.
 """
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """Colours, text sizes, line breaks and conversions that all figures share. No pyplot and no global state."""
 
+from __future__ import annotations
+
 import re
 import warnings
 from collections.abc import Sequence

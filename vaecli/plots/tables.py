@@ -4,6 +4,8 @@ All figures but the histograms are in the standard units of the training data, s
 a row, with its name at the left and its own units at the right.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any

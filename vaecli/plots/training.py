@@ -1,5 +1,7 @@
 """The terms of the bound per epoch, from the lines of metrics.jsonl."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Chooses the figures for observations of a shape, and renders figures."""
 
+from __future__ import annotations
+
 import io
 import warnings
 from collections.abc import Callable, Sequence

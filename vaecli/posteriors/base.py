@@ -1,5 +1,7 @@
 """The base class of approximate posteriors."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from typing import ClassVar
 

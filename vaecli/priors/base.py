@@ -1,5 +1,7 @@
 """The base class of priors."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar

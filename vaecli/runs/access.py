@@ -4,6 +4,8 @@ If this user trained the run on this machine, these are all files that it names.
 run's own folder and those on the command line.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

@@ -1,5 +1,7 @@
 """Checkpoints: safetensors files with the tensors under flat names and everything else as one JSON text, hashed."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math

@@ -1,5 +1,7 @@
 """The keys in which the configurations of runs differ."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

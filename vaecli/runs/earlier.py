@@ -1,5 +1,7 @@
 """Finds the run that an earlier start of the same command line has left, to resume or to skip it."""
 
+from __future__ import annotations
+
 import shlex
 import statistics
 from collections import Counter

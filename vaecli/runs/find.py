@@ -1,5 +1,7 @@
 """Finds the folder that run= or resume= names."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path

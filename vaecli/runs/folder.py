@@ -1,5 +1,7 @@
 """A run's folder: its files and their readers, its creation, and its lock, which only one process can hold."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,5 +1,7 @@
 """Writes everything in the folder of a training run except its checkpoints."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Collection, Sequence

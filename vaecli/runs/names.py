@@ -1,5 +1,7 @@
 """Names of the files in a run's folder."""
 
+from __future__ import annotations
+
 CONFIG, SUMMARY, METRICS, EVALUATION = "config.yaml", "summary.json", "metrics.jsonl", "evaluation.json"
 CHECKPOINTS, IMAGES, LOG, LOCK = "checkpoints", "images", "train.log", ".lock"
 EVENTS = "events.out.tfevents.*"

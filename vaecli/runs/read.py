@@ -1,5 +1,7 @@
 """Reads a run's YAML and JSON as plain values, within the limits of what vaecli writes, as it may be a stranger's."""
 
+from __future__ import annotations
+
 import itertools
 import json
 import re

@@ -1,5 +1,7 @@
 """The contents of summary.json, evaluation.json and comparison.json: a schema for each, to write, read and check it."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """Takes a run's folder back to its last checkpoint."""
 
+from __future__ import annotations
+
 import json
 
 from vaecli.runs import tensorboard as events

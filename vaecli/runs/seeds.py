@@ -1,5 +1,7 @@
 """Runs that differ only in their seed, each in <folder>/seed_N, and the spread of their figures."""
 
+from __future__ import annotations
+
 import math
 import re
 import statistics

@@ -1,5 +1,7 @@
 """A table of the runs below a folder, read from their files: no model is built and torch is not imported."""
 
+from __future__ import annotations
+
 import os
 import re
 import socket

@@ -4,6 +4,8 @@ Not torch's SummaryWriter(purge_step=...): after a kill while test figures are w
 shows them twice, and a run that is trained further keeps its earlier test figures.
 """
 
+from __future__ import annotations
+
 import io
 import os
 import socket

@@ -1,5 +1,7 @@
 """A step that passes its batch through the networks in several parts, one after another, to save memory."""
 
+from __future__ import annotations
+
 from functools import partial
 
 import torch

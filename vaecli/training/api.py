@@ -1,5 +1,7 @@
 """Training from Python, with the arguments of the command line."""
 
+from __future__ import annotations
+
 import shlex
 from dataclasses import replace
 from pathlib import Path

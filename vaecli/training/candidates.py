@@ -1,5 +1,7 @@
 """The candidates for the best checkpoint: the model's own weights and, with ema.decay, their average."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
 

@@ -1,5 +1,7 @@
 """The end of a training run: its figures on the test split."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 
 from vaecli.runs import checkpoint

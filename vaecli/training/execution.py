@@ -1,5 +1,7 @@
 """How a run computes its steps: as plain PyTorch, from a recorded graph, or from compiled kernels."""
 
+from __future__ import annotations
+
 import os
 import shutil
 from typing import Literal, NamedTuple

@@ -1,5 +1,7 @@
 """The update of torch's fused Adam and AdamW without the Python code around it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 
 import torch

@@ -5,6 +5,8 @@ saves the Python code of models and distributions and the bookkeeping of autogra
 a step.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """One training run from start to end: new, in a sweep, repeated or resumed."""
 
+from __future__ import annotations
+
 import socket
 from collections.abc import Callable
 from contextlib import nullcontext, suppress

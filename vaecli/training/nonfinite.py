@@ -1,5 +1,7 @@
 """Errors for values that are not finite: they name the first one, and what to try."""
 
+from __future__ import annotations
+
 from torch import Tensor, nn
 
 from vaecli.training.totals import Totals

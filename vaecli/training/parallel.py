@@ -1,5 +1,7 @@
 """A step whose batch is shared by the processes of a run."""
 
+from __future__ import annotations
+
 import warnings
 from functools import partial
 

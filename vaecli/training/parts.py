@@ -1,5 +1,7 @@
 """A pass over the training data, a batch at a time; this process takes its share of each batch."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

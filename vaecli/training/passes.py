@@ -1,5 +1,7 @@
 """From a batch to its loss and gradients: eagerly, from a recorded graph or from a compiled one."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -1,5 +1,7 @@
 """How long to train, how often to validate and save, and what receives the results of training."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol

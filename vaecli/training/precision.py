@@ -1,5 +1,7 @@
 """Networks that compute in bfloat16 while everything else stays in float32."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial

@@ -1,5 +1,7 @@
 """Pictures of data, reconstructions and samples while a model trains."""
 
+from __future__ import annotations
+
 from matplotlib.figure import Figure
 from torch import Tensor
 

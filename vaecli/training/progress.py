@@ -1,5 +1,7 @@
 """What a user sees while a model trains: a live bar in a terminal, plain lines elsewhere."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 

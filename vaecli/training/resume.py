@@ -1,5 +1,7 @@
 """What a run resumes from: its stored state, the keys that may change, and checks that the two fit."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace

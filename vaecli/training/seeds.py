@@ -1,5 +1,7 @@
 """Trains one run, or one run for each of several seeds, each in its own folder."""
 
+from __future__ import annotations
+
 import shlex
 import statistics
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Builds everything that training needs from a configuration, and checks it before anything is written."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

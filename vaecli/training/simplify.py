@@ -1,5 +1,7 @@
 """Changes to a recorded graph that leave its results the same to the last bit, and make it faster."""
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Computes the steps of several runs that differ only in their seeds at once, on one stack of their weights."""
 
+from __future__ import annotations
+
 import copy
 import time
 import warnings

@@ -4,6 +4,8 @@
 training faster or larger wraps these two and nothing else; docs/step.md has the details.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

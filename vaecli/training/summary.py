@@ -1,5 +1,7 @@
 """What a training run reports: its summary, its first line, hints, and hyperparameters."""
 
+from __future__ import annotations
+
 import platform
 import subprocess
 from importlib.metadata import version

@@ -3,6 +3,8 @@
 Runs that are at the same step share a pass over stacked weights.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Exact means over a data set: sums over observations, divided by their number."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 

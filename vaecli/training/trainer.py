@@ -1,5 +1,7 @@
 """The training loop."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Generator

@@ -1,5 +1,7 @@
 """The recorded pass of one run, for many runs at once."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

@@ -1,5 +1,7 @@
 """Names of a table's columns, and their kinds, which data sets determine and by which decoders choose a likelihood."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 

@@ -1,5 +1,7 @@
 """Quotes the words of command lines that users copy: for the shell, and for Hydra, which parses the values."""
 
+from __future__ import annotations
+
 import os
 import re
 import shlex

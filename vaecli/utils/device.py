@@ -1,5 +1,7 @@
 """Devices: the one that a configuration names, and its most precise float type."""
 
+from __future__ import annotations
+
 import torch
 
 from vaecli.utils.errors import UserError

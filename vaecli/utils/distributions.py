@@ -1,5 +1,7 @@
 """Draws with their log-densities, for any distribution."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext

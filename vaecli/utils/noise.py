@@ -1,5 +1,7 @@
 """Random numbers for a share of a batch: those that one process with the whole batch would draw for it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The base of all options' base classes, which checks each subclass when it is defined."""
 
+from __future__ import annotations
+
 import inspect
 from typing import ClassVar
 

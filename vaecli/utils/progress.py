@@ -1,5 +1,7 @@
 """Progress of long computations: a bar in a terminal, a line now and then elsewhere."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar

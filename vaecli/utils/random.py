@@ -1,5 +1,7 @@
 """Seeded random numbers, and saving and restoring of the generators."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 

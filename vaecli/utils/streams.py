@@ -1,5 +1,7 @@
 """Standard output and error that may be closed, on a full disk, or a pipe whose reader has gone."""
 
+from __future__ import annotations
+
 import io
 import os
 import sys

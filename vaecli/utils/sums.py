@@ -1,5 +1,7 @@
 """Sums and means over the batch of a run, over all its processes, with gradients."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -4,6 +4,8 @@ The names of labels, columns, files, folders and runs, and the texts in a run's 
 formulas, mathematics that does not parse, markup, control sequences of terminals, thousands of characters.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from typing import Any

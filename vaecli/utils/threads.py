@@ -1,5 +1,7 @@
 """How many threads a training step uses, and independent jobs on all cores."""
 
+from __future__ import annotations
+
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,5 +1,7 @@
 """Annotations for values of configurations, with their limits."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal

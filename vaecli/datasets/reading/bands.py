@@ -1,5 +1,7 @@
 """TIFF files of many channels, from satellites and microscopes, which tifffile can read and Pillow cannot."""
 
+from __future__ import annotations
+
 import logging
 import math
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Splits the first rows of a text file by each possible separator, and chooses the best table."""
 
+from __future__ import annotations
+
 import csv
 import io
 import re

@@ -1,5 +1,7 @@
 """Classifies the cells of a text file: numbers in several notations, missing, or text."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from typing import Literal

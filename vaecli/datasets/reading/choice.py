@@ -1,5 +1,7 @@
 """The user's options for files that can be read in more than one way."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 

@@ -1,5 +1,7 @@
 """Refuses columns that are neither numbers nor classes, and names the keys with which they can be read."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 

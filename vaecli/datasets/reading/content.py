@@ -1,5 +1,7 @@
 """The result of every reader of files, and the memory that it takes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 

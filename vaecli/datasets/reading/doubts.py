@@ -1,5 +1,7 @@
 """Notes on cells of a table that may have another meaning than they were read with, and what to do then."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """The encoding of a text file: UTF-8, or what the user or the file's first bytes say."""
 
+from __future__ import annotations
+
 import codecs
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Reads a file of observations, in the same way for training and for input=."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Folders of pictures: the files that are read or skipped, and the folders that are splits or classes."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence

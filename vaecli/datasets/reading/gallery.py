@@ -1,5 +1,7 @@
 """Reads many image files as observations: first their headers, then, on all cores, their pixels into one tensor."""
 
+from __future__ import annotations
+
 import math
 import os
 from collections import Counter

@@ -1,5 +1,7 @@
 """Counts with the names of their columns in .h5ad files, as anndata writes them."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

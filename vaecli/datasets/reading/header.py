@@ -1,5 +1,7 @@
 """Decides whether the first line of a table is its header."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple

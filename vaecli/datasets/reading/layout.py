@@ -1,5 +1,7 @@
 """Guesses the layout of a text file: where its table begins, its separator, its header and its decimal sign."""
 
+from __future__ import annotations
+
 import csv
 import re
 from collections.abc import Sequence

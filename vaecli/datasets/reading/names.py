@@ -1,5 +1,7 @@
 """The names of columns: in a file, in a file that vaecli wrote, and in messages."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from vaecli.utils.errors import UserError, nearest

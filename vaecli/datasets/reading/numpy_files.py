@@ -1,5 +1,7 @@
 """Arrays in .npy and .npz files."""
 
+from __future__ import annotations
+
 import math
 import struct
 import warnings

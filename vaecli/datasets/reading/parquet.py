@@ -1,5 +1,7 @@
 """Tables in .parquet files."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """Reads image files: their headers, pages and pixels, with 8 or 16 bits."""
 
+from __future__ import annotations
+
 import math
 import re
 import struct

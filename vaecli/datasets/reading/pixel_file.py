@@ -1,5 +1,7 @@
 """A tensor on disk, for the pixels of more images than memory should hold."""
 
+from __future__ import annotations
+
 import errno
 import math
 import os

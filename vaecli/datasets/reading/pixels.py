@@ -1,5 +1,7 @@
 """Arrays as observations: the axis of the channels of pictures, and the value that is white."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 

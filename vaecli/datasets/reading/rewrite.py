@@ -1,5 +1,7 @@
 """Writes a text file again with new contents in some of its cells, and everything else unchanged, byte for byte."""
 
+from __future__ import annotations
+
 import csv
 import io
 import re

@@ -1,5 +1,7 @@
 """Writes a .parquet file again with some of its gaps filled."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Sparse matrices, as scipy.sparse.save_npz and anndata write them: rows are expanded a batch at a time."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,5 +1,7 @@
 """A table as it was read: its columns, by index."""
 
+from __future__ import annotations
+
 from types import MappingProxyType
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Decides which columns of a table are observations, which one is the labels, and which are left out."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Text files: .csv, .tsv, .txt and .dat, with any of the separators."""
 
+from __future__ import annotations
+
 import codecs
 import re
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """What a page that explores a run shows at once, before the run is loaded: a heading, axes, and room for the rest."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 from bokeh.document import Document

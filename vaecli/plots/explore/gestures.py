@@ -1,5 +1,7 @@
 """JavaScript for the browser: the point follows mouse and keys, with one question to the model at a time."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from bokeh.document import Document

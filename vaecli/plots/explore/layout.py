@@ -1,5 +1,7 @@
 """The page around the figures: its template and the widgets in it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from bokeh.document import Document

@@ -1,5 +1,7 @@
 """The looks of the pages of `vae explore`: style sheets, colours, and texts that are safe in HTML."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from html import escape

@@ -1,5 +1,7 @@
 """The map of a latent space: dots, the point that moves, q(z|x), the prior's contours and paths."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

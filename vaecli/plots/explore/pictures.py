@@ -1,5 +1,7 @@
 """An observation on a page: an image as an image, a curve with its band, a table's row as bars."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The page without server and network: a map, and decodings that are blended from a grid computed in advance."""
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Decodings along a path, side by side: images as tiles, curves as panels, a table's rows as columns of colours."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
