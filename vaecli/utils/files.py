@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
@@ -50,14 +49,11 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object], size: int | N
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY, delete=False
-        ) as file:
+        with open(path.parent / f".{path.name}.{os.urandom(4).hex()}{TEMPORARY}", "x+b") as file:
             temporary = file.name
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
         flush_folder(path.parent)
     except BaseException as error:
@@ -167,12 +163,6 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of interrupted writes below a folder."""
     for path in folder.rglob(f".*{TEMPORARY}"):
         path.unlink(missing_ok=True)
-
-
-def current_umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 def check_output(path: Path, suffix: str) -> Path:
