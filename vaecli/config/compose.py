@@ -241,10 +241,8 @@ def resolve_config(config: DictConfig) -> Values:
         if value == "":
             raise UserError(f"{key}=: is empty; give it a value, or leave it out for its default")
     if isinstance(values.get("output"), str) and ".." in Path(values["output"]).parts:
-        return {
-            **values,
-            "output": os.path.normpath(values["output"]),
-        }  # made/../run becomes run, before a folder `made` is created
+        # made/../run becomes run, before a folder `made` is created
+        return {**values, "output": os.path.normpath(values["output"])}
     return values
 
 
