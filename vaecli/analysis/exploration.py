@@ -127,9 +127,8 @@ def codes_of(model: VAE, split: Split, seed: int = 0) -> Codes:
 
 def decoded(model: VAE, z: np.ndarray) -> Decoded:
     """p(x|z) and log p(z) at z (D,), of a model in evaluation mode; UserError if the decoder's output is not finite."""
-    like = next(model.parameters())
     with torch.inference_mode():  # without `evaluating`, whose seeding takes as long as decoding
-        at = torch.as_tensor(z, dtype=like.dtype, device=like.device)
+        at = torch.as_tensor(z).to(next(model.parameters()))
         p_x = model.decode(at[None])
         log_prior = float(model.prior(model.encode).log_prob(at[None]))
         return Decoded(mean_or_draw(p_x)[0].cpu().numpy(), spread(p_x), log_prior)
@@ -146,9 +145,8 @@ def spread(p_x: Distribution) -> np.ndarray | None:
 
 def decoded_draws(model: VAE, z: np.ndarray, n: int, seed: int) -> np.ndarray:
     """n draws of p(x|z) at z (D,): (n, *x_shape)."""
-    like = next(model.parameters())
     with evaluating(model, seed):
-        at = torch.as_tensor(z, dtype=like.dtype, device=like.device).expand(n, -1)
+        at = torch.as_tensor(z).to(next(model.parameters())).expand(n, -1)
         drawn: np.ndarray = decode_all(model, at, draw=True).numpy()
         return drawn
 
@@ -177,8 +175,7 @@ def covariance(q_z: Distribution) -> np.ndarray | None:
 
 def decodings_of(model: VAE, z: np.ndarray) -> np.ndarray:
     """Means of p(x|z) of z (..., D): (..., *x_shape)."""
-    like = next(model.parameters())
     with evaluating(model):
-        at = torch.as_tensor(z, dtype=like.dtype, device=like.device)
+        at = torch.as_tensor(z).to(next(model.parameters()))
         x: np.ndarray = decode_all(model, at.reshape(-1, at.shape[-1])).numpy()
     return x.reshape(*z.shape[:-1], *x.shape[1:])
