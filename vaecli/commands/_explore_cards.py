@@ -142,13 +142,11 @@ def drawn(page: Page, view: ImagePlots, image: Any) -> None:
     if not strokes.any():
         return
     low, high = view.display_range
-    x = np.broadcast_to(low + strokes * (high - low), view.x_shape).copy()
-    model = page.model
-    like = next(model.parameters())
-    x_in = torch.as_tensor(x, dtype=like.dtype, device=like.device)
-    if bool(page.explored.binary):
-        x_in = (x_in > (low + high) / 2).to(like.dtype)
-    page.encode_and_reply(x_in, "drawn")
+    shades = np.broadcast_to(low + strokes * (high - low), view.x_shape).copy()
+    x = torch.from_numpy(shades).to(next(page.model.parameters()))
+    if page.explored.binary:
+        x = (x > (low + high) / 2).to(x)
+    page.encode_and_reply(x, "drawn")
 
 
 def others(page: Page, explored: Sequence[Explored]) -> list[Any]:
