@@ -92,12 +92,8 @@ class Map:
 
     def _over(self) -> None:
         """Draw what lies over the dots. The point has a level of its own, so that the dots need not be drawn again."""
-        empty: dict[str, list[float]] = {"x": [], "y": []}
-        self.prior, self.path, self.draws = (
-            ColumnDataSource(data={"xs": [], "ys": []}),
-            ColumnDataSource(data=empty),
-            ColumnDataSource(data=empty),
-        )
+        self.prior = ColumnDataSource(data={"xs": [], "ys": []})
+        self.path, self.draws = (ColumnDataSource(data={"x": [], "y": []}) for _ in range(2))
         self.ellipse = ColumnDataSource(data={"x": [], "y": [], "width": [], "height": [], "angle": []})
         self.mark = ColumnDataSource(data={"x": [0.0], "y": [0.0]})
         self.plot.multi_line("xs", "ys", source=self.prior, line_color="#8c8c8c", line_dash="dashed")
@@ -127,11 +123,10 @@ class Map:
             self.ellipse.data = {"x": [], "y": [], "width": [], "height": [], "angle": []}
             self.draws.data = {"x": draws[:, 0], "y": draws[:, 1]}
             return
-        least = 1e-3
-        width, height, angle = shape
+        width, height = (max(side, 1e-3) for side in shape[:2])
         self.draws.data = {"x": [], "y": []}
-        self.ellipse.data = {"x": [centre[0]], "y": [centre[1]], "width": [max(width, least)],
-                             "height": [max(height, least)], "angle": [angle]}  # fmt: skip
+        self.ellipse.data = {"x": [centre[0]], "y": [centre[1]], "width": [width], "height": [height],
+                             "angle": [shape[2]]}  # fmt: skip
 
     def show_prior(self, draws: np.ndarray | None) -> None:
         """Lines around half, 90 and 99 percent of draws (M, 2), or (M, 1), from the prior; None: no lines."""
