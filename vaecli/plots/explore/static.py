@@ -106,7 +106,7 @@ def static_page(
         "xs": [float(xs[0]), float(xs[-1])], "ys": [float(ys[0]), float(ys[-1])], "source": picture.source,
         "mark": map.mark,
     }  # fmt: skip
-    code, moved = BLEND.replace("SHOW", SHOW_TABLE), "show(cb_obj.x, cb_obj.y);"
+    code = BLEND.replace("SHOW", SHOW_TABLE)
     if isinstance(picture, ImagePicture):
         code, arguments["channels"] = BLEND.replace("SHOW", SHOW_IMAGE), picture.view.tile_shape[0]
     elif isinstance(picture, CurvePicture):
@@ -117,7 +117,7 @@ def static_page(
         args=arguments, code=code + "window.vaeShow = show; show(mark.data.x[0], mark.data.y[0]);" + ON_KEY
     )
     for event in (MouseMove, Pan, Tap):
-        map.plot.js_on_event(event, CustomJS(code=f"window.vaeShow({moved[5:-2]});"))
+        map.plot.js_on_event(event, CustomJS(code="window.vaeShow(cb_obj.x, cb_obj.y);"))
     map.plot.tools = [tool for tool in map.plot.tools if tool is not map.lasso]
     return rendered(map, picture, begin, words)
 
