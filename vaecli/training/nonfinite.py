@@ -41,13 +41,12 @@ def broken_step(model: nn.Module, totals: Totals, epoch: int, step: int, hint: s
     return broken_term(sums, f"epoch {epoch}, step {step - before}", hint)
 
 
-def broken_weights(model: nn.Module, epoch: int, step: int) -> UserError | None:
-    """The error for weights that are not finite after a step; None where all are."""
+def check_weights(model: nn.Module, epoch: int, step: int) -> None:
+    """UserError for weights that are not finite after a step: no such state is saved."""
     gradient, weight = (first_broken(tensors) for tensors in gradients_and_weights(model))
-    if not weight:
-        return None
-    what = f"the gradient of {gradient}" if gradient else f"the weights {weight}"
-    return error(what, "gradient", f"epoch {epoch}, step {step}")
+    if weight:
+        what = f"the gradient of {gradient}" if gradient else f"the weights {weight}"
+        raise error(what, "gradient", f"epoch {epoch}, step {step}")
 
 
 def gradients_and_weights(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

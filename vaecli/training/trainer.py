@@ -15,7 +15,7 @@ from vaecli.datasets.split import Splits
 from vaecli.objectives.base import Estimate
 from vaecli.training.candidates import Candidate, candidates
 from vaecli.training.interrupt import Interrupt, should_stop
-from vaecli.training.nonfinite import broken_step, broken_term, broken_weights
+from vaecli.training.nonfinite import broken_step, broken_term, check_weights
 from vaecli.training.parts import parts
 from vaecli.training.plan import Observer, Plan
 from vaecli.training.progress import TrainingProgress
@@ -113,7 +113,7 @@ class Trainer:
         """The figures of a pass over the training set, which took `seconds` without waiting for the device."""
         waiting = time.perf_counter()
         means = self.totals.means()  # waits for the device
-        self.raise_if_weights_nonfinite(epoch)
+        check_weights(self.model, epoch, self.step)
         self.totals = Totals()
         seconds += time.perf_counter() - waiting
         self.seconds += seconds
@@ -138,19 +138,8 @@ class Trainer:
         loss = estimate.loss
         if (loss.device.type == "cpu" or self.step % LOSS_CHECK_INTERVAL == 0) and not math.isfinite(loss.item()):
             self.totals.add(estimate)
-            raise broken_step(
-                self.model,
-                self.totals,
-                self.epoch + 1,
-                self.step + 1,
-                self.plan.hint if self.step < FIRST_STEPS else None,
-            )
-
-    def raise_if_weights_nonfinite(self, epoch: int) -> None:
-        """UserError for weights that are not finite: no such state is saved."""
-        broken = broken_weights(self.model, epoch, self.step)
-        if broken:
-            raise broken
+            hint = self.plan.hint if self.step < FIRST_STEPS else None
+            raise broken_step(self.model, self.totals, self.epoch + 1, self.step + 1, hint)
 
     def validation_is_due(self) -> bool:
         """Whether to validate after this epoch; always without a validation split, where training figures are used."""
@@ -232,7 +221,7 @@ class Trainer:
         self.save("last", state)
 
     def save(self, which: str, state: TrainingState) -> None:
-        self.raise_if_weights_nonfinite(min(self.epoch + 1, self.plan.epochs))
+        check_weights(self.model, min(self.epoch + 1, self.plan.epochs), self.step)
         self.observer.checkpoint(which, state.to_dict())
 
     def state(self) -> TrainingState:
