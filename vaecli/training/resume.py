@@ -50,11 +50,9 @@ def new_or_repeated(config: RunConfig, keys: Sequence[str]) -> RunConfig:
     path = Path(config.repeat)
     stored = RunConfig.from_stored(read_config(path), config)
     changed = stored.with_changes(config, keys)
-    return (
-        changed
-        if "dataset" in keys
-        else with_permitted_paths(stored, changed, path if path.is_dir() else path.parent, keys)
-    )
+    if "dataset" in keys:
+        return changed
+    return with_permitted_paths(stored, changed, path if path.is_dir() else path.parent, keys)
 
 
 def with_permitted_paths(stored: RunConfig, config: RunConfig, folder: Path, keys: Sequence[str]) -> RunConfig:
