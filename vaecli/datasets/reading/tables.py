@@ -122,14 +122,9 @@ def roles_of(what: str, columns: Columns, choice: ReadOptions) -> Roles:
         check_none_missing(what, "dataset.columns", missing, len(taken), names)
         return Roles([i for i in taken if i not in out], label, {})
     why = {names[i]: "by dataset.leave_out" for i in sorted(out)}
-    taken = []
-    for i in range(n):
-        reason = None if i == label or i in out else no_data(columns, i)
-        if reason:
-            why[names[i]] = reason
-        elif i != label and i not in out:
-            taken.append(i)
-    return Roles(taken, label, why)
+    reasons = {i: no_data(columns, i) for i in range(n) if i != label and i not in out}
+    why |= {names[i]: reason for i, reason in reasons.items() if reason}
+    return Roles([i for i, reason in reasons.items() if not reason], label, why)
 
 
 def no_data(columns: Columns, i: int) -> str | None:
