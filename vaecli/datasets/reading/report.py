@@ -83,8 +83,7 @@ class FileReading:
     @property
     def line(self) -> str:
         """The file and its content in one line."""
-        parts = [f"{self.path}: {self.what}", *([str(self.labels)] if self.labels else [])]
-        return "; ".join(parts)
+        return f"{self.path}: {self.what}" + (f"; {self.labels}" if self.labels else "")
 
     @property
     def details(self) -> list[str]:
