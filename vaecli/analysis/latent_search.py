@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
+from vaecli.analysis.side_by_side import minimize_all
 from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 
 Method = Literal["nelder-mead", "adam"]
+Tick = Callable[[int], None]
 SIMPLEX_LATENTS = 4  # with at most so many latents a simplex works well
 EDGE = 0.5  # of the first simplex, in standard deviations of the usual prior
 STEPS, RATE = 300, 0.1  # of Adam; the rate falls to zero along a cosine
@@ -46,23 +47,30 @@ class Distance:
         return torch.where(self.target.isnan(), 0.0, away).square().flatten(1).sum(1)
 
     def tensor(self, z: np.ndarray) -> Tensor:
-        """One z (D,) of SciPy's as a batch (1, D) on the model's device."""
-        return torch.from_numpy(z).to(self.target).unsqueeze(0)
+        """z (R, D) of SciPy's on the model's device."""
+        return torch.from_numpy(z).to(self.target)
 
-    def norm(self, z: np.ndarray) -> float:
-        """The distance at one z (D,)."""
-        return float(self(self.tensor(z)).sqrt())
+    def norms(self, z: np.ndarray) -> list[float]:
+        """The distance at each z (R, D)."""
+        return self(self.tensor(z)).sqrt().tolist()
 
-    def gradient(self, z: np.ndarray) -> tuple[float, np.ndarray]:
-        """The squared distance at one z (D,), and its gradient (D,)."""
+    def gradients(self, z: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """The squared distance at each z (R, D), and its gradient (D,)."""
         with torch.enable_grad():
-            point = self.tensor(z).requires_grad_()
-            value = self(point).sum()
-            (slope,) = torch.autograd.grad(value, point)
-        return float(value), slope[0].cpu().numpy()
+            points = self.tensor(z).requires_grad_()
+            values = self(points)
+            (slopes,) = torch.autograd.grad(values.sum(), points)
+        return list(zip(values.tolist(), slopes.cpu().numpy(), strict=True))
 
 
-def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int = 8, seed: int = 0) -> Fit:
+def fit(
+    model: VAE,
+    target: Tensor,
+    method: Method | None = None,
+    restarts: int = 8,
+    seed: int = 0,
+    tick: Tick = lambda n: None,
+) -> Fit:
     """Minimise |target - mean of p(x|z)| over z, in double precision, for one target (*x_shape).
 
     Where the model works in standard units (dataset.standardize), the distance is in these.
@@ -70,17 +78,21 @@ def fit(model: VAE, target: Tensor, method: Method | None = None, restarts: int 
     Nelder and Mead's (1965) simplex from each start, or Adam from all at once; then BFGS from where each ended. If both
     methods find the same minimum, their results therefore agree to many digits. The first start is the prior's mean; of
     the `restarts` others one is the encoder's code of the target and the rest are draws from the prior.
+    The searches from all starts go on side by side, so that each call of the decoder serves all of them.
     method None: nelder-mead for up to four latents, adam beyond.
+    tick: called with the number of starts from which a method has just ended, in all twice as many as there are starts
     """
     method = method or ("nelder-mead" if model.latent_dim <= SIMPLEX_LATENTS else "adam")
     model, target = in_double(model, target)
     distance = Distance(model, target)
     with evaluating(model, seed), one_thread():
         first = starts(model, target, restarts)
-        ends, searched = (simplex if method == "nelder-mead" else adam)(distance, first)
-        descents = [minimize(distance.gradient, z, jac=True, method="BFGS", options={"gtol": 1e-8}) for z in ends]
+        ends, searched = (simplex if method == "nelder-mead" else adam)(distance, first, tick)
+        descents = minimize_all(
+            distance.gradients, ends, [{"gtol": 1e-8}] * len(ends), method="BFGS", jac=True, tick=tick
+        )
         best = min(descents, key=lambda one: one.fun)
-        x = model.decode(distance.tensor(best.x)).mean[0]
+        x = model.decode(distance.tensor(best.x[None])).mean[0]
     norms = sorted(float(np.sqrt(one.fun)) for one in descents)
     iterations = searched + sum(one.nit for one in descents)
     return Fit(torch.from_numpy(best.x), x.cpu(), norms[0], norms, iterations, distance.evaluations, method)
@@ -111,19 +123,19 @@ def starts(model: VAE, target: Tensor, restarts: int) -> Tensor:
     return torch.cat([middle, model.encode(target.unsqueeze(0)).mean, draws])[: 1 + restarts].double()
 
 
-def simplex(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
+def simplex(distance: Distance, first: Tensor, tick: Tick) -> tuple[np.ndarray, int]:
     """Where Nelder-Mead ends from each of the starts (R, D), and its iterations."""
     d = first.shape[1]
     around = np.concatenate([np.zeros((1, d)), EDGE * np.eye(d)])
-    options: Mapping[str, float | bool] = {"xatol": 1e-5, "fatol": 1e-7, "adaptive": d > SIMPLEX_LATENTS}
-    searches = [
-        minimize(distance.norm, z, method="Nelder-Mead", options={**options, "initial_simplex": z + around})
-        for z in first.cpu().numpy()
+    begin = first.cpu().numpy()
+    options = [
+        {"xatol": 1e-5, "fatol": 1e-7, "adaptive": d > SIMPLEX_LATENTS, "initial_simplex": z + around} for z in begin
     ]
-    return [one.x for one in searches], sum(one.nit for one in searches)
+    searches = minimize_all(distance.norms, begin, options, method="Nelder-Mead", jac=None, tick=tick)
+    return np.stack([one.x for one in searches]), sum(one.nit for one in searches)
 
 
-def adam(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
+def adam(distance: Distance, first: Tensor, tick: Tick) -> tuple[np.ndarray, int]:
     """Where Adam ends from each of the starts (R, D), all of them one batch, and its steps."""
     z = first.clone().requires_grad_()
     optimizer = torch.optim.Adam([z], lr=RATE)
@@ -133,4 +145,5 @@ def adam(distance: Distance, first: Tensor) -> tuple[list[np.ndarray], int]:
             (z.grad,) = torch.autograd.grad(distance(z).sum(), z)
         optimizer.step()
         scheduler.step()
-    return list(z.detach().cpu().numpy()), STEPS
+    tick(len(first))
+    return z.detach().cpu().numpy(), STEPS

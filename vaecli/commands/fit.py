@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from torch import Tensor
 
 from vaecli.analysis.latent_search import Fit, Method, fit
@@ -17,6 +16,7 @@ from vaecli.datasets.checks import check_finite
 from vaecli.datasets.split import Split
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
+from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, Part, PositiveFloat, Seed
 
@@ -44,8 +44,8 @@ class Config(DrawKeys):
 def main(config: Config, run: Run) -> Path:
     """Print the latents found and their residual norm, draw target and fit; the path written."""
     name, x = target(run, config)
-    with Console(stderr=True).status("searching"):
-        best = fit(run.model, x, config.method, config.restarts, config.seed)
+    with Countdown("searching", 2 * (1 + config.restarts)) as tick:
+        best = fit(run.model, x, config.method, config.restarts, config.seed, tick)
     report(best, prior_radius(run.model, PRIOR_SHARE))
     title = config.heading(run, f"{name}: residual norm {best.norm:.4f}")
     write_figure(config.target, config.view(run).fit(x, best.x, title))
