@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.optimize import minimize, rosen, rosen_der
 from scipy.stats import beta, chi2
 from support.command_line import Vae, called, in_both_ways
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 import vaecli
 from vaecli.analysis.latent_search import Method, fit
 from vaecli.analysis.latent_space import prior_radius
+from vaecli.analysis.side_by_side import minimize_all
 from vaecli.commands import fit as command
 from vaecli.commands._run import run_command
 from vaecli.decoders.gaussian import Gaussian
@@ -68,6 +71,39 @@ def test_restarts_find_the_lower_of_two_minima(method: Method) -> None:
     assert found.norm == pytest.approx(0, abs=1e-5)
     assert float(found.z) == pytest.approx(3, abs=1e-5)
     assert found.norms[-1] == pytest.approx(1, abs=0.05)
+
+
+def test_searches_side_by_side_end_as_each_alone() -> None:
+    """Rosenbrock's function from three starts, which take different numbers of steps."""
+    starts, sizes, ended = np.array([[-1.2, 1.0], [1.01, 1.0], [3.0, -2.0]]), [], []
+
+    def several(points: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        sizes.append(len(points))
+        return [(float(rosen(z)), rosen_der(z)) for z in points]
+
+    found = minimize_all(several, starts, [{"gtol": 1e-8}] * 3, "BFGS", True, ended.append)
+    for one, start in zip(found, starts, strict=True):
+        alone = minimize(rosen, start, jac=rosen_der, method="BFGS", options={"gtol": 1e-8})
+        assert one.x.tolist() == alone.x.tolist()
+        assert (one.nit, one.nfev) == (alone.nit, alone.nfev)
+    assert ended == [1, 1, 1]
+    assert sum(sizes) == sum(one.nfev for one in found)
+    assert len(sizes) == max(one.nfev for one in found)
+    assert sizes[0] == 3
+
+
+@pytest.mark.parametrize("error", [UserError, KeyboardInterrupt])
+def test_an_error_ends_all_searches(error: type[BaseException]) -> None:
+    before = threading.active_count()
+
+    def broken(points: np.ndarray) -> list[float]:
+        raise error("no more")
+
+    with pytest.raises(error, match="no more"):
+        minimize_all(broken, np.zeros((4, 2)), [{}] * 4, "Nelder-Mead", None)
+    for thread in threading.enumerate()[before:]:
+        thread.join(10)
+    assert threading.active_count() == before
 
 
 def test_the_method_follows_the_number_of_latents() -> None:

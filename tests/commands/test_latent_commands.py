@@ -422,3 +422,15 @@ def test_a_manifold_is_over_the_latents_that_are_used(digits_run: Path, tmp_path
     (run / "summary.json").write_text(json.dumps({**summary, "kl_per_dim": None}))
     command("manifold", f"run={run}", "n=3", f"output={tmp_path / 'default.png'}")
     assert (tmp_path / "default.png").read_bytes() == first
+
+
+def test_a_manifold_has_no_more_images_than_can_be_seen(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((30, 1, 48, 48), "f4"))
+    run = trained(tmp_path, "dataset=arrays", "dataset.path=x.npy", "decoder=gaussian_fixed", "latent_dim=2",
+                  "architecture.hidden=[4]", "epochs=1")  # fmt: skip
+    done = called("manifold", f"run={run}", "n=100", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "26 x 26 images instead of 100 x 100: more would be too small to see on a screen" in done.stdout
+    with Image.open(run / "manifold.png") as picture:
+        assert max(picture.size) < 1400
+    assert "instead of" not in called("manifold", f"run={run}", "n=20", cwd=tmp_path).stdout

@@ -223,7 +223,7 @@ def test_a_traversal_leaves_out_idle_latents(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     idle = sum(value < 0.1 for value in kl)
     assert 5 < idle < 20
-    assert f"{idle} of 20 latents left out (KL below 0.1)" in done.stdout
+    assert f"{idle} of 20 latents not drawn (KL below 0.1)" in done.stdout
     assert size(run / "traversals.png")[1] < 1000
     done = called("traverse", f"run={run}", f"dims={list(range(20))}".replace(" ", ""), "output=all.png", cwd=tmp_path)
     assert "the first 16 of 20" in done.stdout

@@ -18,7 +18,7 @@ import yaml
 from support.command_line import called
 from support.run_folders import CONFIG, completed, evaluation, line, make
 
-from vaecli.commands.runs import print_table
+from vaecli.commands.runs import listed_differences, print_table
 from vaecli.config.compose import split_arguments
 from vaecli.runs.diff import differences
 from vaecli.runs.folder import RunFolder, lock_run
@@ -292,3 +292,15 @@ def test_an_nll_is_shown_with_its_draws_and_protocol(tmp_path: Path) -> None:
     assert {(row["nll"], row["nll_k"], row["nll_protocol"]) for row in rows} == {
         ("9.25", "100", PROTOCOL), ("8.5", "5000", PROTOCOL)
     }  # fmt: skip
+
+
+def test_keys_that_are_null_are_listed_only_where_no_other_key_differs(tmp_path: Path) -> None:
+    for name, words in (("a", ()), ("b", ("dataset.limit=100", "clip_grad_norm=3"))):
+        done = called("train", "dataset=digits", "epochs=1", "architecture.hidden=[4]", f"output=outputs/{name}",
+                      "latent_dim=2", *(words or ("dataset.limit=90",)), cwd=tmp_path)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    rows = {line.split()[-1]: line for line in called("runs", cwd=tmp_path).stdout.splitlines()[2:]}
+    assert "clip_grad_norm" not in rows["outputs/a"]
+    assert "dataset.limit=90" in rows["outputs/a"]
+    assert "clip_grad_norm=3" in rows["outputs/b"]
+    assert listed_differences({"seeds": None}) == "seeds=null"

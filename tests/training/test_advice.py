@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,17 @@ def test_used_latents_are_counted_in_the_end(tmp_path: Path) -> None:
     words = ("dataset=digits", "epochs=1", "latent_dim=9", "architecture.hidden=[8]", "optimizer.lr=1e-9", "output=run")
     done = called("train", *words, cwd=tmp_path)
     assert "only 0 of 9 latents are used" in done.stdout
+
+
+def test_used_latents_and_those_that_are_not_drawn_agree(tmp_path: Path) -> None:
+    """The line after training and that of `vae traverse` name the same KL."""
+    words = ("dataset=digits", "epochs=15", "latent_dim=12", "architecture.hidden=[64]", "optimizer.lr=0.01",
+             "output=run")  # fmt: skip
+    done = called("train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kl = json.loads((tmp_path / "run" / "summary.json").read_text())["kl_per_dim"]
+    strong = sum(value >= 0.1 for value in kl)
+    assert 0 < strong < 12
+    assert f" of 12 latents are used, {strong} of them with a KL of 0.1 or more" in done.stdout
+    done = called("traverse", "run=run", "split=val", cwd=tmp_path)
+    assert f"{12 - strong} of 12 latents not drawn (KL below 0.1)" in done.stdout

@@ -12,6 +12,7 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 
 ACTIVE_VARIANCE = 0.01  # a latent is in use if its posterior mean has a larger variance over the data
+LEAST_KL = 0.1  # nats: a latent with less hardly changes the decoding
 
 
 def elbo_terms(model: VAE, x: Tensor, draws: int) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ Answer: TypeAlias = float | tuple[float, np.ndarray]  # a value at one point, wi
 Options: TypeAlias = Mapping[str, float | bool | np.ndarray]
 
 
-class Abandoned(Exception):  # noqa: N818
+class Abandoned(Exception):
     """Ends a search whose answers nobody computes any more."""
 
 
@@ -44,7 +44,7 @@ def minimize_all(
 
         try:
             asked.put((i, minimize(at, starts[i], jac=jac, method=method, options=options[i])))
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             asked.put((i, error))
 
     for i in range(len(starts)):

@@ -10,6 +10,7 @@ from vaecli.analysis.latent_space import manifold, prior_moments
 from vaecli.commands._figures import write_figure
 from vaecli.commands._keys import MODES, DrawKeys, Steps
 from vaecli.models.load import Run
+from vaecli.plots.images import ImagePlots
 from vaecli.utils.types import NonNegativeInt, Span
 
 
@@ -25,7 +26,9 @@ class Config(DrawKeys):
 def main(config: Config, run: Run) -> Path:
     """Write the picture; returns its path."""
     view, dims = config.view(run), most_used(run) if config.dims is None else config.dims
-    grid = manifold(run.model, config.n or view.default_grid_size, config.span, dims, config.spacing)
+    wanted = config.n or view.default_grid_size
+    n = min(wanted, view.most_grid) if isinstance(view, ImagePlots) else wanted
+    grid = manifold(run.model, n, config.span, dims, config.spacing)
     across, up = dims
     standard = prior_moments(run.model).standard
     title = ["a grid of two latents", MODES["mean"]]
@@ -35,6 +38,8 @@ def main(config: Config, run: Run) -> Path:
         title.append("in standard deviations from the prior's mean")
     heading = config.heading(run, ", ".join(title))
     write_figure(config.target, view.manifold(grid.x, grid.values, (across, up), heading))
+    if n < wanted:
+        print(f"{n} x {n} images instead of {wanted} x {wanted}: more would be too small to see on a screen")
     return config.target
 
 

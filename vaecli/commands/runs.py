@@ -196,7 +196,11 @@ def cell(key: str, value: Any) -> str:
 
 
 def listed_differences(entries: Mapping[str, Any]) -> str:
-    """As many as fit, and how many more there are; long lists, such as those of columns, last and as their lengths."""
+    """As many as fit, and how many more there are; long lists, such as those of columns, last and as their lengths.
+
+    Keys that are null are not listed where other keys are: rows stay apart, as one that has a value shows it.
+    """
+    entries = {name: entry for name, entry in entries.items() if entry is not None} or entries
     long = [f"{name}=({len(entry):,} values)" for name, entry in entries.items() if is_long_list(entry)]
     shown = [f"{name}={shorten(as_typed(entry), MAX_VALUE)}" for name, entry in entries.items()
              if not is_long_list(entry)] + long  # fmt: skip

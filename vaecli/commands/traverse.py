@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
-from vaecli.analysis.metrics import ACTIVE_VARIANCE, kl_per_dim, mean_variances
+from vaecli.analysis.metrics import ACTIVE_VARIANCE, LEAST_KL, kl_per_dim, mean_variances
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, check_indices, load_split, observations_at, read_input, select
 from vaecli.commands._keys import MODES, DrawKeys, Steps
@@ -17,8 +17,6 @@ from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
 from vaecli.utils.text import figure
 from vaecli.utils.types import NonNegativeInt, Part, Seed, Span
-
-LEAST_KL = 0.1  # nats: a latent with less hardly changes the decoding
 
 
 @dataclass
@@ -87,7 +85,7 @@ def choose(run: Run, split: Split, config: Config, most: int) -> Shown:
     used = order if config.dims else [dim for dim in order if says[dim] >= least] or order[:1]
     left_out = []
     if len(used) < len(order):
-        left_out.append(f"{len(order) - len(used)} of {len(order)} latents left out ({name} below {least:g})")
+        left_out.append(f"{len(order) - len(used)} of {len(order)} latents not drawn ({name} below {least:g})")
     if len(used) > most:
         left_out.append(f"the first {most} of {len(used)}")
     dims = used[:most]

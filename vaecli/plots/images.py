@@ -108,6 +108,12 @@ class ImagePlots:
         scale = min(SMALLEST / max(height, width), (SCREEN[0] * DPI / columns - GAP) / width, 1.0)
         return max(1, int(SCREEN[1] * DPI / (height * scale + GAP)))
 
+    @property
+    def most_grid(self) -> int:
+        """How many rows and columns of a manifold can be told apart on a screen, at least as many as by default."""
+        side = min(max(self.x_shape[1:]), SMALLEST // 2)
+        return max(self.default_grid_size, int(SCREEN[1] * DPI / side))
+
     def samples(self, x: Any, title: str | None = None) -> Figure:
         """x (N, C, H, W) in a nearly square picture."""
         x = self.shades(x)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import torch
 
-from vaecli.analysis.metrics import active_units, kl_per_dim
+from vaecli.analysis.metrics import LEAST_KL, active_units, kl_per_dim
 from vaecli.datasets.reading.report import Reading
 from vaecli.models.build import data_facts
 from vaecli.runs import checkpoint
@@ -32,10 +32,13 @@ def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
     entries = Summary(active_units=active, kl_per_dim=None if kl is None else kl.tolist())
     dim = setup.model.latent_dim
     if 4 * active >= dim and active >= min(2, dim):
-        return entries, f"{active} of {dim} latents are used", False
+        strong = active if kl is None else int((kl >= LEAST_KL).sum())
+        hint = f", {strong} of them with a KL of {LEAST_KL} or more" if strong < active else ""
+        return entries, f"{active} of {dim} latents are used{hint}", False
+    verb = "is" if active == 1 else "are"
     return entries, (
-        f"only {active} of {dim} latents are used, the others stay at the prior (posterior collapse): train longer, or "
-        "try objective=warm_up or free_bits, or a more confident decoder"
+        f"only {active} of {dim} latents {verb} used, the others stay at the prior (posterior collapse): train longer, "
+        "or try objective=warm_up or free_bits, or a more confident decoder"
     ), True  # fmt: skip
 
 
