@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import called
+from support.displays import hparams_page
 
 from vaecli.config.sweep_folders import job_folder
 from vaecli.runs.table import table
@@ -140,6 +141,18 @@ def test_hparams_of_sweeps_and_runs_are_alike(sweep: Path) -> None:
     events.Reload()
     for tag, column in {"best_bound": "bound", "best_elbo": "elbo", "test_elbo": "test_elbo"}.items():
         assert events.Scalars(f"whole_run/{tag}")[-1].value == pytest.approx(row[column], rel=1e-6)  # type: ignore[literal-required]
+
+
+def test_hparams_shows_the_leaderboard(sweep: Path) -> None:
+    """TensorBoard's own page, sorted by best_bound, has the order, the figures and the settings that the table prints."""
+    page = hparams_page(sweep / "outputs/sweeps/first_try", "best_bound")
+    _, _, *lines = called("runs", "path=outputs/sweeps/first_try", cwd=sweep).stdout.splitlines()
+    assert len(page) == len(lines) == 2
+    for (name, settings, figures), line in zip(page, lines, strict=True):
+        columns = line.split()
+        assert columns[3:5] == [f"{figures['best_bound']:.2f}", f"{figures['test_elbo']:.2f}"]
+        assert columns[-2:] == [f"latent_dim={settings['latent_dim']:.0f}", f"outputs/sweeps/first_try/{name}"]
+    assert page[0][2]["best_bound"] > page[1][2]["best_bound"]
 
 
 def test_hparams_begins_with_what_was_swept_or_typed(sweep: Path) -> None:

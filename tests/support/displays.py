@@ -63,3 +63,30 @@ def waited_for(expected: Points, display: Display) -> Points:
     while (found := display()) != expected and time.monotonic() < give_up:
         time.sleep(0.2)
     return found
+
+def hparams_page(folder: Path, column: str) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
+    """The lines of the HParams page of the runs in a folder, sorted by a figure from the highest down: the run's name,
+    its settings and its figures."""
+    from google.protobuf.json_format import MessageToDict
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams.api_pb2 import ORDER_DESC, ColParams, ListSessionGroupsRequest, Status
+    from tensorboard.plugins.hparams.backend_context import Context
+    from tensorboard.plugins.hparams.list_session_groups import Handler
+
+    files = EventMultiplexer()
+    files.AddRunsFromDirectory(str(folder))
+    files.Reload()
+    context = Context(TBContext(data_provider=MultiplexerDataProvider(files, str(folder))))
+    data = context.hparams_metadata(RequestContext(), "")
+    infos = context.experiment_from_metadata(RequestContext(), "", True, data, []).metric_infos
+    columns = [ColParams(metric=info.name, order=ORDER_DESC) if info.display_name == column
+               else ColParams(metric=info.name) for info in infos]  # fmt: skip
+    request = ListSessionGroupsRequest(
+        col_params=columns, allowed_statuses=Status.values(), start_index=0, slice_size=1000
+    )
+    names = {info.name.tag: info.display_name for info in infos}
+    return [
+        (session.name, MessageToDict(group)["hparams"], {names[one.name.tag]: one.value for one in group.metric_values})
+        for group in Handler(RequestContext(), context, "", request).run().session_groups
+        for session in group.sessions
+    ]
