@@ -30,7 +30,7 @@ test-slow: .venv/installed
 # several processes: sweeps at once, searches, torchrun, a cluster's launcher on this machine
 test-scale: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sweep,optuna,cluster]'
-	$(BIN)/python -m pytest -n 0 -m scale tests/scale
+	$(BIN)/python -m pytest -n 0 -m scale tests/scale tests/training/test_ranks.py
 
 # a sweep on a Slurm cluster of this machine alone, whose time limit strikes (as root; 10 minutes)
 test-slurm: .venv/installed

@@ -144,7 +144,7 @@ def test_hparams_of_sweeps_and_runs_are_alike(sweep: Path) -> None:
 
 
 def test_hparams_shows_the_leaderboard(sweep: Path) -> None:
-    """TensorBoard's own page, sorted by best_bound, has the order, the figures and the settings that the table prints."""
+    """TensorBoard's own page, sorted by best_bound: the order, the figures and the settings that the table prints."""
     page = hparams_page(sweep / "outputs/sweeps/first_try", "best_bound")
     _, _, *lines = called("runs", "path=outputs/sweeps/first_try", cwd=sweep).stdout.splitlines()
     assert len(page) == len(lines) == 2

@@ -20,6 +20,7 @@ QUICK = ("epochs=4", "dataset=digits", "dataset.limit=200", "architecture=mlp", 
          "decoder=bernoulli", "batch_size=32", "images.every_epochs=4", "device=cpu")  # fmt: skip
 SEARCH = ("hydra/sweeper=vaecli_optuna", "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler=RandomSampler",
           "latent_dim=int(interval(2,8))", "optimizer.lr=tag(log,interval(1e-6,1e-2))", "name=search")  # fmt: skip
+EVERY = ("epochs", "images.every_epochs", "checkpoint.every_epochs", "validate.every_epochs")
 
 
 def summaries(folder: Path) -> dict[str, Any]:
@@ -109,3 +110,35 @@ def test_hopeless_trials_are_pruned(tmp_path: Path) -> None:
     ends = {name.rpartition("-")[2]: (one["status"], one["epochs"])
             for name, one in summaries(tmp_path / "outputs/sweeps/p").items()}  # fmt: skip
     assert ends == {"0.03": ("completed", 12), "30": ("pruned", 5)}  # both values, and no more trials than values
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_jobs_that_are_stopped_save_and_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C reaches all processes, SIGTERM the sweep's own; no checkpoint is due before."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    quick = [word for word in QUICK if not word.startswith(("epochs", "images"))]
+    words = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *quick, "latent_dim=2,3,4", "name=s",
+             *(f"{key}=300" for key in EVERY))  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "vaecli", "train", *words], cwd=tmp_path,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    logs = [tmp_path / f"outputs/sweeps/s/{job}/metrics.jsonl" for job in ("0_latent_dim-2", "1_latent_dim-3")]
+    give_up = time.monotonic() + 200
+    while not all(log.exists() and len(log.read_text().splitlines()) > 2 for log in logs):
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 128 + number
+    assert b"Traceback" not in err
+    found = summaries(tmp_path / "outputs/sweeps/s")
+    assert [(name, one["status"]) for name, one in found.items()] == [
+        ("0_latent_dim-2", "interrupted"), ("1_latent_dim-3", "interrupted"),
+    ]  # fmt: skip
+    assert all((log.parent / "checkpoints/last.safetensors").exists() for log in logs)
+    done = vae("train", *words, "sweep.skip_completed=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = summaries(tmp_path / "outputs/sweeps/s")
+    assert [(one["status"], one["epochs"], len(one.get("resumed", []))) for one in found.values()] == [
+        ("completed", 300, 1), ("completed", 300, 1), ("completed", 300, 0),
+    ]  # fmt: skip

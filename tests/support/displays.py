@@ -64,6 +64,7 @@ def waited_for(expected: Points, display: Display) -> Points:
         time.sleep(0.2)
     return found
 
+
 def hparams_page(folder: Path, column: str) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     """The lines of the HParams page of the runs in a folder, sorted by a figure from the highest down: the run's name,
     its settings and its figures."""

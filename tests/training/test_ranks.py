@@ -82,8 +82,8 @@ def of_processes(n: int, names: list[str], folder: Path) -> list[dict[str, dict[
 
 
 @pytest.mark.parametrize(("n", "names"), [
-    (3, ["redrawn", "optimal sigma", "dreg", "flow prior"]),
-    *(pytest.param(n, list(OPTIONS), marks=pytest.mark.slow) for n in (2, 3)),
+    (3, ["redrawn", "optimal sigma", "capacity", "free_bits", "vamp", "dreg", "flow prior"]),
+    *(pytest.param(n, list(OPTIONS), marks=pytest.mark.scale) for n in (2, 3)),
 ])  # fmt: skip
 def test_processes_that_share_batches_take_the_steps_of_one(n: int, names: list[str], tmp_path: Path) -> None:
     """The last batch has fewer observations than three processes: one of them counts none."""

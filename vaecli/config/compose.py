@@ -10,7 +10,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -26,7 +26,7 @@ from vaecli.config.catalog import conf_folder, config_dirs, hidden_options
 from vaecli.config.explain import explain, first_lines
 from vaecli.config.extras import check_extras
 from vaecli.config.optuna_study import reporter
-from vaecli.config.parallel_jobs import divide_devices, divide_threads
+from vaecli.config.parallel_jobs import divide_devices, divide_threads, jobs_save_first
 from vaecli.config.sweep_callback import SweepCleanup, remove_empty
 from vaecli.config.sweep_folders import check_run_name, register, single_keys
 from vaecli.runs.access import PATHS, NotPermitted
@@ -73,7 +73,8 @@ def run(
     job = Job(load_main, program, words)
     SweepCleanup.folder = None
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(job)()
+        with jobs_save_first(lambda: SweepCleanup.folder):
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(job)()
         show_sweep(end_sweep)
     except UserError as error:
         show_sweep(end_sweep)
@@ -113,6 +114,8 @@ def prepared(args: list[str]) -> tuple[list[str], list[str]]:
 class Job:
     """Runs one command with each configuration that Hydra composes, here or, sent by a launcher, in another process."""
 
+    ended: ClassVar[SystemExit | None] = None  # in this process a signal has stopped the sweep
+
     def __init__(self, load_main: Callable[[], Main], program: str, words: list[str]) -> None:
         self.load_main, self.program, self.words = load_main, program, words
         self.number = 0  # of jobs in this process
@@ -129,12 +132,15 @@ class Job:
 
     def __call__(self, config: DictConfig) -> Any:
         self.number += 1
+        if Job.ended is not None:
+            raise Job.ended
         if self.beside_others:
             divide_threads(HydraConfig.get().launcher, self.threads_given)
         try:
             return execute(self.load_main, config, self.program, self.beside_others)
         except SystemExit as end:
             requeue(end.code)
+            Job.ended = end if self.beside_others else None
             raise
         except BrokenPipeError as error:
             self.unread = error

@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 from typing import Any, ClassVar
 
-from vaecli.utils.cluster import warning_signal
+from vaecli.utils.cluster import SWEEP_STOPS, warning_signal
 from vaecli.utils.ranks import all_reduce_max, world
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -17,7 +17,8 @@ AGREE_EVERY = 8  # steps
 class Interrupt:
     """While active, the first SIGINT or SIGTERM only sets `requested`; a second one ends the process.
 
-    In a cluster's job, the signal that warns of the job's end also sets `requested`.
+    In a cluster's job, the signal that warns of the job's end also sets `requested`, as does the sweep of a job that
+    runs beside others.
 
     Inside another active Interrupt, `with` returns the outer one, so that all runs of a process see the same signal.
     """
@@ -33,8 +34,7 @@ class Interrupt:
             return Interrupt.current
         Interrupt.current = self
         if threading.current_thread() is threading.main_thread():
-            warning = warning_signal()
-            numbers = SIGNALS if warning is None else (*SIGNALS, warning)
+            numbers = (*SIGNALS, *(number for number in (warning_signal(), SWEEP_STOPS) if number is not None))
             self.previous = {number: signal.signal(number, self.handle) for number in numbers}
         return self
 

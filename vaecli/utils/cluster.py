@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+SWEEP_STOPS = getattr(signal, "SIGURG", None)  # from a sweep to its jobs in other processes; ignored by default
+
 
 def in_job() -> bool:
     """Whether this process is a job of submitit, which may have been started before."""
