@@ -6,13 +6,16 @@ import importlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.configurations import composed
 from support.making import prepare
 from support.processes import in_child
 from torch import Tensor, distributed
 
+from vaecli.datasets.reading import numpy_files
 from vaecli.models.build import calibrate
 from vaecli.training.parallel import SharedPasses
 from vaecli.training.parts import parts
@@ -41,9 +44,9 @@ OPTIONS = {
 
 def outcome(words: tuple[str, ...]) -> dict[str, Tensor]:
     """Weights, mean figures and random state after five steps, the last of which has two observations."""
-    given = [word for word in (*SMALL, *words) if not word.startswith("~")]
-    dropped = {word[1:] for word in words if word.startswith("~")}
-    setup = prepare(composed(*(word for word in given if word.partition("=")[0] not in dropped)))
+    given = {word.partition("=")[0]: word for word in (*SMALL, *words)}
+    kept = [word for key, word in given.items() if not key.startswith("~") and f"~{key}" not in given]
+    setup = prepare(composed(*kept))
     update = Update(setup.model, setup.objective, setup.optimizer, setup.scheduler, setup.average)
     if distributed.is_initialized():
         update.passes = SharedPasses(update.loss)
@@ -89,13 +92,35 @@ def test_processes_that_share_batches_take_the_steps_of_one(n: int, names: list[
     """The last batch has fewer observations than three processes: one of them counts none."""
     ranks = of_processes(n, names, tmp_path)
     for name in names:
-        expected = outcome(OPTIONS[name])
-        for own in ranks:
-            assert own[name].keys() == expected.keys()
-            for key, value in expected.items():
-                torch.testing.assert_close(own[name][key], value, rtol=2e-5, atol=2e-5, msg=f"{name}: {key}")
-                assert torch.equal(own[name][key], ranks[0][name][key]), f"{name}: {key}"
-            assert torch.equal(own[name]["rng"], expected["rng"]), name
+        check(name, ranks, outcome(OPTIONS[name]))
+
+
+def check(name: str, ranks: list[dict[str, dict[str, Tensor]]], expected: dict[str, Tensor]) -> None:
+    """The processes' outcomes of an option are those of one process, and the same in all."""
+    for own in ranks:
+        assert own[name].keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(own[name][key], value, rtol=2e-5, atol=2e-5, msg=f"{name}: {key}")
+            assert torch.equal(own[name][key], ranks[0][name][key]), f"{name}: {key}"
+        assert torch.equal(own[name]["rng"], expected["rng"]), name
+
+
+def test_processes_read_their_shares_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped array and a folder of images that are too large for memory, beside one process that holds them."""
+    values = np.random.default_rng(0).integers(0, 255, (40, 4, 4, 3), dtype=np.uint8)
+    np.save(tmp_path / "rows.npy", values.reshape(40, 48) / np.float32(255))
+    (tmp_path / "pictures").mkdir()
+    for i, picture in enumerate(values):
+        Image.fromarray(picture).save(tmp_path / "pictures" / f"{i}.png")
+    paths = {"arrays": tmp_path / "rows.npy", "images": tmp_path / "pictures"}
+    for name, path in paths.items():
+        words = (f"dataset={name}", f"dataset.path={path}", "~dataset.limit", "decoder=gaussian_fixed")
+        monkeypatch.setitem(OPTIONS, name, words)
+    held = {name: outcome(OPTIONS[name]) for name in paths}
+    monkeypatch.setattr(numpy_files, "MAP_ABOVE", 0)
+    ranks = of_processes(2, list(paths), tmp_path)
+    for name in paths:
+        check(name, ranks, held[name])
 
 
 def test_shares_cover_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
