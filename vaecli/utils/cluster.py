@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 SWEEP_STOPS = getattr(signal, "SIGURG", None)  # from a sweep to its jobs in other processes; ignored by default
 
@@ -29,4 +31,9 @@ def requeue(code: object) -> None:
         return
     handler = signal.getsignal(number)
     if callable(handler):
-        handler(number, None)
+        try:
+            handler(number, None)
+        except subprocess.CalledProcessError as error:
+            if error.returncode != -signal.SIGTERM:
+                raise
+            sys.exit(-1)  # Slurm ends a job that it queues again, and with it the program that asked for this
