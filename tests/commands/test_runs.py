@@ -261,6 +261,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
         (["format=xml"], "format=xml: should be 'table', 'csv' or 'json'"),
         (["format=json", "output=a.csv"], "output=a.csv: the name ends in .csv, but .json is written"),
         (["output=outputs"], "output=outputs: is a folder"),
+        (["outputs"], "outputs: expected key=value, as in path=outputs"),
     ],
 )
 def test_bad_input(tmp_path: Path, args: list[str], message: str) -> None:

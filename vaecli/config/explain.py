@@ -77,8 +77,8 @@ def example(word: str, command: str) -> str:
         return f", as in dataset={'images' if folder else 'arrays'} dataset.path={word}"
     if command == "compare":
         return f", as in 'run=[{word},OTHER]'"
-    if folder and command not in ("runs", "data"):
-        return f", as in run={word}"
+    if folder and command != "data":
+        return f", as in {'path' if command == 'runs' else 'run'}={word}"
     return f", as in input={word}" if "input" in taken else ""
 
 
