@@ -330,3 +330,17 @@ def test_infinite_numbers_are_refused_or_missing(tmp_path: Path) -> None:
         "or, in a text file, read them as missing with dataset.missing_values=[inf]\n"
     )
     assert "1 cell missing" in vae(tmp_path, "train", *words, "dataset.missing_values=[inf]")
+
+
+def test_an_array_for_a_table_of_named_columns_is_checked_by_position(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(60, 2))
+    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(f"{a:.3f},{b * b:.3f}" for a, b in numbers) + "\n")
+    words = ("dataset=arrays", "dataset.path=t.csv", "epochs=1", "latent_dim=2", "output=run")
+    assert called("train", *words, cwd=tmp_path).returncode == 0
+    np.save(tmp_path / "x.npy", np.array([[0.5, -1.0], [0.1, 2.0]]))
+    done = called("evaluate", "run=run", "input=x.npy", "k=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "column x_2: -1 in row 1 should be above 0" in done.stderr
+    np.save(tmp_path / "x.npy", np.array([[0.5, 1.0], [0.1, 2.0]]))
+    done = called("evaluate", "run=run", "input=x.npy", "k=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from vaecli.datasets.kinds import asked_kinds, codes_of, find_kinds
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.report import KindFound
-from vaecli.utils.columns import CODED, ColumnKind
+from vaecli.utils.columns import CODED, ColumnKind, unnamed
 from vaecli.utils.errors import UserError
 
 KindsKey = Mapping[str, str] | list[ColumnKind] | str | None  # some columns' kinds by name, all of them, or a file
@@ -55,7 +55,7 @@ class MixedTable:
 
     def check(self, what: str, content: Content) -> None:
         """UserError for a value that its column cannot have."""
-        check_possible(what, content.x, content.names or (), self.columns or ())
+        check_possible(what, content.x, content.names or unnamed(content.x.shape[1]), self.columns or ())
 
     def settings(self) -> dict[str, object]:
         """The keys of the data set's option that a run stores."""
