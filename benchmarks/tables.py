@@ -3,6 +3,7 @@
 python benchmarks/tables.py PART [SEED ...]      medians over the seeds (default: 0 1 2 3 4)
 
 PART: breast_cancer | wine | diabetes | mixed       gaps filled and rows sampled
+      breast_cancer_gaps | wine_gaps | ...          the gaps alone
       synthesizers      CTGAN and TVAE on breast cancer; installs the package ctgan (Business Source License) in a
                         temporary folder
       alarms | counts
@@ -20,8 +21,10 @@ from statistics import median
 
 from table_parts import alarms, counts, rows, scvi, synthesizers
 
+TABLES = ("breast_cancer", "wine", "diabetes", "mixed")
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {
-    **{name: partial(rows, name) for name in ("breast_cancer", "wine", "diabetes", "mixed")},
+    **{name: partial(rows, name) for name in TABLES},
+    **{f"{name}_gaps": partial(rows, name, priors=()) for name in TABLES},
     "synthesizers": synthesizers, "alarms": alarms, "counts": counts, "scvi": scvi,
 }  # fmt: skip
 
