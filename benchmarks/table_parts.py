@@ -158,7 +158,7 @@ def synthesizers(seed: int, folder: Path) -> dict[str, float]:
                     "rdt==2.0.0", "faker", "tzdata", "tqdm"], check=True)  # fmt: skip
     sys.path.insert(0, str(packages))
     ctgan = importlib.import_module("ctgan")
-    found = {}
+    found: dict[str, float] = {}
     for model in ("TVAE", "CTGAN"):
         torch.manual_seed(seed)
         np.random.seed(seed)  # the package draws from it
