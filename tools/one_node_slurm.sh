@@ -53,6 +53,12 @@ END
 }
 
 stop() {
+    export SLURM_CONF=$folder/slurm.conf
+    timeout 10 scancel --user="$(id -un)" 2>/dev/null || jobs=none
+    [ "${jobs:-}" = none ] || for _ in $(seq 80); do  # jobs outlive slurmd; Slurm kills them after 30 seconds
+        [ -z "$(timeout 5 squeue -h 2>/dev/null)" ] && break
+        sleep 0.5
+    done
     for name in slurmd slurmctld munge/; do
         file=$folder/${name}
         [ "$name" = munge/ ] && file=$folder/munge/pid || file=$file.pid
