@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -45,13 +46,16 @@ def imported(module: Path) -> list[str]:
     return found
 
 
-IMPORTS = {module: imported(module) for module in MODULES}
+@functools.cache
+def imports() -> dict[Path, list[str]]:
+    """Those of all modules."""
+    return {module: imported(module) for module in MODULES}
 
 
 def test_imports_run_downward() -> None:
     """Also: rooms of one floor do not know each other, and every room has a floor."""
     assert FLOOR.keys() == {room(module) for module in MODULES}
-    for module, names in IMPORTS.items():
+    for module, names in imports().items():
         own = [name.split(".") for name in names if name.split(".")[0] == "vaecli"]
         for parts in own:
             if parts[1:] in ([], ["__version__"]) or parts[1] == room(module):
@@ -61,7 +65,7 @@ def test_imports_run_downward() -> None:
 
 def test_rooms_that_keep_to_themselves() -> None:
     """Only config/ knows Hydra; architectures, plots and the trainer know no probability and no model."""
-    for module, names in IMPORTS.items():
+    for module, names in imports().items():
         packages = {name.split(".")[0] for name in names}
         if room(module) != "config":
             assert not {"hydra", "omegaconf"} & packages, f"{module} imports Hydra or OmegaConf"
