@@ -35,11 +35,14 @@ def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
         strong = active if kl is None else int((kl >= LEAST_KL).sum())
         hint = f", {strong} of them with a KL of {LEAST_KL} or more" if strong < active else ""
         return entries, f"{active} of {dim} latents are used{hint}", False
-    verb = "is" if active == 1 else "are"
-    return entries, (
-        f"only {active} of {dim} latents {verb} used, the others stay at the prior (posterior collapse): train longer, "
-        "or try objective=warm_up or free_bits, or a more confident decoder"
-    ), True  # fmt: skip
+    few = f"only {active} of {dim} latents {'is' if active == 1 else 'are'} used" if active else "no latent is used"
+    return (
+        entries,
+        (
+            f"{few} (posterior collapse): train longer, or try objective=warm_up or free_bits, or a more confident decoder"
+        ),
+        True,
+    )
 
 
 def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
