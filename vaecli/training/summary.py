@@ -36,13 +36,8 @@ def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
         hint = f", {strong} of them with a KL of {LEAST_KL} or more" if strong < active else ""
         return entries, f"{active} of {dim} latents are used{hint}", False
     few = f"only {active} of {dim} latents {'is' if active == 1 else 'are'} used" if active else "no latent is used"
-    return (
-        entries,
-        (
-            f"{few} (posterior collapse): train longer, or try objective=warm_up or free_bits, or a more confident decoder"
-        ),
-        True,
-    )
+    remedy = "train longer, or try objective=warm_up or free_bits, or a more confident decoder"
+    return entries, f"{few} (posterior collapse): {remedy}", True
 
 
 def identity(setup: TrainingSetup, logger: RunLogger) -> Summary:
