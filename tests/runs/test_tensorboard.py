@@ -132,3 +132,16 @@ def test_files_of_a_resumed_run(tmp_path: Path) -> None:
         assert max(step for (step, _), _ in events(last)) == 4
         train(tmp_path, 5)
         assert folder.events == [empty, last]
+
+
+def test_single_figures_come_after_the_terms_of_the_elbo(digits_run: Path) -> None:
+    """TensorBoard shows its cards in the order of their tags."""
+    steps: dict[str, set[int]] = {}
+    for (step, tag), _ in events(RunFolder(digits_run).events[-1]):
+        if tag.split("/")[0] in ("train", "val", "whole_run"):
+            steps.setdefault(tag, set()).add(step)
+    curves = {tag for tag, at in steps.items() if len(at) > 1}
+    single = steps.keys() - curves
+    assert {"train/elbo", "train/log_px", "train/kl"} <= curves
+    assert {"whole_run/active_units", "whole_run/test_elbo"} <= single
+    assert max(curves) < min(single)
