@@ -8,7 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.command_line import called, trained
+
+from vaecli.analysis.table_fit import table_fit
+from vaecli.commands.report import summary
+from vaecli.utils.columns import ColumnKind
 
 
 def rows(n: int, seed: int) -> np.ndarray:
@@ -101,6 +106,19 @@ def test_a_report_is_one_file_without_markup_of_the_data(run: Path, tmp_path: Pa
     assert not re.search(r"(src|href)=.(?!data:)", page)
     assert page.count("<tr>") == 1 + 4 + 1 + 3  # the fit of four columns and three odd rows, below two headers
     assert "200 samples against 200 training rows." in page
+
+
+def test_the_spread_in_a_report_is_that_of_columns_of_numbers() -> None:
+    """Half as wide as the data, beside two categories with the data's own shares."""
+    rng = np.random.default_rng(0)
+    data = np.stack([rng.integers(0, 2, 400), rng.integers(0, 2, 400), rng.normal(size=400)], 1).astype(float)
+    samples = data * [1, 1, 0.5]
+    kinds = [ColumnKind("binary"), ColumnKind("binary"), ColumnKind("real")]
+    x, y = torch.tensor(data), torch.tensor(samples)
+    assert (
+        "columns of numbers: median relative error 0.500." in summary(x, y, table_fit(data, samples, kinds), kinds)[1]
+    )
+    assert "Spread" not in summary(x[:, :2], y[:, :2], table_fit(data, samples, kinds)[:2], kinds[:2])[1]
 
 
 def test_a_report_is_for_tables(digits_run: Path, tmp_path: Path) -> None:

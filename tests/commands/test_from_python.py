@@ -160,6 +160,7 @@ def test_a_frame_of_texts_is_read_as_the_data_are(mixed: tuple[vaecli.Run, pd.Da
     assert set(again["colour"]) <= set(codes["colour"])
     assert set(again["smoker"]) <= {"false", "true"}
     assert run.encode(again).shape == (120, 2)
+    pd.testing.assert_frame_equal(run.decode(run.encode(frame)), again)
 
 
 def test_a_frame_of_no_rows_gives_one_of_no_rows(mixed: tuple[vaecli.Run, pd.DataFrame]) -> None:

@@ -144,8 +144,10 @@ class Run:
         """x as (N, *x_shape) on the model's device, and how to convert a result to the kind of x."""
         check_differentiable("x", x, grad)
         frame = x if hasattr(x, "columns") and hasattr(x, "to_numpy") else None
-        texts = self._loaded.dataset.categories or [None] * len(self.columns)
-        values = as_tensor("x", x if frame is None else numbers_of(frame, self.columns, texts), self._loaded.device)
+        texts = self._texts()
+        values = as_tensor(
+            "x", x if frame is None else numbers_of(frame, self.columns, list(texts.values())), self._loaded.device
+        )
         if values.dtype == torch.uint8 and len(self.x_shape) == 3:
             values = values / 255
         channels = self.x_shape[1:] if len(self.x_shape) == 3 and self.x_shape[0] == 1 else None
@@ -156,7 +158,7 @@ class Run:
                     raise UserError("x holds values that are not finite numbers; remove or fill them in")
                 if len(values):
                     check_scale("x", Split(values.detach()), self.model, self._loaded.dataset)
-                return values, kind_of(x, dict(zip(self.columns, texts, strict=True)))
+                return values, kind_of(x, texts)
         raise UserError(f"x has the shape {tuple(values.shape)}; expected (N, {', '.join(map(str, self.x_shape))})")
 
     def _latents(self, z: Any, grad: bool = False) -> tuple[Tensor, Kind]:
@@ -166,7 +168,12 @@ class Run:
             raise UserError(f"z has the shape {tuple(values.shape)}; expected (N, {self.latent_dim})")
         if not bool(values.isfinite().all()):
             raise UserError("z holds values that are not finite numbers")
-        return values.reshape(-1, self.latent_dim).to(torch.float32), kind_of(z)
+        return values.reshape(-1, self.latent_dim).to(torch.float32), kind_of(z, self._texts())
+
+    def _texts(self) -> dict[str, Sequence[str] | None]:
+        """Of each column of the data its categories' texts; None for a column of numbers."""
+        texts = self._loaded.dataset.categories or [None] * len(self.columns)
+        return dict(zip(self.columns, texts, strict=True))
 
 
 def check_differentiable(what: str, given: Any, grad: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from vaecli.plots.histograms import correlations
 from vaecli.plots.report import Section, Table, page
 from vaecli.plots.training import curves
 from vaecli.plots.view import view_of
+from vaecli.utils.columns import CODED, ColumnKind
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import check_memory
@@ -61,13 +63,14 @@ def main(config: Config, run: Run) -> Path:
     check_memory(16 * config.n * run.model.x_shape[0], f"n={config.n}", "ask for fewer")
     train, test = (part_of(run, splits, part) for part in ("train", "test"))
     data, samples = train.batch(slice(0, config.n)).cpu(), draw_samples(run, config)
-    fits = table_fit(data.double().numpy(), samples.double().numpy(), run.dataset.column_kinds)
+    kinds = run.dataset.column_kinds
+    fits = table_fit(data.double().numpy(), samples.double().numpy(), kinds)
     view = view_of(run.dataset, run.model.x_shape, reference=lambda: reference(run))
     history = list(run.folder.read_metrics(lambda line: {"epoch", "split"} <= line.keys()))
     drawn = view.samples(samples, f"{len(samples):,} samples beside the training rows")
     sections = [
         Section("What was read", lines=[*reading.lines(), *described(run)]),
-        Section("How well samples fit", summary(data, samples, fits), fit_table(run, fits), drawn),
+        Section("How well samples fit", summary(data, samples, fits, kinds), fit_table(run, fits), drawn),
         Section("Odd rows", [ODD], odd_rows(run, test, config)),
         Section("Training", hidden(run), figure=curves(history)),
     ]
@@ -101,13 +104,14 @@ def draw_samples(run: Run, config: Config) -> Tensor:
         return torch.cat([decode_all(run.model, part, draw=True).cpu() for part in parts])
 
 
-def summary(data: Tensor, samples: Tensor, fits: list[ColumnFit]) -> list[str]:
+def summary(data: Tensor, samples: Tensor, fits: list[ColumnFit], kinds: Sequence[ColumnKind] | None) -> list[str]:
     correlation = correlation_error(*(correlations(x.double().numpy()) for x in (data, samples)))
-    spread = spread_error(fits)
+    coded = [kind.kind in CODED for kind in kinds or []] or [False] * len(fits)
+    numbers = [fit for fit, is_code in zip(fits, coded, strict=True) if not is_code]
+    spread = f"Spread of the columns of numbers: median relative error {spread_error(numbers):.3f}. " if numbers else ""
     return [
         f"{len(samples):,} samples against {len(data):,} training rows.",
-        f"Spread of the columns: median relative error {spread:.3f}. "
-        f"Correlations: mean absolute difference {correlation:.3f}.",
+        f"{spread}Correlations: mean absolute difference {correlation:.3f}.",
         DISTANCE,
     ]
 
