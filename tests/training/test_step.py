@@ -15,12 +15,14 @@ from support.runs import SMALL as RUN
 from support.runs import train
 from torch import Tensor
 
+import vaecli
 from vaecli.objectives.base import Weighted
 from vaecli.runs import checkpoint
 from vaecli.training.candidates import Candidate
 from vaecli.training.setup import TrainingSetup
 from vaecli.training.state import Best, TrainingState
 from vaecli.training.step import LossModule, Update
+from vaecli.training.trainer import Trainer
 
 SMALL = (
     "dataset=digits",
@@ -182,3 +184,20 @@ def test_an_option_s_step_is_the_trainer_s() -> None:
         update(x, step, lambda estimate: None)
     assert [int(step) for step in seen] == [0, 1, 2]
     assert all(step.shape == () and not step.is_floating_point() for step in seen)
+
+
+def test_denormals_are_zero_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flushed() -> bool:
+        return float(torch.full((), 2.0**-127)) == 0
+
+    seen = []
+    take = Trainer.train_epoch
+
+    def train_epoch(self: Trainer, epoch: int) -> Any:
+        seen.append(flushed())
+        return take(self, epoch)
+
+    monkeypatch.setattr(Trainer, "train_epoch", train_epoch)
+    vaecli.train("dataset=digits", "epochs=1", f"output={tmp_path / 'run'}")
+    assert seen == [True]
+    assert not flushed()

@@ -21,10 +21,12 @@ from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
 from vaecli.utils.ranks import broadcast_text, leads, restarted, world
 from vaecli.utils.text import say
+from vaecli.utils.threads import flushed_denormals
 
 PER_RUN_KEYS = ("seeds", "seed", "output", "name", "resume", "sweep.skip_completed")  # keys that differ from run to run
 
 
+@flushed_denormals()
 def start(config: RunConfig, invocation: Invocation) -> float:
     """Train as a command line asks; returns the best bound, or its mean over several seeds."""
     if config.sweep.skip_completed and invocation.sweep_folder is None:
