@@ -3,11 +3,12 @@
     python benchmarks/speed.py DATA [--cases mnist,beta] [--rounds 7] [--steps 50] [--threads 1] [--clock cpu]
                                [--compile] [--jax PYTHON] [--pythae PYTHON] [--write docs/performance.md]
 
-DATA is the folder that holds MNIST/raw. vaecli's rows are epochs of a real `vae-train` in an empty folder; between two
-of them every other row of the case takes as many steps, so that all see the same machine. Printed are medians over the
-rounds and their ratios to the floor. --clock cpu counts processor time instead of time, for a machine that others use.
---compile trains with compile=true. --jax names a Python that has jax (extra `bench`), --pythae one that has pythae;
-without them those rows are not measured. See docs/performance.md.
+DATA is the folder that holds MNIST/raw; every row of a case with pictures trains on its first images. vaecli's rows
+are epochs of a real `vae-train` in an empty folder; between two of them every other row of the case takes as many
+steps, so that all see the same machine. Printed are medians over the rounds and their ratios to the floor. --clock
+cpu counts processor time instead of time, for a machine that others use. --compile trains with compile=true. --jax
+names a Python that has jax (extra `bench`), --pythae one that has pythae; without them those rows are not measured.
+See docs/performance.md.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+from speed_data import images
 from speed_rows import Case, Dataloader, Eager, Floor
 
 import vaecli
@@ -107,7 +109,7 @@ class Waiting:
         flags = (
             f"--xla_cpu_multi_thread_eigen={str(args.threads > 1).lower()} intra_op_parallelism_threads={args.threads}"
         )
-        words = [python, str(Path(__file__).with_name(script)), case.text(), str(args.steps), args.clock]
+        words = [python, str(Path(__file__).with_name(script)), case.text(), str(args.steps), args.clock, args.data]
         environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
         self.process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -125,7 +127,7 @@ def measure(case: Case, args: argparse.Namespace) -> Timed:
     """The medians' raw material: every row of a case, round by round."""
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
     x = (
-        torch.randint(0, 256, (args.steps * case.batch, 1, 28, 28), dtype=torch.uint8)
+        torch.from_numpy(images(args.data, args.steps * case.batch)).view(-1, 1, 28, 28)
         if case.pictures
         else torch.rand(args.steps * case.batch, case.widths[0])
     )

@@ -1,6 +1,6 @@
 """The JAX row of benchmarks/speed.py: one jitted scan per epoch; waits for a line, takes an epoch, prints its seconds.
 
-python benchmarks/speed_jax.py CASE STEPS CLOCK, with CASE as speed_rows.Case.text() writes it.
+python benchmarks/speed_jax.py CASE STEPS CLOCK DATA, with CASE as speed_rows.Case.text() writes it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from speed_data import images
 
 Array = jax.Array
 
@@ -52,15 +53,13 @@ def adam(w: Array, g: Array, m: Array, v: Array, t: Array) -> tuple[Array, Array
     return w - 1e-3 * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8), m, v
 
 
-def main(text: str, steps: str, clock_name: str) -> None:
+def main(text: str, steps: str, clock_name: str, folder: str) -> None:
     case, clock = json.loads(text), time.process_time if clock_name == "cpu" else time.perf_counter
     inner, n = case["widths"], int(steps) * case["batch"]
     keys = jax.random.split(jax.random.key(0), 3)
     weights = (layers(keys[0], [*inner[:-1], 2 * inner[-1]]), layers(keys[1], inner[::-1]))
     pictures = inner[0] == 784
-    data = (jax.random.uniform(keys[2], (n, inner[0])) * (255 if pictures else 1)).astype(
-        "uint8" if pictures else "float32"
-    )
+    data = jnp.asarray(images(folder, n)) if pictures else jax.random.uniform(keys[2], (n, inner[0]))
 
     def step(carry: Any, index: Array) -> tuple[Any, Array]:
         weights, m, v, t, key = carry

@@ -1,6 +1,6 @@
 """The pythae row of benchmarks/speed.py: its own trainer; waits for a line, takes an epoch, prints its seconds.
 
-python benchmarks/speed_pythae.py CASE STEPS CLOCK, with CASE as speed_rows.Case.text() writes it. The networks are
+python benchmarks/speed_pythae.py CASE STEPS CLOCK DATA, with CASE as speed_rows.Case.text() writes it. The networks are
 those of the other rows; pythae's binary cross-entropy wants probabilities, so that the decoder ends in a sigmoid.
 """
 
@@ -18,6 +18,7 @@ from pythae.models import VAE, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
+from speed_data import images
 from speed_rows import Case, networks
 from torch import Tensor
 
@@ -41,9 +42,9 @@ class Decoder(BaseDecoder):  # type: ignore[misc]
         return ModelOutput(reconstruction=self.layers(z).sigmoid().view(-1, 1, 28, 28))
 
 
-def trainer(case: Case, steps: int, place: str) -> BaseTrainer:
+def trainer(case: Case, steps: int, place: str, folder: str) -> BaseTrainer:
     """A trainer whose first epoch is due."""
-    x = torch.randint(0, 256, (steps * case.batch, 1, 28, 28)) / 255
+    x = torch.from_numpy(images(folder, steps * case.batch)).view(-1, 1, 28, 28) / 255
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=case.widths[-1], reconstruction_loss="bce")
     settings = BaseTrainerConfig(
         output_dir=place, num_epochs=1, per_device_train_batch_size=case.batch, learning_rate=1e-3, no_cuda=True
@@ -54,12 +55,11 @@ def trainer(case: Case, steps: int, place: str) -> BaseTrainer:
     return found
 
 
-def main(text: str, steps: str, clock_name: str) -> None:
+def main(text: str, steps: str, clock_name: str, folder: str) -> None:
     logging.disable()
-    torch.set_num_threads(1)
     case, clock = Case(**json.loads(text)), time.process_time if clock_name == "cpu" else time.perf_counter
     with tempfile.TemporaryDirectory() as place:
-        one = trainer(case, int(steps), place)
+        one = trainer(case, int(steps), place, folder)
         one.train_step(0)
         for epoch, _ in enumerate(sys.stdin, start=1):
             started = clock()
