@@ -168,10 +168,10 @@ class Columns(Decoder):
         for group, places in grouped(self.groups, self.places):
             n = total = torch.zeros((), dtype=torch.float64)
             for x in data():
-                values = group.double_statistics(x[..., places].cpu())
+                values = group.statistics(x[..., places].cpu().double())
                 n, total = n + (~values.isnan()).sum(0), total + values.nansum(0)
             mean = total / n.clamp_min(1)
-            squares = sum((group.double_statistics(x[..., places].cpu()) - mean).square().nansum(0) for x in data())
+            squares = sum((group.statistics(x[..., places].cpu().double()) - mean).square().nansum(0) for x in data())
             group.learn(mean, (squares / n.clamp_min(1)).sqrt())
 
     @classmethod

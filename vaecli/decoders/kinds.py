@@ -38,25 +38,25 @@ class Group(nn.Module):
         self.register_buffer("mean", torch.zeros(len(columns), self.n_statistics))
         self.register_buffer("scale", torch.ones(len(columns), self.n_statistics))
 
-    @abstractmethod
     def statistics(self, x: Tensor) -> Tensor:
         """Numbers (..., G, S) whose mean and scale are learned from the training data; NaN is not counted."""
-
-    def double_statistics(self, x: Tensor) -> Tensor:
-        """The same of x in double precision."""
-        return self.statistics(x.double())
+        return x.unsqueeze(-1)
 
     def features(self, x: Tensor) -> Tensor:
         """The encoder's features of x (..., G): (..., G, n_features)."""
         return (self.statistics(x) - self.mean) / self.scale
 
-    @abstractmethod
     def inside(self) -> Tensor:
         """A value (G,) that each column can have, which replaces missing ones."""
+        return torch.zeros_like(self.mean[:, 0])
 
-    @abstractmethod
     def start(self) -> Tensor:
-        """Parameters (G, n_params) with which each distribution is about that of its column in the training data."""
+        """Parameters (G, n_params) with which each distribution is about that of its column in the training data.
+
+        Those of a location and a scale: 0 and 1 in standard units.
+        """
+        scale = inverse_softplus(torch.full_like(self.mean[:, 0], 1 - self.min_scale))
+        return torch.stack([torch.zeros_like(scale), scale], -1)
 
     @abstractmethod
     def distribution(self, params: Tensor) -> Distribution:
@@ -76,15 +76,8 @@ class Group(nn.Module):
 class Real(Group):
     """x = m + s u with u ~ N(a, (min_scale + softplus(b))^2), m and s the training data's mean and scale."""
 
-    def statistics(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(-1)
-
     def inside(self) -> Tensor:
         return self.mean[:, 0]
-
-    def start(self) -> Tensor:
-        scale = inverse_softplus(torch.full_like(self.mean[:, 0], 1 - self.min_scale))
-        return torch.stack([torch.zeros_like(scale), scale], -1)
 
     def normal(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """Location and scale (..., G) of the first statistic, from its standard units."""
@@ -169,9 +162,6 @@ class Category(Group):
     def features(self, x: Tensor) -> Tensor:
         return self.statistics(x) - self.mean
 
-    def inside(self) -> Tensor:
-        return torch.zeros_like(self.mean[:, 0])
-
     def start(self) -> Tensor:
         return self.mean.clamp_min(1e-4).log()
 
@@ -183,12 +173,6 @@ class Binary(Group):
     """P(1) = sigmoid(a)."""
 
     n_params = 1
-
-    def statistics(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(-1)
-
-    def inside(self) -> Tensor:
-        return torch.zeros_like(self.mean[:, 0])
 
     def start(self) -> Tensor:
         return torch.logit(self.mean, eps=1e-3)
@@ -212,8 +196,7 @@ class Ordered(Category):
         return torch.logit((shares / shares.sum(-1, keepdim=True)).cumsum(-1)[:, :-1], eps=1e-4)
 
     def start(self) -> Tensor:
-        scale = inverse_softplus(torch.full_like(self.mean[:, 0], 1 - self.min_scale))
-        return torch.stack([torch.zeros_like(scale), scale], -1)
+        return Group.start(self)
 
     def distribution(self, params: Tensor) -> Distribution:
         scale = self.min_scale + F.softplus(params[..., 1:])
@@ -237,9 +220,6 @@ class Count(Group):
     def features(self, x: Tensor) -> Tensor:
         return super().features(x)[..., :1]
 
-    def inside(self) -> Tensor:
-        return torch.zeros_like(self.mean[:, 0])
-
     def start(self) -> Tensor:
         mean, scale = self.mean[:, 1].clamp_min(1e-3), self.scale[:, 1]
         r = mean.square() / (scale.square() - mean).clamp_min(0.01 * mean)
@@ -255,9 +235,6 @@ class Constant(Group):
     """A constant column: it has neither parameters nor features."""
 
     n_params = n_features = 0
-
-    def statistics(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(-1)
 
     def features(self, x: Tensor) -> Tensor:
         return x.new_zeros(*x.shape, 0)
