@@ -12,10 +12,12 @@ from support.making import prepare
 
 from vaecli.config.catalog import conf_folder, default_choices, keys
 from vaecli.runs import config as module
+from vaecli.runs.choice import Choice
 from vaecli.runs.config import RunConfig, is_immutable, read_config, run_keys
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.read import scalar
 from vaecli.utils.errors import UserError
+from vaecli.utils.schema import flatten
 
 GROUPS = [name for name in default_choices() if name != "experiment"]
 
@@ -25,7 +27,7 @@ def test_yaml_and_fields_name_the_same_keys() -> None:
     rows = [row for row in keys(conf_folder() / "train.yaml") if "hydra" not in row.name]
     typed = {row.name: [] if row.default == "[]" else scalar(row.default) for row in rows}
     assert [*GROUPS, *typed] == list(run_keys())
-    assert typed == {key: found.default for key, found in run_keys().items() if key not in GROUPS}
+    assert typed == flatten(RunConfig(**dict.fromkeys(GROUPS, Choice({}))).values())
     assert all(row.comment for row in rows)
 
 

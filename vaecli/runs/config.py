@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -244,20 +244,13 @@ def _set_at_path(config: Any, given: Any, path: Sequence[str]) -> Values:
     return {**config, first: _set_at_path(config.get(first, {}), given[first], rest) if rest else given[first]}
 
 
-class KeySpec(NamedTuple):
-    """The default and the properties of a key."""
-
-    default: Any  # None for a group, whose options are files
-    rule: Rule
-
-
 @cache
-def run_keys() -> Mapping[str, KeySpec]:
-    """Every key of a training run as it is typed (ema.decay); a group is one key."""
+def run_keys() -> Mapping[str, Rule]:
+    """Every key of a training run as it is typed (ema.decay), and its properties; a group is one key."""
     return dict(_keys_of(RunConfig))
 
 
-def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeySpec]]:
+def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, Rule]]:
     hints = typing.get_type_hints(section, include_extras=True)
     for one in dataclasses.fields(section):
         hint = hints[one.name]
@@ -265,15 +258,13 @@ def _keys_of(section: type, prefix: str = "") -> Iterator[tuple[str, KeySpec]]:
             yield from _keys_of(typing.cast(type, hint), f"{one.name}.")
             continue
         rules = [entry for entry in getattr(hint, "__metadata__", ()) if isinstance(entry, Rule)]
-        default = one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
-        default = None if default is dataclasses.MISSING else default
-        yield prefix + one.name, KeySpec(default, rules[0] if rules else Rule())
+        yield prefix + one.name, rules[0] if rules else Rule()
 
 
-REQUEST_KEYS = tuple(key for key, (_, rule) in run_keys().items() if rule.request)
+REQUEST_KEYS = tuple(key for key, rule in run_keys().items() if rule.request)
 REQUESTS = {key.partition(".")[0] for key in REQUEST_KEYS}  # the same, and the sections that hold nothing else
-IMMUTABLE_KEYS = tuple(key for key, (_, rule) in run_keys().items() if rule.immutable)
-NON_DISTINGUISHING_KEYS = tuple(key for key, (_, rule) in run_keys().items() if not rule.distinguishes)
+IMMUTABLE_KEYS = tuple(key for key, rule in run_keys().items() if rule.immutable)
+NON_DISTINGUISHING_KEYS = tuple(key for key, rule in run_keys().items() if not rule.distinguishes)
 SECTIONS = tuple(dict.fromkeys(key.partition(".")[0] for key in run_keys() if "." in key))
 
 
@@ -283,7 +274,7 @@ def is_immutable(key: str) -> bool:
     known = run_keys().get(key) or run_keys().get(group)
     if known is None:
         return False
-    return known.rule.immutable and not (name and key != group and {name, "*"} & {*known.rule.free})
+    return known.immutable and not (name and key != group and {name, "*"} & {*known.free})
 
 
 def read_config(path: Path) -> Values:
