@@ -43,12 +43,12 @@ class Member:
     def start(self) -> None:
         self.advance(lambda: next(self.generator))
 
-    def send(self, trainer: Trainer, seconds: float | None) -> None:
-        """Continue after a pass that took the stack so many seconds; None: it was interrupted."""
+    def send(self, figures: Callable[[], dict[str, float] | None]) -> None:
+        """Continue with an epoch's figures, None if it was interrupted; an exception is thrown into the generator."""
 
         def go_on() -> Trainer:
             try:
-                means = None if seconds is None else trainer.end_epoch(trainer.epoch + 1, seconds)
+                means = figures()
             except BaseException as error:
                 return self.generator.throw(error)
             return self.generator.send(means)
@@ -70,7 +70,7 @@ def drive(members: Sequence[Member]) -> list[float]:
             trainers = [member.trainer for member in group if member.trainer is not None]
             if apart or len(trainers) == 1:
                 stack = None
-                group[0].advance(lambda member=group[0], one=trainers[0]: one_epoch(member.generator, one))  # type: ignore[misc]
+                group[0].send(lambda one=trainers[0]: one.train_epoch(one.epoch + 1))  # type: ignore[misc]
                 continue
             if stack is None or not stack.is_of(trainers):
                 stack = Stack(trainers)
@@ -81,20 +81,8 @@ def drive(members: Sequence[Member]) -> list[float]:
                 apart = True
                 continue
             for member, trainer in zip(group, trainers, strict=True):
-                member.send(trainer, seconds)
+                member.send(lambda one=trainer, s=seconds: None if s is None else one.end_epoch(one.epoch + 1, s))  # type: ignore[misc]
     for one in members:
         if one.error is not None:
             raise one.error
     return [member.bound for member in members]
-
-
-def one_epoch(generator: TrainingGenerator[float], trainer: Trainer) -> Trainer:
-    """Run the next epoch and resume the generator with its figures; returns the trainer of the following epoch.
-
-    An exception is thrown into the generator.
-    """
-    try:
-        means = trainer.train_epoch(trainer.epoch + 1)
-    except BaseException as error:
-        return generator.throw(error)
-    return generator.send(means)
