@@ -19,15 +19,8 @@ SEPARATORS: dict[Separator, str] = {"comma": ",", "semicolon": ";", "tab": "\t",
 DECIMALS: dict[Decimal, str] = {"point": ".", "comma": ","}
 
 
-def as_texts(values: Any) -> Any:
-    """A list of names or cells with its numbers turned into texts: `[0,1]` names the columns 0 and 1."""
-    if not isinstance(values, list | tuple):
-        return values
-    return [str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value for value in values]
-
-
 def as_text(value: Any) -> Any:
-    """A name that is a number as a text."""
+    """A name or cell that is a number as a text: 0 names the column 0."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -41,8 +34,8 @@ def known_encoding(name: str) -> str:
         ) from None
 
 
-Texts = Annotated[list[str], BeforeValidator(as_texts)]
 Name = Annotated[str, BeforeValidator(as_text)]
+Texts = list[Name]
 WindowSize = Annotated[int, Field(strict=True, ge=2, lt=2**31)]
 White = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]

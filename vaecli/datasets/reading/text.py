@@ -186,14 +186,8 @@ def without_empty(layout: Layout, table: Any) -> tuple[list[str], list[Any], int
     while rows and all(column[rows - 1].as_py() in (None, "") for column in columns):
         rows -= 1
     columns = table.slice(0, rows).columns if rows < table.num_rows else columns
-    kept = [i for i, column in enumerate(columns) if i not in layout.nameless or not is_empty(column)]
+    kept = [i for i, column in enumerate(columns) if i not in layout.nameless or column.null_count < len(column)]
     return [layout.names[i] for i in kept], [columns[i] for i in kept], table.num_columns - len(kept)
-
-
-def is_empty(column: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_null(column.type) or column.null_count == len(column))
 
 
 def is_binary(column: Any) -> bool:
