@@ -17,10 +17,7 @@ from vaecli.utils.types import NonNegativeInt, PositiveInt
 
 def halvings(size: int, n: int) -> list[int]:
     """`size` and what n convolutions of stride 2 make of it, each rounding up: 28 -> [28, 14, 7, 4]."""
-    sizes = [size]
-    for _ in range(n):
-        sizes.append((sizes[-1] + 1) // 2)
-    return sizes
+    return [-(-size // 2**i) for i in range(n + 1)]
 
 
 def image_shapes(x_shape: tuple[int, ...], n: int, option: str) -> list[tuple[int, int]]:

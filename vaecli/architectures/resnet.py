@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vaecli.architectures.activations import Activation, activation
-from vaecli.architectures.base import Architecture
-from vaecli.architectures.conv import ConvDecoderNetwork, doubling, image_shapes
+from vaecli.architectures.conv import Conv, ConvDecoderNetwork, doubling, image_shapes
 from vaecli.architectures.mlp import hidden_layers
-from vaecli.utils.errors import UserError
 from vaecli.utils.types import NonNegativeInt, PositiveInt
 
 Norm = Literal["group", "none"]
@@ -44,7 +42,7 @@ class ResidualBlock(nn.Module):
         return x + self.residual(x)
 
 
-class ResNet(Architecture):
+class ResNet(Conv):
     """Residual blocks after each halving of the image in the encoder and before each doubling in the decoder.
 
     channels: feature maps at each size, from the data to the latents; the decoder mirrors them
@@ -62,13 +60,9 @@ class ResNet(Architecture):
         activation: Activation = "silu",
         recompute: bool = False,
     ) -> None:
-        self.channels = [32, 64] if channels is None else channels
-        self.blocks, self.hidden = blocks, [hidden] if hidden else []
+        super().__init__(channels, hidden, activation)
+        self.blocks, self.recompute = blocks, recompute
         self.norm: Norm = norm
-        self.recompute = recompute
-        self.activation: Activation = activation
-        if not self.channels:
-            raise UserError("architecture.channels=[]: should have at least one entry, or use architecture=mlp")
 
     def encoder(self, x_shape: tuple[int, ...], n_features: int) -> nn.Module:
         """x (B, C, H, W) -> (B, n_features)."""
