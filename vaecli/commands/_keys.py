@@ -16,7 +16,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_output, check_unread, expanded
 from vaecli.utils.schema import check_value
 from vaecli.utils.text import figure
-from vaecli.utils.types import NonNegativeInt, Values
+from vaecli.utils.types import NonNegativeInt, Part, Seed, Values
 
 if TYPE_CHECKING:  # keys are checked before torch is imported
     from vaecli.models.load import Run
@@ -121,6 +121,15 @@ class DataKeys(RunKeys):
         from vaecli.models.load import load_run
 
         return load_run(run, self.checkpoint, self.device, self.trust, data)
+
+
+@dataclass
+class ObservedKeys(DataKeys):
+    """The keys of commands on observations of a split or of a file of the user's."""
+
+    split: Part
+    input: str | None
+    seed: Seed
 
 
 @dataclass(kw_only=True)

@@ -10,29 +10,26 @@ from torch import Tensor
 
 from vaecli.analysis.importance_sampling import Scores, importance_weighted, prior_estimate, widened_estimate
 from vaecli.commands._inputs import observed
-from vaecli.commands._keys import DataKeys
+from vaecli.commands._keys import ObservedKeys
 from vaecli.commands._names import Names
 from vaecli.datasets.split import Split
 from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run
 from vaecli.models.vae import VAE
 from vaecli.utils.progress import Countdown
-from vaecli.utils.types import Part, PositiveFloat, PositiveInt, Seed
+from vaecli.utils.types import PositiveFloat, PositiveInt
 
 ELBO_DRAWS = 100  # draws from q(z|x) for the ELBO's terms if log p(x) uses another proposal
 
 
 @dataclass(kw_only=True)
-class ScoreKeys(DataKeys):
+class ScoreKeys(ObservedKeys):
     """The keys that evaluate and compare share: what is scored, and how."""
 
-    split: Part
-    input: str | None
     limit: PositiveInt | None
     k: PositiveInt
     estimator: Literal["posterior", "prior"]
     widen: PositiveFloat | None
-    seed: Seed
 
     def to_score(self, run: Run) -> tuple[Split, Split, Names]:
         """All observations; those that are scored, dynamic binarisation drawn once; and their names."""

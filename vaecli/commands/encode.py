@@ -17,7 +17,7 @@ from vaecli.analysis.latent_space import Encoded, check_dims, encode, prior_mome
 from vaecli.analysis.metrics import kl_per_dim
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import observed
-from vaecli.commands._keys import DrawKeys
+from vaecli.commands._keys import DrawKeys, ObservedKeys
 from vaecli.commands._names import Names, label_columns
 from vaecli.commands._outputs import write_arrays, write_table
 from vaecli.commands._run import Written
@@ -32,21 +32,18 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.ranks import leads
 from vaecli.utils.text import figure, for_tensorboard
-from vaecli.utils.types import NonNegativeInt, Part, Seed
+from vaecli.utils.types import NonNegativeInt
 
 PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
 SPRITE_SIZE = 4096  # pixels: the largest width of the picture of all sprites that every browser accepts
 
 
 @dataclass
-class Config(DrawKeys):
+class Config(ObservedKeys, DrawKeys):
     FILE = "latents.{format}"
-    split: Part
-    input: str | None
     rows: str | None
     dims: list[NonNegativeInt] | None
     tensorboard: bool
-    seed: Seed
     format: Literal["npz", "csv"]
 
     @property

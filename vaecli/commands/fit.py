@@ -11,29 +11,26 @@ from vaecli.analysis.latent_search import Fit, Method, fit
 from vaecli.analysis.latent_space import prior_radius
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import check_indices, load_split, observations_at, read_input
-from vaecli.commands._keys import DrawKeys
+from vaecli.commands._keys import DrawKeys, ObservedKeys
 from vaecli.datasets.checks import check_finite
 from vaecli.datasets.split import Split
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure
-from vaecli.utils.types import NonNegativeInt, Part, PositiveFloat, Seed
+from vaecli.utils.types import NonNegativeInt, PositiveFloat
 
 PRIOR_SHARE = 0.999  # of draws from the prior; latents beyond them lie far from it
 
 
 @dataclass
-class Config(DrawKeys):
+class Config(ObservedKeys, DrawKeys):
     FILE = "fit.png"
     alpha: PositiveFloat | None
     beta: PositiveFloat | None
-    input: str | None
     index: NonNegativeInt | None
-    split: Part
     method: Method | None
     restarts: NonNegativeInt
-    seed: Seed
 
     @property
     def factors(self) -> dict[str, float]:

@@ -12,24 +12,21 @@ import torch
 from vaecli.analysis.latent_space import interpolate
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, file_observations_at, load_split, observations_at
-from vaecli.commands._keys import MODES, DrawKeys, Steps
+from vaecli.commands._keys import MODES, DrawKeys, ObservedKeys, Steps
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.utils.schema import check_arguments, check_value
 from vaecli.utils.text import figure
-from vaecli.utils.types import NonNegativeInt, Part, Seed
+from vaecli.utils.types import NonNegativeInt
 
 
 @dataclass
-class Config(DrawKeys):
+class Config(ObservedKeys, DrawKeys):
     FILE = "interpolation.png"
-    split: Part
-    input: str | None
     from_: NonNegativeInt  # the key `from`, which Python reserves
     to: NonNegativeInt
     steps: Steps
     path: Literal["linear", "spherical"]
-    seed: Seed
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:

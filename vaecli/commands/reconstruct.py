@@ -17,7 +17,7 @@ from vaecli.analysis.metrics import elbo_terms
 from vaecli.commands._decimals import with_data_decimals
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, observed, read_input, select, split_observations
-from vaecli.commands._keys import MODES, DrawKeys, Mode, source
+from vaecli.commands._keys import MODES, DrawKeys, Mode, ObservedKeys, source
 from vaecli.commands._names import label_text
 from vaecli.commands._outputs import (
     by_title,
@@ -40,7 +40,7 @@ from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.text import figure as as_label
 from vaecli.utils.text import rich, shorten
-from vaecli.utils.types import NonNegativeInt, Part, PositiveInt, Seed, Values
+from vaecli.utils.types import NonNegativeInt, PositiveInt, Values
 
 MAX_PRINTED = 50  # observations; the files have more
 TERMS_SAMPLES = 500  # draws of z for each observation's ELBO ...
@@ -49,17 +49,14 @@ DEFAULT_DRAWN = 10  # observations in a picture, unless n is given
 
 
 @dataclass
-class Config(DrawKeys):
+class Config(ObservedKeys, DrawKeys):
     FILE = "reconstructions.{format}"
     run: str | list[str]  # type: ignore[assignment]
-    split: Part
     n: PositiveInt | None
     indices: list[NonNegativeInt] | None
-    input: str | None
     rows: str | None
     draws: PositiveInt | None
     mode: Mode
-    seed: Seed
     format: Literal["png", "npz", "csv"]
 
     def load(self) -> list[Run]:

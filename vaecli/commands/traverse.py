@@ -10,25 +10,22 @@ from vaecli.analysis.latent_space import check_dims, prior_moments, traverse
 from vaecli.analysis.metrics import ACTIVE_VARIANCE, LEAST_KL, kl_per_dim, mean_variances
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, check_indices, load_split, observations_at, read_input, select
-from vaecli.commands._keys import MODES, DrawKeys, Steps
+from vaecli.commands._keys import MODES, DrawKeys, ObservedKeys, Steps
 from vaecli.datasets.split import Split
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
 from vaecli.plots.style import latent, number, numbers
 from vaecli.utils.text import figure
-from vaecli.utils.types import NonNegativeInt, Part, Seed, Span
+from vaecli.utils.types import NonNegativeInt, Span
 
 
 @dataclass
-class Config(DrawKeys):
+class Config(ObservedKeys, DrawKeys):
     FILE = "traversals.png"
-    split: Part
-    input: str | None
     steps: Steps
     span: Span
     index: NonNegativeInt | None
     dims: list[NonNegativeInt] | None
-    seed: Seed
 
 
 def main(config: Config, run: Run) -> Path:
