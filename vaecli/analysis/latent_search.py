@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.side_by_side import minimize_all
-from vaecli.models.inference import evaluating
+from vaecli.models.inference import evaluating, in_double
 from vaecli.models.vae import VAE
 
 Method = Literal["nelder-mead", "adam"]
@@ -83,7 +82,8 @@ def fit(
     tick: called with the number of starts from which a method has just ended, in all twice as many as there are starts
     """
     method = method or ("nelder-mead" if model.latent_dim <= SIMPLEX_LATENTS else "adam")
-    model, target = in_double(model, target)
+    model = in_double(model)
+    target = target.to(next(model.parameters()))
     distance = Distance(model, target)
     with evaluating(model, seed), one_thread():
         first = starts(model, target, restarts)
@@ -107,13 +107,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def in_double(model: VAE, target: Tensor) -> tuple[VAE, Tensor]:
-    """Copies in double precision, on the model's device, or on the CPU if the device has no float64."""
-    device = next(model.parameters()).device
-    place = torch.device("cpu") if device.type == "mps" else device
-    return copy.deepcopy(model).to(place).double(), target.to(place).double()
 
 
 def starts(model: VAE, target: Tensor, restarts: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,7 +15,7 @@ from torch import Tensor
 from vaecli.analysis.importance_sampling import Scores, Tick, pairs_at_once
 from vaecli.analysis.modes import Joint, Mode, modes
 from vaecli.datasets.split import Split
-from vaecli.models.inference import batches, evaluating
+from vaecli.models.inference import batches, evaluating, in_double
 from vaecli.models.vae import VAE
 from vaecli.utils.distributions import draw
 from vaecli.utils.threads import ordered_parallel_map
@@ -97,11 +96,6 @@ def quadrature(model: VAE, split: Split, tolerance: float | None = None, tick: T
             integrals.append(pair)
             tick(1)
     return Quadrature(*torch.tensor(integrals, dtype=torch.float64).T)
-
-
-def in_double(model: VAE) -> VAE:
-    device = next(model.parameters()).device
-    return copy.deepcopy(model).to("cpu" if device.type == "mps" else device).double()  # mps has no float64
 
 
 def searches(model: VAE, split: Split) -> Iterator[tuple[Joint, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,12 @@ def evaluating(model: nn.Module, seed: int = 0) -> Iterator[None]:
             yield
         finally:
             model.train(was_training)
+
+
+def in_double(model: VAE) -> VAE:
+    """A copy in double precision, on the model's device, or on the CPU if the device has no float64."""
+    device = next(model.parameters()).device
+    return copy.deepcopy(model).to("cpu" if device.type == "mps" else device).double()
 
 
 def batches(split: Split, size: int = INFERENCE_BATCH) -> Iterator[Tensor]:
