@@ -124,7 +124,8 @@ def restrict_paths(
     dataset, unread = {**dataset, **given}, {} if own else unreadable_paths(folder, dataset, given)
     ours = {key: path for key, path in localise(dataset, own).items() if key not in given}
     dataset, unread = {**dataset, **ours}, {key: path for key, path in unread.items() if key not in ours}
-    return absolute_paths(with_dead_paths(dataset, unread)), unread
+    dead = {key: os.path.join(NOWHERE, Path(path).name) for key, path in unread.items()}
+    return absolute_paths({**dataset, **dead}), unread
 
 
 def unreadable_paths(folder: Path, dataset: Mapping[str, Any], given: Values) -> dict[str, str]:
@@ -143,11 +144,6 @@ def inside(folder: Path, path: str) -> bool:
         return all(one.resolve().is_relative_to(home) for one in below)
     except (OSError, RuntimeError, UserError):  # a loop of links, an unknown user
         return False
-
-
-def with_dead_paths(dataset: Values, paths: Values) -> Values:
-    """A data set's configuration, with these paths replaced by paths that lead nowhere."""
-    return {**dataset, **{key: os.path.join(NOWHERE, Path(str(path)).name) for key, path in paths.items()}}
 
 
 def absolute_paths(dataset: Values) -> Values:
