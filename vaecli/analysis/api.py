@@ -203,13 +203,12 @@ def as_tensor(what: str, values: Any, device: torch.device) -> Tensor:
     return made
 
 
-def kind_of(given: Any, texts: Mapping[str, Sequence[str] | None] | None = None) -> Kind:
+def kind_of(given: Any, texts: Mapping[str, Sequence[str] | None]) -> Kind:
     """From a tensor and its columns' names to the kind of what was given; texts: of columns of categories."""
     if isinstance(given, Tensor):
         return lambda made, names: made.to(given.device)
     if hasattr(given, "columns") and hasattr(given, "index"):
-        known = texts or {}
-        return lambda made, names: as_frame(given, made, names, [known.get(name) for name in names])
+        return lambda made, names: as_frame(given, made, names, [texts.get(name) for name in names])
     return lambda made, names: made.detach().cpu().numpy()
 
 
