@@ -130,6 +130,12 @@ def option_file(places: Sequence[Path], group: str, option: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def option_keys(places: Sequence[Path], group: str, option: str) -> list[Key]:
+    """The keys of an option as they are typed; none where there is no such option."""
+    path = option_file(places, group, option)
+    return [] if path is None else keys(path, prefix=f"{group}.")
+
+
 def default_choices(command: str = "train") -> dict[str, str]:
     """The option of each group that a plain `vae COMMAND` uses, in the order of its file; {}: it has no groups."""
     text = (conf_folder() / f"{command}.yaml").read_text()

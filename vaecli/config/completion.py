@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vaecli.config.catalog import Key, command_keys, commands, config_dirs, default_choices, keys, option_file
+from vaecli.config.catalog import Key, command_keys, commands, config_dirs, default_choices, option_file, option_keys
 from vaecli.config.paths import files, folders, run_folders
 
 FLAGS = ("--help", "--multirun", "-m", "--cfg", "--config-dir", "--hydra-help")
@@ -64,21 +64,16 @@ class Line(NamedTuple):
         """The option of each group: the default, the recipe's, or the one typed."""
         options = default_choices(self.command)
         typed = dict(word.lstrip("+").split("=", 1) for word in self.before if "=" in word)
-        recipe = self.option_file("experiment", typed.get("experiment", ""))
+        recipe = option_file(self.config_dirs, "experiment", typed.get("experiment", ""))
         if recipe is not None:
             options |= dict(re.findall(r"^  - override /(\w+): (\w+)$", recipe.read_text(), re.MULTILINE))
         return {group: typed.get(group, option) for group, option in options.items()}
-
-    def option_file(self, group: str, option: str) -> Path | None:
-        return option_file(self.config_dirs, group, option)
 
     def settable(self) -> list[Key]:
         """The command's keys and those of the options chosen."""
         entries = command_keys(self.command)
         for group, option in self.chosen.items():
-            path = self.option_file(group, option)
-            if path is not None and group != "experiment":
-                entries += keys(path, prefix=f"{group}.")
+            entries += option_keys(self.config_dirs, group, option) if group != "experiment" else []
         return [key for key in entries if "${" not in key.default and key.name != "dataset.source"]
 
 

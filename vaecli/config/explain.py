@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from vaecli.config.catalog import Key, conf_folder, default_choices, groups, keys, option_file
+from vaecli.config.catalog import conf_folder, default_choices, groups, keys, option_keys
 from vaecli.utils.errors import nearest
 from vaecli.utils.schema import flatten, unknown_key
 
@@ -95,13 +95,9 @@ def no_such_option(word: str, offers: dict[str, list[str]], error: str) -> str |
 def elsewhere(key: str, offers: dict[str, list[str]], places: Sequence[Path]) -> str | None:
     """The message for a key of an option that was not chosen."""
     group = key.split(".")[0]
-    names = [name for name in offers.get(group, []) if any(k.name == key for k in option_keys(places, group, name))]
+    every = [*places, conf_folder()]
+    names = [name for name in offers.get(group, []) if any(k.name == key for k in option_keys(every, group, name))]
     return f"unknown key {key} here: it belongs to {group}={' or '.join(names)}" if names else None
-
-
-def option_keys(places: Sequence[Path], group: str, name: str) -> list[Key]:
-    path = option_file([*places, conf_folder()], group, name)
-    return [] if path is None else keys(path, prefix=f"{group}.")
 
 
 def offered(command: str, places: Sequence[Path] = ()) -> dict[str, list[str]]:
