@@ -250,6 +250,15 @@ def test_fixed_scale(option: str, law: Any) -> None:
     assert float(make(option, (1,))(loc).log_prob(x)) == pytest.approx(law.logpdf(0.9, 0.5, 0.25), rel=1e-6)
 
 
+@pytest.mark.parametrize("option", ["gaussian", "gaussian_identity"])
+def test_gaussian_gradients_are_those_of_its_log_density(option: str) -> None:
+    decoder = make(option, (2, 3))
+    params = torch.randn(decoder.n_params, 4, 2, 3, dtype=torch.double, requires_grad=True)
+    x = torch.randn(4, 2, 3, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p, x: decoder(*p).log_prob(x), (params, x))
+    assert torch.autograd.gradgradcheck(lambda p, x: decoder(*p).log_prob(x), (params, x))
+
+
 def test_bernoulli_on_grey_is_the_mean_over_draws() -> None:
     logits, grey = torch.randn(6, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
     p_x = make("bernoulli", (6,))(logits)

@@ -48,6 +48,7 @@ class LocationScale(LocationDecoder, abstract=True):
     """
 
     family: Any  # the distribution's class, made from a location and a scale
+    joint = Independent
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class LocationScale(LocationDecoder, abstract=True):
         else:
             scale = self.min_scale + F.softplus(raw_scale)
         noise = self.family(loc, scale, validate_args=False)
-        return Independent(noise, len(self.x_shape), validate_args=False)
+        return self.joint(noise, len(self.x_shape), validate_args=False)
 
     def params_at_mean(self, mean: Tensor, margin: float = 1e-3) -> Tensor:
         """The data's mean, and a scale of 1 above the floor."""
