@@ -27,7 +27,7 @@ def train(folder: Path, first: int, last: int = EPOCHS, killed_at: float | None 
     killed_at: the part of what it writes that is there when it is killed
     """
     file = EventFile(RunFolder(folder))
-    begin, sizes = file.file.path.stat().st_size, {}
+    begin, sizes = file.path.stat().st_size, {}
     file.text("config", "latent_dim: 2")
     file.image("data", b"png", 8, 8, 0)
     for epoch in range(first, last + 1):
@@ -36,16 +36,16 @@ def train(folder: Path, first: int, last: int = EPOCHS, killed_at: float | None 
         file.histogram("kl_per_latent", torch.arange(3.0), epoch)
         if epoch % SAVED == 0:
             file.flush()
-            sizes[epoch] = file.file.path.stat().st_size
+            sizes[epoch] = file.path.stat().st_size
     file.hparams({"lr": 0.1}, {"test/elbo": 1.0})
     for tag in ("test/elbo", "best/elbo"):
         file.scalar(tag, 1.0, last)
     file.close()
     if killed_at is None:
         return last
-    content = file.file.path.read_bytes()
+    content = file.path.read_bytes()
     there = begin + round(killed_at * (len(content) - begin))
-    file.file.path.write_bytes(content[:there])
+    file.path.write_bytes(content[:there])
     return max([epoch for epoch, size in sizes.items() if size <= there], default=first - 1)
 
 

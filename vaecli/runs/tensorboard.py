@@ -31,7 +31,7 @@ WRITTEN_AGAIN = (  # tags written at a run's beginning and end, and their names 
 )  # fmt: skip
 
 
-class EventFile:
+class EventFile(AppendedFile):
     """Appends to the run's one event file, creating it if there is none; flushed events survive a crash."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -44,8 +44,8 @@ class EventFile:
         path = folder.events[-1] if folder.events else new_path(folder)
         if not path.exists() or path.stat().st_size == 0:
             replace_bytes(path, in_records(beginning()))
-        self.file = AppendedFile(path, buffered=True)
-        self.records = RecordWriter(self.file)
+        super().__init__(path, buffered=True)
+        self.records = RecordWriter(self)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         self.add(self.make.scalar(tag, value), step)
@@ -84,12 +84,6 @@ class EventFile:
         """Add a protocol buffer that torch.utils.tensorboard.summary has made."""
         event = self.event(wall_time=time.time(), step=step, summary=summary)
         self.records.write(event.SerializeToString())
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
 
 
 def new_path(folder: RunFolder) -> Path:
