@@ -36,6 +36,7 @@ class RunKeys(Keys):
     """The keys of conf/run.yaml; a command adds its own."""
 
     FILE: ClassVar[str] = ""  # the file's name in the run's folder, with keys in braces; `output` can name another
+    ALSO: ClassVar[tuple[str, ...]] = ()  # suffixes of further files of that name
     run: str
     checkpoint: Checkpoint
     output: str | None
@@ -73,7 +74,7 @@ class RunKeys(Keys):
     @property
     def targets(self) -> list[Path]:
         """All files that the command may write under names of its own choice."""
-        return [self.target]
+        return [self.target, *map(self.target.with_suffix, self.ALSO)]
 
     def sources(self, runs: list[Run]) -> Iterator[str]:
         """The files that the command may read: those that its keys name, and the runs' data."""

@@ -42,6 +42,7 @@ DRAWN_OBSERVATIONS = 10  # observations in the picture
 @dataclass(kw_only=True)
 class Config(ScoreKeys):
     FILE = "comparison.json"
+    ALSO = (".csv", ".png")
     run: list[str]  # type: ignore[assignment]
     seeds: list[int] = field(init=False, default_factory=list)  # in both folders of several seeds; []: single runs
 
@@ -60,10 +61,6 @@ class Config(ScoreKeys):
         for run in runs[1:]:
             check_same_data(runs[0], run)
         return runs
-
-    @property
-    def targets(self) -> list[Path]:
-        return [self.target, *(self.target.with_suffix(suffix) for suffix in (".csv", ".png"))]
 
     def home(self, runs: list[Run]) -> Path:
         return runs[0].folder.path.parent if self.seeds else super().home(runs)

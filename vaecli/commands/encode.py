@@ -41,14 +41,11 @@ SPRITE_SIZE = 4096  # pixels: the largest width of the picture of all sprites th
 @dataclass
 class Config(ObservedKeys, DrawKeys):
     FILE = "latents.{format}"
+    ALSO = (".png",)
     rows: str | None
     dims: list[NonNegativeInt] | None
     tensorboard: bool
     format: Literal["npz", "csv"]
-
-    @property
-    def targets(self) -> list[Path]:
-        return [self.target, self.target.with_suffix(".png")]
 
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
