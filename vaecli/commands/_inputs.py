@@ -123,13 +123,6 @@ def check_indices(named: Sequence[tuple[str, int]], what: str, n: int) -> None:
             raise UserError(f"{key}={i}: beyond the data; {what} has {n} observations, from 0 on")
 
 
-def file_observations_at(run: Run, name: str, named: Sequence[tuple[str, int]]) -> Observations:
-    """The observations of a user's file at given indices; named: pairs of the command's key and the index."""
-    seen, what = read_input(run, name), f"input={name}"
-    check_indices(named, what, len(seen.x))
-    return select(seen, what, None, [i for _, i in named])
-
-
 def observations_at(
     run: Run, split: Split, part: Part, named: Sequence[tuple[str, int]], seed: int = 0
 ) -> Observations:

@@ -11,7 +11,7 @@ import torch
 
 from vaecli.analysis.latent_space import interpolate
 from vaecli.commands._figures import write_figure
-from vaecli.commands._inputs import Observations, file_observations_at, load_split, observations_at
+from vaecli.commands._inputs import Observations, check_indices, load_split, observations_at, read_input, select
 from vaecli.commands._keys import MODES, DrawKeys, ObservedKeys, Steps
 from vaecli.models.inference import evaluating
 from vaecli.models.load import Run
@@ -56,5 +56,7 @@ def ends_of_path(run: Run, config: Config) -> Observations:
     """The two observations, of the file or of the split."""
     named = [("from", config.from_), ("to", config.to)]
     if config.input is not None:
-        return file_observations_at(run, config.input, named)
+        seen, what = read_input(run, config.input), f"input={config.input}"
+        check_indices(named, what, len(seen.x))
+        return select(seen, what, None, [i for _, i in named])
     return observations_at(run, load_split(run, config.split), config.split, named, config.seed)
