@@ -227,14 +227,13 @@ def check_no_links(folder: RunFolder, names: Sequence[str] = ("*",)) -> None:
 
 def check_unoccupied(folder: RunFolder) -> None:
     """UserError if a folder holds a run already, cannot be written to, or holds links that lead elsewhere."""
-    occupied = any((folder / name).exists() for name in OCCUPIED)
-    if folder.path.is_dir() and not occupied:
-        check_no_links(folder, WRITTEN)
-    if occupied:
+    if any((folder / name).exists() for name in OCCUPIED):
         raise UserError(
             f"output={folder}: this folder already holds a run; choose another output, or resume that run: "
             + command(["vae-train", setting("resume", folder.path)])
         )
+    if folder.path.is_dir():
+        check_no_links(folder, WRITTEN)
     check_writable(folder.path)
 
 

@@ -30,10 +30,9 @@ class WholeNoise(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         rest: Any = dict(kwargs or {})
-        if func in FILLED and self.is_shared(args[0].shape):
-            return args[0].copy_(self.own(func(args[0].new_empty(self.whole(args[0].shape)), *args[1:], **rest)))
-        if func in LIKE and self.is_shared(args[0].shape):
-            return self.own(func(args[0].new_empty(self.whole(args[0].shape)), *args[1:], **rest))
+        if func in (*FILLED, *LIKE) and self.is_shared(args[0].shape):
+            noise = self.own(func(args[0].new_empty(self.whole(args[0].shape)), *args[1:], **rest))
+            return args[0].copy_(noise) if func in FILLED else noise
         if func in MADE:
             shape = torch.Size(args[0] if isinstance(args[0], Sequence) else args)
             if self.is_shared(shape):
