@@ -326,7 +326,7 @@ def test_infinite_numbers_are_refused_or_missing(tmp_path: Path) -> None:
     done = called("train", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: dataset.path=x.csv: 1 values are infinite, the first at [60, 1] (column b); remove them, "
+        "error: dataset.path=x.csv: 1 value is infinite, at [60, 1] (column b); remove them, "
         "or, in a text file, read them as missing with dataset.missing_values=[inf]\n"
     )
     assert "1 cell missing" in vae(tmp_path, "train", *words, "dataset.missing_values=[inf]")

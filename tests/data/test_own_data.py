@@ -307,8 +307,8 @@ def gap(value: float) -> np.ndarray:
 
 
 BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
-    ("a.npy", saved(gap(np.nan)), {}, "1 values are NaN or infinite, the first at [7, 2]; remove them, or give"),
-    ("a.npy", saved(gap(np.inf)), {"missing": "mask"}, "1 values are infinite, the first at [7, 2]; remove them"),
+    ("a.npy", saved(gap(np.nan)), {}, "1 value is NaN or infinite, at [7, 2]; remove them, or give"),
+    ("a.npy", saved(gap(np.inf)), {"missing": "mask"}, "1 value is infinite, at [7, 2]; remove them"),
     ("a.npy", saved(np.full((9, 2), 1e300) * np.arange(2)), {}, "9 values are NaN or infinite, the first at [0, 1]"),
     ("a.npy", saved(np.array([None, 1])), {}, "it holds Python objects"),
     ("a.npy", saved(np.array(["a"])), {}, "holds text; expected an array of real numbers"),
@@ -339,7 +339,7 @@ BAD: list[tuple[str, bytes | str, dict[str, Any], str]] = [
     ("a.csv", table("x", "x", header="a,b"), {"columns": ["a", "bb"]}, "has no column bb (dataset.columns); did you"),
     ("a.csv", table("x", "x", header="a,b"), {"labels": "kind"}, "has no column kind (dataset.labels); it has"),
     ("a.csv", table("x", "'NA' if i==4 else x", header="a,b"), {"missing": "refuse"},
-     "1 values are NaN or infinite, the first at [4, 1] (column b)"),
+     "1 value is NaN or infinite, at [4, 1] (column b)"),
     ("a.csv", table("x", "'NA'", header="a,b"), {"missing": "mask"}, "b is missing in all of the training"),
     ("a.parquet", b"PAR1nothing", {}, "cannot be read as .parquet"),
     ("a.xyz", "", {}, "expected a .npy, .npz, .csv, .tsv, .txt, .dat, .parquet or .h5ad file"),

@@ -24,6 +24,7 @@ from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_value
+from vaecli.utils.text import plural
 from vaecli.utils.types import NonNegativeFloat, PositiveInt
 
 Kind = Callable[[Tensor, Sequence[str]], Any]  # converts a tensor, with its columns' names, to the kind of the input
@@ -60,7 +61,8 @@ class Run:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.x_shape))
-        return f"<vaecli.Run {self.folder}: observations {shape}, {self.latent_dim} latents, epoch {self.epoch}>"
+        latents = plural(self.latent_dim, "latent")
+        return f"<vaecli.Run {self.folder}: observations {shape}, {latents}, epoch {self.epoch}>"
 
     @property
     def model(self) -> VAE:

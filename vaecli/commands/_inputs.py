@@ -23,7 +23,7 @@ from vaecli.models.load import Run, load_splits, part_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.memory import check_memory
-from vaecli.utils.text import figure, say, shorten
+from vaecli.utils.text import figure, plural, say, shorten
 from vaecli.utils.types import Part
 
 MAX_NAME = 24  # characters of a file's name in a figure
@@ -73,7 +73,7 @@ def row_split(run: Run, name: str) -> Split:
     announce(run.dataset.described(str(run.config["dataset"]["name"]), whole))
     part = file.check(what, whole)
     chosen = taken(part, torch.nonzero(file.chosen(what, part))[:, 0])
-    say(f"{len(chosen):,} rows of the split {file.split}")
+    say(f"{plural(len(chosen), 'row')} of the split {file.split}")
     return part_of(run, whole._replace(**{file.split: chosen}), file.split)
 
 
@@ -120,7 +120,7 @@ def check_indices(named: Sequence[tuple[str, int]], what: str, n: int) -> None:
     """UserError for an index that n observations do not have; named: pairs of the command's key and the index."""
     for key, i in named:
         if i >= n:
-            raise UserError(f"{key}={i}: beyond the data; {what} has {n} observations, from 0 on")
+            raise UserError(f"{key}={i}: beyond the data; {what} has {plural(n, 'observation')}, from 0 on")
 
 
 def observations_at(
@@ -167,7 +167,7 @@ def read_latents(run: Run, name: str) -> Tensor:
     path = existing(f"z={name}", expanded(name), [".npy"])
     values, d = load_npy(f"z={name}", path), run.model.latent_dim
     if values.shape[-1:] != (d,) or values.ndim > 2 or not len(values):
-        have = "1 latent" if d == 1 else f"{d} latents"
+        have = plural(d, "latent")
         raise UserError(f"z={name}: has shape {values.shape}; expected (N, {d}), as this run has {have}")
     z = torch.from_numpy(values.astype("float32")).reshape(-1, d)
     check_finite(f"z={name}", Split(z))

@@ -19,7 +19,7 @@ from vaecli.runs.records import Compared, Comparison, Difference, OverSeeds
 from vaecli.runs.seeds import Spread, seed_runs, spread
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, replace_text
-from vaecli.utils.text import say
+from vaecli.utils.text import plural, say
 
 
 class SeedPair(NamedTuple):
@@ -71,7 +71,7 @@ def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
     """A line for each seed, and the mean over all."""
     console = Console(highlight=False)
     first, second = (run.folder.path.parent for run in pairs[0].runs)
-    say(f"{first} (1) and {second} (2): {n:,} observations, k = {k:,}", console, "bold")
+    say(f"{first} (1) and {second} (2): {plural(n, 'observation')}, k = {k:,}", console, "bold")
     table = Table()
     for title in ("seed", "-log p(x), 1", "-log p(x), 2", "2 is better by"):
         table.add_column(title, justify="right")

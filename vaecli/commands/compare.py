@@ -34,7 +34,7 @@ from vaecli.runs.seeds import seed_folder
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded, replace_bytes, replace_text
 from vaecli.utils.text import figure as as_label
-from vaecli.utils.text import say, shorten
+from vaecli.utils.text import plural, say, shorten
 
 DRAWN_OBSERVATIONS = 10  # observations in the picture
 
@@ -139,8 +139,9 @@ def main(config: Config, *runs: Run) -> Iterator[Path]:
 
 def report(scored: Sequence[ScoredRun], config: Config, n: int, seconds: float) -> None:
     """Each run's NLL, and its difference from the first run's."""
-    console, what = Console(highlight=False), config.input or config.split
-    say(f"{scored[0].run.config['dataset']['name']} {what}, {n:,} observations, k = {config.k:,}", console, "bold")
+    console, data = Console(highlight=False), scored[0].run.config["dataset"]["name"]
+    what = f"{data} {config.input or config.split}"
+    say(f"{what}, {plural(n, 'observation')}, k = {config.k:,}", console, "bold")
     table = Table()
     words = " ".join(as_label(one.label) for one in scored).split()
     table.add_column("run", overflow="fold", min_width=min(30, max(map(len, words))))  # whole: it tells the runs apart

@@ -26,7 +26,7 @@ from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import view_of
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_output, check_unread, expanded
-from vaecli.utils.text import say
+from vaecli.utils.text import plural, say
 from vaecli.utils.types import NonNegativeInt
 
 MAX_LISTED, MAX_WIDE = 30, 8  # columns or classes in a list, and columns of the first rows
@@ -177,7 +177,7 @@ def draw(path: Path, dataset: Dataset, splits: Splits) -> None:
     """Histograms of a table's columns, curves, or a sheet of images."""
     shape = splits.train.x_shape
     x = splits.train.batch(slice(0, SHEET_IMAGES if len(shape) == 3 else MAX_DRAWN)).cpu()
-    title = f"{len(x):,} training observations"
+    title = plural(len(x), "training observation")
     if dataset.names and len(dataset.names) == shape[0] and len(shape) == 1:
         title += f", the first {MAX_DRAWN_COLUMNS} of {shape[0]:,} columns" if shape[0] > MAX_DRAWN_COLUMNS else ""
         table = TablePlots(dataset.names[:MAX_DRAWN_COLUMNS], categories=dataset.categories)

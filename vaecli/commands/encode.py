@@ -31,7 +31,7 @@ from vaecli.utils.command_line import tensorboard_command
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import progress_bar
 from vaecli.utils.ranks import leads
-from vaecli.utils.text import figure, for_tensorboard
+from vaecli.utils.text import figure, for_tensorboard, plural
 from vaecli.utils.types import NonNegativeInt
 
 PRIOR_DRAWS = 10_000  # from the prior, for histograms of it
@@ -60,8 +60,9 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     picture, y = config.target.with_suffix(".png"), None if split.y is None else split.y.cpu()
     dims = scatter_dims(codes.loc.var(0) if kl is None else kl, config.dims)
     file = config.input or config.rows
-    where = f"{config.split} observations" if file is None else f"observations of {Path(file).name}"
-    title = config.heading(run, f"codes of {len(split):,} {figure(where)}")
+    where = plural(len(split), f"{config.split} observation" if file is None else "observation")
+    source = "" if file is None else f" of {figure(Path(file).name)}"
+    title = config.heading(run, f"codes of {where}{source}")
     write_figure(picture, latents(codes.loc, y, dims, kl, called.classes, prior_draws(run), title))
     if config.format == "npz":
         write_arrays(config.target, loc=codes.loc, scale=codes.scale, **called.arrays(split))

@@ -35,7 +35,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import peak_memory
 from vaecli.utils.progress import Countdown, duration
-from vaecli.utils.text import say
+from vaecli.utils.text import plural, say
 from vaecli.utils.version import __version__
 
 TRIED = 4  # observations timed to predict how long quadrature will take
@@ -135,8 +135,9 @@ def say_cost(model: VAE, split: Split) -> None:
     quadrature(model, split.head(TRIED))
     each = (time.perf_counter() - started) / min(TRIED, len(split))
     latents = "one latent" if model.latent_dim == 1 else "two latents"
-    say(f"quadrature over {latents} for {len(split):,} observations will take about {duration(each * len(split))} in "
-        f"addition to the draws (estimated from the first {min(TRIED, len(split))}); limit=N scores fewer")  # fmt: skip
+    what = f"quadrature over {latents} for {plural(len(split), 'observation')}"
+    say(f"{what} will take about {duration(each * len(split))} in addition to the draws "
+        f"(estimated from the first {min(TRIED, len(split))}); limit=N scores fewer")  # fmt: skip
 
 
 def evaluate(run: Run, split: Split, config: Config) -> Evaluated:

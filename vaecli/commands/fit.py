@@ -17,7 +17,7 @@ from vaecli.datasets.split import Split
 from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
 from vaecli.utils.progress import Countdown
-from vaecli.utils.text import figure
+from vaecli.utils.text import figure, plural
 from vaecli.utils.types import NonNegativeInt, PositiveFloat
 
 PRIOR_SHARE = 0.999  # of draws from the prior; latents beyond them lie far from it
@@ -94,5 +94,5 @@ def report(best: Fit, radius: float | None) -> None:
     if radius is not None and best.z.norm() > radius:
         print(f"z lies far from the prior: {100 * PRIOR_SHARE:g} % of its draws have a norm below {radius:.4f}")
     print(f"residual norm {best.norm:.4f}")
-    print(f"{best.method}: {best.iterations:,} iterations, {best.evaluations:,} evaluations; "
+    print(f"{best.method}: {plural(best.iterations, 'iteration')}, {plural(best.evaluations, 'evaluation')}; "
           f"{near} of {len(best.norms)} starts ended here")  # fmt: skip

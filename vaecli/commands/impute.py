@@ -21,6 +21,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_bytes
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import Countdown
+from vaecli.utils.text import plural
 from vaecli.utils.types import PositiveInt, Probability, Seed
 
 MIN_DRAWS = 10  # effective draws, below which a row's figures are little better than a single draw
@@ -75,7 +76,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     place[with_gaps] = torch.arange(len(with_gaps))
     at = [(int(row), int(place[row]), int(j)) for row, j in gaps.tolist()]
     replace_bytes(config.target, table.with_cells(texts(run, filled.value, at)))
-    cells = f"{len(at):,} cell{'s' * (len(at) != 1)}"
+    cells = f"{plural(len(at), 'cell')}"
     yield Written(config.target, f": {cells} filled in {len(with_gaps):,} of {len(seen.x):,} rows")
     write_table(config.intervals, interval_columns(run, filled, at))
     yield config.intervals

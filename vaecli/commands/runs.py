@@ -22,7 +22,7 @@ from vaecli.utils.command_line import command, setting
 from vaecli.utils.files import check_output, expanded, replace_text
 from vaecli.utils.progress import duration
 from vaecli.utils.schema import as_typed
-from vaecli.utils.text import csv_line, printable, rich, say, shorten
+from vaecli.utils.text import csv_line, plural, printable, rich, say, shorten
 
 HEADINGS = {"bound": "best bound", "test_elbo": "test ELBO", "nll": "NLL", "seconds": "time",
             "differences": "what differs"}  # fmt: skip
@@ -66,16 +66,12 @@ def main(config: Config) -> list[Written]:
         sys.stdout.write(written)
         return []
     replace_text(config.target, written)
-    return [Written(config.target, f": {several(len(rows))}")]
+    return [Written(config.target, f": {plural(len(rows), 'run')}")]
 
 
 def print_runs(folder: Path) -> None:
     """Print the table of the runs below a folder, such as a sweep's, the best bound first."""
     print_table(table(folder), str(folder), Console())
-
-
-def several(n: int) -> str:
-    return "1 run" if n == 1 else f"{n:,} runs"
 
 
 def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
@@ -87,7 +83,7 @@ def print_table(rows: Sequence[Row], path: str, console: Console) -> None:
         show(console, f"no runs under {path}; train one: vae train")
         return
     failed = sum(row["status"] == "failed" for row in rows)
-    show(console, f"{several(len(rows))} under {path}" + (f", {failed} failed" if failed else ""), "bold")
+    show(console, f"{plural(len(rows), 'run')} under {path}" + (f", {failed} failed" if failed else ""), "bold")
     short, long = aligned([with_k(row) for row in rows], SHORT_COLUMNS), aligned(rows, LONG_COLUMNS)
     lines = [f"{left}  {right}".rstrip() for left, right in zip(short, long, strict=True)]
     narrow = console.is_terminal and max(map(len, lines)) > console.width

@@ -22,7 +22,7 @@ from vaecli.models.load import Run
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import progress_bar
-from vaecli.utils.text import figure
+from vaecli.utils.text import figure, plural
 from vaecli.utils.types import NonNegativeFloat, PositiveInt, Seed
 
 MIN_GIVEN, DRAWS_FOR_EACH = 10_000, 20  # weighted draws where columns are given, at least, and for each sample
@@ -89,17 +89,16 @@ def sample_given(config: Config, run: Run, given: Given, titles: list[str]) -> P
         write_table(config.target, by_title(run, titles, drawn))
     else:
         said = ", ".join(f"{name} = {value}" for name, value in given.items())
-        title = config.heading(run, f"{n:,} samples given {figure(said)}, {MODES['draw']}")
+        title = config.heading(run, f"{plural(n, 'sample')} given {figure(said)}, {MODES['draw']}")
         write_figure(config.target, view.samples(x[: view.most_samples], title))
     return config.target
 
 
 def what(drawn: int, n: int, config: Config) -> str:
     """What a picture shows: how many of n samples, or of the given latents."""
-    shown = f"{drawn:,}" if drawn == n else f"the first {drawn:,} of {n:,}"
-    if config.z is not None:
-        return f"{shown} given latents"
-    return f"{shown} samples" + (f" at temperature {config.temperature:g}" if config.temperature != 1 else "")
+    noun = "sample" if config.z is None else "given latent"
+    shown = plural(n, noun) if drawn == n else f"the first {drawn:,} of {n:,} {noun}s"
+    return shown + (f" at temperature {config.temperature:g}" if config.z is None and config.temperature != 1 else "")
 
 
 def check_memory_for_samples(run: Run, n: int, format: str, most: int | None) -> None:

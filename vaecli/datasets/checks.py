@@ -11,6 +11,7 @@ import torch
 from vaecli.datasets.split import Moments, Split
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import check_utf8_name, irregular
+from vaecli.utils.text import plural
 
 
 def check_finite(
@@ -33,8 +34,10 @@ def check_finite(
         return
     column = f" (column {names[first[1]]})" if names else ""
     kind = "infinite" if gaps else "NaN or infinite"
-    subject = f"{wrong:,} values of {what} are" if what.startswith("the ") else f"{what}: {wrong:,} values are"
-    raise UserError(f"{subject} {kind}, the first at {first}{column}{remedy}")
+    values = plural(wrong, "value")
+    subject = f"{values} of {what}" if what.startswith("the ") else f"{what}: {values}"
+    found = f"is {kind}, at {first}" if wrong == 1 else f"are {kind}, the first at {first}"
+    raise UserError(f"{subject} {found}{column}{remedy}")
 
 
 def check_columns_observed(what: str, moments: Moments, names: Sequence[str] | None) -> None:

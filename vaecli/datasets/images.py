@@ -25,6 +25,7 @@ from vaecli.datasets.reading.report import FileReading, Labels, Part, Reading, c
 from vaecli.datasets.split import Binarize, Splits, image_file_split, image_splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
+from vaecli.utils.text import plural
 from vaecli.utils.types import PositiveInt, Seed
 
 PARTS = ("train", "val", "test")
@@ -168,7 +169,7 @@ class Images(Dataset):
         n, files = sum(map(len, parts.values())), sum(len(folder.files) for folder in folders.values())
         height, width = gallery.size
         shape = (gallery.channels, height, width)
-        said = f"{n:,} pictures of {sizes(shape)}, of {files:,} file{'s' * (files != 1)}"
+        said = f"{plural(n, 'picture')} of {sizes(shape)}, of {plural(files, 'file')}"
         labels = None
         if codes is not None and self.label_names is not None:
             of = [int(codes[one.file]) for part in parts.values() for one in part]

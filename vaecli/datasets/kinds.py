@@ -18,6 +18,7 @@ from vaecli.utils.columns import CODED, KINDS, MAX_CATEGORIES, MAX_DECIMALS, Col
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.files import expanded
+from vaecli.utils.text import plural
 
 FEW, FEW_FROM_ZERO, EACH = 10, 5, 5  # most categories of whole numbers, if 0 is the lowest, and rows of each
 LARGEST_COUNT = 1e6  # larger whole numbers are amounts rather than counts
@@ -157,11 +158,11 @@ def as_asked(values: Values, kind: str) -> Found:
         raise UserError(f"dataset.kinds: {values.name}:{kind}: should be one of {', '.join(KINDS)}")
     if kind == "constant":
         if n != 1:
-            raise UserError(f"{what}: it has {n:,} different values; dataset.leave_out leaves it out")
+            raise UserError(f"{what}: it has {plural(n, 'different value')}; dataset.leave_out leaves it out")
         return constant(values)._replace(why=why)
     if kind in CODED:
         if kind == "binary" and n != 2:
-            raise UserError(f"{what}: it has {n:,} different values; category takes more than two")
+            raise UserError(f"{what}: it has {plural(n, 'different value')}; category takes more than two")
         return coded(values, kind, why)
     if values.texts is not None:
         raise UserError(f"{what}: it is text; binary, category and ordered are for text")

@@ -12,6 +12,7 @@ from vaecli.datasets.reading.content import Content
 from vaecli.datasets.split import FileSplit, Split
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
+from vaecli.utils.text import plural
 
 SHORT = 100  # rows below which a single column is not taken for a series
 
@@ -53,9 +54,11 @@ class Windows(NamedTuple):
         """All windows of a file, one after the other."""
         rows = torch.arange(len(self.series(what, content)))
         found, left = self.split(what, content, rows), len(rows) % self.size
-        reading = content.reading.with_details(f"{len(found):,} windows of {self.size:,} values, without overlap")
+        windows = f"{plural(len(found), 'window')} of {plural(self.size, 'value')}"
+        reading = content.reading.with_details(f"{windows}, without overlap")
         if left:
-            reading = reading.with_details(f"the last {left:,} values are too few for a window and are left out")
+            last = "the last value is" if left == 1 else f"the last {left:,} values are"
+            reading = reading.with_details(f"{last} too few for a window and left out")
         return content._replace(
             x=found.raw(slice(None)), rows=found.rows, names=None, labels=None, reading=reading, mapped=False
         )

@@ -53,7 +53,7 @@ from vaecli.training.trainer import Trainer, TrainingGenerator
 from vaecli.utils.errors import UserError
 from vaecli.utils.ranks import broadcast_text, leads, scratch_folder
 from vaecli.utils.schema import as_typed
-from vaecli.utils.text import say
+from vaecli.utils.text import plural, say
 
 
 def start_run(config: RunConfig, invocation: Invocation) -> TrainingGenerator[float]:
@@ -126,7 +126,8 @@ def start_resumed(given: RunConfig, invocation: Invocation) -> TrainingGenerator
                 say(f"{folder} {finished}")
                 return or_nan(state.best.bound)
         if state and config.n_epochs < epoch:
-            raise UserError(f"epochs={config.epochs}: {folder} has trained {epoch} epochs already; ask for more")
+            trained = plural(epoch, "epoch")
+            raise UserError(f"epochs={config.epochs}: {folder} has trained {trained} already; ask for more")
         if state and changes:
             state = with_newer_best(folder, state)
         setup = prepare(config)

@@ -15,6 +15,7 @@ from vaecli.runs.logger import RunLogger
 from vaecli.runs.tensorboard import VIEW_TAG, WHOLE_RUN_TAG
 from vaecli.utils.ranks import leads
 from vaecli.utils.text import figure as figure_text
+from vaecli.utils.text import plural
 
 N_RECONSTRUCTED = 10
 PREVIEW_OBSERVATIONS = 10_000  # observations from which the latents in use are counted
@@ -37,7 +38,8 @@ class Pictures:
             return
         with evaluating(self.model):
             x = self.splits.train.batch(slice(0, self.view.default_samples)).cpu()
-        self.write("data", self.view.data(x, f"{len(x):,} training observations\n{self.run}"), 0, numbered=False)
+        title = f"{plural(len(x), 'training observation')}\n{self.run}"
+        self.write("data", self.view.data(x, title), 0, numbered=False)
 
     def epoch_done(self, epoch: int) -> None:
         if (epoch % self.every and epoch != self.epochs) or not leads():

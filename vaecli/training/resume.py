@@ -19,6 +19,7 @@ from vaecli.training.setup import TrainingSetup
 from vaecli.training.state import Best, ResumeState, TrainingState
 from vaecli.utils.command_line import command, setting
 from vaecli.utils.errors import UserError
+from vaecli.utils.text import plural
 from vaecli.utils.types import Values
 
 
@@ -91,11 +92,10 @@ def nothing_left(config: RunConfig, state: TrainingState) -> str | None:
     """Why a completed run has nothing left to train, and how to train on; None if there are epochs left."""
     epoch, patience = state.epoch, config.early_stopping.patience
     if epoch >= config.n_epochs:
-        return f"is complete: {epoch} epochs. To train on, give epochs=N with a larger N."
+        return f"is complete: {plural(epoch, 'epoch')}. To train on, give epochs=N with a larger N."
     if patience is not None and state.best.validations_since_best >= patience:
-        return (
-            f"was stopped early: {epoch} epochs. To train on, give early_stopping.patience=M with a larger M, or null."
-        )
+        more = "give early_stopping.patience=M with a larger M, or null"
+        return f"was stopped early: {plural(epoch, 'epoch')}. To train on, {more}."
     return None
 
 

@@ -21,6 +21,7 @@ from vaecli.training.previews import PREVIEW_OBSERVATIONS, Pictures
 from vaecli.training.setup import TrainingSetup
 from vaecli.utils.ranks import leads
 from vaecli.utils.schema import as_typed
+from vaecli.utils.text import plural
 from vaecli.utils.types import StateDict
 from vaecli.utils.version import __version__
 
@@ -105,7 +106,7 @@ def few_steps(setup: TrainingSetup) -> str | None:
     if total >= FEW_STEPS:
         return None
     remedy = "a smaller batch_size or more epochs" if size > 16 else "more epochs"
-    return f"only {total} steps in total ({steps} per epoch): use {remedy}"
+    return f"only {plural(total, 'step')} in total ({steps} per epoch): use {remedy}"
 
 
 def large_values(setup: TrainingSetup) -> str | None:
@@ -127,8 +128,8 @@ def headline(setup: TrainingSetup, device: torch.device, folder: RunFolder) -> s
     n = sum(p.numel() for p in setup.model.parameters())
     epochs, latents = setup.config.n_epochs, setup.config.latent_dim
     return (
-        f"{', '.join(names)}: {len(setup.splits.train):,} observations, {epochs} epoch{'s' * (epochs != 1)}, "
-        f"{latents} latent{'s' * (latents != 1)}, {n:,} parameters, {device}; {folder}"
+        f"{', '.join(names)}: {plural(len(setup.splits.train), 'observation')}, {plural(epochs, 'epoch')}, "
+        f"{plural(latents, 'latent')}, {n:,} parameters, {device}; {folder}"
     )
 
 

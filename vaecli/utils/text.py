@@ -24,6 +24,11 @@ def shorten(text: str, most: int = 3000) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
+def plural(n: int, noun: str, end: str = "s") -> str:
+    """`1 value`, `2,000 values`; end: what the plural appends, as in `class`, `es`."""
+    return f"{n:,} {noun}{end if n != 1 else ''}"
+
+
 def printable_lines(text: str) -> str:
     """`text` of several lines, each of them printable."""
     return "\n".join(map(printable, text.split("\n")))

@@ -21,6 +21,7 @@ from vaecli.datasets.reading.report import FileReading, Labels
 from vaecli.datasets.reading.rewrite import TEXTS
 from vaecli.datasets.reading.text import read_text
 from vaecli.utils.errors import UserError
+from vaecli.utils.text import plural
 
 Shape = tuple[int, ...]
 Reader = Callable[[str, Path, ReadOptions], Content]
@@ -45,7 +46,7 @@ def read_pictures(what: str, path: Path, wanted: ImageOptions) -> Content:
     x = gallery.read(pictures)
     n = len(x)
     shape = tuple(x.shape[1:])
-    said = f"{n:,} picture{'s' * (n != 1)} of {sizes(shape)}"
+    said = f"{plural(n, 'picture')} of {sizes(shape)}"
     labels, notes = labels_of(files)
     kinds = None if labels is None else classes(labels, np.arange(len(labels)))
     found = None if kinds is None else kinds._replace(codes=kinds.codes[[picture.file for picture in pictures]])

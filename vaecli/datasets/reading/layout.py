@@ -15,7 +15,7 @@ from vaecli.datasets.reading.header import Verdict, judge, unit_lines
 from vaecli.datasets.reading.names import cleaned
 from vaecli.datasets.reading.report import first_names
 from vaecli.utils.errors import UserError
-from vaecli.utils.text import distinct
+from vaecli.utils.text import distinct, plural
 
 COMMENTS = ("#", "%")
 COMMENT_SIGN = re.compile(r"\A(?:#+|%+(?=\s))")  # before names; a % right before one belongs to it
@@ -115,7 +115,7 @@ def is_quoted(best: Candidate) -> bool:
 def check_header_width(what: str, best: Candidate, header: bool) -> None:
     """UserError if the first line has another number of cells than the rows below, and these have no header."""
     if best.preamble and not header and len(best.preamble[-1].cells) > 1:
-        two = [f"line {one.before + 1} has {len(one.cells)} cells ({first_names(one.cells)})"
+        two = [f"line {one.before + 1} has {plural(len(one.cells), 'cell')} ({first_names(one.cells)})"
                for one in (best.preamble[-1], best.records[0])]  # fmt: skip
         raise UserError(f"{what}: {' and '.join(two)}; give them the same number, or remove the first line")
 

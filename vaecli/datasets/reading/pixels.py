@@ -16,6 +16,7 @@ from vaecli.datasets.reading.content import Content
 from vaecli.datasets.reading.report import FileReading, number
 from vaecli.datasets.split import STATISTICS_CHUNK
 from vaecli.utils.errors import UserError
+from vaecli.utils.text import plural
 
 CHANNEL_COUNTS = (1, 3)  # numbers of channels
 EXPECTED = "(N, d), (N, H, W) or (N, C, H, W)"
@@ -31,11 +32,7 @@ def array_content(what: str, path: Path, values: np.ndarray, choice: ReadOptions
     held = torch.from_numpy(x) if mapped else in_memory(x, choice, double)
     low, high = (None, None) if mapped else (number(float(np.fmin.reduce(values, None))),
                                              number(float(np.fmax.reduce(values, None))))  # fmt: skip
-    of = (
-        f"vectors of {x.shape[1]:,} number{'s' * (x.shape[1] != 1)}"
-        if x.ndim == 2
-        else f"pictures of {sizes(x.shape[1:])}"
-    )
+    of = f"vectors of {plural(x.shape[1], 'number')}" if x.ndim == 2 else f"pictures of {sizes(x.shape[1:])}"
     said = f"{len(x):,} {of}"
     how = [f"{values.dtype.name} of shape {'x'.join(map(str, values.shape))}"]
     how += [f"{levels} stands for 1.0"] if levels > 1 else []

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from vaecli.utils.text import printable, shorten
+from vaecli.utils.text import plural, printable, shorten
 from vaecli.utils.types import Values
 
 MAX_NAMES, MAX_LETTERS = 5, 40  # names in a line, and characters of one
@@ -40,7 +40,7 @@ class Labels(NamedTuple):
         if self.counts is None:
             return f"labels: {source} ({self.kind})"
         n = len(self.counts)
-        return f"labels: {source}, {n:,} class{'es' * (n != 1)} ({first_names(list(self.counts))})"
+        return f"labels: {source}, {plural(n, 'class', 'es')} ({first_names(list(self.counts))})"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from vaecli.datasets.reading.report import FileReading, number
 from vaecli.datasets.split import STATISTICS_CHUNK
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import check_memory
+from vaecli.utils.text import plural
 
 
 class SparseRows:
@@ -104,7 +105,7 @@ def sparse_content(what: str, path: Path, rows: Any, choice: ReadOptions, format
     low, high = (min(ends[0], 0.0), max(ends[1], 0.0)) if zeros else (ends[0], ends[1])
     how = f"a sparse matrix ({format}, {len(rows.data) / (n * d):.1%} of it not zero), expanded a batch at a time"
     reading = FileReading(
-        str(path), path.suffix.lower().removeprefix("."), n, (d,), f"{n:,} vectors of {d:,} number{'s' * (d != 1)}",
+        str(path), path.suffix.lower().removeprefix("."), n, (d,), f"{plural(n, 'vector')} of {plural(d, 'number')}",
         (how,), {"type": str(rows.dtype), "levels": levels}, low=number(low), high=number(high),
     )  # fmt: skip
     return Content(cast(Tensor, SparseRows(rows)), None, reading, levels=levels, mapped=True)

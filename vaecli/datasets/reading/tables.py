@@ -26,7 +26,7 @@ from vaecli.datasets.reading.table import Columns, Table
 from vaecli.utils.columns import MAX_CATEGORIES
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
-from vaecli.utils.text import printable, shorten
+from vaecli.utils.text import plural, printable, shorten
 
 LABELS = ("label", "labels", "class", "target")  # names by which a column of labels is recognised
 ROW_BLOCK = 8192  # rows
@@ -200,9 +200,9 @@ def described(
         for i, name, end in zip(roles.x, names, ends, strict=True)
     )
     missing = sum(end.missing for end in ends)
-    how = [*table.how, f"{missing:,} cell{'s' * (missing != 1)} missing" if missing else "none missing"]
+    how = [*table.how, f"{plural(missing, 'cell')} missing" if missing else "none missing"]
     kind = "column" if columns.mixed and any(map(columns.is_category, roles.x)) else "number"
-    rows = f"{n:,} row{'s' * (n != 1)} of {d:,} {kind}{'s' * (d != 1)} ({first_names(names)})"
+    rows = f"{plural(n, 'row')} of {plural(d, kind)} ({first_names(names)})"
     low, high = np.fmin.reduce([end.low for end in ends]), np.fmax.reduce([end.high for end in ends])
     return FileReading(
         str(path), path.suffix.lower().removeprefix("."), n, (d,), rows, tuple(how), table.layout, described_columns,

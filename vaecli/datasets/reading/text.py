@@ -18,6 +18,7 @@ from vaecli.datasets.reading.table import Table
 from vaecli.datasets.reading.tables import table_content
 from vaecli.utils.errors import UserError
 from vaecli.utils.memory import available, check_memory
+from vaecli.utils.text import plural
 
 BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 2**31 - 1  # bytes that are parsed at a time
 BLOCK_BYTES_PER_COLUMN = 1024  # at least: each block makes an array of each column, which takes some hundred bytes
@@ -165,7 +166,7 @@ def parse_error(what: str, path: Path, layout: Layout, encoding: str, wrong: lis
         row = wrong[0]
         at = first_line(path, encoding, lambda line: line.strip() == row.text.strip())
         where = f"line {at:,}" if at else "a line"
-        wanted = f"has {row.actual_columns} cells, where {width} were expected ({layout.name}-separated)"
+        wanted = f"has {plural(row.actual_columns, 'cell')}, where {width} were expected ({layout.name}-separated)"
         return UserError(f"{what}: {where} {wanted}: {row.text.strip()[:60]!r}; correct it, put quotes around a text "
                          "that holds the separator, or give the separator (dataset.separator=...)")  # fmt: skip
     odd = first_line(path, encoding, lambda line: line.count('"') % 2)
