@@ -210,7 +210,7 @@ def test_text_is_wrapped_to_its_width():
 
 @pytest.mark.parametrize(
     ("n", "aspect", "expected"),
-    [(64, 1.0, (8, 8)), (10, 1.0, (3, 4)), (8, 1.0, (2, 4)), (7, 1.0, (3, 3)), (1, 9.0, (1, 1))],
+    [(64, 1.0, (8, 8)), (10, 1.0, (3, 4)), (8, 1.0, (2, 4)), (7, 1.0, (2, 4)), (5, 0.8, (2, 3)), (1, 9.0, (1, 1))],
 )
 def test_grids_are_nearly_square(n, aspect, expected):
     assert style.grid_shape(n, aspect) == expected
@@ -261,3 +261,21 @@ def test_many_curves_have_colours_of_their_own():
     x = torch.rand(3, 30)
     figure = check(make((30,)).reconstructions(x, [(f"draw {k}", x + k) for k in range(12)]))
     assert len({tuple(line.get_color()) for line in figure.axes[0].lines[1:]}) == 12
+
+
+def test_a_few_curves_far_out_do_not_squeeze_the_others() -> None:
+    t = np.linspace(0, 6, 30)
+    x = np.sin(t + np.arange(40)[:, None])
+    x[7] *= 80
+    for n in (40, 9):
+        figure = check(view((30,)).samples(x[:n], "curves\nrun"))
+        assert figure.axes[0].get_ylim()[1] < 2
+        assert "curves; 1 curve leaves the axes" in words(figure)
+    figure = check(view((30,)).reconstructions(x[:10], [("reconstruction", x[:10] * 0.9)], title="curves\nrun"))
+    assert figure.axes[1].get_ylim()[1] < 2
+    assert "curves; 1 error leaves the axes" in words(figure)
+
+
+def test_titles_break_between_their_phrases() -> None:
+    title = "linear path between the codes of observations 0 (label 3) and 1 (label 7) of the test split, means"
+    assert style.heading(title, 7.4).title.split("\n")[1] == "of the test split, means"

@@ -205,3 +205,15 @@ def test_a_look_at_data_calls_them_data(tmp_path: Path, monkeypatch: pytest.Monk
     assert done.returncode == 0, done.stderr
     assert "correlations of the data" in words(drawn[0])
     assert "samples" not in words(drawn[0])
+
+
+def test_a_few_values_far_out_do_not_squeeze_a_histogram() -> None:
+    x = RNG.standard_normal((300, 5))
+    x[3:5, 1] = [9e7, -4e6]
+    figure = check(TablePlots(list("abcde")).data(x))
+    low, high = figure.axes[1].get_xlim()
+    assert -6 < low < x[5:, 1].min()
+    assert x[5:, 1].max() < high < 6
+    assert words(figure).count("beyond") == 1
+    assert "2 values" in words(figure)
+    assert len({ax.get_position().y0 for ax in figure.axes[:5]}) == 1  # five columns: no panel in a row of its own

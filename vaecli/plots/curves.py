@@ -31,6 +31,8 @@ from vaecli.plots.style import (
     sequential,
     text_size,
     tidy,
+    usual_limits,
+    without_lonely,
     wrap,
     zero_line,
 )
@@ -50,6 +52,7 @@ class CurvePlots:
     default_grid_size = 10  # rows and columns of a manifold
     show_draws = False  # whether samples are draws from p(x|z); False: its means, which look more like data
     default_samples = 64
+    watched_observations = 10  # whose reconstructions are drawn during training
     most_samples = 1000  # a picture of more is no clearer
 
     def __init__(self, grid: Any, label: str = "", x_label: str = "t") -> None:
@@ -88,9 +91,10 @@ class CurvePlots:
         names = ["data", *(wrap(label, width - 0.8, LABEL) for label, _ in fits)]
         in_row = _legend_columns(names, width - 0.8)
         height = min(2.9, SCREEN[1] / len(parts)) * len(parts) + 0.4 + 0.25 * -(-len(names) // in_row)
-        figure = canvas(width, height, title)
+        errors = np.stack([values - x for _, values in fits]) if fits else np.zeros((1, *x.shape))
+        figure = canvas(width, height, noted(title, errors, "error"))
         axes = figure.subplots(2 * len(parts), columns, squeeze=False, height_ratios=[5, 3] * len(parts))
-        scale = limits(*(values - x for _, values in fits), np.zeros(1))
+        scale = limits(within(errors), np.zeros(1))
         for i, (upper, lower) in enumerate(zip(axes[::2].flat, axes[1::2].flat, strict=True)):
             if i >= len(x):
                 upper.remove()
@@ -120,9 +124,9 @@ class CurvePlots:
         names = column_labels or [str(s + 1) for s in range(x.shape[1])]
         one_each(row_labels, x.shape[0], "row_labels")
         one_each(names, x.shape[1], "column_labels")
-        columns = int(np.ceil(np.sqrt(len(x))))
+        columns = without_lonely(len(x), int(np.ceil(np.sqrt(len(x)))))
         rows = -(-len(x) // columns)
-        figure = canvas(max(3.1 * columns + 1.0, 6.0), max(2.05 * rows + 0.2, 3.4), title)
+        figure = canvas(max(3.1 * columns + 1.0, 6.0), max(2.05 * rows + 0.2, 3.4), noted(title, x))
         axes = self._grid(figure, rows, columns, x)
         colours = sequential(x.shape[1])
         thick = {column % x.shape[1] for column in mark or []}
@@ -163,7 +167,7 @@ class CurvePlots:
 
     def _separate(self, x: np.ndarray, title: str | None) -> Figure:
         rows, columns = grid_shape(len(x), 0.8)
-        figure = canvas(max(1.5 * columns + 0.5, 4.0), max(1.25 * rows + 0.5, 3.0), title)
+        figure = canvas(max(1.5 * columns + 0.5, 4.0), max(1.25 * rows + 0.5, 3.0), noted(title, x))
         axes = self._grid(figure, rows, columns, x)
         for ax, curve in zip(axes.flat, x, strict=False):
             ax.plot(self.grid, curve, color=BLUE, linewidth=1.5)
@@ -171,7 +175,7 @@ class CurvePlots:
         return figure
 
     def _together(self, x: np.ndarray, title: str | None) -> Figure:
-        figure = canvas(6.4, 4.4, title)
+        figure = canvas(6.4, 4.4, noted(title, x))
         axes = self._grid(figure, 1, 1, x)
         points = np.stack([np.broadcast_to(self.grid, x.shape), x], axis=-1)  # (N, P, 2)
         alpha = float(np.clip(20 / len(x), 0.05, 0.5))
@@ -201,7 +205,7 @@ class CurvePlots:
     def _grid(self, figure: Figure, rows: int, columns: int, x: np.ndarray) -> np.ndarray:
         """Axes (rows, columns) on one scale that includes x (..., P), and zero if it is near."""
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        axes[0, 0].set(xlim=limits(self.grid, pad=0.02), ylim=about_zero(x))
+        axes[0, 0].set(xlim=limits(self.grid, pad=0.02), ylim=about_zero(within(x)))
         axes[0, 0].xaxis.set_major_locator(locator(3 if columns > 2 else 5))
         axes[0, 0].yaxis.set_major_locator(locator(5))
         return axes
@@ -218,6 +222,31 @@ class CurvePlots:
             ax.tick_params(labelbottom=i + columns >= n, labelleft=i % columns == 0)
         figure.supxlabel(self.x_label, fontsize=LABEL)
         figure.supylabel(self.label, fontsize=LABEL)
+
+
+def within(x: np.ndarray) -> np.ndarray:
+    """The values of the curves (..., P) that do not lie so far out that all others would look flat."""
+    low, high = usual_range(x)
+    return np.where((x >= low) & (x <= high), x, np.nan)
+
+
+def noted(title: str | None, x: np.ndarray, noun: str = "curve") -> str | None:
+    """The title, with a note on how many of the curves (..., P) leave their axes."""
+    low, high = usual_range(x)
+    n = int(((x < low) | (x > high)).any(-1).sum())
+    what, end, source = (title or "").partition("\n")
+    note = f"{text.plural(n, noun)} {'leaves' if n == 1 else 'leave'} the axes" if n else ""
+    return "; ".join(filter(None, [what, note])) + end + source or None
+
+
+def usual_range(x: np.ndarray) -> tuple[float, float]:
+    """The range of the curves (..., P), but for a few of them that reach many times as far as all others."""
+    curves = x.reshape(-1, x.shape[-1])
+    known = curves[np.isfinite(curves).any(1)]
+    if not len(known):
+        return -np.inf, np.inf
+    ends = np.concatenate([np.nanmin(known, 1), np.nanmax(known, 1)])
+    return usual_limits(ends, pad=0.0)
 
 
 def _legend_columns(names: list[str], width: float) -> int:

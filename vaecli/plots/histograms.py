@@ -23,6 +23,8 @@ from vaecli.plots.style import (
     locator,
     number,
     tidy,
+    usual_limits,
+    without_lonely,
     wrap,
 )
 from vaecli.utils import text
@@ -56,7 +58,7 @@ def show_rows(
     drawn = {"data": data, "samples": samples}
     parts = {name: x[:, columns.places] for name, x in drawn.items() if x is not None}
     k, legend = len(columns.names), 0.3 if len(parts) > 1 else 0.0
-    across = min(k, 8, int(np.ceil(np.sqrt(2.7 * k))))
+    across = without_lonely(k, min(k, 8, int(np.ceil(np.sqrt(2.7 * k)))))
     rows = -(-k // across)
     width = float(np.clip(2.3 * across, 6.0, SCREEN[0]))
     upper = rows * min(1.9, 4.2 / rows) + legend
@@ -101,17 +103,21 @@ def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
     """The first part filled, the second an outline; values far from the first part are counted in a note."""
     known = {name: x[np.isfinite(x)] for name, x in parts.items()}
     first = next(iter(known.values()))
-    low, high = limits(first)
+    low, high = usual_limits(first)
     reach = low - 0.3 * (high - low), high + 0.3 * (high - low)
     low, high = limits(*(x[(x >= reach[0]) & (x <= reach[1])] for x in known.values()))
     bins = np.linspace(low, high, int(np.clip(1.5 * min(map(len, known.values())) ** 0.5, 8, 40)) + 1).tolist()
-    outside = 0.0
+    said = []
     for name, x in known.items():
         ax.hist(x, bins, weights=np.full(len(x), 1 / max(len(x), 1)), label=name, **STYLES[name])
-        outside = float(((x < low) | (x > high)).mean()) if len(x) else 0.0
-    if outside > 0.001:
-        said = f"{number(100 * outside, 1)} %\nbeyond"
-        ax.text(1, 0.98, said, transform=ax.transAxes, ha="right", va="top", fontsize=SMALL - 1.5, color=ORANGE)
+        beyond = int(((x < low) | (x > high)).sum())
+        if beyond and name == "data":
+            said.append((f"{text.plural(beyond, 'value')}\nbeyond", DARK))
+        elif beyond > 0.001 * len(x):
+            said.append((f"{number(100 * beyond / len(x), 1)} %\nbeyond", ORANGE))
+    for i, (note, colour) in enumerate(said):
+        place = {"transform": ax.transAxes, "ha": "right", "va": "top"}
+        ax.text(1, 0.98 - 0.3 * i, note, fontsize=SMALL - 0.5, color=colour, **place)
     ax.set_xlim(low, high)
     small_ticks(ax, 3)
     ax.set_yticks([])

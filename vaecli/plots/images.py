@@ -71,7 +71,7 @@ class ImagePlots:
         None: the first three
     """
 
-    show_draws, default_grid_size, default_samples = False, 20, 64  # as in CurvePlots
+    show_draws, default_grid_size, default_samples, watched_observations = False, 20, 64, 10  # as in CurvePlots
 
     def __init__(
         self,

@@ -25,9 +25,12 @@ from vaecli.utils.errors import UserError
 DPI = 100
 MAX_FIGURE_PIXELS = 2**16  # pixels of a figure's side, matplotlib's limit
 SCREEN = (13.0, 8.4)  # inches, width and height: what fits on a screen, without headings and labels
+FAR_OUT, FEW = 3.0, 0.02  # an axis ends before this share of values if they lie so many times as far out as the others
 TITLE, LABEL, SMALL = 12, 10, 8.5  # text sizes in points
 
-DARK, GREY, FAINT = "#222222", "#8c8c8c", "#666666"  # the last for small texts
+PHRASE = r"(?<=[,;])\s|\s(?=(?:between|from|of the)\s)"  # where the line of a title may end
+
+DARK, GREY, FAINT = "#222222", "#8c8c8c", "#4d4d4d"  # the last for small texts
 BLUE, ORANGE = "#0072b2", "#d55e00"
 # Okabe & Ito (2008) without its yellow and black: distinct with any common colour blindness, on white.
 COLOURS = (ORANGE, BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -120,10 +123,24 @@ class Heading(NamedTuple):
         figure.text(0.5, below, self.source, ha="center", va="top", fontsize=SMALL, color=FAINT)
 
 
+def _by_phrases(title: str, width: float) -> str:
+    """The title broken into lines between its phrases, where all of them fit."""
+    phrases = re.split(PHRASE, title)
+    if not all(_fits(phrase, width, TITLE) for phrase in phrases):
+        return wrap(title, width, TITLE)
+    lines = [phrases[0]]
+    for phrase in phrases[1:]:
+        if _fits(f"{lines[-1]} {phrase}", width, TITLE):
+            lines[-1] += f" {phrase}"
+        else:
+            lines.append(phrase)
+    return "\n".join(lines)
+
+
 def heading(title: str | None, width: float) -> Heading:
     """A title broken into lines that fit in `width` inches; what follows its first line break is the source."""
     what, _, source = (title or "").partition("\n")
-    shown, below = (wrap(text, width - 0.3, size) for text, size in ((what, TITLE), (source, SMALL)))
+    shown, below = _by_phrases(what, width - 0.3), wrap(source, width - 0.3, SMALL)
     heights = [text_size(text, size)[1] + 0.05 for text, size in ((shown, TITLE), (below, SMALL)) if text]
     return Heading(shown, below, sum(heights) + 0.12 if heights else 0.0)
 
@@ -136,6 +153,14 @@ def canvas(width: float, height: float, title: str | None = None) -> Figure:
     figure = Figure((width, height + above.height), DPI, facecolor="white", layout=layout)
     above.draw(figure)
     return figure
+
+
+def legend_below(figure: Figure, ax: Axes) -> None:
+    """A legend of the axes' markers below the figure, in as many columns as fit."""
+    handles, labels = ax.get_legend_handles_labels()
+    widest = max(text_size(label, LABEL)[0] for label in labels) + 0.75
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=LABEL, frameon=False)
 
 
 def check_size(width: float, height: float) -> None:
@@ -173,10 +198,21 @@ def limits(*arrays: np.ndarray, pad: float = 0.05) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def about_zero(x: np.ndarray) -> tuple[float, float]:
+def usual_limits(x: np.ndarray, pad: float = 0.05) -> tuple[float, float]:
+    """`limits` without the few values that lie so far out that the others could not be told apart."""
+    values = np.sort(x[np.isfinite(x)])
+    n = int(FEW * len(values)) + 1  # at least one at each end
+    if len(values) < 4 * n or values[-1 - n] == values[n]:
+        return limits(values, pad=pad)
+    room = FAR_OUT * (values[-1 - n] - values[n])
+    near = (values >= values[n] - room) & (values <= values[-1 - n] + room)
+    return limits(values[near], pad=pad)
+
+
+def about_zero(*x: np.ndarray) -> tuple[float, float]:
     """The range of x, with zero in it unless x would then fill less than half of it."""
-    low, high = limits(x)
-    return limits(x, np.zeros(1)) if max(low, -high) < high - low else (low, high)
+    low, high = limits(*x)
+    return limits(*x, np.zeros(1)) if max(low, -high) < high - low else (low, high)
 
 
 def locator(most: int) -> MaxNLocator:
@@ -200,11 +236,17 @@ def round_ticks(values: np.ndarray, most: int = 8) -> tuple[np.ndarray, list[str
     return (shown - low) / (high - low) * (n - 1), numbers(shown)
 
 
+def without_lonely(n: int, columns: int) -> int:
+    """The number of columns for n cells: one more where a single cell would be left for the last row."""
+    return columns + 1 if n % columns == 1 else columns
+
+
 def grid_shape(n: int, aspect: float = 1.0) -> tuple[int, int]:
     """Rows and columns for n cells of height / width `aspect`: nearly square, rather wide, and full if possible."""
     ideal = np.sqrt(n * aspect)
     full = [c for c in range(1, n + 1) if n % c == 0 and 0.8 <= c / ideal <= 1.45]
-    columns = min(full, key=lambda c: abs(np.log(c / (1.05 * ideal))), default=min(n, int(np.ceil(ideal))))
+    columns = min(full, key=lambda c: abs(np.log(c / (1.05 * ideal))), default=0)
+    columns = columns or without_lonely(n, min(n, int(np.ceil(ideal))))
     return -(-n // columns), columns
 
 

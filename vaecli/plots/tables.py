@@ -38,6 +38,7 @@ from vaecli.plots.style import (
     canvas,
     grid_shape,
     latent,
+    legend_below,
     limits,
     locator,
     one_each,
@@ -50,7 +51,7 @@ from vaecli.plots.style import (
 
 ROW, LEAST_ROW = 0.27, 0.145  # inches: the height of a column's row, and where there are many
 HEAD = 0.75  # inches above and below the rows of a panel
-IN_A_ROW = 10  # observations
+IN_A_ROW = 5  # observations, and twice as many where one row of them fills a screen
 STRIP = 1.25  # inches: the least width of a strip
 RIGHT, NAMES = 1.2, 2.3  # inches: the width of the columns' own units, and the most that names get
 FARTHEST = 3.0  # standard units: the end of the colour scale
@@ -80,6 +81,7 @@ class TablePlots:
         self.names, self.categories = list(names), categories
         self.read_reference = reference if callable(reference) else lambda: reference
         self.x_shape: tuple[int, ...] = (len(names),)
+        self.in_a_row = IN_A_ROW if self._most_bands() > 1 else 2 * IN_A_ROW
 
     @cached_property
     def reference(self) -> Reference | None:
@@ -89,7 +91,12 @@ class TablePlots:
 
     def most_observations(self, rows: int) -> int:
         """How many observations fit on a screen, whatever the `rows` of reconstructions over each other."""
-        return IN_A_ROW * self._most_bands()
+        return self.in_a_row * self._most_bands()
+
+    @property
+    def watched_observations(self) -> int:
+        """How many reconstructions to draw during training."""
+        return IN_A_ROW * min(2, self._most_bands())
 
     def most_rows(self, columns: int) -> int:
         """How many strips fit on a screen."""
@@ -216,9 +223,10 @@ class TablePlots:
         """A panel for each observation: the data as dots, the reconstructions as bars, in standard units."""
         n, k = len(rows[0][1]), len(columns.names)
         room = SCREEN[0] - name_width(columns.names, NAMES) - RIGHT
-        width = min(1.0, room / IN_A_ROW - 0.1) if n > 3 else 2.2
+        across = self.in_a_row
+        width = min(1.3, room / min(n, across) - 0.1) if n > 3 else 2.2
         names = [wrap(label, 5.0, LABEL) for label, _ in rows]
-        figure, axes, _ = self._grid(columns, n, IN_A_ROW, width, title, 0.3 * max(1, len(rows) // 3))
+        figure, axes, _ = self._grid(columns, n, across, width, title, 0.3 * max(1, len(rows) // 3))
         drawn = [columns.standard(values) for _, values in rows]
         low, high = limits(*drawn, pad=0.08)
         reach = max(low, -OUTLYING), min(high, OUTLYING)
@@ -235,10 +243,10 @@ class TablePlots:
             if notes:
                 ax.set_title(wrap(notes[i], width, SMALL), fontsize=SMALL, pad=4)
         below: Mapping[str, Any] = {"xy": (0, 0), "xycoords": "axes fraction", "textcoords": "offset points"}
-        axes[-1 - (n - 1) % bands(n, IN_A_ROW)[0].stop].annotate(  # at the left of the ticks, below the names
+        axes[-1 - (n - 1) % bands(n, across)[0].stop].annotate(  # at the left of the ticks, below the names
             "standard units", xytext=(-12, -6), ha="right", va="top", fontsize=SMALL, color=FAINT, **below
         )
-        _legend(figure, axes[0], figure.get_figwidth())
+        legend_below(figure, axes[0])
         return figure
 
     def _reach(self, standard: np.ndarray) -> float:
@@ -288,11 +296,3 @@ def _beyond(
                     own = f"  {columns.own_value(row, float(these[row]))}  "
                     ax.text(edge, row, own, fontsize=SMALL - 1, color=colour, ha=side, va="center")
                 written.add(row)
-
-
-def _legend(figure: Figure, ax: Axes, width: float) -> None:
-    """A legend of the markers below the figure, in as many columns as fit."""
-    handles, labels = ax.get_legend_handles_labels()
-    widest = max(text_size(label, LABEL)[0] for label in labels) + 0.75
-    columns = max(1, min(len(labels), int(width / widest)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=LABEL, frameon=False)

@@ -17,7 +17,6 @@ from vaecli.utils.ranks import leads
 from vaecli.utils.text import figure as figure_text
 from vaecli.utils.text import plural
 
-N_RECONSTRUCTED = 10
 PREVIEW_OBSERVATIONS = 10_000  # observations from which the latents in use are counted
 MAX_PREVIEWS = 10  # of a run that does not set the interval
 
@@ -45,7 +44,7 @@ class Pictures:
         if (epoch % self.every and epoch != self.epochs) or not leads():
             return
         with evaluating(self.model):
-            x = self.watched.batch(slice(0, N_RECONSTRUCTED))
+            x = self.watched.batch(slice(0, self.view.watched_observations))
             again = self.model.decode(self.model.encode(x).mean).mean
             p_x = self.model.sample(self.view.default_samples)
             new = p_x.sample() if self.view.show_draws else p_x.mean
