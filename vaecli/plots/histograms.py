@@ -116,7 +116,7 @@ def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
         elif beyond > 0.001 * len(x):
             said.append((f"{number(100 * beyond / len(x), 1)} %\nbeyond", ORANGE))
     for i, (note, colour) in enumerate(said):
-        place = {"transform": ax.transAxes, "ha": "right", "va": "top"}
+        place: Mapping[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top"}
         ax.text(1, 0.98 - 0.3 * i, note, fontsize=SMALL - 0.5, color=colour, **place)
     ax.set_xlim(low, high)
     small_ticks(ax, 3)
