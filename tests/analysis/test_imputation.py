@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,7 +12,7 @@ from support.configurations import composed
 from support.making import build_vae
 from torch import Tensor
 
-from vaecli.analysis.imputation import conditional, draws_given, impute, quantile
+from vaecli.analysis.imputation import conditional, draws_given, impute, interval
 from vaecli.decoders.columns import Columns
 from vaecli.decoders.wrapped import Filler, Masked
 from vaecli.models.inference import evaluating
@@ -147,10 +149,22 @@ def test_an_encoder_that_is_wrong_costs_draws_and_not_truth() -> None:
     assert bool(((found.value[0, 2:] - mean).abs() < 10 / found.ess[0] ** 0.5).all())
 
 
-def test_weighted_quantiles_are_numpys() -> None:
+def test_intervals_of_decimals_lie_between_numpys_quantiles() -> None:
     x, counts = torch.randn(40, 3, 2), torch.randint(1, 5, (40, 3))
-    for p in (0.1, 0.5, 0.9):
-        found = quantile(x, counts / counts.sum(0), p)
-        for i in range(3):
-            many = np.repeat(x[:, i].numpy(), counts[:, i].numpy(), axis=0)
+    ends = interval(x, counts / counts.sum(0), 0.8)
+    for i in range(3):
+        many = np.repeat(x[:, i].numpy(), counts[:, i].numpy(), axis=0)
+        for p, found in zip((0.1, 0.9), ends, strict=True):
             np.testing.assert_allclose(found[i], np.quantile(many, p, axis=0, method="inverted_cdf"))
+
+
+def test_intervals_of_whole_numbers_are_the_shortest() -> None:
+    x, w = torch.poisson(torch.full((60, 5, 2), 4.0)), torch.rand(60, 5)
+    w = w / w.sum(0)
+    low, high = interval(x, w, 0.9)
+    for i, j in itertools.product(range(5), range(2)):
+        inside = {
+            (a, b): float(w[:, i][(x[:, i, j] >= a) & (x[:, i, j] <= b)].sum()) for a in range(12) for b in range(16)
+        }
+        assert inside[int(low[i, j]), int(high[i, j])] > 0.9 - 1e-5
+        assert float(high[i, j] - low[i, j]) == min(b - a for (a, b), weight in inside.items() if weight > 0.9)

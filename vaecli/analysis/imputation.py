@@ -138,7 +138,7 @@ def cells(found: Conditional, codes: Tensor, coverage: float, complete: int) -> 
     w = found.weights.to(found.x.dtype)
     mean = (w.unsqueeze(-1) * found.mean).sum(0)
     best, probability = most_likely(found.x, w, codes)
-    low, high = (quantile(found.x, w, p) for p in ((1 - coverage) / 2, (1 + coverage) / 2))
+    low, high = interval(found.x, w, coverage)
     nothing = torch.full_like(mean, torch.nan)
     chosen = torch.zeros(0, len(mean), dtype=torch.int64, device=w.device)
     if complete:
@@ -162,12 +162,24 @@ def most_likely(x: Tensor, w: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
     return value, probability
 
 
-def quantile(x: Tensor, w: Tensor, p: float) -> Tensor:
-    """The weighted quantile (B, d) of draws x (K, B, d) with weights w (K, B) that add up to 1."""
-    ordered, at = x.sort(0)
-    cumulated = w.unsqueeze(-1).expand_as(x).gather(0, at).cumsum(0)
-    first = (cumulated < p).sum(0, keepdim=True).clamp_max(len(x) - 1)
-    return ordered.gather(0, first)[0]
+def interval(x: Tensor, w: Tensor, coverage: float) -> tuple[Tensor, Tensor]:
+    """The ends (B, d) of intervals with a weight of at least `coverage`, of draws x (K, B, d) with weights w (K, B).
+
+    Whole numbers get the shortest, since the one between two quantiles would hold much more than `coverage`; other
+    numbers the one between quantiles, which depends less on single draws.
+    """
+    ordered, at = x.movedim(0, -1).sort(-1)
+    each = w.T.unsqueeze(1).expand_as(ordered).gather(-1, at)
+    upto = each.cumsum(-1)
+    ends = [torch.full_like(ordered[..., :1], (1 + sign * coverage) / 2) for sign in (-1, 1)]
+    quantiles = [ordered.gather(-1, torch.searchsorted(upto, p).clamp_max(len(x) - 1)) for p in ends]
+    last = torch.searchsorted(upto, upto - each + coverage * (1 - 1e-6))
+    highest = ordered.gather(-1, last.clamp_max(len(x) - 1))
+    start = (highest - ordered).masked_fill(last >= len(x), torch.inf).argmin(-1, keepdim=True)
+    whole = (ordered == ordered.round()).all(-1, keepdim=True)
+    low = torch.where(whole, ordered.gather(-1, start), quantiles[0])
+    high = torch.where(whole, highest.gather(-1, start), quantiles[1])
+    return low[..., 0], high[..., 0]
 
 
 def draws_given(model: VAE, x: Tensor, n: int, k: int, seed: int = 0) -> tuple[Tensor, float]:
