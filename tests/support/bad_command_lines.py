@@ -106,6 +106,8 @@ REFUSED = [
     ("train +dataset=mnist", "dataset is chosen already: give dataset=OPTION, without a +"),
     ("train ~decoder", "decoder has no value: give decoder=..."),
     ("train ~latent_dim", "latent_dim has no value"),
+    ("evaluate run=RUN ~k", "k has no value: give k=..."),
+    ("traverse run=RUN ~device", "device has no value: give device=..."),
     ("train ~dataset.name", "dataset.name=null: should be a name"),
     ("train ~dataset._target_", "dataset should name one of its options"),
     ("train ++foo.bar=1", "unknown key foo"),

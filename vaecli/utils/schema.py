@@ -35,8 +35,10 @@ def check_arguments(
     unknown = [key for key in values if key not in parameters]
     if unknown and not takes_any:
         raise UserError(unknown_key(prefix + unknown[0], [prefix + name for name in parameters]))
-    missing = [name for name, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    missing = [name for name in missing if name not in values]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    missing = [
+        name for name, p in parameters.items() if p.default is p.empty and p.kind in named and name not in values
+    ]
     if missing:
         raise UserError(f"{prefix}{missing[0]} has no value: give {prefix}{missing[0]}=...")
     return {key: check_value(prefix + key, value, hints.get(key, Any)) for key, value in values.items()}
