@@ -1,14 +1,14 @@
 """How long a training step takes, beside its matrix products and other ways to write it: a table of every case.
 
     python benchmarks/speed.py DATA [--cases mnist,beta] [--rounds 7] [--steps 50] [--threads 1] [--clock cpu]
-                               [--compile] [--jax PYTHON] [--pythae PYTHON] [--write docs/performance.md]
+                               [--words precision=bf16] [--jax PYTHON] [--pythae PYTHON] [--write docs/performance.md]
 
 DATA is the folder that holds MNIST/raw; every row of a case with pictures trains on its first images. vaecli's rows
 are epochs of a real `vae-train` in an empty folder; between two of them every other row of the case takes as many
 steps, so that all see the same machine. Printed are medians over the rounds and their ratios to the floor. --clock
-cpu counts processor time instead of time, for a machine that others use. --compile trains with compile=true. --jax
-names a Python that has jax (extra `bench`), --pythae one that has pythae; without them those rows are not measured.
-See docs/performance.md.
+cpu counts processor time instead of time, for a machine that others use. --words are typed to vae-train too, as in
+compile=true. --jax names a Python that has jax (extra `bench`), --pythae one that has pythae; without them those rows
+are not measured. See docs/performance.md.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def measure(case: Case, args: argparse.Namespace) -> Timed:
     if args.pythae and case == CASES["mnist"]:
         others["pythae"] = Waiting(args.pythae, "speed_pythae.py", case, args)
     found = Timed({name: [] for name in [*others, "vaecli (a)", "vaecli (b)"]})
-    words = words_of(case, args.data, args.steps, args.rounds) + ["compile=true"] * args.compile
+    words = words_of(case, args.data, args.steps, args.rounds) + args.words.split()
     with tempfile.TemporaryDirectory() as place, chdir(place), interleaved(others, clock, found):
         if not case.words:
             words[:0] = table(round(args.steps * case.batch / 0.9), case.widths[0])  # a tenth is for testing
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--words", default="")
     parser.add_argument("--jax")
     parser.add_argument("--pythae")
     parser.add_argument("--write", type=Path)
@@ -208,7 +208,8 @@ def main() -> None:
 
 def command_line(args: argparse.Namespace) -> str:
     """What was typed, without this machine's own paths."""
-    more = " --compile" * args.compile + " --jax PYTHON" * bool(args.jax) + " --pythae PYTHON" * bool(args.pythae)
+    words = f" --words {shlex.quote(args.words)}" if args.words else ""
+    more = words + " --jax PYTHON" * bool(args.jax) + " --pythae PYTHON" * bool(args.pythae)
     return (
         f"python benchmarks/speed.py DATA --cases {args.cases} --rounds {args.rounds} --steps {args.steps} "
         f"--threads {args.threads} --clock {args.clock}{more}"
