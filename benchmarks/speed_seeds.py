@@ -3,7 +3,8 @@
     python benchmarks/speed_seeds.py [ROUNDS]
 
 The networks are those of a Beta curve (100-32-32-32-2) and of a table with 30 columns (30-64-4), in batches of 32 and
-256, on one thread; an epoch has 9,984 observations, as many as full batches need of the default's 10,000. Printed are medians over the rounds, in which both ways take turns, each with recorded graphs.
+256, on one thread; an epoch has 9,984 observations, as many as full batches need of the default's 10,000. Printed are
+medians over the rounds, in which both ways take turns, each with recorded graphs.
 """
 
 from __future__ import annotations
