@@ -122,6 +122,18 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
     assert len(table_of(tmp_path / "codes.csv")) == 4
 
 
+def test_the_default_decoder_takes_a_series_in_its_own_units(tmp_path: Path) -> None:
+    series(tmp_path / "x.npy")
+    words = [word for word in TABLE if not word.startswith(("decoder", "dataset.standardize"))]
+    vae(tmp_path, "train", *words, "dataset.path=x.npy", "dataset.window=20")
+    config = load_run(str(tmp_path / "run")).config
+    assert config["decoder"]["name"] == "gaussian"
+    assert config["dataset"]["standardize"] is True
+    vae(tmp_path, "sample", "run=run", "n=20", "format=npz", "output=made.npz")
+    with np.load(tmp_path / "made.npz") as made:
+        assert abs(made["x"].mean() - 400) < 200  # the mean of the values to train on
+
+
 def test_windows_of_a_column(tmp_path: Path) -> None:
     x = np.sin(np.arange(400) / 9).round(4)
     (tmp_path / "x.csv").write_text("day,flow,level\n" + "".join(f"d{i},{v},{-v}\n" for i, v in enumerate(x)))

@@ -32,7 +32,7 @@ from vaecli.datasets.reading.files import NAMED, TABLES, read, read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
 from vaecli.datasets.reading.rewrite import Rewritable, read_rewritable
-from vaecli.datasets.series import SHORT, Windows, windows_of
+from vaecli.datasets.series import SHORT, Windows, windows_of, within_one
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
@@ -115,7 +115,9 @@ class Arrays(Dataset):
             raise UserError(f"{what}: is a folder; dataset=images reads folders of images, dataset=arrays reads files")
         if self.choice.precision == "double" and not self.standardize:
             raise UserError("dataset.precision=double needs dataset.standardize=true, which subtracts the mean first")
-        contents = {"path": self._resolved(self._precise(read(what, path, self._choice)))}
+        own = read(what, path, self._choice)
+        self.standardize |= self.wants_kinds and self.windows is not None and not within_one(own.x)  # decoder=auto
+        contents = {"path": self._resolved(self._precise(own))}
         self.names = None if self.windows else contents["path"].names
         same = self._options_for_other_files(contents["path"])
         contents |= {key: read(*self._place(key), same) for key in ("val_path", "test_path") if self.paths[key]}
@@ -214,7 +216,12 @@ class Arrays(Dataset):
 
     @property
     def settings_from_data(self) -> Mapping[str, object]:
-        return {**super().settings_from_data, **self.filled, **(self.table.settings() if self.mixed else {})}
+        return {
+            **super().settings_from_data,
+            "standardize": self.standardize,
+            **self.filled,
+            **(self.table.settings() if self.mixed else {}),
+        }
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         precision: Precision = "double" if self.standardize and self.choice.precision == "double" else "single"

@@ -57,8 +57,8 @@ class Windows(NamedTuple):
         windows = f"{plural(len(found), 'window')} of {plural(self.size, 'value')}"
         reading = content.reading.with_details(f"{windows}, without overlap")
         if left:
-            last = "the last value is" if left == 1 else f"the last {left:,} values are"
-            reading = reading.with_details(f"{last} too few for a window and left out")
+            last, are = ("the last value", "is") if left == 1 else (f"the last {left:,} values", "are")
+            reading = reading.with_details(f"{last} {are} too few for a window and {are} left out")
         return content._replace(
             x=found.raw(slice(None)), rows=found.rows, names=None, labels=None, reading=reading, mapped=False
         )
@@ -76,6 +76,11 @@ class Windows(NamedTuple):
     def said(self) -> str:
         return (f"windows of {self.size:,} values: one every {self.training_stride:,} values to train on, without "
                 "overlap to validate and test")  # fmt: skip
+
+
+def within_one(x: Tensor) -> bool:
+    """Whether all values lie in [0, 1], as decoder=bernoulli expects."""
+    return bool(((x >= 0) & (x <= 1)).all())
 
 
 def windows_of(window: int | None, stride: int | None, labels: str | bool | None) -> Windows | None:

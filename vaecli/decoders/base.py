@@ -24,6 +24,7 @@ class DataFacts(NamedTuple):
     step: float | None = None  # every value is a multiple of it: 1/255 for 8-bit images, 1 for whole numbers
 
     can_standardize: bool = False  # whether the data set has the key `standardize`
+    standardized: bool = False  # whether the model works in standard units
     columns: Sequence[ColumnKind] | None = None  # the kinds of a table's columns, if they are asked for
     can_binarize: bool = True  # whether the data set has the key `binarize`
 
