@@ -18,7 +18,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # before any import that fai
 
 from vaecli.config.catalog import commands
 from vaecli.utils import ranks, streams
-from vaecli.utils.errors import UserError, nearest
+from vaecli.utils.errors import SAID, UserError, nearest
 from vaecli.utils.text import printable_lines
 
 SHARED = ("train", "evaluate", "encode")  # commands whose work several processes share
@@ -88,8 +88,9 @@ def dispatch(command: str, args: list[str], program: str) -> None:
     except OSError as error:  # a full disk, a folder that vanished
         streams.discard_output(sys.stdout)  # standard output itself may be on the full disk
         fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        if SAID not in getattr(error, "__notes__", ()):
+            print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 

@@ -133,6 +133,7 @@ def test_a_file_of_training_rows_is_called_one(run: Path, tmp_path: Path) -> Non
     own = called(*words, f"input={run.parent / 'x.csv'}", cwd=tmp_path)
     assert own.returncode == 0, own.stderr
     assert own.stdout.count("they look less odd to it than new rows would") == 1
+    assert own.stdout.count("x.csv: 600 rows") == 1  # what was read
     new = called(*words, f"input={write(tmp_path / 'new.csv', rows(20, 3))}", cwd=tmp_path)
     assert "less odd to it" not in new.stdout
 

@@ -31,6 +31,7 @@ def test_a_signal_stops_and_prints_what_goes_on(
     out, err = process.communicate(timeout=120)
     assert process.returncode == code, err
     assert "Traceback" not in err
+    assert (out + err).count("interrupted") == 1
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["status"] == "interrupted"
     (command,) = [line.partition("to resume: ")[2] for line in out.splitlines() if "to resume: " in line]

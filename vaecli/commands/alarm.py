@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,6 +27,7 @@ from vaecli.commands._keys import InputKeys, source
 from vaecli.commands._outputs import column_titles, rename_clashing_columns, write_table
 from vaecli.commands._run import Written
 from vaecli.datasets.split import Split
+from vaecli.models import load
 from vaecli.models.inference import fix_binarisation
 from vaecli.models.load import Run
 from vaecli.plots.odd_rows import ExcessSurprisal, show_odd_rows
@@ -34,7 +35,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure, say
-from vaecli.utils.types import PositiveInt, Probability, Seed
+from vaecli.utils.types import Part, PositiveInt, Probability, Seed
 
 EXPLAINED = 1000  # flagged rows whose columns are scored, the oddest first
 
@@ -65,7 +66,8 @@ class Flags(NamedTuple):
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
     """Write the table of rows, and a picture; say how many are flagged."""
     seen = read_input(run, config.input or "")
-    rest = fix_binarisation(ordinary_rows(run), config.seed)
+    own = is_training_file(config.input or "", run)
+    rest = fix_binarisation(ordinary_rows(run, load.load_split if own else load_split), config.seed)
     check_enough(len(rest), config.rate)
     flags = flag_rows(config, run, rest, seen)
     explained = flags.flagged.nonzero()[:, 0]
@@ -76,7 +78,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     yield Written(config.target, f": {n:,} of {len(seen.x):,} rows flagged")
     for line in remarks(config, flags):
         say(line)
-    if is_training_file(config.input or "", run):
+    if own:
         say(f"note: the run was trained on most rows of {config.input}: they look less odd to it than new rows would")
     names = [str(row) for row in rows_of(seen)[explained].tolist()]
     title = f"odd rows of {figure(Path(config.input or '').name)}\n{source(run)}"
@@ -98,9 +100,9 @@ def rows_of(seen: Observations) -> Tensor:
     return torch.arange(len(seen.x)) if seen.rows is None else seen.rows
 
 
-def ordinary_rows(run: Run) -> Split:
+def ordinary_rows(run: Run, read: Callable[[Run, Part], Split]) -> Split:
     """The reference rows: those that training set aside for this, else those of the test split."""
-    test = load_split(run, "test")
+    test = read(run, "test")
     aside = run.dataset.calibration
     return test if aside is None else aside.to(test.device)
 

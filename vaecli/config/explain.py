@@ -22,6 +22,7 @@ OTHER_NAMES = {  # what users of other programs call a key
     "batch": "batch_size", "latents": "latent_dim", "z_dim": "latent_dim", "model": "architecture",
     "likelihood": "decoder", "loss": "objective", "data": "dataset", "num_samples": "n", "file": "input",
 }  # fmt: skip
+NUMBERS = ("seeds", "seed", "latent_dim", "epochs", "batch_size", "samples", "n", "k")  # keys that take one
 
 
 def explain(error: Exception, command: str, words: list[str], places: Sequence[Path] = ()) -> str:
@@ -45,6 +46,8 @@ def explain(error: Exception, command: str, words: list[str], places: Sequence[P
     several = re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error))
     if several:
         key, value = several.groups()
+        if key in NUMBERS:
+            return f"{key}={value}: expected one number; several values make a sweep with -m"
         return f"{key}={value}: several values make a sweep with -m, or a list in brackets: {key}=[{value}]"
     twice = re.match(r"Multiple values for (\w+)", str(error))
     if twice:

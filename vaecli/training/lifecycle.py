@@ -50,7 +50,7 @@ from vaecli.training.summary import (
     reading_of,
 )
 from vaecli.training.trainer import Trainer, TrainingGenerator
-from vaecli.utils.errors import UserError
+from vaecli.utils.errors import SAID, UserError
 from vaecli.utils.ranks import broadcast_text, leads, scratch_folder
 from vaecli.utils.schema import as_typed
 from vaecli.utils.text import plural, say
@@ -172,7 +172,7 @@ def train_in_folder(
     setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None, invocation: Invocation
 ) -> TrainingGenerator[Trainer]:
     """Record what is trained, and train to the end or an interrupt; returns the trainer."""
-    announce(setup, logger, resume, invocation.hints)
+    announce(setup, logger, resume, invocation)
     config, data = setup.config, setup.splits.train
     look = view_of(setup.dataset, data.x_shape, config.images.channels, lambda: Reference.of(data))
     pictures = Pictures(setup.model, setup.splits, look, logger, config.images.every_epochs, config.n_epochs)
@@ -199,8 +199,14 @@ def train_in_folder(
     return trainer
 
 
-def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None, hints: bool = True) -> None:
-    """Print and record what is trained, before the first step; without `hints`, these are only in train.log."""
+PRINTED: set[tuple[Path, str]] = set()  # sweeps' folders, and the remarks that their jobs have printed
+
+
+def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None, invocation: Invocation) -> None:
+    """Print and record what is trained, before the first step.
+
+    Remarks are only in train.log if an earlier run of the command has printed them, as another job of the sweep may.
+    """
     device = next(setup.model.parameters()).device
     reading = reading_of(setup)
     for line in [*reading.lines(), *reading.kind_lines()]:
@@ -214,10 +220,19 @@ def announce(setup: TrainingSetup, logger: RunLogger, resume: ResumeState | None
     if not setup.model.decoder.training_bound:
         remarks.append(("training ELBOs are marked *: sigma is fitted to each batch, so they are not lower bounds", ""))
     for remark, style in remarks:
-        if hints:
+        if invocation.hints and not said_in_sweep(remark, invocation.sweep_folder):
             logger.say(remark, style)
         else:
             logger.note(remark)
+
+
+def said_in_sweep(remark: str, job: Path | None) -> bool:
+    """Whether another job of the sweep has printed it in this process; remembers it for the next jobs."""
+    if job is None:
+        return False
+    known = (job.parent, remark) in PRINTED
+    PRINTED.add((job.parent, remark))
+    return known
 
 
 def plan(setup: TrainingSetup, prune: Prune | None = None) -> Plan:
@@ -269,6 +284,7 @@ def record_failure(logger: RunLogger, error: BaseException) -> None:
         with suppress(UserError):
             logger.summarise(status="interrupted", seconds=round(logger.seconds, 2))
         logger.say(f"interrupted; to resume: {resume_command(logger.folder)}")
+        error.add_note(SAID)
         return
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     with suppress(UserError):

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from vaecli.utils.text import printable, shorten
 
+SAID = "the user has been told"  # a note of an exception
+
 
 class UserError(Exception):
     """An error that the user can correct: one or two lines say what was wrong, what was expected and what to do."""
