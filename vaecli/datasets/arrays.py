@@ -216,12 +216,8 @@ class Arrays(Dataset):
 
     @property
     def settings_from_data(self) -> Mapping[str, object]:
-        return {
-            **super().settings_from_data,
-            "standardize": self.standardize,
-            **self.filled,
-            **(self.table.settings() if self.mixed else {}),
-        }
+        found = {**super().settings_from_data, "standardize": self.standardize, **self.filled}
+        return {**found, **(self.table.settings() if self.mixed else {})}
 
     def read_input(self, what: str, path: Path, x_shape: tuple[int, ...]) -> Content:
         precision: Precision = "double" if self.standardize and self.choice.precision == "double" else "single"

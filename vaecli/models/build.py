@@ -212,8 +212,8 @@ def data_facts(split: Split, step: float | None = None, dataset: Values | None =
         steps = (1.0, 1 / 255) if step is None else (1.0, step, 1 / 255)  # 8-bit images are often kept as real numbers
         found = next((s for s in steps if lies_on(split, s)), None)
     keys, can_binarize = dataset or {}, dataset is None or "binarize" in dataset
-    units = {"can_standardize": "standardize" in keys, "standardized": bool(keys.get("standardize"))}
-    return DataFacts(low, high, binary, found, **units, can_binarize=can_binarize)
+    facts = DataFacts(low, high, binary, found, "standardize" in keys, can_binarize=can_binarize)
+    return facts._replace(standardized=bool(keys.get("standardize")))
 
 
 def lies_on(split: Split, step: float, tolerance: float = 1e-3) -> bool:
