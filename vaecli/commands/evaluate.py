@@ -58,8 +58,7 @@ class Config(ScoreKeys):
     def file_name(self) -> str:
         """evaluation.json for the figures that runs are ranked by; other names say what was evaluated."""
         standard = self.split == "test" and self.estimator == "posterior" and self.checkpoint == "best"
-        other = self.input or self.rows or self.limit or self.exact
-        return EVALUATION if standard and not other else self.other_name
+        return EVALUATION if standard and not (self.input or self.rows or self.limit) else self.other_name
 
     @property
     def other_name(self) -> str:
@@ -67,7 +66,6 @@ class Config(ScoreKeys):
         parts = {
             what: True, f"limit{self.limit}": self.limit, f"k{self.k}": self.k != DEFAULT_K,
             self.checkpoint: self.checkpoint != "best", "prior": self.estimator == "prior",
-            "exact": self.exact,
         }  # fmt: skip
         return "_".join(["evaluation", *(part for part, said in parts.items() if said)]) + ".json"
 

@@ -13,7 +13,7 @@ from vaecli.datasets.reading.report import Reading
 from vaecli.models.build import data_facts
 from vaecli.runs import checkpoint
 from vaecli.runs.access import identify
-from vaecli.runs.config import NON_DISTINGUISHING_KEYS, RunConfig
+from vaecli.runs.config import MIN_OBSERVATIONS, NON_DISTINGUISHING_KEYS, RunConfig
 from vaecli.runs.folder import RunFolder
 from vaecli.runs.logger import RunLogger
 from vaecli.runs.records import DataSet, Summary
@@ -37,7 +37,8 @@ def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
         hint = f", {strong} of them with a KL of {LEAST_KL} or more" if strong < active else ""
         return entries, f"{active} of {dim} latents are used{hint}", False
     few = f"only {active} of {dim} latents {'is' if active == 1 else 'are'} used" if active else "no latent is used"
-    remedy = "train longer, or try objective=warm_up or free_bits, or a more confident decoder"
+    short = len(setup.splits.train) * setup.config.n_epochs < MIN_OBSERVATIONS
+    remedy = f"{'train longer, or ' * short}try objective=warm_up or free_bits, or a more confident decoder"
     return entries, f"{few} (posterior collapse): {remedy}", True
 
 
