@@ -205,7 +205,7 @@ def test_images_by_index_and_from_a_file(
         ("beta_run", {"alpha": 2}, "give beta= too"),
         ("beta_run", {"alpha": -2, "beta": 2}, "alpha=-2: should be greater than 0"),
         ("beta_run", {"alpha": 2, "beta": 2, "index": 1}, "more than one target"),
-        ("beta_run", {"index": 1000}, "index=1000: beyond the data; split=test has 1000 observations"),
+        ("beta_run", {"index": 1000}, "index=1000: beyond the data; split=test has 1,000 observations"),
         ("beta_run", {"input": "two.npy"}, "holds 2 observations; choose one of them with index=i"),
         ("beta_run", {"input": "two.npy", "index": 2}, "index=2: beyond the data; input=two.npy has 2 observations"),
         ("digits_run", {"input": "two.npy", "index": 0}, "has shape (2, 100); expected (N, 1, 8, 8)"),
