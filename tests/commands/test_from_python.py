@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.command_line import called
 
 import vaecli
 
@@ -70,6 +71,26 @@ def test_each_kind_gives_the_same_numbers(table: vaecli.Run, frame: pd.DataFrame
 def test_log_prob_lies_above_the_elbo(table: vaecli.Run, frame: pd.DataFrame) -> None:
     x = frame.to_numpy()
     assert float(table.log_prob(x, k=200).mean()) > float(table.elbo(x, n_samples=20).mean())
+
+
+def test_log_prob_is_that_of_evaluate(table: vaecli.Run, frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    done = called(
+        "evaluate", f"run={table.folder}", "input=rows.csv", "k=50", "scores=true", "output=e.json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "e.scores.npz") as scores:
+        np.testing.assert_allclose(table.log_prob(frame.to_numpy(), k=50), -scores["nll"], rtol=1e-4)
+
+
+def test_a_frame_goes_by_position_where_the_data_have_no_names(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).random((60, 4))
+    np.save(tmp_path / "x.npy", x)
+    run = vaecli.train(*TABLE, f"dataset.path={tmp_path / 'x.npy'}", f"output={tmp_path / 'run'}")
+    codes = run.encode(pd.DataFrame(x, columns=list("abcd")))
+    np.testing.assert_array_equal(codes.to_numpy(), run.encode(x))
+    with pytest.raises(vaecli.UserError, match="lacks 4 of 4 columns"):
+        run.encode(pd.DataFrame(x[:, :3], columns=list("abc")))
 
 
 def test_gradients_are_there_when_asked_for(table: vaecli.Run, frame: pd.DataFrame) -> None:

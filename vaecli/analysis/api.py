@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.frames import as_frame, numbers_of
-from vaecli.analysis.importance_sampling import importance_weighted
+from vaecli.analysis.importance_sampling import default_widening, importance_weighted, widened_estimate
 from vaecli.datasets.split import Split
 from vaecli.models.build import check_scale
 from vaecli.models.inference import evaluating, inference_batch_size
@@ -131,12 +131,18 @@ class Run:
         return kind(elbo, ["elbo"])
 
     def log_prob(self, x: Any, k: int = 1000, seed: int = 0) -> Any:
-        """The importance-weighted estimate L_k of log p(x) of each observation, (N,), in nats (Burda et al., 2016)."""
+        """The importance-weighted estimate L_k of log p(x) of each observation, (N,), in nats (Burda et al., 2016).
+
+        As in `vae evaluate`, the proposal is q(z|x), for one or two latents with twice its scale.
+        """
         x, kind = self._observations(x)
         k = counted("k", k)
         if not len(x):
             return kind(torch.zeros(0, dtype=torch.float64), ["log_prob"])
-        return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
+        widen = default_widening(self.model)
+        if widen == 1:
+            return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
+        return kind(-widened_estimate(self.model, Split(x), k, widen, seed).nll, ["log_prob"])
 
     def _gradients(self, on: bool, seed: int = 0) -> AbstractContextManager[None]:
         """With gradients, or without them and with random numbers from `seed`."""
@@ -146,9 +152,11 @@ class Run:
         """x as (N, *x_shape) on the model's device, and how to convert a result to the kind of x."""
         check_differentiable("x", x, grad)
         frame = x if hasattr(x, "columns") and hasattr(x, "to_numpy") else None
-        texts = self._texts()
+        texts, columns = self._texts(), self.columns
+        if frame is not None and not self._loaded.dataset.names and len(frame.columns) == len(columns):
+            columns = list(frame.columns)  # by position, as the run's data have no names
         values = as_tensor(
-            "x", x if frame is None else numbers_of(frame, self.columns, list(texts.values())), self._loaded.device
+            "x", x if frame is None else numbers_of(frame, columns, list(texts.values())), self._loaded.device
         )
         if values.dtype == torch.uint8 and len(self.x_shape) == 3:
             values = values / 255

@@ -121,6 +121,11 @@ def importance_weighted(
     return Scores(*gather_columns(parts, len(split)))
 
 
+def default_widening(model: VAE) -> float:
+    """The factor on the scale of q(z|x) as a proposal: 2 for one or two latents, else 1; see `widened_estimate`."""
+    return 2.0 if model.latent_dim <= 2 else 1.0
+
+
 def widened_estimate(
     model: VAE,
     split: Split,

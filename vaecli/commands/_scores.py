@@ -8,7 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vaecli.analysis.importance_sampling import Scores, importance_weighted, prior_estimate, widened_estimate
+from vaecli.analysis.importance_sampling import (
+    Scores,
+    default_widening,
+    importance_weighted,
+    prior_estimate,
+    widened_estimate,
+)
 from vaecli.commands._inputs import observed
 from vaecli.commands._keys import ObservedKeys
 from vaecli.commands._names import Names
@@ -37,8 +43,8 @@ class ScoreKeys(ObservedKeys):
         return whole, fix_binarisation(whole.head(self.limit), self.seed), called
 
     def widen_for(self, model: VAE) -> float:
-        """The factor on the scale of q(z|x): by default 2 for one or two latents, else 1."""
-        return self.widen or (2.0 if model.latent_dim <= 2 else 1.0)
+        """The factor on the scale of q(z|x)."""
+        return self.widen or default_widening(model)
 
 
 def estimate(model: VAE, split: Split, config: ScoreKeys) -> Scores:

@@ -79,7 +79,8 @@ def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
         nll = [f"{value:.3f}" for value in one.nll]
         table.add_row(str(one.seed), *nll, f"{one.difference.mean:+.3f} ± {one.difference.stderr:.2g}")
     console.print(table)
-    say(f"{second} is better than {first} by {over.mean:+.2f} ± {over.stderr:.2g} nats over {over.n} seeds", console)
+    better = "better" if over.mean >= 0 else "worse"
+    say(f"{second} is {better} than {first}: {over.mean:+.2f} ± {over.stderr:.2g} nats over {over.n} seeds", console)
 
 
 def difference(run: Run, pair: Paired) -> Difference:

@@ -63,7 +63,7 @@ class TrainingProgress(Progress):
         self.update(self.task, completed=self.done, epoch=epoch, text=f"{terms(metrics(), self.mark)}  {speed:,.0f}/s")
 
     def epoch(self, epoch: int, train: dict[str, float], val: dict[str, float] | None, seconds: float) -> None:
-        """An epoch's figures; its pass over the training data took `seconds`."""
+        """An epoch's figures; its pass over the training data, or over what a resumed run had left, took `seconds`."""
         now = time.perf_counter()
         if now - self.last_line < self.every and 1 < epoch < self.epochs:
             return
@@ -71,7 +71,7 @@ class TrainingProgress(Progress):
         against = f"  val {bounds(val)}" if val else ""
         self.say(
             f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}  {terms(train, self.mark)}{against}"
-            f"  {self.n_train / seconds:,.0f}/s  {duration(self.seconds_left())} left"
+            f"  {(self.done - self.epoch_started[1]) / seconds:,.0f}/s  {duration(self.seconds_left())} left"
         )
 
 

@@ -89,6 +89,8 @@ class Stack:
         states: of each run's random numbers, before and, changed in place, after
         """
         started, first = time.perf_counter(), self.first
+        for trainer in self.trainers:
+            trainer.progress.start_epoch()
         data, size = first.splits.train, first.plan.batch_size
         orders = torch.stack([t.order(t.epoch + 1) for t in self.trainers])
         kind = data.device.type
