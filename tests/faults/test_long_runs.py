@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from support.processes import in_child
 from support.runs import train
+from support.small_runs import draw_pictures
 
 from vaecli import __main__ as cli
 from vaecli.commands import train as command
@@ -116,6 +117,7 @@ def test_nothing_grows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    draw_pictures(monkeypatch)  # in the copy too
     assert run(work, n) == 0
     assert_flat(json.loads(Path("readings.json").read_text()), f"{n} {work.__name__}", measured)
     if work is epochs:
