@@ -184,6 +184,24 @@ def test_a_frame_of_texts_is_read_as_the_data_are(mixed: tuple[vaecli.Run, pd.Da
     pd.testing.assert_frame_equal(run.decode(run.encode(frame)), again)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("wheels", 9.0, "column wheels: 9 in row 1 should be the number of a category, from 0 to 3"),
+     ("colour", 3.0, "column colour: 3 in row 1 should be the number of a category, from 0 to 2"),
+     ("smoker", 0.5, "column smoker: 0.5 in row 1 should be the number of a category, from 0 to 1")],
+)  # fmt: skip
+def test_impossible_values_are_refused(
+    column: str, value: float, message: str, mixed: tuple[vaecli.Run, pd.DataFrame]
+) -> None:
+    run, _ = mixed
+    x = np.array([0.1, 0, 1, 2, 20])
+    assert len(run.log_prob(x, k=5)) == 1
+    x[run.columns.index(column)] = value
+    for method in (run.encode, run.log_prob, run.elbo, run.reconstruct):
+        with pytest.raises(vaecli.UserError, match=message):
+            method(x)
+
+
 def test_a_frame_of_no_rows_gives_one_of_no_rows(mixed: tuple[vaecli.Run, pd.DataFrame]) -> None:
     run, frame = mixed
     none = frame.head(0)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaecli.analysis.frames import as_frame, numbers_of
 from vaecli.analysis.importance_sampling import default_widening, importance_weighted, widened_estimate
+from vaecli.datasets.mixed import check_possible
 from vaecli.datasets.split import Split
 from vaecli.models.build import check_scale
 from vaecli.models.inference import evaluating, inference_batch_size
@@ -168,6 +169,8 @@ class Run:
                     raise UserError("x holds values that are not finite numbers; remove or fill them in")
                 if len(values):
                     check_scale("x", Split(values.detach()), self.model, self._loaded.dataset)
+                if kinds := self._loaded.dataset.column_kinds:
+                    check_possible("x", values.detach(), self.columns, kinds)
                 return values, kind_of(x, texts)
         raise UserError(f"x has the shape {tuple(values.shape)}; expected (N, {', '.join(map(str, self.x_shape))})")
 

@@ -64,7 +64,7 @@ class MixedTable:
 
 WRONG = {
     "positive": "should be above 0", "interval": "should lie", "count": "should be a whole number from 0 on",
-    "constant": "should be",
+    "constant": "should be", **dict.fromkeys(CODED, "should be the number of a category, from 0 to"),
 }  # fmt: skip
 
 
@@ -84,6 +84,8 @@ def ends(column: ColumnKind) -> str:
         return f" between {column.low:g} and {column.high:g}"
     if column.kind == "constant":
         return f" {column.low:g}, the only value there is"
+    if column.kind in CODED:
+        return f" {(column.levels or 1) - 1}"
     return " or 0" if column.zeros else ""
 
 
@@ -99,4 +101,6 @@ def possible(x: Tensor, column: ColumnKind) -> Tensor:
     if column.kind == "constant":
         value = torch.tensor(column.low or 0.0, dtype=torch.float64).to(x.dtype)
         return (x - value).abs() <= 1e-6 * value.abs()
+    if column.kind in CODED:
+        return (x >= 0) & (x < (column.levels or 1)) & (x == x.round())
     return torch.ones_like(x, dtype=torch.bool)
