@@ -76,7 +76,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     place[with_gaps] = torch.arange(len(with_gaps))
     at = [(int(row), int(place[row]), int(j)) for row, j in gaps.tolist()]
     replace_bytes(config.target, table.with_cells(texts(run, filled.value, at)))
-    cells = f"{plural(len(at), 'cell')}"
+    cells = plural(len(at), "cell")
     yield Written(config.target, f": {cells} filled in {len(with_gaps):,} of {len(seen.x):,} rows")
     write_table(config.intervals, interval_columns(run, filled, at))
     yield config.intervals
