@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.command_line import called
-from support.small_runs import vae
+from support.small_runs import refused, vae
 
 from vaecli.commands import _outputs
 from vaecli.commands._decimals import rounded
@@ -234,6 +235,25 @@ def test_vae_data_shows_types_and_kinds(folder: Path) -> None:
     assert headings == [["column", "kind", "why"], ["column", "type", "lowest", "highest", "missing"]]
     with (folder / "x.csv").open(newline="") as file:
         assert said.splitlines()[-1].split()[:3] == ["0", *next(list(row)[:2] for row in list(csv.reader(file))[1:])]
+
+
+def test_vae_data_shows_a_table_whose_dates_training_refuses(tmp_path: Path) -> None:
+    rows = [f"{i / 7:.3f},2020-01-{i + 1:02d},{i + 1:02d}.01.2020,{'xy'[i % 2]}" for i in range(30)]
+    (tmp_path / "x.csv").write_text("\n".join(["size,day,until,city", *rows]))
+    said = vae(tmp_path, "data", "input=x.csv")
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in said.splitlines() if line.startswith("  ")}
+    assert said.startswith("x.csv: 30 rows of 2 columns (size, city)")
+    assert lines["day"] == "refused '2020-01-01' is no number"
+    assert lines["until"] == "refused dates"
+    assert "note: training stops with dataset.path=x.csv: column until: holds dates" in said
+    stored = json.loads(vae(tmp_path, "data", "input=x.csv", "format=json"))
+    assert [kind["kind"] for kind in stored["kinds"]] == ["positive", "binary", "refused", "refused"]
+    message = refused(tmp_path, "train", "dataset=arrays", "dataset.path=x.csv")
+    assert f"training stops with {message.removeprefix('error: ').strip()}" in said
+    keys = ("dataset=arrays", "dataset.path=x.csv", "dataset.leave_out=[until,day]")
+    assert "refused" not in vae(tmp_path, "data", *keys)
+    (tmp_path / "y.csv").write_text("\n".join(["until", *(row.split(",")[2] for row in rows)]))
+    assert "column until: holds dates" in refused(tmp_path, "data", "input=y.csv")
 
 
 def test_every_command_reads_such_a_run(folder: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +19,9 @@ from vaecli.commands._run import Keys, Written
 from vaecli.config.instantiate import TYPED_HERE, OptionFactory
 from vaecli.datasets.base import Dataset
 from vaecli.datasets.images import Images
+from vaecli.datasets.reading.column_checks import RefusedColumns
 from vaecli.datasets.reading.pictures import IMAGE_SUFFIXES
-from vaecli.datasets.reading.report import Column, FileReading, Reading, aligned
+from vaecli.datasets.reading.report import Column, FileReading, KindFound, Reading, aligned
 from vaecli.datasets.split import Splits
 from vaecli.plots.tables import TablePlots
 from vaecli.plots.view import view_of
@@ -52,8 +53,8 @@ class Config(Keys):
             check_unread(self.target, [name for name in (self.input, self.dataset.get("path")) if name])
         return [self.chosen()]
 
-    def chosen(self) -> Dataset:
-        """The data set to look at; a folder or a picture as input= is one of images."""
+    def chosen(self, *without: str) -> Dataset:
+        """The data set to look at, without some columns; a folder or a picture as input= is one of images."""
         path = self.dataset.get("path")
         if path is None and self.dataset["name"] in FROM_FILES:
             raise UserError("input has no value: give input=FILE, a table, array or folder of images, or dataset=NAME")
@@ -64,6 +65,8 @@ class Config(Keys):
             if place.is_dir() or place.suffix.lower() in IMAGE_SUFFIXES:
                 return Images(self.input)
         given = {key: value for key, value in self.dataset.items() if key != "path" or value is not None}
+        if without:
+            given["leave_out"] = [*(given.get("leave_out") or ()), *without]
         made: Dataset = OptionFactory({"dataset": given}, TYPED_HERE).make("dataset")
         made.wants_kinds = self.kinds
         return made
@@ -71,8 +74,7 @@ class Config(Keys):
 
 def main(config: Config, dataset: Dataset) -> Iterator[Written]:
     """Print what was read, and draw it if `output` is given."""
-    splits = dataset.splits()
-    reading = dataset.described(str(config.dataset["name"]), splits)
+    dataset, splits, reading = read(config, dataset)
     if config.format == "json":
         print(json.dumps(reading.to_dict(), indent=2, allow_nan=False))
     else:
@@ -83,6 +85,33 @@ def main(config: Config, dataset: Dataset) -> Iterator[Written]:
         draw(config.target, dataset, splits)
         if config.format == "text":
             yield Written(config.target)
+
+
+def read(config: Config, dataset: Dataset, *refused: RefusedColumns) -> tuple[Dataset, Splits, Reading]:
+    """The data as training reads them; columns that it refuses are left out, and said to be refused."""
+    name = str(config.dataset["name"])
+    try:
+        splits = dataset.splits()
+        return dataset, splits, with_refused(dataset.described(name, splits), refused)
+    except RefusedColumns as another:
+        if not config.kinds:
+            raise
+        every = (*refused, another)
+        return read(config, config.chosen(*(column for one in every for column, _ in one.columns)), *every)
+    except UserError as error:
+        raise (refused or (error,))[0] from None
+
+
+def with_refused(reading: Reading, refused: Sequence[RefusedColumns]) -> Reading:
+    """The same with a line for each refused column, and notes that say what to do."""
+    if not refused:
+        return reading
+    first, file = next(iter(reading.files.items()))
+    columns = [column for one in refused for column in one.columns]
+    left_out = {name: why for name, why in file.left_out.items() if name not in dict(columns)}
+    file = replace(file, left_out=left_out).with_notes(*(f"training stops with {one}" for one in refused))
+    kinds = (*reading.kinds, *(KindFound(name, "refused", why) for name, why in columns))
+    return replace(reading, files={**reading.files, first: file}, kinds=kinds)
 
 
 def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> Iterator[str]:

@@ -12,11 +12,20 @@ from vaecli.datasets.reading.names import list_columns
 from vaecli.datasets.reading.table import Columns
 from vaecli.utils.command_line import word
 from vaecli.utils.errors import UserError
+from vaecli.utils.text import printable, shorten
 
 DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b")
 MAX_LABEL_LENGTH = 1000  # characters of a label; a longer text is not a class name
 OF_RUN = "the column holds numbers: correct the file, or empty the cells"
 CELLS_SHOWN, CELLS_NAMED = 3, 10  # different cells that a message shows, and that its remedy names
+
+
+class RefusedColumns(UserError):
+    """Whole columns cannot be used; without them the file could be read."""
+
+    def __init__(self, message: str, columns: Sequence[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.columns = columns  # their names, and what is wrong
 
 
 def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], choice: ReadOptions) -> None:
@@ -27,7 +36,10 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
     looked = [(i, columns.text(i)) for i in wrong]
     nearly = [(i, texts) for i, texts in looked if texts is not None and (texts.n_numbers or texts.decorated)]
     if nearly:
-        raise UserError(f"{what}: {strays(columns.names[nearly[0][0]], nearly[0][1], choice)}")
+        i, texts = nearly[0]
+        name = columns.names[i]
+        said = f"{what}: {strays(name, texts, choice)}"
+        raise RefusedColumns(said, [(name, "dates")]) if are_dates(texts) else UserError(said)
     names = [columns.names[i] for i in wrong]
     row, example = first_text(columns.arrow[wrong[0]])
     leave = word("dataset.leave_out", [*choice.leave_out, *names])
@@ -43,7 +55,9 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
     if later(choice):
         dates = ""
     about = f"{list_columns(names)}: not all numbers, but {example[:40]!r} in row {row:,}"
-    raise UserError(f"{what}: {about}; {dates}{remedy}")
+    firsts = [printable(shorten(first_text(columns.arrow[i])[1], 20)) for i in wrong]
+    found = [(name, f"{first!r} is no number") for name, first in zip(names, firsts, strict=True)]
+    raise RefusedColumns(f"{what}: {about}; {dates}{remedy}", found)
 
 
 def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
@@ -57,7 +71,7 @@ def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
     others = f"{leave} leaves the column out, {labels} uses it as the labels"
     if all(is_comma(cell) for cell, _ in cells):
         return f"column {name}: {where}: {decimals(normalise(cells[0][0]))}; {others}"
-    if not texts.n_numbers and all(DATE.match(normalise(cell)) for cell, _ in cells):
+    if are_dates(texts):
         return f"column {name}: holds dates: {where}; write them as numbers (days since the first), or {others}"
     if not texts.n_numbers:
         return f"column {name}: its cells are not plain numbers: {where}; write plain numbers (5, not 5%), or {others}"
@@ -67,6 +81,11 @@ def strays(name: str, texts: Texts, choice: ReadOptions) -> str:
     one, some = texts.n_strays == 1, f"{count_of_strays(texts)}: {where}"
     mask = f"{missing} dataset.missing=mask reads {'it' if one else 'them'} as missing"
     return f"column {name}: {some}; correct {'it' if one else 'them'}, or {mask}, {others}"
+
+
+def are_dates(texts: Texts) -> bool:
+    """Whether no cell is a number, and the first ones are dates."""
+    return not texts.n_numbers and all(DATE.match(normalise(cell)) for cell, _ in texts.strays(CELLS_NAMED))
 
 
 def later(choice: ReadOptions) -> bool:
