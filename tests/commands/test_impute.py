@@ -81,6 +81,29 @@ def test_gaps_are_filled_and_nothing_else(folder: Path) -> None:
     assert first != second
 
 
+def test_parquet_becomes_text_and_text_parquet(folder: Path) -> None:
+    """Cells that were known have the same values in all formats, and so have the filled ones."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(folder / "gaps.csv")
+    frame["income"] = frame["income"].astype("float32")
+    frame.to_parquet(folder / "gaps.parquet")
+    keys = ("impute", "run=run", "k=50")
+    vae(folder, *keys, "input=gaps.csv", "output=a.parquet", "complete=1")
+    vae(folder, *keys, "input=gaps.parquet", "output=b.csv", "complete=1")
+    vae(folder, *keys, "input=gaps.parquet", "output=b.parquet")
+    texts, other = rows(folder / "b.csv"), pandas.read_parquet(folder / "a.parquet")
+    for old, one, two in zip(frame.itertuples(), texts, other.itertuples(), strict=True):
+        for name in ("age", "sex", "income", "score", "id"):
+            cell, known = one[name], getattr(old, name)
+            assert cell
+            assert not cell.endswith(".0")
+            assert str(getattr(two, name)) == cell or float(cell) == pytest.approx(getattr(two, name), rel=1e-6)
+            assert known != known or cell == str(known) or float(cell) == pytest.approx(known, rel=1e-6)
+    assert list(other.dtypes.astype(str))[::2] == ["int64", "float64", "float64"]
+    assert pandas.read_parquet(folder / "b.parquet").dtypes.equals(frame.dtypes)
+    assert {path.name for path in folder.glob("[ab].1.*")} == {"a.1.parquet", "b.1.csv"}
+
+
 def test_a_file_without_gaps_comes_out_as_it_is(folder: Path) -> None:
     vae(folder, "impute", "run=run", "input=x.csv", "output=same.csv", "k=10")
     assert (folder / "same.csv").read_bytes() == (folder / "x.csv").read_bytes()

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from vaecli.datasets.arrays import Arrays
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.columns import in_order
-from vaecli.datasets.reading.rewrite import read_rewritable
+from vaecli.datasets.reading.rewrite import as_file, read_rewritable
 
 
 def test_parquet_gaps_are_filled_and_types_stay(tmp_path: Path) -> None:
@@ -36,6 +36,18 @@ def test_numbers_are_filled_in_with_the_decimal_sign_of_the_table(tmp_path: Path
     path.write_text("a;b;c\n1,5;x;2\n2,5;y;3\n;;4\n3,5;z;5\n")
     filled = read_rewritable("x", path, ReadOptions(), 4).with_cells({(2, "a"): "7.25", (2, "b"): "v.1"})
     assert filled.decode() == "a;b;c\n1,5;x;2\n2,5;y;3\n7,25;v.1;4\n3,5;z;5\n"
+
+
+def test_formats_are_exchanged(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("# a comment\na;b;c;d\n1,5;x;2;\n2,5;'y';3;\n;;4;5\n")
+    cells = {(2, "a"): "7.25", (0, "d"): "8"}
+    (tmp_path / "y.parquet").write_bytes(as_file(read_rewritable("x", path, ReadOptions(), 3), cells, ".parquet"))
+    table = parquet.read_table(tmp_path / "y.parquet")
+    assert table.to_pydict() == {"a": [1.5, 2.5, 7.25], "b": ["x", "'y'", None], "c": [2, 3, 4], "d": [8, None, 5]}
+    assert [str(kind) for kind in table.schema.types] == ["double", "string", "int64", "int64"]
+    again = as_file(read_rewritable("y", tmp_path / "y.parquet", ReadOptions(), 3), {(2, "b"): "z, w"}, ".csv")
+    assert again.decode() == "a,b,c,d\n1.5,x,2,8\n2.5,'y',3,\n7.25,\"z, w\",4,5\n"
 
 
 @pytest.mark.parametrize(("cells", "expected"), [

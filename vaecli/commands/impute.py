@@ -15,10 +15,11 @@ from vaecli.commands._inputs import read_input
 from vaecli.commands._keys import InputKeys
 from vaecli.commands._outputs import as_in_table, cells_of, write_table
 from vaecli.commands._run import Written
+from vaecli.datasets.reading.rewrite import PARQUET, as_file
 from vaecli.models.load import Run
 from vaecli.utils.columns import ColumnKind
 from vaecli.utils.errors import UserError
-from vaecli.utils.files import replace_bytes
+from vaecli.utils.files import expanded, replace_bytes
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import Countdown
 from vaecli.utils.text import plural
@@ -38,7 +39,9 @@ class Config(InputKeys):
 
     @property
     def file_name(self) -> str:
-        return "imputed.parquet" if (self.input or "").lower().endswith(".parquet") else self.FILE
+        """The name of the file to write, in the format of `output`, else of `input`."""
+        name = self.output if self.output and expanded(self.output).suffix else self.input or ""
+        return f"imputed{PARQUET}" if name.lower().endswith(PARQUET) else self.FILE
 
     @property
     def intervals(self) -> Path:
@@ -75,13 +78,13 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     place = torch.zeros(len(seen.x), dtype=torch.int64)
     place[with_gaps] = torch.arange(len(with_gaps))
     at = [(int(row), int(place[row]), int(j)) for row, j in gaps.tolist()]
-    replace_bytes(config.target, table.with_cells(texts(run, filled.value, at)))
+    replace_bytes(config.target, as_file(table, texts(run, filled.value, at), config.target.suffix))
     cells = plural(len(at), "cell")
     yield Written(config.target, f": {cells} filled in {len(with_gaps):,} of {len(seen.x):,} rows")
     write_table(config.intervals, interval_columns(run, filled, at))
     yield config.intervals
     for path, whole in zip(config.completed, filled.complete, strict=True):
-        replace_bytes(path, table.with_cells(texts(run, whole, at)))
+        replace_bytes(path, as_file(table, texts(run, whole, at), path.suffix))
         yield path
     if few := int((filled.ess < MIN_DRAWS).sum()):
         rows = "1 row has" if few == 1 else f"{few:,} rows have"

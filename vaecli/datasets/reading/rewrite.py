@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vaecli.datasets.checks import one_of
 from vaecli.datasets.reading.candidates import PIECE, RULE
-from vaecli.datasets.reading.cells import MISSING, normalise
+from vaecli.datasets.reading.cells import MISSING, normalise, value
 from vaecli.datasets.reading.choice import ReadOptions
 from vaecli.datasets.reading.encodings import encoding_of
 from vaecli.datasets.reading.layout import COMMENTS, find_layout
@@ -20,6 +20,8 @@ from vaecli.datasets.reading.text import FOOTER
 from vaecli.utils.errors import UserError
 
 NUMBER = re.compile(r"-?\d+\.\d+")
+WHOLE_NUMBER = re.compile(r"[+-]?\d{1,15}")
+PARQUET = ".parquet"
 TEXTS = (".csv", ".tsv", ".txt", ".dat")
 Cells = Mapping[tuple[int, str], str]  # the texts of cells, by row, counted from 0, and the column's name
 
@@ -44,13 +46,50 @@ class TextTable(NamedTuple):
         changed = [changed_line(line, places[i], self) if i in places else line for i, line in enumerate(self.lines)]
         return (self.head + "".join(changed)).encode(self.encoding)
 
+    def as_parquet(self, cells: Cells) -> bytes:
+        """The same as a .parquet file: columns of numbers if all cells are, else of texts; other gaps are null."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        rows: list[list[str | None]] = []
+        for row, i in enumerate(self.rows):
+            body = self.lines[i].rstrip("\r\n")
+            found = PIECE.findall(body) if self.separator == " " else next(csv.reader([body], delimiter=self.separator))
+            rows.append([None if normalise(cell) in self.gaps else cell.strip() for cell in found])
+            if len(found) != len(self.names):
+                raise UserError(f"row {row:,} has {len(found)} cells, not {len(self.names)}: give an output of the "
+                                "same format as the input")  # fmt: skip
+        for (row, name), text in cells.items():
+            rows[row][self.names.index(name)] = decimals(text, self.decimal)
+        columns = [typed_cells(column, self.decimal) for column in zip(*rows, strict=True)]
+        sink = pa.BufferOutputStream()
+        parquet.write_table(pa.table(dict(zip(self.names, columns, strict=True))), sink)
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
+
+
+def typed_cells(cells: Sequence[str | None], decimal: str) -> Sequence[float | str | None]:
+    """A column's cells as whole numbers or as numbers if all of them are, else as texts; None is missing."""
+    numbers = [None if cell is None else value(cell, decimal) for cell in cells]
+    if any((number is None) != (cell is None) for number, cell in zip(numbers, cells, strict=True)):
+        return cells
+    whole = all(cell is None or WHOLE_NUMBER.fullmatch(cell) for cell in cells)
+    return [None if number is None else int(number) for number in numbers] if whole else numbers
+
 
 Rewritable = TextTable | ParquetTable
 
 
+def as_file(table: Rewritable, cells: Cells, suffix: str) -> bytes:
+    """The file with these cells written into gaps; of the other format if `suffix` is of that."""
+    if isinstance(table, TextTable):
+        return table.as_parquet(cells) if suffix.lower() == PARQUET else table.with_cells(cells)
+    return table.with_cells(cells) if suffix.lower() == PARQUET else table.as_text(cells)
+
+
 def read_rewritable(what: str, path: Path, choice: ReadOptions, n: int) -> Rewritable:
     """The file of a table of n rows, to be written again."""
-    if path.suffix.lower() == ".parquet":
+    if path.suffix.lower() == PARQUET:
         return read_parquet_table(what, path, n)
     return read_text_table(what, path, choice, n)
 
@@ -58,7 +97,7 @@ def read_rewritable(what: str, path: Path, choice: ReadOptions, n: int) -> Rewri
 def read_text_table(what: str, path: Path, choice: ReadOptions, n: int) -> TextTable:
     """The file of a table of n rows, to be written again; UserError if its rows are not distinct from other lines."""
     if path.suffix.lower() not in TEXTS:
-        raise UserError(f"{what}: {one_of((*TEXTS, '.parquet'))} files are written again; save it as one")
+        raise UserError(f"{what}: {one_of((*TEXTS, PARQUET))} files are written again; save it as one")
     encoding = encoding_of(what, path, choice.encoding)
     layout = find_layout(what, path, choice, encoding)
     content = path.read_bytes().decode(encoding)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +35,28 @@ class ParquetTable(NamedTuple):
         parquet.write_table(table, sink)
         content: bytes = sink.getvalue().to_pybytes()
         return content
+
+    def as_text(self, cells: Mapping[tuple[int, str], str]) -> bytes:
+        """The same as comma-separated text; gaps that are not filled are empty."""
+        columns = {name: cells_of(column) for name, column in zip(self.names, self.table.columns, strict=True)}
+        for (row, name), text in cells.items():
+            columns[name][row] = text
+        file = io.StringIO(newline="")
+        csv.writer(file, lineterminator="\n").writerows([columns, *zip(*columns.values(), strict=True)])
+        return file.getvalue().encode()
+
+
+def cells_of(column: Any) -> list[str]:
+    """A column's cells as texts: numbers with all their digits, whole ones without a fraction."""
+    import pyarrow as pa
+
+    plain = column.cast(column.type.value_type) if is_coded(column) else column
+    if pa.types.is_floating(plain.type):
+        return ["" if value != value else str(value).removesuffix(".0") for value in plain.to_numpy()]
+    values = plain.to_pylist()
+    if pa.types.is_boolean(plain.type):
+        return ["" if value is None else str(value).lower() for value in values]
+    return ["" if value is None else str(value) for value in values]
 
 
 def read_parquet_table(what: str, path: Path, n: int) -> ParquetTable:
