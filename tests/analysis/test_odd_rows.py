@@ -16,6 +16,7 @@ from vaecli.analysis.odd_rows import (
     min_references,
     p_values,
     significant,
+    unlike_gaps,
 )
 
 
@@ -65,3 +66,21 @@ def test_a_columns_surprisal_agrees_with_the_closed_form() -> None:
     offset = (away @ precision) * variance  # x_j less its mean given the others
     exact = -0.5 * (offset.square() / variance + variance.log() + math.log(2 * math.pi))
     torch.testing.assert_close(found, exact, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(("usual", "new", "n", "differ"), [
+    (0.1, 0.0, 400, True), (0.0, 0.1, 400, True), (0.1, 0.1, 400, False), (0.1, 0.115, 9999, False),
+    (0.1, 0.0, 1, False),
+])  # fmt: skip
+def test_shares_of_gaps_differ(usual: float, new: float, n: int, differ: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    shapes = ((500, usual), (n, new))
+    both = [torch.where(torch.rand(rows, 6, generator=rng) < share, torch.nan, 0.5) for rows, share in shapes]
+    assert (unlike_gaps(*both) is not None) == differ
+
+
+def test_few_alarms_where_gaps_have_the_same_source() -> None:
+    rng = torch.Generator().manual_seed(1)
+    gaps = torch.rand(200, 80, 5, generator=rng) < 0.15
+    x = torch.where(gaps, torch.nan, 0.5)
+    assert sum(unlike_gaps(one[:50], one[50:]) is not None for one in x) <= 3  # 3 standard errors: 0.5 are expected

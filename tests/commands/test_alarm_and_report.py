@@ -59,6 +59,21 @@ def test_odd_rows_are_flagged_with_their_columns(run: Path, tmp_path: Path) -> N
     assert (tmp_path / "odd.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_line_says_that_the_gaps_differ(run: Path, tmp_path: Path) -> None:
+    x = rows(60, 3)
+    holes = np.random.default_rng(0).random(x.shape) < 0.2
+    said = {}
+    for name, gaps in {"none": False, "many": holes}.items():
+        np.savetxt(tmp_path / f"{name}.csv", np.where(gaps, np.nan, x), "%.4f", ",", header="a,b,<c>,d", comments="")
+        done = called("alarm", f"run={run}", f"input={name}.csv", "k=20", f"output={name}_odd.csv", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        said[name] = done.stdout
+    assert "missing, but" not in said["none"]
+    assert (
+        f"note: {100 * holes.mean():.2g} % of the cells are missing, but 0 % in the rows compared with" in said["many"]
+    )
+
+
 def test_false_discovery_rate_and_what_it_needs(run: Path, tmp_path: Path) -> None:
     x = rows(400, 2)
     new = write(tmp_path / "new.csv", x)

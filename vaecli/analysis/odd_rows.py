@@ -12,6 +12,7 @@ from vaecli.models.inference import evaluating
 from vaecli.models.vae import VAE
 
 ROUNDING = 1e-12
+LEAST_GAP = 0.02  # difference of two shares of missing cells
 USUAL = 200  # reference rows that suffice for the usual value of each column
 
 
@@ -59,6 +60,18 @@ def benjamini_hochberg(p: Tensor, rate: float) -> Tensor:
     if len(fine):
         flagged[order.indices[: int(fine[-1]) + 1]] = True
     return flagged
+
+
+def unlike_gaps(ordinary: Tensor, x: Tensor) -> tuple[float, float] | None:
+    """The shares of missing cells in ordinary observations (n, ...) and in x (N, ...), if they differ clearly.
+
+    Clearly: by more than LEAST_GAP, and by more than 3 standard errors, with a row's share as one figure.
+    """
+    shares = [part.isnan().flatten(1).double().mean(1).cpu() for part in (ordinary, x)]
+    usual, seen = (float(share.mean()) for share in shares)
+    variance = float(sum(((share - share.mean()) ** 2).sum() for share in shares)) / max(1, sum(map(len, shares)) - 2)
+    error = math.sqrt(variance * sum(1 / len(share) for share in shares))
+    return (usual, seen) if abs(usual - seen) > max(LEAST_GAP, 3 * error) else None
 
 
 def excess_surprisal(

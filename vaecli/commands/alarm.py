@@ -20,6 +20,7 @@ from vaecli.analysis.odd_rows import (
     min_references,
     p_values,
     significant,
+    unlike_gaps,
 )
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, load_split, read_input
@@ -37,6 +38,7 @@ from vaecli.utils.progress import Countdown
 from vaecli.utils.text import figure, say
 from vaecli.utils.types import Part, PositiveInt, Probability, Seed
 
+FOR_GAPS = 10_000  # reference rows whose gaps are counted
 EXPLAINED = 1000  # flagged rows whose columns are scored, the oddest first
 
 
@@ -76,7 +78,7 @@ def main(config: Config, run: Run) -> Iterator[Path | Written]:
     n = int(flags.flagged.sum())
     write_table(config.target, table(run, seen, flags, explained, excess))
     yield Written(config.target, f": {n:,} of {len(seen.x):,} rows flagged")
-    for line in remarks(config, flags):
+    for line in (*remarks(config, flags), *remark_on_gaps(rest, seen)):
         say(line)
     if own:
         say(f"note: the run was trained on most rows of {config.input}: they look less odd to it than new rows would")
@@ -177,3 +179,14 @@ def remarks(config: Config, flags: Flags) -> Iterator[str]:
                    "of them; control=rate judges each row by itself")  # fmt: skip
     if flagged > EXPLAINED:
         yield f"only the {EXPLAINED:,} oddest of the flagged rows have figures for each column"
+
+
+def remark_on_gaps(rest: Split, seen: Observations) -> Iterator[str]:
+    """A line if the rows have clearly more or fewer gaps than those that they are compared with."""
+    if not seen.x.is_floating_point():
+        return
+    shares = unlike_gaps(rest.head(FOR_GAPS).batch(slice(None)), seen.x)
+    if shares is not None:
+        usual, new = (f"{100 * share:.2g} %" for share in shares)
+        yield (f"note: {new} of the cells are missing, but {usual} in the rows compared with: the bound holds for rows "
+               "from the same source")  # fmt: skip
