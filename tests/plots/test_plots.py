@@ -57,7 +57,8 @@ def test_reconstructions(x_shape, size):
 def test_differences(n, label):
     figure = check(differences([np.random.default_rng(i).normal(size=100) for i in range(n)], [label] * n, LONG))
     assert len(figure.axes) == n
-    assert "orange: the mean" in words(figure)
+    assert words(figure).count("orange: the mean") == n
+    assert words(figure).count("this run better: ") == n
 
 
 def test_many_reconstructions():
@@ -274,6 +275,16 @@ def test_a_few_curves_far_out_do_not_squeeze_the_others() -> None:
     figure = check(view((30,)).reconstructions(x[:10], [("reconstruction", x[:10] * 0.9)], title="curves\nrun"))
     assert figure.axes[1].get_ylim()[1] < 2
     assert "curves; 1 error leaves the axes" in words(figure)
+
+
+def test_axes_of_curves_fit_the_data_and_have_a_name() -> None:
+    t = torch.linspace(0, 6, 30)
+    curves = 5 + 2 * torch.sin(t + torch.arange(4.0).unsqueeze(1))
+    for label, name in (("", "value"), ("level", "level")):
+        figure = check(view((30,), t, label).samples(curves))
+        assert figure.axes[0].get_ylim()[0] > 2.5
+        assert name in words(figure)
+    assert check(view((30,), t).samples(curves - 2.9)).axes[0].get_ylim()[0] < 0
 
 
 def test_titles_break_between_their_phrases() -> None:

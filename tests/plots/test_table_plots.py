@@ -15,8 +15,8 @@ from support.thinned import each_once
 
 from vaecli.commands import data as data_command
 from vaecli.plots.columns import Columns, Reference, moments, short_number
-from vaecli.plots.histograms import correlations
-from vaecli.plots.odd_rows import show_odd_rows
+from vaecli.plots.histograms import correlations, edges
+from vaecli.plots.odd_rows import ExcessSurprisal, show_odd_rows
 from vaecli.plots.style import SCREEN
 from vaecli.plots.tables import TablePlots
 
@@ -160,6 +160,38 @@ def test_cells_show_the_texts_of_categories() -> None:
     assert [word for word in words(figure).split() if word in ("low", "mid", "high")] == ["low", "mid", "high"]
     assert "3 categories" in words(figure)
     assert "1.00" not in words(figure)
+
+
+def test_reconstructions_name_categories() -> None:
+    """One reconstruction is written beside the data; of several the codes are drawn, as there is no room."""
+    view = TablePlots(["n", "city"], Reference(np.zeros(2), np.ones(2)), [None, ["Oslo", "Rome"]])
+    x, other = np.array([[0.5, 0.0], [1.0, np.nan]]), np.array([[0.4, 1.0], [1.1, 1.0]])
+    figure = check(view.reconstructions(x, [("reconstruction", other)]))
+    written = words(figure).split()
+    assert [written.count(name) for name in ("Oslo", "Rome")] == [1, 2]
+    assert [np.isnan(line.get_xdata()).sum() for line in figure.axes[0].lines[1:3]] == [1, 1]
+    assert "Rome" not in words(check(view.reconstructions(x, [("a", other), ("b", other)])))
+
+
+@pytest.mark.parametrize(("low", "high", "n"), [(18, 79, 25), (0, 8, 32), (-3, 1000, 40), (5, 5, 8)])
+def test_bins_of_whole_numbers_hold_equally_many(low: int, high: int, n: int) -> None:
+    whole = np.arange(low, high + 1)
+    ends = np.array(edges(np.array([low, high]), low - 0.05 * (high - low), high + 0.05 * (high - low), n))
+    counts = np.histogram(np.arange(-100, 2000), ends)[0]
+    assert len(set(counts.tolist())) == 1
+    assert len(counts) <= n
+    assert ends[0] < whole[0]
+    assert whole[-1] < ends[-1]
+
+
+def test_a_flagged_row_without_an_odd_column_says_so() -> None:
+    scores = np.array([-3.0, -9.0, -2.0])
+    excess = ExcessSurprisal(["a", "b"], ["0", "1"], np.array([[7.3, 0.2], [0.1, np.nan]]))
+    said = words(check(show_odd_rows(scores - 1, scores, scores < -2.5, excess, "title")))
+    assert "7.3" in said
+    assert "0.2" not in said
+    assert said.count("no column by itself") == 1
+    assert "log scale" in said
 
 
 def test_an_outlier_leaves_the_others_apart() -> None:

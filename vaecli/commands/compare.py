@@ -180,7 +180,9 @@ def picture(scored: Sequence[ScoredRun], split: Split, where: str) -> bytes:
     index = other.against_first.order[:DRAWN_OBSERVATIONS]
     x = split.batch(index.to(split.device))
     rows = [(as_label(one.label), reconstruction(one.run, x)) for one in (first, other)]
-    notes = [f"{value:+.1f}" for value in other.against_first.difference[index].tolist()]
+    notes = [
+        f"{value:+.1f}{' nats' * (i == 0)}" for i, value in enumerate(other.against_first.difference[index].tolist())
+    ]
     below = figure_array(run_view(first.run).reconstructions(x.cpu(), rows, notes))
     values = [one.against_first.difference.numpy() for one in scored[1:]]
     labels = [f"{as_label(one.label)}\nagainst\n{as_label(first.label)}" for one in scored[1:]]

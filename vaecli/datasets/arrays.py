@@ -99,7 +99,7 @@ class Arrays(Dataset):
         self.paths = {"path": path, "val_path": val_path, "test_path": test_path}
         self.windows = windows_of(window, stride, labels)
         if self.windows:
-            self.grid, labels = torch.arange(self.windows.size, dtype=torch.float32), False
+            self.grid, self.label, labels = torch.arange(float(self.windows.size)), (columns or [""])[0], False
         self.choice = ReadOptions(columns, labels, tuple(leave_out or ()), header, separator, decimal, encoding,
                              tuple(missing_values or ()), channels, None, white, precision, bool(window))  # fmt: skip
         self.standardize, self.missing, self.gaps, self.limit = standardize, missing, missing == "mask", limit
@@ -208,7 +208,7 @@ class Arrays(Dataset):
         if source and self.choice.labels is None:
             self.filled["labels"] = source.name
         if self.windows and first.names:
-            self.filled["columns"] = list(first.names)
+            self.filled["columns"], self.label = list(first.names), first.names[0]
         labels = source.name if source else False
         same = self._choice._replace(labels=labels, known=True, precision="double" if first.double else "single")
         same = same._replace(white=255 if first.levels == 255 else self.choice.white)

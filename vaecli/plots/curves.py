@@ -59,7 +59,7 @@ class CurvePlots:
         self.grid = array(grid, name="grid")
         if self.grid.ndim != 1:
             raise ValueError(f"grid: expected the shape (P,), got {self.grid.shape}")
-        self.label, self.x_label = text.figure(label), x_label
+        self.label, self.x_label = text.figure(label or "value"), x_label
         self.x_shape = self.grid.shape
 
     max_reconstruction_rows = 12  # reconstructions that are drawn over one another

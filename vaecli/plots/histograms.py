@@ -106,7 +106,8 @@ def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
     low, high = usual_limits(first)
     reach = low - 0.3 * (high - low), high + 0.3 * (high - low)
     low, high = limits(*(x[(x >= reach[0]) & (x <= reach[1])] for x in known.values()))
-    bins = np.linspace(low, high, int(np.clip(1.5 * min(map(len, known.values())) ** 0.5, 8, 40)) + 1).tolist()
+    bins = edges(first, low, high, int(np.clip(1.5 * min(map(len, known.values())) ** 0.5, 8, 40)))
+    low, high = bins[0], bins[-1]
     said = []
     for name, x in known.items():
         ax.hist(x, bins, weights=np.full(len(x), 1 / max(len(x), 1)), label=name, **STYLES[name])
@@ -122,6 +123,15 @@ def _histogram(ax: Axes, parts: dict[str, np.ndarray]) -> None:
     small_ticks(ax, 3)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
+
+
+def edges(x: np.ndarray, low: float, high: float, n: int) -> list[float]:
+    """The edges of about n bins from low to high; where x (N,) are whole, each bin has equally many of the numbers."""
+    if not len(x) or (x != np.rint(x)).any():
+        return [float(edge) for edge in np.linspace(low, high, n + 1)]
+    least, most = np.ceil(low), np.floor(high)
+    width = max(1.0, np.ceil((most - least + 1) / n))
+    return [float(edge) for edge in np.arange(least - 0.5, most + width, width)]
 
 
 def _bars(ax: Axes, parts: dict[str, np.ndarray], categories: Sequence[str], width: float) -> None:

@@ -154,7 +154,8 @@ def _scatter(ax: Axes, z: np.ndarray, colouring: Colouring) -> None:
     reach = max(5.1, 1.06 * view_reach(distances))
     beyond = int((distances > reach).sum())
     if beyond:
-        ax.set_title(f"{beyond} of {len(z)} lie outside", fontsize=SMALL, loc="right")
+        ax.set_title(f"{beyond} of {len(z)} lie outside", fontsize=SMALL, loc="right", pad=3)
+    ax.set_title("circles: 1 to 5 from the origin", fontsize=SMALL, loc="left", pad=3)
     for radius in range(1, 6):
         ax.add_patch(Circle((0, 0), radius, fill=False, color=DARK, alpha=0.7, linestyle="--", linewidth=0.8, zorder=3))
     size, values = float(np.clip(20000 / len(z), 3, 25)), colouring.values

@@ -210,9 +210,9 @@ def usual_limits(x: np.ndarray, pad: float = 0.05) -> tuple[float, float]:
 
 
 def about_zero(*x: np.ndarray) -> tuple[float, float]:
-    """The range of x, with zero in it unless x would then fill less than half of it."""
+    """The range of x, with zero in it unless x would then fill less than four fifths of it."""
     low, high = limits(*x)
-    return limits(*x, np.zeros(1)) if max(low, -high) < high - low else (low, high)
+    return limits(*x, np.zeros(1)) if max(low, -high) < (high - low) / 4 else (low, high)
 
 
 def locator(most: int) -> MaxNLocator:

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vaecli.plots.cells import mark_beyond, write_categories, write_values
 from vaecli.plots.columns import (
     MAX_COLUMNS,
     UNITS,
@@ -44,7 +45,6 @@ from vaecli.plots.style import (
     one_each,
     round_ticks,
     sequential,
-    text_size,
     tidy,
     wrap,
 )
@@ -57,7 +57,6 @@ RIGHT, NAMES = 1.2, 2.3  # inches: the width of the columns' own units, and the 
 FARTHEST = 3.0  # standard units: the end of the colour scale
 OUTLYING = 8.0  # standard units: values farther out are written at the edge, so that the others can be told apart
 CELL = 0.36  # inches: least width of a cell with its number
-CELL_TEXT = 7  # points of the numbers in cells
 
 
 class TablePlots:
@@ -157,7 +156,7 @@ class TablePlots:
             for step in {s % steps for s in mark or []}:
                 ax.axvline(step - 0.5 if step else 0.5, color="white", linewidth=4)
             if width / steps >= CELL and size >= SMALL:
-                _write(ax, columns, values.T, reach, width / steps)
+                write_values(ax, columns, values.T, reach, width / steps)
         self._colourbar(figure, axes, shown, reach)
         return figure
 
@@ -220,14 +219,21 @@ class TablePlots:
     def _panels(
         self, columns: Columns, rows: list[tuple[str, np.ndarray]], notes: list[str] | None, title: str | None
     ) -> Figure:
-        """A panel for each observation: the data as dots, the reconstructions as bars, in standard units."""
+        """A panel for each observation: the data as dots, the reconstructions as bars, in standard units.
+
+        Categories of the data and of one reconstruction are written instead, as their codes have no order of size.
+        """
         n, k = len(rows[0][1]), len(columns.names)
         room = SCREEN[0] - name_width(columns.names, NAMES) - RIGHT
         across = self.in_a_row
         width = min(1.3, room / min(n, across) - 0.1) if n > 3 else 2.2
         names = [wrap(label, 5.0, LABEL) for label, _ in rows]
         figure, axes, _ = self._grid(columns, n, across, width, title, 0.3 * max(1, len(rows) // 3))
+        named = [i for i, texts in enumerate(columns.texts) if texts is not None and len(rows) == 2]
         drawn = [columns.standard(values) for _, values in rows]
+        categories = [[values[:, i].copy() for i in named] for values in drawn]
+        for values in drawn:
+            values[:, named] = np.nan
         low, high = limits(*drawn, pad=0.08)
         reach = max(low, -OUTLYING), min(high, OUTLYING)
         colours = COLOURS if len(rows) <= len(COLOURS) else sequential(len(rows))(range(len(rows)))
@@ -237,7 +243,8 @@ class TablePlots:
             ax.plot(drawn[0][i], range(k), "o", color=DARK, markersize=6, alpha=0.45, label=names[0])
             for colour, label, values in zip(colours, names[1:], drawn[1:], strict=False):
                 ax.plot(values[i], range(k), "|", color=colour, markersize=10, markeredgewidth=2.2, label=label)
-            _beyond(ax, columns, [values[i] for values in drawn], [DARK, *colours], reach)
+            write_categories(ax, columns, named, [[of[i] for of in those] for those in categories], width)
+            mark_beyond(ax, columns, [values[i] for values in drawn], [DARK, *colours], reach)
             ax.set(xlim=reach, ylim=(k - 0.4, -0.6))
             ax.xaxis.set_major_locator(locator(3 if width < 2 else 6))
             if notes:
@@ -267,32 +274,3 @@ def _map(ax: Axes, values: np.ndarray, reach: float, **how: Any) -> Any:
     """Values (k, S) in standard units, grey where there is none."""
     ax.set_facecolor("#dddddd")
     return ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest", **how)
-
-
-def _write(ax: Axes, columns: Columns, standard: np.ndarray, reach: float, cell: float) -> None:
-    """Each number in its column's own units, if they all fit into cells of so many inches; categories cut to fit."""
-    texts = {}
-    for (row, step), value in np.ndenumerate(standard):
-        if np.isfinite(value):
-            own = columns.own_value(row, float(value))
-            texts[row, step] = one_line(own, cell, CELL_TEXT) if columns.texts[row] else own
-    if any(text_size(text, CELL_TEXT)[0] > cell for (row, _), text in texts.items() if not columns.texts[row]):
-        return
-    for (row, step), text in texts.items():
-        colour = "white" if abs(standard[row, step]) > 0.65 * reach else DARK
-        ax.text(step, row, text, ha="center", va="center", fontsize=CELL_TEXT, color=colour)
-
-
-def _beyond(
-    ax: Axes, columns: Columns, values: Sequence[np.ndarray], colours: Sequence[Any], reach: tuple[float, float]
-) -> None:
-    """An arrow at the edge for each of the values, (k,) each, beyond it; the first of a row also as text."""
-    for edge, marker, side, out in ((reach[0], "<", "left", np.less), (reach[1], ">", "right", np.greater)):
-        written: set[int] = set()
-        for these, colour in zip(values, colours, strict=False):
-            for row in np.flatnonzero(out(these, edge)).tolist():
-                ax.plot(edge, row, marker, color=colour, markersize=5, alpha=0.7, clip_on=False)
-                if row not in written:
-                    own = f"  {columns.own_value(row, float(these[row]))}  "
-                    ax.text(edge, row, own, fontsize=SMALL - 1, color=colour, ha=side, va="center")
-                written.add(row)
