@@ -134,6 +134,13 @@ def test_the_default_decoder_takes_a_series_in_its_own_units(tmp_path: Path) -> 
         assert abs(made["x"].mean() - 400) < 200  # the mean of the values to train on
 
 
+def test_the_default_decoder_keeps_to_the_units_asked_for(tmp_path: Path) -> None:
+    series(tmp_path / "x.npy")
+    words = [word for word in TABLE if not word.startswith(("decoder", "dataset.standardize"))]
+    said = refused(tmp_path, "train", *words, "dataset.path=x.npy", "dataset.window=20", "dataset.standardize=false")
+    assert "decoder=bernoulli scores values in [0, 1], but the data lie in [0, 799]" in said
+
+
 def test_windows_of_a_column(tmp_path: Path) -> None:
     x = np.sin(np.arange(400) / 9).round(4)
     (tmp_path / "x.csv").write_text("day,flow,level\n" + "".join(f"d{i},{v},{-v}\n" for i, v in enumerate(x)))

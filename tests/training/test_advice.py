@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command_line import called
+from support.runs import train
 
 SMALL = ("dataset=arrays", "epochs=1", "architecture.hidden=[8]", "latent_dim=2", "device=cpu", "output=run")
 
@@ -69,6 +70,16 @@ def test_used_latents_are_counted_in_the_end(tmp_path: Path) -> None:
     words = ("dataset=digits", "epochs=1", "latent_dim=9", "architecture.hidden=[8]", "optimizer.lr=1e-9", "output=run")
     done = called("train", *words, cwd=tmp_path)
     assert "no latent is used (posterior collapse)" in done.stdout
+
+
+def test_latents_that_are_hardly_used_are_not_counted_as_strong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vaecli.training.summary.LEAST_KL", 1000.0)
+    train("epochs=15", "latent_dim=3", "architecture.hidden=[64]", "optimizer.lr=0.01")
+    said = capsys.readouterr().out
+    assert "3 of 3 latents are used, but only slightly: none of them has a KL of 1000.0 or more" in said
 
 
 def test_used_latents_and_those_that_are_not_drawn_agree(tmp_path: Path) -> None:

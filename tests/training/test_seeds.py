@@ -149,11 +149,25 @@ def test_large_runs_are_trained_one_after_another(
     monkeypatch.setattr(stack, "STACK_BELOW", 0)
     assert train(*EVEN, "seeds=2", "output=all") == 0
     out = capsys.readouterr().out
-    assert "one after another" in out
+    assert "one after another: their steps are so large that several at once would not be faster" in out
     assert out.count("warning: grey values under decoder=bernoulli") == out.count("only 12 steps in total") == 1
     assert "warning: grey values" in Path("all/seed_1/train.log").read_text()
     assert train(*EVEN, "seed=1", "output=alone") == 0
     assert_same(Path("all/seed_1"), Path("alone"))
+
+
+@pytest.mark.parametrize(("words", "reason"), [
+    ("checkpoint.every_seconds=60", "checkpoint.every_seconds saves each at its own time"),
+    ("accumulate=2", "computed in parts (accumulate)"),
+])  # fmt: skip
+def test_why_runs_are_trained_one_after_another(
+    words: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(*EVEN, "epochs=1", "seeds=2", "output=all", words)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "one after another" in line]
+    assert reason in line
+    assert " or does not work" not in line
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -32,7 +32,7 @@ from vaecli.datasets.reading.files import NAMED, TABLES, read, read_observations
 from vaecli.datasets.reading.gallery import ImageOptions
 from vaecli.datasets.reading.report import Part, Reading
 from vaecli.datasets.reading.rewrite import Rewritable, read_rewritable
-from vaecli.datasets.series import SHORT, Windows, windows_of, within_one
+from vaecli.datasets.series import SHORT, Windows, in_standard_units, windows_of
 from vaecli.datasets.split import FileSplit, Split, Splits
 from vaecli.utils.errors import UserError
 from vaecli.utils.files import expanded
@@ -57,7 +57,7 @@ class Arrays(Dataset):
     missing_values: texts that stand for a missing cell, in addition to the usual ones
     channels: where the channels of pictures are in an array of four axes
     white: of whole numbers, the one that stands for 1.0; None: 255 for uint8, no scaling of other types
-    standardize: the model works in standard units, learned on the training split
+    standardize: the model works in standard units, learned on the training split; None: with decoder=auto windows do
     missing: `mask` takes NaN and empty cells as missing; `refuse` as an error; `auto`: in a table as missing
     kinds: of some columns of a table, by name or in a YAML file; of a run: all columns', with their `categories`
     window: the file is a series, one number a row, and the observations are windows of so many values; the first values
@@ -81,7 +81,7 @@ class Arrays(Dataset):
         missing_values: Texts | None = None,
         channels: Channels = "auto",
         white: White | None = None,
-        standardize: bool = False,
+        standardize: bool | None = None,
         missing: Literal["auto", "refuse", "mask"] = "auto",
         kinds: KindsKey = None,
         categories: list[list[str] | None] | None = None,
@@ -116,7 +116,7 @@ class Arrays(Dataset):
         if self.choice.precision == "double" and not self.standardize:
             raise UserError("dataset.precision=double needs dataset.standardize=true, which subtracts the mean first")
         own = read(what, path, self._choice)
-        self.standardize |= self.wants_kinds and self.windows is not None and not within_one(own.x)  # decoder=auto
+        self.standardize = in_standard_units(self.standardize, self.wants_kinds and self.windows is not None, own.x)
         contents = {"path": self._resolved(self._precise(own))}
         self.names = None if self.windows else contents["path"].names
         same = self._options_for_other_files(contents["path"])
@@ -157,7 +157,7 @@ class Arrays(Dataset):
                 raise UserError("dataset.kinds is for tables with decoder=columns; leave it out")
             return content
         check_finite(self._place("path")[0], self._split(content), True, content.names, INFINITE)
-        content = self.table.resolve(content, self.standardize)
+        content = self.table.resolve(content, bool(self.standardize))
         self.column_kinds, self.categories = self.table.columns, self.table.categories
         return content
 

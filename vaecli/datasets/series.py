@@ -78,9 +78,9 @@ class Windows(NamedTuple):
                 "overlap to validate and test")  # fmt: skip
 
 
-def within_one(x: Tensor) -> bool:
-    """Whether all values lie in [0, 1], as decoder=bernoulli expects."""
-    return bool(((x >= 0) & (x <= 1)).all())
+def in_standard_units(asked: bool | None, automatic: bool, x: Tensor) -> bool:
+    """Whether the model works in standard units; automatic: unless asked, if values lie outside [0, 1]."""
+    return automatic and not bool(((x >= 0) & (x <= 1)).all()) if asked is None else asked
 
 
 def windows_of(window: int | None, stride: int | None, labels: str | bool | None) -> Windows | None:

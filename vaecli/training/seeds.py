@@ -14,7 +14,7 @@ from vaecli.runs.earlier import bound_of, runs_begun_by
 from vaecli.runs.folder import check_unoccupied, create_folder, new_folder
 from vaecli.runs.seeds import seed_folder, seed_folders, seed_runs, spread_of
 from vaecli.training import lifecycle
-from vaecli.training.stack import stacking_helps
+from vaecli.training.stack import against_stacking
 from vaecli.training.together import Member, drive
 from vaecli.utils.cluster import in_job
 from vaecli.utils.command_line import command, setting
@@ -113,16 +113,23 @@ def train_all(runs: Sequence[tuple[RunConfig, Invocation]]) -> float:
     """Train runs, at once if that is faster, else one after another; returns the mean of their best bounds."""
     first, *others = runs
     members = start_members([first])
-    if others and world() == 1 and members[0].trainer is not None and stacking_helps(members[0].trainer):
+    reason = against_training_together(members[0]) if others else None
+    if others and reason is None:
         members += start_members([(config, invocation._replace(quiet=True)) for config, invocation in others])
         others = []
     elif others:
-        say("these runs are trained one after another: training them together would not be faster, or does not work "
-            "with this optimizer or checkpoint.every_seconds")  # fmt: skip
+        say(f"these runs are trained one after another: {reason}")
     bounds = drive(members)
     for config, invocation in others:
         bounds += drive(start_members([(config, invocation._replace(hints=False))]))
     return statistics.fmean(bounds)
+
+
+def against_training_together(first: Member) -> str | None:
+    """Why runs like the first one are not trained at once; None if they are."""
+    if world() > 1:
+        return "all processes work on the same one"
+    return "the first has ended" if first.trainer is None else against_stacking(first.trainer)
 
 
 def start_members(runs: Sequence[tuple[RunConfig, Invocation]]) -> list[Member]:

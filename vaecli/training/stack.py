@@ -23,21 +23,21 @@ STACK_BELOW = 1e8  # floating-point operations of one run's step from which stac
 States = dict[str, Tensor]  # of the random number generators of a run
 
 
-def stacking_helps(trainer: Trainer) -> bool:
-    """Whether a stack of such runs is faster than one after another, because a step is mostly overhead.
+def against_stacking(trainer: Trainer) -> str | None:
+    """Why such runs are not trained as a stack; None if that is faster, because a step is mostly overhead.
 
     Only for optimizers that treat every weight alike, and without checkpoint.every_seconds and accumulate.
     """
     update, plan = trainer.update, trainer.plan
     draws = plan.batch_size * update.objective.n_samples * update.objective.k
     operations = 6 * draws * sum(p.numel() for p in trainer.model.parameters())
-    own = type(update.passes) is Passes  # its batches are neither shared by processes nor computed in parts
-    return (
-        own
-        and operations < STACK_BELOW
-        and type(update.optimizer) in (Adam, AdamW, SGD)
-        and plan.checkpoint_seconds is None
-    )
+    if type(update.passes) is not Passes:
+        return "the batches of each are computed in parts (accumulate), or by a class of your own"
+    if type(update.optimizer) not in (Adam, AdamW, SGD):
+        return f"the optimizer {type(update.optimizer).__name__} does not train several at once"
+    if plan.checkpoint_seconds is not None:
+        return "checkpoint.every_seconds saves each at its own time"
+    return "their steps are so large that several at once would not be faster" if operations >= STACK_BELOW else None
 
 
 class Stack:

@@ -35,6 +35,7 @@ def latents_in_use(setup: TrainingSetup) -> tuple[Summary, str, bool]:
     if 4 * active >= dim and active >= min(2, dim):
         strong = active if kl is None else int((kl >= LEAST_KL).sum())
         hint = f", {strong} of them with a KL of {LEAST_KL} or more" if strong < active else ""
+        hint = hint if strong else f", but only slightly: none of them has a KL of {LEAST_KL} or more"
         return entries, f"{active} of {dim} latents are used{hint}", False
     few = f"only {active} of {dim} latents {'is' if active == 1 else 'are'} used" if active else "no latent is used"
     short = len(setup.splits.train) * setup.config.n_epochs < MIN_OBSERVATIONS
