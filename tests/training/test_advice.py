@@ -72,6 +72,14 @@ def test_used_latents_are_counted_in_the_end(tmp_path: Path) -> None:
     assert "no latent is used (posterior collapse)" in done.stdout
 
 
+def test_a_collapsed_latent_that_is_drawn_is_called_so(tmp_path: Path) -> None:
+    words = ("dataset=digits", "epochs=30", "latent_dim=9", "architecture.hidden=[8]", "objective=beta_vae",
+             "objective.kl_weight=1000", "output=run")  # fmt: skip
+    assert "no latent is used" in called("train", *words, cwd=tmp_path).stdout
+    done = called("traverse", "run=run", cwd=tmp_path)
+    assert "8 of 9 latents not drawn (KL below 0.1, as of the one drawn)" in done.stdout
+
+
 def test_latents_that_are_hardly_used_are_not_counted_as_strong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

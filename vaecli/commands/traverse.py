@@ -82,7 +82,8 @@ def choose(run: Run, split: Split, config: Config, most: int) -> Shown:
     used = order if config.dims else [dim for dim in order if says[dim] >= least] or order[:1]
     left_out = []
     if len(used) < len(order):
-        left_out.append(f"{len(order) - len(used)} of {len(order)} latents not drawn ({name} below {least:g})")
+        below = f"{name} below {least:g}{', as of the one drawn' * bool(says[used[0]] < least)}"
+        left_out.append(f"{len(order) - len(used)} of {len(order)} latents not drawn ({below})")
     if len(used) > most:
         left_out.append(f"the first {most} of {len(used)}")
     dims = used[:most]
