@@ -1,15 +1,17 @@
 """What a training step costs with each decoder, posterior, prior, objective and architecture, one changed at a time.
 
-    python benchmarks/speed_options.py DATA [ROUNDS] [STEPS]
+    python benchmarks/speed_options.py DATA [ROUNDS] [STEPS] [WORDS ...]
 
 DATA is the folder that holds MNIST/raw. Everything else is the MNIST MLP of benchmarks/speed.py (784-400-20, batches
 of 128, L=1). Processor time on one thread, medians over rounds of STEPS steps in which all options take turns; each
 step is recorded, as in a run of its usual length, and eager beside it. Options that refuse grey values train on binary
-ones.
+ones. WORDS, joined by + if there are several, are measured in place of every option: precision=bf16+samples=5. With
+OMP_NUM_THREADS above 1, that many threads are timed by the clock.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from vaecli.training.api import composed
 from vaecli.training.together import Member
 
 GROUPS = ("decoder", "posterior", "prior", "objective", "architecture")
+NOT_HERE = ("auto", "columns")  # columns: for tables
 WIDTHS = ("architecture.hidden=[400]", "architecture.activation=relu")
 WORDS = ("dataset=mnist", "dataset.val_size=0", "dataset.limit=2560", "optimizer=adam", "batch_size=128", "device=cpu",
          "epochs=10", "images.every_epochs=10")  # fmt: skip
@@ -48,8 +51,9 @@ def pair(data: str, option: str) -> tuple[Any, Any]:
     """The trainers of an option, recorded and eager."""
     decoder = () if option.startswith("decoder=") else ("decoder=bernoulli",)
     widths = () if option.startswith("architecture=") and option != "architecture=mlp" else WIDTHS
+    given = (*WORDS, *widths, f"dataset.root={data}", *decoder, *option.split("+"))
     for binarize in ("none", "threshold"):
-        all_words = (*WORDS, *widths, f"dataset.root={data}", *decoder, option, f"dataset.binarize={binarize}")
+        all_words = (*given, f"dataset.binarize={binarize}")
         try:
             return trainer((*all_words, "compile=auto")), trainer((*all_words, "compile=false"))
         except UserError as error:
@@ -58,20 +62,22 @@ def pair(data: str, option: str) -> tuple[Any, Any]:
 
 
 def seconds(one: Any, steps: int) -> float:
-    """Processor time of so many steps on batches of the training data."""
+    """Processor time (of several threads, time) of so many steps on batches of the training data."""
     split = one.splits.train
     order = torch.randperm(len(split))
     batches = [split.observations(rows) for rows in split.gathered(order, 128) if len(rows) == 128][:steps]
-    started = time.process_time()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    started = clock()
     for i in range(steps):
         one.train_step(batches[i % len(batches)])
-    return time.process_time() - started
+    return clock() - started
 
 
-def main(data: str, rounds: str = "5", steps: str = "10") -> None:
-    torch.set_num_threads(1)
+def main(data: str, rounds: str = "5", steps: str = "10", *chosen: str) -> None:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     execution.RECORD_FROM = 1
-    names = [f"{group}={name}" for group in GROUPS for name in groups()[group] if name != "auto"]
+    names = [f"{group}={name}" for group in GROUPS for name in groups()[group] if name not in NOT_HERE]
+    names = list(chosen) or names
     with tempfile.TemporaryDirectory() as place, chdir(place):
         pairs = {}
         for name in ["objective=elbo", *(name for name in names if name != "objective=elbo")]:

@@ -25,6 +25,7 @@ from table_data import LATENTS, SHARES, cells, mixed, table
 from torch import nn
 
 SEEN = 150_000  # observations that each training sees
+WORDS: list[str] = []  # that every training gets too
 PRIORS = ("standard_normal", "mixture", "flow")
 for name in ("train", "impute", "sample", "fit_prior", "alarm", "evaluate"):  # once, for all the processes forked below
     importlib.import_module(f"vaecli.commands.{name}")
@@ -50,7 +51,7 @@ def train(rows: pd.DataFrame, folder: Path, latents: int, *words: str) -> None:
     path = folder.with_suffix(".csv")
     rows.to_csv(path, index=False)
     vae("train", "dataset=arrays", f"dataset.path={path}", f"latent_dim={latents}", f"epochs={SEEN // len(rows)}",
-        "images.every_epochs=100000", "device=cpu", f"output={folder}", *words)  # fmt: skip
+        "images.every_epochs=100000", "device=cpu", f"output={folder}", *words, *WORDS)  # fmt: skip
 
 
 def rows(name: str, seed: int, folder: Path, priors: Sequence[str] = PRIORS) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """How well tables are modelled: gaps filled, rows sampled, odd rows found, counts. Through the command line.
 
-python benchmarks/tables.py PART [SEED ...]      medians over the seeds (default: 0 1 2 3 4)
+python benchmarks/tables.py PART [SEED ...] [WORD ...]      medians over the seeds (default: 0 1 2 3 4)
 
 PART: breast_cancer | wine | diabetes | mixed       gaps filled and rows sampled
       breast_cancer_gaps | wine_gaps | ...          the gaps alone
@@ -8,6 +8,8 @@ PART: breast_cancer | wine | diabetes | mixed       gaps filled and rows sampled
                         temporary folder
       alarms | counts
       scvi              the model of scvi-tools on the counts; needs a Python that has scvi-tools too
+
+WORD: typed to each training too, as in objective=iwae
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+import table_parts
 from table_parts import alarms, counts, rows, scvi, synthesizers
 
 TABLES = ("breast_cancer", "wine", "diabetes", "mixed")
@@ -42,4 +45,5 @@ def main(part: str, seeds: list[int]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in PARTS:
         sys.exit(__doc__)
-    main(sys.argv[1], [int(word) for word in sys.argv[2:]] or [0, 1, 2, 3, 4])
+    table_parts.WORDS.extend(word for word in sys.argv[2:] if "=" in word)
+    main(sys.argv[1], [int(word) for word in sys.argv[2:] if "=" not in word] or [0, 1, 2, 3, 4])
