@@ -53,9 +53,9 @@ def pair(data: str, option: str) -> tuple[Any, Any]:
     widths = () if option.startswith("architecture=") and option != "architecture=mlp" else WIDTHS
     given = (*WORDS, *widths, f"dataset.root={data}", *decoder, *option.split("+"))
     for binarize in ("none", "threshold"):
-        all_words = (*given, f"dataset.binarize={binarize}")
+        all_words = (f"dataset.binarize={binarize}", *given)
         try:
-            return trainer((*all_words, "compile=auto")), trainer((*all_words, "compile=false"))
+            return trainer(("compile=auto", *all_words)), trainer((*all_words, "compile=false"))
         except UserError as error:
             reason = error
     raise reason
