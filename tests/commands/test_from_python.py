@@ -83,6 +83,21 @@ def test_log_prob_is_that_of_evaluate(table: vaecli.Run, frame: pd.DataFrame, tm
         np.testing.assert_allclose(table.log_prob(frame.to_numpy(), k=50), -scores["nll"], rtol=1e-4)
 
 
+def test_observations_are_those_that_evaluate_scores(table: vaecli.Run, frame: pd.DataFrame, tmp_path: Path) -> None:
+    x = table.observations("test", 3)
+    assert table.observations().shape[1:] == (3,)
+    np.testing.assert_array_equal(x, table.observations()[:3])
+    assert all(np.isclose(frame.to_numpy(), row, rtol=1e-6).all(1).any() for row in x)
+    done = called("evaluate", f"run={table.folder}", "limit=3", "k=50", "scores=true", "output=e.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "e.scores.npz") as scores:
+        np.testing.assert_allclose(table.log_prob(x, k=50), -scores["nll"], rtol=1e-4)
+    with pytest.raises(vaecli.UserError, match="split"):
+        table.observations("testing")
+    with pytest.raises(vaecli.UserError, match="n=0"):
+        table.observations("test", 0)
+
+
 def test_a_frame_goes_by_position_where_the_data_have_no_names(tmp_path: Path) -> None:
     x = np.random.default_rng(1).random((60, 4))
     np.save(tmp_path / "x.npy", x)

@@ -20,13 +20,13 @@ from vaecli.datasets.split import Split
 from vaecli.models.build import check_scale
 from vaecli.models.inference import evaluating, inference_batch_size
 from vaecli.models.load import Run as LoadedRun
-from vaecli.models.load import load_run
+from vaecli.models.load import load_run, load_split
 from vaecli.models.vae import VAE
 from vaecli.objectives.elbo import ELBO
 from vaecli.utils.errors import UserError
 from vaecli.utils.schema import check_value
 from vaecli.utils.text import plural
-from vaecli.utils.types import NonNegativeFloat, PositiveInt
+from vaecli.utils.types import NonNegativeFloat, Part, PositiveInt
 
 Kind = Callable[[Tensor, Sequence[str]], Any]  # converts a tensor, with its columns' names, to the kind of the input
 
@@ -91,6 +91,14 @@ class Run:
         """The names of a table's columns; x_1, x_2 ... if the data have none."""
         names, n = self._loaded.dataset.names, math.prod(self.x_shape)
         return list(names) if names and len(names) == n else numbered("x", n)
+
+    def observations(self, split: Part = "test", n: int | None = None) -> np.ndarray:
+        """The first n observations of a split of the run's data, or all: train, val or test, (N, *x_shape)."""
+        check_value("split", split, Part)
+        whole = load_split(self._loaded, split)
+        x = whole.batch(slice(None if n is None else check_value("n", n, PositiveInt)))
+        found: np.ndarray = x.cpu().numpy()
+        return found
 
     def encode(self, x: Any, scale: bool = False, grad: bool = False) -> Any:
         """The means of q(z|x), (N, D); with `scale` a pair of them and the standard deviations."""
