@@ -9,6 +9,7 @@ import scipy.stats
 import torch
 from support.linear import Linear
 
+from vaecli.analysis import odd_rows
 from vaecli.analysis.odd_rows import (
     benjamini_hochberg,
     columns_given_others,
@@ -84,3 +85,13 @@ def test_few_alarms_where_gaps_have_the_same_source() -> None:
     gaps = torch.rand(200, 80, 5, generator=rng) < 0.15
     x = torch.where(gaps, torch.nan, 0.5)
     assert sum(unlike_gaps(one[:50], one[50:]) is not None for one in x) <= 3  # 3 standard errors: 0.5 are expected
+
+
+def test_a_constant_column_is_exactly_as_likely_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = torch.tensor([[1.0, 4e-17], [2.0, 0.0], [0.5, -4e-17], [1.5, torch.nan]], dtype=torch.float64)
+    monkeypatch.setattr(odd_rows, "columns_given_others", lambda *rest: given)
+    none = torch.zeros(2, 2)
+    found = odd_rows.excess_surprisal(None, none, none, 1)  # type: ignore[arg-type]
+    assert found[0].tolist() == [1.0, 0.0]
+    assert found[1, 0] == 0
+    assert found[1, 1].isnan()

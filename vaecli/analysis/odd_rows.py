@@ -82,7 +82,8 @@ def excess_surprisal(
     (N, d): -log p(x_j | the others) minus its mean over the usual rows; NaN where x_j is missing.
     """
     both = columns_given_others(model, torch.cat([usual, x]), k, seed, tick)
-    return both[: len(usual)].nanmean(0) - both[len(usual) :]
+    excess = both[: len(usual)].nanmean(0) - both[len(usual) :]
+    return excess.where(excess.abs() > ROUNDING, 0 * excess)  # exactly 0 in constant columns
 
 
 def columns_given_others(model: VAE, x: Tensor, k: int, seed: int = 0, tick: Tick = lambda n: None) -> Tensor:
