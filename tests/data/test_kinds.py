@@ -40,6 +40,7 @@ RULE: dict[str, tuple[Any, ColumnKind]] = {
     "people": (RNG.integers(0, 10**8, N) * 0 + RNG.integers(1, 10**8, N), ColumnKind("positive", whole=True)),
     "change": (RNG.integers(-50, 50, N), ColumnKind("real", whole=True)),
     "same": (np.full(N, 3.5), ColumnKind("constant", low=3.5)),
+    "share of rent": (np.linspace(0.2, 0.7, N), ColumnKind("interval", low=0, high=1)),
 }
 
 
@@ -52,6 +53,16 @@ def found(values: Any, name: str = "x", texts: Any = None, **asked: str) -> Colu
 def test_the_rule(name: str) -> None:
     values, expected = RULE[name]
     assert found(values, name) == expected
+
+
+@pytest.mark.parametrize("name", ["pct", "PCT", "fat_pct", "pct_fat", "pct1", "fatPct", "pctFat", "fat-pct", "Percent"])
+def test_names_that_say_percent(name: str) -> None:
+    assert found(np.linspace(10, 40, N), name).kind == "interval"
+
+
+@pytest.mark.parametrize("name", ["pctures", "upct", "fat"])
+def test_names_that_do_not_say_percent(name: str) -> None:
+    assert found(np.linspace(10, 40, N), name).kind == "positive"
 
 
 def test_text_is_binary_or_a_category() -> None:

@@ -196,6 +196,7 @@ REFUSED = [
     ("sample run", "run: expected key=value"),
     ("reconstruct run=RUN n=0", "n=0: should be greater than 0"),
     ("reconstruct run=RUN draws=0", "draws=0: should be greater than 0"),
+    ("compare run=RUN", "expected two runs or more, as in run=[A,B]"),
     ("reconstruct run=[RUN,nowhere]", "run=nowhere: there is no such folder"),
     ("reconstruct run=RUN mode=median", "mode=median: should be 'mean' or 'draw'"),
     ("reconstruct run=RUN split=val indices=[200]", "indices=200: beyond the data; split=val has 200 observations"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -45,6 +45,12 @@ class Config(ScoreKeys):
     ALSO = (".csv", ".png")
     run: list[str]  # type: ignore[assignment]
     seeds: list[int] = field(init=False, default_factory=list)  # in both folders of several seeds; []: single runs
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        if isinstance(values["run"], str):
+            raise UserError(f"run={values['run']}: expected two runs or more, as in run=[A,B]")
+        return super().checked(values)
 
     def load(self) -> list[Run]:
         """Different runs on the same data, of which the first one's are scored.

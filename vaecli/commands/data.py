@@ -117,10 +117,10 @@ def with_refused(reading: Reading, refused: Sequence[RefusedColumns]) -> Reading
 def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> Iterator[str]:
     """What is printed below the first lines: columns, labels, and the first rows."""
     for key, file in reading.files.items():
-        if len(reading.files) > 1:
+        lines = [*columns(file), *left_out(file)]
+        if lines and len(reading.files) > 1:
             yield from ["", f"{key}: {file.path}"]
-        yield from columns(file)
-        yield from left_out(file)
+        yield from lines
     all_labels = [file.labels for file in reading.files.values()] + [reading.labels]
     for labels in filter(None, all_labels):
         yield from ["", str(labels)]
@@ -128,8 +128,9 @@ def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> It
         lines = [[name, f"{n:,}"] for name, n in list(counts.items())[:MAX_LISTED]]
         yield from aligned(lines, right=(1,))
         yield from more(len(counts))
-    low, high, _ = splits.train.range
-    yield from ["", f"training observations go from {low:g} to {high:g}"]
+    if not any(dataset.categories or ()):  # otherwise some numbers are codes of texts
+        low, high, _ = splits.train.range
+        yield from ["", f"training observations go from {low:g} to {high:g}"]
     if rows and len(splits.train.x_shape) == 1:
         yield from ["", *first_rows(dataset, splits, rows)]
 

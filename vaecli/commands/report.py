@@ -123,7 +123,7 @@ def fit_table(run: Run, fits: list[ColumnFit]) -> Table:
     for i, (name, fit) in enumerate(zip(run.dataset.names or (), fits, strict=True)):
         texts = (run.dataset.categories or [None] * len(fits))[i]
         spreads = (
-            [f"{len(texts)} categories"] * 2
+            [f"{len(texts)} {'category' if len(texts) == 1 else 'categories'}"] * 2
             if texts
             else [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in (fit.data, fit.samples)]
         )

@@ -25,7 +25,8 @@ LARGEST_COUNT = 1e6  # larger whole numbers are amounts rather than counts
 NEAR_ZERO = 1 / 3  # largest ratio of lowest value to mean of counts; above, whole numbers are amounts
 NUMBERS = ("real", "positive", "interval")  # kinds whose values may have decimals
 NEAR = 0.05  # an interval from 0 to 1 has values so close to 0 and to 1
-PERCENT = re.compile(r"%|percent|\bpct\b", re.IGNORECASE)
+SHARE = re.compile(r"share|fraction|proportion|probability", re.IGNORECASE)
+PERCENT = re.compile(r"%|(?i:percent)|(?<![A-Za-z])(?i:pct)(?![a-z])|Pct(?![a-z])")  # fat_pct, pctFat, fatPct
 
 
 class Found(NamedTuple):
@@ -107,6 +108,8 @@ def by_rule(values: Values) -> Found:
     low, high = f"{values.low:.4g}", f"{values.high:.4g}"
     if values.low >= 0 and values.high <= 1 and values.low <= NEAR and values.high >= 1 - NEAR:
         return interval(values, 0.0, 1.0, f"from {low} to {high}: shares of 1")
+    if SHARE.search(values.name) and values.low >= 0 and values.high <= 1:
+        return interval(values, 0.0, 1.0, f"from {low} to {high}, and the name says shares of 1")
     if PERCENT.search(values.name) and values.low >= 0 and values.high <= 100:
         return interval(values, 0.0, 100.0, f"from {low} to {high}, and the name says percent")
     if values.low >= 0:
