@@ -117,10 +117,10 @@ def with_refused(reading: Reading, refused: Sequence[RefusedColumns]) -> Reading
 def in_full(dataset: Dataset, reading: Reading, splits: Splits, rows: int) -> Iterator[str]:
     """What is printed below the first lines: columns, labels, and the first rows."""
     for key, file in reading.files.items():
-        lines = [*columns(file), *left_out(file)]
-        if lines and len(reading.files) > 1:
+        shown = [*columns(file), *left_out(file)]
+        if shown and len(reading.files) > 1:
             yield from ["", f"{key}: {file.path}"]
-        yield from lines
+        yield from shown
     all_labels = [file.labels for file in reading.files.values()] + [reading.labels]
     for labels in filter(None, all_labels):
         yield from ["", str(labels)]
