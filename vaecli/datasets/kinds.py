@@ -109,9 +109,9 @@ def by_rule(values: Values) -> Found:
     if values.low >= 0 and values.high <= 1 and values.low <= NEAR and values.high >= 1 - NEAR:
         return interval(values, 0.0, 1.0, f"from {low} to {high}: shares of 1")
     if SHARE.search(values.name) and values.low >= 0 and values.high <= 1:
-        return interval(values, 0.0, 1.0, f"from {low} to {high}, and the name says shares of 1")
+        return interval(values, 0.0, 1.0, f"from {low} to {high}, named as shares of 1")
     if PERCENT.search(values.name) and values.low >= 0 and values.high <= 100:
-        return interval(values, 0.0, 100.0, f"from {low} to {high}, and the name says percent")
+        return interval(values, 0.0, 100.0, f"from {low} to {high}, named as percent")
     if values.low >= 0:
         return positive(values, f"from {low} to {high}")
     return Found(ColumnKind("real"), f"from {low} to {high}")
