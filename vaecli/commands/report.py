@@ -29,7 +29,7 @@ from vaecli.utils.errors import UserError
 from vaecli.utils.files import replace_text
 from vaecli.utils.memory import check_memory
 from vaecli.utils.progress import Countdown
-from vaecli.utils.text import figure
+from vaecli.utils.text import categories, figure
 from vaecli.utils.types import PositiveInt, Seed
 from vaecli.utils.version import __version__
 
@@ -123,7 +123,7 @@ def fit_table(run: Run, fits: list[ColumnFit]) -> Table:
     for i, (name, fit) in enumerate(zip(run.dataset.names or (), fits, strict=True)):
         texts = (run.dataset.categories or [None] * len(fits))[i]
         spreads = (
-            [f"{len(texts)} {'category' if len(texts) == 1 else 'categories'}"] * 2
+            [categories(len(texts))] * 2
             if texts
             else [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in (fit.data, fit.samples)]
         )

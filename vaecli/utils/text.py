@@ -29,6 +29,11 @@ def plural(n: int, noun: str, end: str = "s") -> str:
     return f"{n:,} {noun}{end if n != 1 else ''}"
 
 
+def categories(n: int) -> str:
+    """`1 category`, `2 categories`."""
+    return f"{n:,} categor{'ies' if n != 1 else 'y'}"
+
+
 def printable_lines(text: str) -> str:
     """`text` of several lines, each of them printable."""
     return "\n".join(map(printable, text.split("\n")))
