@@ -77,8 +77,8 @@ class Columns(NamedTuple):
     def own_units(self) -> list[str]:
         """0 and a step of 1 in standard units, in the columns' own units, as in 5.84 ± 0.83; how many categories."""
         units = [f"{short_number(m, s)} ± {short_number(s, s)}" for m, s in zip(self.mean, self.scale, strict=True)]
-        texts = self.texts or [None] * len(units)
-        return [unit if known is None else text.categories(len(known)) for unit, known in zip(units, texts, strict=True)]
+        pairs = zip(units, self.texts or [None] * len(units), strict=True)
+        return [unit if known is None else text.categories(len(known)) for unit, known in pairs]
 
     def own_value(self, i: int, standard: float) -> str:
         """A value of the i-th column in its own units, or its category."""
