@@ -42,11 +42,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_odd_rows_are_flagged_with_their_columns(run: Path, tmp_path: Path) -> None:
     x = rows(40, 1)
-    x[3, 3], x[7, 1] = 9.0, -x[7, 1] + 8  # one column alone is far off; two columns contradict each other
+    x[3, 3], x[7, 1] = 90.0, -x[7, 1] + 8  # one column alone is far off; two columns contradict each other
     new = write(tmp_path / "new.csv", x)
     done = called("alarm", f"run={run}", f"input={new}", "rate=0.02", "k=100", "output=odd.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "compared with 180 rows that were not trained on" in done.stdout
+    assert "of 40 rows have a Pareto k above 0.5: their log p(x) is less accurate" in done.stdout
     table = read(tmp_path / "odd.csv")
     assert [row["row"] for row in table] == [str(i) for i in range(40)]
     flagged = {int(row["row"]) for row in table if row["flagged"] == "1"}

@@ -215,7 +215,7 @@ def test_a_command_is_found_by_its_two_files(digits_run: Path, tmp_path: Path) -
     done = vae("count", f"run={digits_run}")
     assert done.stdout == f"wrote {digits_run / 'latents.txt'}\n"
     wrong = vae("count", f"run={digits_run}", "output=a.csv", code=1)
-    assert wrong.stderr == "error: output=a.csv: the name ends in .csv, but .txt is written; change name or format\n"
+    assert wrong.stderr == "error: output=a.csv: the name ends in .csv, but .txt is written; change the name\n"
 
 
 def test_tab_is_quick(place: Path, measured: Callable[[str], None]) -> None:

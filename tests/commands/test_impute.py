@@ -79,6 +79,8 @@ def test_gaps_are_filled_and_nothing_else(folder: Path) -> None:
     assert np.std(numbers) < 0.8 * np.std([float(row["score"]) for row in truth])
     first, second = ((folder / f"filled.{i}.csv").read_text() for i in (1, 2))
     assert first != second
+    vae(folder, "impute", "run=run", "input=gaps.csv", "output=alone.csv", "k=200")
+    assert (folder / "alone.csv").read_bytes() == (folder / "filled.csv").read_bytes()
 
 
 def test_parquet_becomes_text_and_text_parquet(folder: Path) -> None:

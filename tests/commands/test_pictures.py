@@ -100,6 +100,7 @@ def test_a_picture_of_a_long_file_is_quick_and_small(cancer: Path, tmp_path: Pat
     args = ("reconstruct", f"run={cancer}", f"input={cancer.parent / 'cancer.csv'}")
     done = called(*args, "output=ten.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "drew the first 10 of 569; format=npz writes them all" in done.stdout
     assert "│ 9 " in done.stdout
     assert "│ 10 " not in done.stdout
     before = cpu_seconds()

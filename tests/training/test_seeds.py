@@ -11,12 +11,15 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import ttest_1samp
 from support.runs import SMALL, assert_same, lines, train
 from support.thinned import every
 from torch import Tensor
 
+from vaecli.commands._seed_pairs import verdict
 from vaecli.commands.runs import together
 from vaecli.runs import checkpoint
 from vaecli.runs.find import find_run
@@ -192,3 +195,17 @@ def test_spread_is_that_of_a_sample() -> None:
     assert found.std == pytest.approx((10 / 3) ** 0.5)
     assert found.stderr == pytest.approx((10 / 12) ** 0.5)
     assert str(found) == "3.00 ± 0.91 (standard deviation 1.8) over 4 seeds"
+
+
+@pytest.mark.parametrize("n", [2, 3, 16])
+def test_the_verdict_on_two_settings_is_that_of_a_t_test(n: int) -> None:
+    rng, seen = np.random.default_rng(n), set()
+    for shift in (-4, -1, 0, 1, 4, 40):
+        x = rng.normal(shift, 1, n)
+        found = verdict(spread(x.tolist()))
+        seen.add(found)
+        if ttest_1samp(x, 0).pvalue > 0.05:
+            assert found == "not clearly better or worse"
+        else:
+            assert found == ("better" if x.mean() > 0 else "worse")
+    assert {"better", "not clearly better or worse"} <= seen

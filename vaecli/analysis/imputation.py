@@ -124,17 +124,18 @@ def impute(
     codes = torch.tensor([one.kind in CODED for one in kinds] if kinds else [False] * x.shape[1], device=x.device)
     if not len(x):
         return Cells(*(torch.zeros(shape) for shape in [x.shape] * 4 + [(complete, *x.shape), (0,)]))
+    chooser = torch.Generator(x.device).manual_seed(seed)  # of its own, so that `complete` changes no other figure
     with evaluating(model, seed):
         for rows in x.split(max(1, AT_ONCE // k)):
             found = conditional(model, rows, k)
-            parts.append(cells(found, codes, coverage, complete))
+            parts.append(cells(found, codes, coverage, complete, chooser))
             tick(len(rows))
     each = {name: [getattr(part, name).cpu() for part in parts] for name in Cells._fields}
     return Cells(**{name: torch.cat(values, 1 if name == "complete" else 0) for name, values in each.items()})
 
 
-def cells(found: Conditional, codes: Tensor, coverage: float, complete: int) -> Cells:
-    """The summary of weighted draws; codes: (d,), which columns are categories."""
+def cells(found: Conditional, codes: Tensor, coverage: float, complete: int, chooser: torch.Generator) -> Cells:
+    """The summary of weighted draws; codes: (d,), which columns are categories; chooser: of the completed rows."""
     w = found.weights.to(found.x.dtype)
     mean = (w.unsqueeze(-1) * found.mean).sum(0)
     best, probability = most_likely(found.x, w, codes)
@@ -142,7 +143,7 @@ def cells(found: Conditional, codes: Tensor, coverage: float, complete: int) -> 
     nothing = torch.full_like(mean, torch.nan)
     chosen = torch.zeros(0, len(mean), dtype=torch.int64, device=w.device)
     if complete:
-        chosen = torch.multinomial(found.weights.T.float(), complete, replacement=True).T
+        chosen = torch.multinomial(found.weights.T.float(), complete, replacement=True, generator=chooser).T
     completed = found.x.gather(0, chosen.unsqueeze(-1).expand(-1, -1, found.x.shape[-1]))
     return Cells(
         torch.where(codes, best, mean), torch.where(codes, nothing, low), torch.where(codes, nothing, high),

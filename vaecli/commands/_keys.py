@@ -66,7 +66,9 @@ class RunKeys(Keys):
                 raise UserError(f"output={self.output}: this command writes no file; leave output out")
             return runs
         default = self.home(runs) / self.file_name
-        self.target = check_output(expanded(self.output) if self.output else default, default.suffix.removeprefix("."))
+        remedy = "change name or format" if hasattr(self, "format") else "change the name"
+        named = expanded(self.output) if self.output else default
+        self.target = check_output(named, default.suffix.removeprefix("."), remedy)
         for target in self.targets:
             check_unread(target, self.sources(runs))
         return runs

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 from rich.table import Table
+from scipy.special import stdtrit
 
 from vaecli.analysis.pairs import Paired, paired
 from vaecli.commands._outputs import write_table
@@ -79,8 +80,15 @@ def report(pairs: Sequence[SeedPair], over: Spread, n: int, k: int) -> None:
         nll = [f"{value:.3f}" for value in one.nll]
         table.add_row(str(one.seed), *nll, f"{one.difference.mean:+.3f} ± {one.difference.stderr:.2g}")
     console.print(table)
-    better = "better" if over.mean >= 0 else "worse"
-    say(f"{second} is {better} than {first}: {over.mean:+.2f} ± {over.stderr:.2g} nats over {over.n} seeds", console)
+    how = f"{over.mean:+.2f} ± {over.stderr:.2g} nats over {over.n} seeds"
+    say(f"{second} is {verdict(over)} than {first}: {how}", console)
+
+
+def verdict(over: Spread) -> str:
+    """Better or worse by Student's t test of the mean at a level of 5 %."""
+    if abs(over.mean) <= over.stderr * stdtrit(over.n - 1, 0.975):
+        return "not clearly better or worse"
+    return "better" if over.mean > 0 else "worse"
 
 
 def difference(run: Run, pair: Paired) -> Difference:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vaecli.analysis.importance_sampling import importance_weighted
+from vaecli.analysis.importance_sampling import Scores, importance_weighted
 from vaecli.analysis.odd_rows import (
     USUAL,
     benjamini_hochberg,
@@ -22,6 +22,7 @@ from vaecli.analysis.odd_rows import (
     significant,
     unlike_gaps,
 )
+from vaecli.analysis.pareto import threshold
 from vaecli.commands._figures import write_figure
 from vaecli.commands._inputs import Observations, load_split, read_input
 from vaecli.commands._keys import InputKeys, source
@@ -63,6 +64,7 @@ class Flags(NamedTuple):
     scores: Tensor  # (N,)
     p: Tensor  # (N,)
     flagged: Tensor  # (N,), bool
+    pareto_k: Tensor  # (N,): how heavy the tail of the draws' weights is
 
 
 def main(config: Config, run: Run) -> Iterator[Path | Written]:
@@ -126,16 +128,17 @@ def rounded_up(value: float) -> float:
 
 def flag_rows(config: Config, run: Run, rest: Split, seen: Observations) -> Flags:
     """Score the reference rows and the file's rows in the same way, and compare."""
-    ordinary, scores = score(config, run, rest, "rows to compare with"), score(config, run, seen.split, "rows")
-    p = p_values(ordinary, scores)
+    rows = (rest, "rows to compare with"), (seen.split, "rows")
+    ordinary, found = (score(config, run, split, what) for split, what in rows)
+    p = p_values(-ordinary.nll, -found.nll)
     flagged = benjamini_hochberg(p, config.rate) if config.control == "fdr" else significant(p, config.rate)
-    return Flags(ordinary, scores, p, flagged)
+    return Flags(-ordinary.nll, -found.nll, p, flagged, found.pareto_k)
 
 
-def score(config: Config, run: Run, split: Split, what: str) -> Tensor:
-    """log p(x) (N,) from weighted draws."""
+def score(config: Config, run: Run, split: Split, what: str) -> Scores:
+    """log p(x) from weighted draws."""
     with Countdown(what, len(split) * config.k) as tick:
-        return -importance_weighted(run.model, split, config.k, seed=config.seed, tick=tick).nll
+        return importance_weighted(run.model, split, config.k, seed=config.seed, tick=tick)
 
 
 def surprisal_by_column(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
@@ -177,6 +180,10 @@ def remarks(config: Config, flags: Flags) -> Iterator[str]:
         if not flagged and least > 1:
             yield (f"with so few to compare with, control=fdr flags nothing unless {least:,} rows are odder than all "
                    "of them; control=rate judges each row by itself")  # fmt: skip
+    limit = threshold(config.k)
+    if limit is not None and (rough := int((flags.pareto_k > limit).sum())):
+        yield (f"{rough:,} of {rows:,} rows have a Pareto k above {limit:.2g}: their log p(x) is less accurate, and "
+               "usually too low; raise k. The bound on false alarms holds nevertheless")  # fmt: skip
     if flagged > EXPLAINED:
         yield f"only the {EXPLAINED:,} oddest of the flagged rows have figures for each column"
 

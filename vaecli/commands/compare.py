@@ -187,7 +187,8 @@ def picture(scored: Sequence[ScoredRun], split: Split, where: str) -> bytes:
     x = split.batch(index.to(split.device))
     rows = [(as_label(one.label), reconstruction(one.run, x)) for one in (first, other)]
     notes = [
-        f"{value:+.1f}{' nats' * (i == 0)}" for i, value in enumerate(other.against_first.difference[index].tolist())
+        f"{value:+.1f}{' nats' * (i == 0)}".replace("-", "\N{MINUS SIGN}")
+        for i, value in enumerate(other.against_first.difference[index].tolist())
     ]
     below = figure_array(run_view(first.run).reconstructions(x.cpu(), rows, notes))
     values = [one.against_first.difference.numpy() for one in scored[1:]]

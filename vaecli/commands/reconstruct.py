@@ -91,9 +91,8 @@ def main(config: Config, *runs: Run) -> Path:
         raise UserError("format=csv: holds one run and no draws; use format=npz")
     titled = column_titles(runs[0]) if config.format == "csv" else []
     view = config.view(runs[0])
-    most = view.most_observations(1 + len(runs) * (1 + (config.draws or 0))) if config.format == "png" else None
     every = observations(runs[0], config)
-    seen = select(every, "", most, None)
+    seen = select(every, "", most_drawn(config, view, len(runs)), None)
     several = PICTURE_DRAWS if config.format == "png" else TERMS_SAMPLES * len(seen.x)
     samples = max(LEAST_SAMPLES, min(TERMS_SAMPLES, several // max(len(seen.x), 1)))
     reconstructions = [reconstruct(run, seen.x, config.mode, config.seed, config.draws or 0, samples) for run in runs]
@@ -135,18 +134,26 @@ def expand(name: str) -> list[str]:
 
 
 def observations(run: Run, config: Config) -> Observations:
-    """Those asked for; by default DEFAULT_DRAWN in a picture and all in a file."""
-    n = DEFAULT_DRAWN if config.n is None and config.format == "png" else config.n
+    """Those asked for; by default DEFAULT_DRAWN of a split in a picture, else all."""
     if config.rows is not None:
         split, called = observed(run, config.split, config.input, config.rows)
         with evaluating(run.model, config.seed):
             x = split.batch(slice(0, len(split)))
         rows = range(len(split)) if split.rows is None else split.rows.tolist()
         every = Observations(x, split.y, [str(i) for i in rows], split.rows, called)
-        return select(every, f"rows={config.rows}", n, config.indices)
+        return select(every, f"rows={config.rows}", config.n, config.indices)
     if config.input is None:
+        n = DEFAULT_DRAWN if config.n is None and config.format == "png" else config.n
         return split_observations(run, config.split, n, config.indices, config.seed)
-    return select(read_input(run, config.input), f"input={config.input}", n, config.indices)
+    return select(read_input(run, config.input), f"input={config.input}", config.n, config.indices)
+
+
+def most_drawn(config: Config, view: View, runs: int) -> int | None:
+    """How many of the observations asked for are drawn; None: all, since a file other than a picture has them all."""
+    if config.format != "png":
+        return None
+    most = view.most_observations(1 + runs * (1 + (config.draws or 0)))
+    return min(DEFAULT_DRAWN, most or DEFAULT_DRAWN) if config.n is None and config.indices is None else most
 
 
 def reconstruct(

@@ -46,7 +46,8 @@ class Config(Keys):
     def prepare(self) -> list[Any]:
         self.target = None
         if self.output is not None:
-            self.target = check_output(expanded(self.output), "txt" if self.format == "table" else self.format)
+            self.target = check_output(expanded(self.output), "txt" if self.format == "table" else self.format,
+                                       "change name or format")  # fmt: skip
         return []
 
 

@@ -18,7 +18,7 @@ class UserError(Exception):
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """`; did you mean X?` for the candidate closest to `word`, or nothing where none is close."""
     candidates = list(candidates)
-    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     last = word.rsplit(".", 1)[-1]  # a key that was given without its group: sigma for decoder.sigma
     close = close or [c for c in candidates if c.rsplit(".", 1)[-1] == last]
     return f"; did you mean {printable(close[0])}?" if close else ""

@@ -165,11 +165,11 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def check_output(path: Path, suffix: str) -> Path:
+def check_output(path: Path, suffix: str, remedy: str = "change the name") -> Path:
     """`path`, if a file with the suffix `suffix` ("png") can be written there; UserError otherwise."""
     if path.suffix.lower().removeprefix(".") in FORMATS - {suffix}:
         wrong = f"the name ends in {path.suffix}, but .{suffix} is written"
-        raise UserError(f"output={path}: {wrong}; change name or format")
+        raise UserError(f"output={path}: {wrong}; {remedy}")
     if path.is_dir():
         raise UserError(f"output={path}: is a folder; expected the name of a file")
     check_writable(path.parent)
