@@ -126,7 +126,10 @@ def test_samples_given_some_columns(folder: Path) -> None:
     [
         (("sample", "given={old:1}"), "given: there is no column old"),
         (("sample", "given={sex:other}"), "given: column sex: other is not one of its categories (female, male)"),
-        (("sample", "given={income:-3}"), "given: column income: -3 in row 1 should be above 0"),
+        (("sample", "given={income:-3}"), "given: column income: -3 should be above 0, as in the run's data\n"),
+        (("sample", "given={age:inf}"), "given: column age: inf is not a number"),
+        (("sample", "given={age:null}"), "given: column age: null: expected one value; leave out what is not known"),
+        (("sample", "given={sex:true}"), "given: column sex: true is not one of its categories (female, male)"),
         (("sample", "given={age:x}"), "given: column age: x is not a number"),
         (("sample", "given={age:40}", "mode=mean"), "leave z, mode and temperature out"),
         (("impute", "input=run/config.yaml"), "input=run/config.yaml: expected a"),

@@ -292,16 +292,18 @@ def test_every_command_reads_such_a_run(folder: Path) -> None:
         ({"country": "FR"}, "column country: 'FR' in row 1 is not one of the run's categories (IT)"),
         (
             {"age": "old"},
-            "column age: 1 of 30 cells is not a number: 'old' in row 1; the column holds numbers: correct",
+            "column age: 1 of 30 cells is not a number: 'old' in row 1; in the data trained on they are",
         ),
-        ({"income": "2024-05-01"}, "column income: 1 of 30 cells is not a number: '2024-05-01' in row 1; the column"),
+        ({"income": "2024-05-01"}, "column income: 1 of 30 cells is not a number: '2024-05-01' in row 1; in the"),
+        ({"age": ["old", "young"] * 15}, "column age: not all numbers, but 'old' in row 1; in the data trained on"),
+        ({"income": [True, False] * 15}, "column income: "),
         ({"stars": 7}, "column stars: '7' in row 1 is not one of the run's categories (1, 2, 3, 4, 5)"),
     ],
 )
 def test_what_the_run_never_saw_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
     table = people(30)
     for name, value in change.items():
-        table[name][0] = value
+        table[name] = value if isinstance(value, list) else [value, *table[name][1:]]
     write(folder / "new.csv", table)
     done = called("encode", "run=run", "input=new.csv", "output=n.npz", cwd=folder)
     assert done.returncode == 1

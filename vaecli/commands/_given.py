@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -14,7 +15,7 @@ from vaecli.models.load import Run
 from vaecli.utils.errors import UserError, nearest
 from vaecli.utils.schema import as_typed
 
-Given = Mapping[str, str | bool | float]  # values by the names of columns, categories as texts
+Given = Mapping[str, object]  # values by the names of columns, categories as texts
 
 
 def given_row(run: Run, given: Given) -> Tensor:
@@ -30,19 +31,26 @@ def given_row(run: Run, given: Given) -> Tensor:
         j = list(names).index(str(name))
         x[0, j] = number_of(name, value, (run.dataset.categories or [None] * len(names))[j])
     if kinds is not None:
-        check_possible("given", x, names, kinds)
+        check_possible("given", x, names, kinds, rows=False)
     return x.to(run.device)
 
 
-def number_of(name: str, value: str | bool | float, categories: object) -> float:
+def number_of(name: str, value: object, categories: object) -> float:
     """A value as the number that a model takes: the code of a category, or a number; UserError if it is neither."""
+    if not isinstance(value, str | bool | int | float):
+        raise UserError(f"given: column {name}: {as_typed(value)}: expected one value; leave out what is not known")
     if isinstance(categories, list | tuple):
         text = as_typed(value) if isinstance(value, bool | str) else number_text(float(value))
+        if isinstance(value, bool):  # a file may have them in capitals
+            text = next((one for one in categories if one.lower() == text), text)
         if text not in categories:
             shown = ", ".join(map(str, categories[:10])) + (", ..." if len(categories) > 10 else "")
             raise UserError(f"given: column {name}: {text} is not one of its categories ({shown})")
         return float(categories.index(text))
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        raise UserError(f"given: column {name}: {value} is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"given: column {name}: {value} is not a number")
+    return number

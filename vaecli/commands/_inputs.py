@@ -146,7 +146,8 @@ def read_input(run: Run, name: str) -> Observations:
     announce(Reading(name, {"input": content.reading}))
     check_memory(12 * content.x.numel(), what, "give fewer observations at a time")
     x = content.x.to(observed_dtype(run.model)) / content.levels
-    check_finite(what, Split(x, double=x.dtype == torch.float64), run.dataset.gaps or run.model.decoder.takes_gaps)
+    takes_gaps = run.dataset.gaps or run.model.decoder.takes_gaps
+    check_finite(what, Split(x, double=x.dtype == torch.float64), takes_gaps, content.names)
     check_scale(what, Split(x), run.model, run.dataset)
     (y,), classes = code_labels([content.labels])
     rows = torch.arange(len(x)) if content.rows is None else content.rows

@@ -68,20 +68,26 @@ WRONG = {
 }  # fmt: skip
 
 
-def check_possible(what: str, x: Tensor, names: Sequence[str], columns: Sequence[ColumnKind]) -> None:
-    """UserError for a value of x (N, d) that its column cannot have: the likelihood of its kind would be 0."""
+def check_possible(
+    what: str, x: Tensor, names: Sequence[str], columns: Sequence[ColumnKind], rows: bool = True
+) -> None:
+    """UserError for a value of x (N, d) that its column cannot have: the likelihood of its kind would be 0.
+
+    rows: whether x has rows that a user can correct
+    """
     for j, (name, column) in enumerate(zip(names, columns, strict=True)):
         wrong = ~x[:, j].isnan() & ~possible(x[:, j], column)
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0])
-            seen = f"{float(x[row, j]):.7g} in row {row + 1:,} {WRONG[column.kind]}{ends(column)}"
-            raise UserError(f"{what}: column {name}: {seen}, as in the run's data; correct it, or empty the cell")
+            where, remedy = (f" in row {row + 1:,}", "; correct it, or empty the cell") if rows else ("", "")
+            seen = f"{float(x[row, j]):.7g}{where} {WRONG[column.kind]}{ends(column)}"
+            raise UserError(f"{what}: column {name}: {seen}, as in the run's data{remedy}")
 
 
 def ends(column: ColumnKind) -> str:
     """The end of a message: the values that the column can have."""
     if column.kind == "interval":
-        return f" between {column.low:g} and {column.high:g}"
+        return f" between {column.low:g} and {column.high:g}" + ("" if column.zeros else ", and be neither")
     if column.kind == "constant":
         return f" {column.low:g}, the only value there is"
     if column.kind in CODED:

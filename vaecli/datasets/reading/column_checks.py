@@ -16,7 +16,7 @@ from vaecli.utils.text import printable, shorten
 
 DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b")
 MAX_LABEL_LENGTH = 1000  # characters of a label; a longer text is not a class name
-OF_RUN = "the column holds numbers: correct the file, or empty the cells"
+OF_RUN = "in the data trained on they are numbers: correct the file, or empty the cells"
 CELLS_SHOWN, CELLS_NAMED = 3, 10  # different cells that a message shows, and that its remedy names
 
 
@@ -58,6 +58,13 @@ def check_numeric_columns(what: str, columns: Columns, taken: Sequence[int], cho
     firsts = [printable(shorten(first_text(columns.arrow[i])[1], 20)) for i in wrong]
     found = [(name, f"{first!r} is no number") for name, first in zip(names, firsts, strict=True)]
     raise RefusedColumns(f"{what}: {about}; {dates}{remedy}", found)
+
+
+def check_no_truth_values(what: str, columns: Columns, numbers: Sequence[int]) -> None:
+    """UserError if one of the columns that held numbers in another file holds true and false."""
+    for i in numbers:
+        if columns.kind(i) == "truth values":
+            raise UserError(f"{what}: column {columns.names[i]}: its cells are true or false; {OF_RUN}")
 
 
 def strays(name: str, texts: Texts, choice: ReadOptions) -> str:

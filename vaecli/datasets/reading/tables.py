@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vaecli.datasets.reading.choice import ReadOptions
-from vaecli.datasets.reading.column_checks import check_label_length, check_numeric_columns
+from vaecli.datasets.reading.column_checks import check_label_length, check_no_truth_values, check_numeric_columns
 from vaecli.datasets.reading.columns import (
     are_numbers,
     counts_rows,
@@ -47,12 +47,14 @@ def table_content(what: str, path: Path, table: Table, choice: ReadOptions) -> C
         raise UserError(f"{what}: there are no observations in it")
     columns = Columns(table, choice)
     roles = roles_of(what, columns, choice)
-    coded = {i for i in roles.x if choice.mixed and columns.is_category(i)}
+    known = dict(zip(roles.x, choice.categories or [None] * len(roles.x), strict=True))
+    may_be_text = [i for i in roles.x if choice.mixed and (known[i] is not None or choice.categories is None)]
+    coded = {i for i in may_be_text if columns.is_category(i)}
     check_numeric_columns(what, columns, [i for i in roles.x if i not in coded], choice)
     if not roles.x:
         raise UserError(f"{what}: no column of numbers is left; it has {list_columns(table.names)}")
-    categories = choice.categories if choice.categories is not None else [None] * len(roles.x)
-    found = [column_values(what, columns, i, i in coded, known) for i, known in zip(roles.x, categories, strict=True)]
+    check_no_truth_values(what, columns, [i for i in roles.x if choice.mixed and i not in may_be_text])
+    found = [column_values(what, columns, i, i in coded, known[i]) for i in roles.x]
     x, ends = matrix([one.x for one in found], choice)
     names = tuple(table.names[i] for i in roles.x)
     about = f"{what}: column {table.names[roles.label]}" if roles.label is not None else what
