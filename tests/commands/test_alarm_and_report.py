@@ -11,6 +11,7 @@ import pytest
 import torch
 from support.command_line import called, trained
 
+import vaecli
 from vaecli.analysis.table_fit import table_fit
 from vaecli.commands.report import summary
 from vaecli.utils.columns import ColumnKind
@@ -50,6 +51,8 @@ def test_odd_rows_are_flagged_with_their_columns(run: Path, tmp_path: Path) -> N
     assert "of 40 rows have a Pareto k above 0.5: their log p(x) is less accurate" in done.stdout
     table = read(tmp_path / "odd.csv")
     assert [row["row"] for row in table] == [str(i) for i in range(40)]
+    scores = vaecli.load(run).log_prob(np.loadtxt(new, delimiter=",", skiprows=1), k=100)
+    np.testing.assert_allclose([float(row["log_px"]) for row in table], scores, rtol=1e-5)
     flagged = {int(row["row"]) for row in table if row["flagged"] == "1"}
     assert {3, 7} <= flagged
     assert len(flagged) < 8

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from support.command_line import called
 from support.configurations import composed
 from support.making import build_vae, fill_from_data
 from torch.distributions import Independent
@@ -141,3 +143,14 @@ def test_no_inflation_is_the_negative_binomial() -> None:
     inflated = ZeroInflatedNegativeBinomial((5,), 1.0).double()(raw, count, torch.full_like(raw, -100.0))
     assert isinstance(inflated, Independent)
     torch.testing.assert_close(inflated.log_prob(x), plain.log_prob(x))
+
+
+def test_samples_of_counts_are_counts(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", cells(60).x.numpy())
+    words = ("dataset=arrays", "dataset.path=x.npy", "decoder=poisson", "epochs=1", "latent_dim=2", "output=run")
+    assert called("train", *words, cwd=tmp_path).returncode == 0
+    for mode, whole in {"null": True, "mean": False}.items():
+        done = called("sample", "run=run", f"mode={mode}", "n=20", "format=npz", "output=s.npz", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        x = np.load(tmp_path / "s.npz")["x"]
+        assert bool((x == x.round()).all()) is whole

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaecli.analysis.frames import as_frame, numbers_of
-from vaecli.analysis.importance_sampling import default_widening, importance_weighted, widened_estimate
+from vaecli.analysis.importance_sampling import proposed_estimate
 from vaecli.datasets.mixed import check_possible
 from vaecli.datasets.split import Split
 from vaecli.models.build import check_scale
@@ -148,10 +148,7 @@ class Run:
         k = counted("k", k)
         if not len(x):
             return kind(torch.zeros(0, dtype=torch.float64), ["log_prob"])
-        widen = default_widening(self.model)
-        if widen == 1:
-            return kind(-importance_weighted(self.model, Split(x), k, seed).nll, ["log_prob"])
-        return kind(-widened_estimate(self.model, Split(x), k, widen, seed).nll, ["log_prob"])
+        return kind(-proposed_estimate(self.model, Split(x), k, seed).nll, ["log_prob"])
 
     def _gradients(self, on: bool, seed: int = 0) -> AbstractContextManager[None]:
         """With gradients, or without them and with random numbers from `seed`."""

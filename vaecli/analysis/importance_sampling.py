@@ -144,6 +144,15 @@ def widened_estimate(
     return _estimate(model, split, k, lambda x: Widened(model.encode(x), widen), seed, tick, rows)
 
 
+def proposed_estimate(model: VAE, split: Split, k: int, seed: int = 0, tick: Tick = lambda n: None) -> Estimated:
+    """The importance-weighted estimate with the usual proposal: q(z|x), `default_widening` times as wide."""
+    widen = default_widening(model)
+    if widen != 1:
+        return widened_estimate(model, split, k, widen, seed, tick)
+    found = importance_weighted(model, split, k, seed, tick)
+    return Estimated(found.nll, found.nll_mc_stderr, found.ess, found.pareto_k)
+
+
 class Widened(DrawsWithDensity):
     """z = m + c (y - m), y ~ q, m = E y: log r(z) = log q(m + (z - m) / c) - D log c.
 

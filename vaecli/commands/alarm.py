@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vaecli.analysis.importance_sampling import Scores, importance_weighted
+from vaecli.analysis.importance_sampling import Estimated, proposed_estimate
 from vaecli.analysis.odd_rows import (
     USUAL,
     benjamini_hochberg,
@@ -135,10 +135,10 @@ def flag_rows(config: Config, run: Run, rest: Split, seen: Observations) -> Flag
     return Flags(-ordinary.nll, -found.nll, p, flagged, found.pareto_k)
 
 
-def score(config: Config, run: Run, split: Split, what: str) -> Scores:
+def score(config: Config, run: Run, split: Split, what: str) -> Estimated:
     """log p(x) from weighted draws."""
     with Countdown(what, len(split) * config.k) as tick:
-        return importance_weighted(run.model, split, config.k, seed=config.seed, tick=tick)
+        return proposed_estimate(run.model, split, config.k, config.seed, tick)
 
 
 def surprisal_by_column(config: Config, run: Run, rest: Split, x: Tensor) -> Tensor | None:
@@ -173,7 +173,9 @@ def remarks(config: Config, flags: Flags) -> Iterator[str]:
     compared = f"compared with {n:,} rows that were not trained on"
     if config.control == "rate":
         most = f"{config.rate * rows:,.1f}"
-        yield f"{compared}; if all {rows:,} rows were ordinary, about {most} of them would be flagged, or fewer"
+        all_rows = "the row" if rows == 1 else f"all {rows:,} rows"
+        were = "was" if rows == 1 else "were"
+        yield f"{compared}; if {all_rows} {were} ordinary, about {most} of them would be flagged, or fewer"
     else:
         yield f"{compared}; on average at most {100 * config.rate:g} % of the flagged rows are ordinary"
         least = math.ceil(rows * least_rate(n) / config.rate - 1e-9)

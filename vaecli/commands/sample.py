@@ -51,7 +51,7 @@ def main(config: Config, run: Run) -> Path:
     view = config.view(run)
     n = config.n or (view.default_samples if config.format == "png" else DEFAULT_SAMPLES)
     most = view.most_samples if config.format == "png" else None
-    mode = config.mode or ("draw" if view.show_draws else "mean")
+    mode = config.mode or ("draw" if view.show_draws or run.model.decoder.counts else "mean")
     if given is None:
         check_memory_for_samples(run, n, config.format, most)
     with evaluating(run.model, config.seed):

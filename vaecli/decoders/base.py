@@ -56,6 +56,7 @@ class Decoder(Option, nn.Module, abstract=True):
     takes_gaps: whether NaN in x stands for a missing number
     elementwise: whether p(x|z) is a product over the numbers of x, so that missing ones can be left out
     wants_kinds: whether the data set reads columns of text as categories, and determines the kinds of all columns
+    counts: whether observations are counts, which means of p(x|z) do not look like
     columns: the kinds of a table's columns; None: all numbers have the same likelihood
     calibrate: called with the mean squared error of the training set, if evaluation needs it; None otherwise
     """
@@ -68,6 +69,7 @@ class Decoder(Option, nn.Module, abstract=True):
     takes_gaps: bool = False
     elementwise: bool = True
     wants_kinds: ClassVar[bool] = False
+    counts: ClassVar[bool] = False
     columns: Sequence[ColumnKind] | None = None
     calibrate: ClassVar[Callable[[Any, float], None] | None] = None
 

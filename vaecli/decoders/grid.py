@@ -107,6 +107,7 @@ class CountDecoder(Decoder, abstract=True):
     """
 
     option: str
+    counts = True
     n_of_family: ClassVar[int]  # tensors that `family` takes
     log_total: Tensor
 

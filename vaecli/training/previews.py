@@ -47,19 +47,20 @@ class Pictures:
             x = self.watched.batch(slice(0, self.view.watched_observations))
             again = self.model.decode(self.model.encode(x).mean).mean
             p_x = self.model.sample(self.view.default_samples)
-            new = p_x.sample() if self.view.show_draws else p_x.mean
-        self.draw(epoch, x.cpu(), again.cpu(), new.cpu())
+            draws = self.view.show_draws or self.model.decoder.counts
+            new = p_x.sample() if draws else p_x.mean
+        self.draw(epoch, x.cpu(), again.cpu(), new.cpu(), draws)
         kl = kl_per_dim(self.model, self.watched)
         if kl is not None:
             self.logger.events.histogram(f"{VIEW_TAG}kl_per_dim", kl, epoch)
         active = int(active_units(self.model, self.watched).sum())
         self.logger.events.scalar(f"{WHOLE_RUN_TAG}active_units", active, epoch)
 
-    def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor) -> None:
+    def draw(self, epoch: int, x: Tensor, again: Tensor, new: Tensor, draws: bool) -> None:
         what, source = "validation" if self.splits.val else "training", f"{self.run}, epoch {epoch}"
         title = f"{len(x)} {what} observations and their reconstructions, means of p(x|z)\n{source}"
         self.write("reconstructions", self.view.reconstructions(x, [("reconstruction", again)], title=title), epoch)
-        mode = "draws from" if self.view.show_draws else "means of"
+        mode = "draws from" if draws else "means of"
         self.write("samples", self.view.samples(new, f"{len(new):,} samples, {mode} p(x|z)\n{source}"), epoch)
 
     def curves(self) -> None:
