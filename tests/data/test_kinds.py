@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from support.command_line import called
@@ -309,6 +310,14 @@ def test_what_the_run_never_saw_is_refused(folder: Path, change: dict[str, Any],
     assert done.returncode == 1
     assert f"input=new.csv: {message}" in done.stderr
     assert len(done.stderr.splitlines()) <= 2
+
+
+def test_truth_values_in_a_column_of_numbers_are_refused(folder: Path) -> None:
+    frame = pd.DataFrame({**people(30), "income": [True, False] * 15})
+    frame.to_parquet(folder / "truth.parquet")
+    done = called("encode", "run=run", "input=truth.parquet", "output=n.npz", cwd=folder)
+    assert done.returncode == 1
+    assert "input=truth.parquet: column income: its cells are true or false; in the data trained on" in done.stderr
 
 
 def test_another_order_and_one_row_are_read_a_missing_column_is_not(folder: Path) -> None:
